@@ -1,0 +1,18 @@
+/* core/core.h - what every other folder stands on; knows nothing about messaging.
+ * Read in this order:
+ *   result.h check.h        outcomes; invariants
+ *   cursor.h record.h       flat bytes: reading, writing, records from a list of fields
+ *   buf.h                   refcounted payloads
+ *   timer.h spsc.h doorbell.h io.h   the parts of a loop turn
+ *   clock.h                 time and randomness
+ *   logger.h metrics.h      what operators read
+ *   config.h                what operators set
+ * Threads: each header says. Includes: only core/ and libraries. */
+#ifndef CORE_CORE_H
+#define CORE_CORE_H
+#include "core/buf.h"
+#include "core/check.h"
+#include "core/cursor.h"
+#include "core/record.h"
+#include "core/result.h"
+#endif

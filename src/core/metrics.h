@@ -1,0 +1,85 @@
+/* core/metrics.h - counters, gauges and latency histograms, one set per worker, read by whoever renders /metrics.
+ * Owns:    nothing global: each worker holds a `struct metrics`.
+ * Thread:  written by its worker alone with relaxed stores; any thread may read (a value may be one turn old).
+ * Depends: core/ only.            Start at: core/core.h
+ * One row per metric: field, Prometheus name, kind, help. Names follow Prometheus: ringpost_<noun>_<unit>[_total]. */
+#ifndef CORE_METRICS_H
+#define CORE_METRICS_H
+
+#include "core/cursor.h"
+#include <stdatomic.h>
+#include <stdint.h>
+
+#define METRICS_LIST(X)                                                                                                \
+    X(connections_open, "ringpost_connections_open", GAUGE, "Connections now open")                                    \
+    X(connections_accepted, "ringpost_connections_accepted_total", COUNTER, "Connections accepted")                    \
+    X(connections_refused, "ringpost_connections_refused_total", COUNTER, "Connections refused at a limit")            \
+    X(connections_timed_out, "ringpost_connections_timed_out_total", COUNTER, "Connections closed by a time-out")      \
+    X(connections_migrated, "ringpost_connections_migrated_total", COUNTER, "Connections moved to their home worker")  \
+    X(sessions_open, "ringpost_sessions_open", GAUGE, "Authenticated sessions now open")                               \
+    X(received_bytes, "ringpost_received_bytes_total", COUNTER, "Bytes received from clients")                         \
+    X(sent_bytes, "ringpost_sent_bytes_total", COUNTER, "Bytes sent to clients")                                       \
+    X(sends, "ringpost_sends_total", COUNTER, "Send operations; divide sent frames by it for the coalescing")          \
+    X(frames_sent, "ringpost_frames_sent_total", COUNTER, "Frames and responses queued to clients")                    \
+    X(sessions_behind, "ringpost_sessions_behind_total", COUNTER, "Times a slow reader stopped getting pushes")        \
+    X(requests, "ringpost_requests_total", COUNTER, "Requests decoded")                                                \
+    X(requests_refused, "ringpost_requests_refused_total", COUNTER, "Requests answered with an error")                 \
+    X(requests_parked, "ringpost_requests_parked", GAUGE, "Requests waiting for an entity to load")                    \
+    X(rate_limited, "ringpost_rate_limited_total", COUNTER, "Requests refused by a rate limit")                        \
+    X(commands_proposed, "ringpost_commands_proposed_total", COUNTER, "Commands joined to a log batch")                \
+    X(commands_applied, "ringpost_commands_applied_total", COUNTER, "Commands applied after they were durable")        \
+    X(messages_stored, "ringpost_messages_stored_total", COUNTER, "Messages given a seq in their room")                \
+    X(pushes, "ringpost_pushes_total", COUNTER, "Events pushed to online sessions")                                    \
+    X(log_commits, "ringpost_log_commits_total", COUNTER, "Log batches written and synced")                            \
+    X(log_written_bytes, "ringpost_log_written_bytes_total", COUNTER, "Bytes written to commit logs, padding included") \
+    X(log_refused_full, "ringpost_log_refused_full_total", COUNTER, "Writes refused because the disk is full")         \
+    X(store_backlog_bytes, "ringpost_store_backlog_bytes", GAUGE, "Applied puts the storage thread has not written yet") \
+    X(store_reads, "ringpost_store_reads_total", COUNTER, "Jobs read from the store")                                  \
+    X(entities_resident, "ringpost_entities_resident", GAUGE, "Entities in memory")                                    \
+    X(entities_evicted, "ringpost_entities_evicted_total", COUNTER, "Entities dropped from memory at the limit")       \
+    X(letters_sent, "ringpost_letters_sent_total", COUNTER, "Messages sent to other shards")                           \
+    X(letters_overflowed, "ringpost_letters_overflowed_total", COUNTER, "Letters that waited because a ring was full") \
+    X(doorbells_rung, "ringpost_doorbells_rung_total", COUNTER, "Sleeping peers woken")                                \
+    X(stream_redelivered, "ringpost_stream_redelivered_total", COUNTER, "Stream entries dropped as repeats")           \
+    X(turns, "ringpost_turns_total", COUNTER, "Loop turns")
+
+#define METRICS_HISTOGRAM_LIST(X)                                                                                      \
+    X(request_ns, "ringpost_request_seconds", "From a decoded request to its queued reply")                           \
+    X(commit_ns, "ringpost_log_commit_seconds", "From submitting a log batch to its durability")                      \
+    X(turn_ns, "ringpost_turn_seconds", "Busy part of one loop turn")                                                  \
+    X(store_read_ns, "ringpost_store_read_seconds", "From asking the storage thread to its answer")
+
+#define METRICS_HISTOGRAM_BUCKETS 128 /* log-linear: 4 per power of two, from 256 ns up to 2^40 ns */
+
+struct metrics_histogram {
+    _Atomic uint64_t buckets[METRICS_HISTOGRAM_BUCKETS];
+    _Atomic uint64_t sum_ns, count;
+};
+
+struct metrics {
+#define METRICS_FIELD(field, name, kind, help) _Atomic uint64_t field;
+    METRICS_LIST(METRICS_FIELD)
+#undef METRICS_FIELD
+#define METRICS_FIELD(field, name, help) struct metrics_histogram field;
+    METRICS_HISTOGRAM_LIST(METRICS_FIELD)
+#undef METRICS_FIELD
+};
+
+/* Only the owning worker adds, so a relaxed load and store is enough and costs no locked instruction. */
+static inline void metrics_add(_Atomic uint64_t *value, uint64_t n)
+{
+    atomic_store_explicit(value, atomic_load_explicit(value, memory_order_relaxed) + n, memory_order_relaxed);
+}
+static inline void metrics_sub(_Atomic uint64_t *value, uint64_t n) { metrics_add(value, (uint64_t)0 - n); }
+static inline void metrics_set(_Atomic uint64_t *value, uint64_t n)
+{
+    atomic_store_explicit(value, n, memory_order_relaxed);
+}
+void metrics_observe(struct metrics_histogram *histogram, uint64_t value_ns);
+uint64_t metrics_quantile_ns(const struct metrics_histogram *histogram, double quantile);
+
+/* Prometheus text format 0.0.4: every metric with a {worker="n"} label, then process gauges (resident bytes, open
+ * descriptors, logger drops). `sets[i]` is worker i's; never NULL. */
+void metrics_render(struct writer *out, struct metrics *const *sets, uint32_t set_count);
+
+#endif

@@ -1,0 +1,48 @@
+/* core/record.h - one list of fields gives a struct, its writer and its strict reader.
+ * Thread:  any.                   Depends: core/cursor.h         Start at: core/core.h
+ *
+ *     #define SEND_FIELDS(F) F(u64, room_id) F(u8, kind) F(bytes, body)
+ *     RECORD(send, SEND_FIELDS)
+ *
+ * gives `struct send_record {uint64_t room_id; uint8_t kind; struct slice body;}`, `send_record_write(w, &r)` and
+ * `send_record_read(&r, &cursor)` (false on short input; slices borrow the input).
+ *
+ *     +---------+----------------+-----------------------------+
+ *     | u8 ver=1| fixed, LE      | bytes: u32 len LE | raw     |   fields in list order, no padding
+ *     +---------+----------------+-----------------------------+
+ *
+ * A record whose version byte is not RECORD_VERSION is refused. Records may follow each other in one slice. */
+#ifndef CORE_RECORD_H
+#define CORE_RECORD_H
+
+#include "core/cursor.h"
+
+#define RECORD_VERSION 1
+
+#define RECORD_TYPE_u8 uint8_t
+#define RECORD_TYPE_u16 uint16_t
+#define RECORD_TYPE_u32 uint32_t
+#define RECORD_TYPE_u64 uint64_t
+#define RECORD_TYPE_bytes struct slice
+
+#define RECORD_FIELD_DECLARE(type, name) RECORD_TYPE_##type name;
+#define RECORD_FIELD_WRITE(type, name) writer_##type(w, r->name);
+#define RECORD_FIELD_READ(type, name) r->name = cursor_##type(c);
+
+#define RECORD(name, FIELDS)                                                                                           \
+    struct name##_record {                                                                                             \
+        FIELDS(RECORD_FIELD_DECLARE)                                                                                   \
+    };                                                                                                                 \
+    static inline void name##_record_write(struct writer *w, const struct name##_record *r)                            \
+    {                                                                                                                  \
+        writer_u8(w, RECORD_VERSION);                                                                                  \
+        FIELDS(RECORD_FIELD_WRITE)                                                                                     \
+    }                                                                                                                  \
+    static inline bool name##_record_read(struct name##_record *r, struct cursor *c)                                   \
+    {                                                                                                                  \
+        if (cursor_u8(c) != RECORD_VERSION) c->bad = true;                                                             \
+        FIELDS(RECORD_FIELD_READ)                                                                                      \
+        return !c->bad;                                                                                                \
+    }
+
+#endif

@@ -1,0 +1,35 @@
+/* storage/datadir.h - the data directory: who may open it and what it holds.
+ * Owns:    the lock for as long as it is open.
+ * Thread:  start-up and stop.     Depends: core/ only.           Start at: storage/storage.h
+ *
+ *   DIR/FORMAT            text, key=value lines: format=1, shards=N, id=<32 hex>; written once, synced, renamed into place
+ *   DIR/LOCK              flock()ed by the process that has it open; holds its pid
+ *   DIR/keys/             token keys, mode 0600
+ *   DIR/shard-NNNN/log/   commit log segments      DIR/shard-NNNN/store/   RocksDB */
+#ifndef STORAGE_DATADIR_H
+#define STORAGE_DATADIR_H
+
+#include "core/result.h"
+#include <stddef.h>
+#include <stdint.h>
+
+#define DATADIR_FORMAT 1
+#define DATADIR_SHARDS_MAX 1024
+
+struct datadir;
+
+/* Opens, creating when absent or empty. `shards_wanted` 0: what it has, or `shards_default` for a new one. Refused, with a
+ * clear `text` and nothing left open: another format, another shard count than asked, open in another process (its pid is
+ * named; waits up to 3 s first, because a killed process's last disk operations may hold the lock for a moment), not a
+ * Ringpost directory (files there but no FORMAT), not writable. */
+NODISCARD enum result datadir_open(struct datadir **out, const char *path, uint32_t shards_wanted, uint32_t shards_default,
+                                   char *text, size_t text_size);
+void datadir_close(struct datadir *dir);
+uint32_t datadir_shards(const struct datadir *dir);
+const char *datadir_id(const struct datadir *dir);
+/* Path of a part: "shard-0003/log"; creates the directories. `out` gets the whole path; TOO_LARGE when it does not fit. */
+NODISCARD enum result datadir_path(const struct datadir *dir, const char *part, char *out, size_t out_size);
+/* Reads keys/NAME, or creates it with `len` random bytes (mode 0600, synced). */
+NODISCARD enum result datadir_key(struct datadir *dir, const char *name, uint8_t *out, size_t len);
+
+#endif

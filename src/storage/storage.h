@@ -1,0 +1,15 @@
+/* storage/storage.h - bytes on disk. Knows shards by number and records by type number, nothing about messaging.
+ * Read in this order:
+ *   datadir.h     the data directory: lock, format version, shard count, keys
+ *   disk.h        the few file operations the log needs; real (io_uring) or simulated
+ *   commitlog.h   the ordered, durable record of every command of one shard
+ *   store.h       what a shard knows, by key: batches in, reads out, through the storage thread
+ *   rocks.h       the one file that calls RocksDB
+ * Threads: commitlog on the shard's worker; store jobs run on the storage thread. Includes: core/ only. */
+#ifndef STORAGE_STORAGE_H
+#define STORAGE_STORAGE_H
+#include "storage/commitlog.h"
+#include "storage/datadir.h"
+#include "storage/disk.h"
+#include "storage/store.h"
+#endif

@@ -1,0 +1,119 @@
+/* storage/store.h - what a shard knows, by key. Batches go in and reads come out in the order they were asked.
+ * Owns:    a job belongs to its caller and is pinned from submit to done.
+ * Thread:  submit and done on the worker; run on the storage thread (in the simulator: later, on the one thread).
+ * Depends: core/ only.            Start at: storage/storage.h
+ *
+ * The rule of the house: after a crash the store equals the state after some log index k, exactly. So every batch carries its
+ * applied index, batches are written in order, values are absolute. Jobs run in submit order, so a read sees every batch submitted before
+ * it: an evicted entity may be read back at any time without looking at what is still unwritten.
+ *
+ *   a batch's operations, one after another:
+ *   put     +----+---------+-----+---------+-------+      delete  +----+---------+-----+
+ *           | 01 | u32 len | key | u32 len | value |              | 02 | u32 len | key |
+ *           +----+---------+-----+---------+-------+              +----+---------+-----+ */
+#ifndef STORAGE_STORE_H
+#define STORAGE_STORE_H
+
+#include "core/cursor.h"
+#include "core/result.h"
+#include <stdbool.h>
+
+static inline void store_batch_put(struct writer *batch, struct slice key, struct slice value)
+{
+    writer_u8(batch, 1);
+    writer_bytes(batch, key);
+    writer_bytes(batch, value);
+}
+static inline void store_batch_delete(struct writer *batch, struct slice key)
+{
+    writer_u8(batch, 2);
+    writer_bytes(batch, key);
+}
+
+/* What a job may read; valid inside run only. */
+struct store_view;
+struct store_view_ops {
+    /* OK and the value appended to `value` (may be NULL: only asks), or MISSING, or IO/CORRUPT. */
+    enum result (*get)(struct store_view *view, struct slice key, struct writer *value);
+    /* Calls `each` for the keys in [from, until) in ascending order until it returns false; `until` empty: to the end. */
+    enum result (*scan)(struct store_view *view, struct slice from, struct slice until,
+                        bool (*each)(void *context, struct slice key, struct slice value), void *context);
+    /* The last key in [from, until): OK with the key and value appended, or MISSING. For one row only: backward reads are slow. */
+    enum result (*last)(struct store_view *view, struct slice from, struct slice until, struct writer *key, struct writer *value);
+};
+struct store_view {
+    const struct store_view_ops *ops;
+};
+static inline enum result store_get(struct store_view *v, struct slice key, struct writer *value)
+{
+    return v->ops->get(v, key, value);
+}
+static inline enum result store_scan(struct store_view *v, struct slice from, struct slice until,
+                                     bool (*each)(void *, struct slice, struct slice), void *context)
+{
+    return v->ops->scan(v, from, until, each, context);
+}
+static inline enum result store_last(struct store_view *v, struct slice from, struct slice until, struct writer *key,
+                                     struct writer *value)
+{
+    return v->ops->last(v, from, until, key, value);
+}
+
+struct store_job {
+    void (*run)(struct store_job *job, struct store_view *view); /* storage thread; touches only the job and the view */
+    void (*done)(struct store_job *job);                         /* worker; may free the job */
+    struct store *store;                                         /* set by submit */
+    struct store_job *next;
+};
+
+struct store_ops {
+    /* Takes the operations (copied or swapped out of `batch`, which comes back empty) as the state after log index `applied`. */
+    void (*write)(struct store *store, struct writer *batch, uint64_t applied);
+    void (*submit)(struct store *store, struct store_job *job);
+    /* Log index that would survive a crash now (flushed); rises as the storage thread flushes. */
+    uint64_t (*durable_index)(const struct store *store);
+    /* Bytes submitted by write and not yet written; the shard refuses new writes beyond its limit. */
+    uint64_t (*backlog_bytes)(const struct store *store);
+};
+struct store {
+    const struct store_ops *ops;
+};
+static inline void store_write(struct store *s, struct writer *batch, uint64_t applied) { s->ops->write(s, batch, applied); }
+static inline void store_submit(struct store *s, struct store_job *job) { s->ops->submit(s, job); }
+static inline uint64_t store_durable_index(const struct store *s) { return s->ops->durable_index(s); }
+static inline uint64_t store_backlog_bytes(const struct store *s) { return s->ops->backlog_bytes(s); }
+
+/* ---- the real one: RocksDB behind one storage thread per worker (storage/rocks.c, storage/storage_thread.c) ---- */
+struct storage_thread; /* owns the RocksDB instances of one worker's shards and the thread that alone calls them */
+
+struct storage_thread_options {
+    const char *name;               /* thread name, <= 15 bytes */
+    uint32_t queue_length_max;      /* jobs and batches under way, power of two; more wait in a list on the worker's side */
+    uint64_t memtable_size_bytes;   /* per shard; 16-32 MiB measured best */
+    uint64_t block_cache_size_bytes; /* shared by all instances of the process */
+    uint32_t flush_interval_ms;     /* at most this much time between flushes, so that the log can be trimmed */
+};
+NODISCARD enum result storage_thread_start(struct storage_thread **out, const struct storage_thread_options *options);
+/* Writes and flushes what was submitted, ends the thread, closes every store. */
+void storage_thread_stop(struct storage_thread *thread);
+
+/* Opens (creating when absent) the RocksDB of one shard at `path`; *applied = its log index. Blocks; before the worker serves.
+ * The caller must be an unpinned thread (RocksDB's pools inherit its mask). IO/CORRUPT with `text`. */
+NODISCARD enum result storage_thread_open_store(struct storage_thread *thread, const char *path, struct store **out,
+                                                uint64_t *applied, char *text, size_t text_size);
+/* Runs job->run on the calling thread and returns; only before the worker serves (recovery). */
+void store_run_now(struct store *store, struct store_job *job);
+/* Writes the batch on the calling thread; only before the worker serves. */
+enum result store_write_now(struct store *store, struct writer *batch, uint64_t applied);
+
+/* Worker, before it serves: the bell of its loop. */
+struct doorbell;
+void storage_thread_set_doorbell(struct storage_thread *thread, struct doorbell *worker_bell); /* rung when there are answers */
+/* Worker: hands staged work to the thread (once per turn), then runs `done` of at most `budget` finished jobs. Returns how many. */
+void storage_thread_publish(struct storage_thread *thread);
+uint32_t storage_thread_collect(struct storage_thread *thread, uint32_t budget);
+bool storage_thread_readable(struct storage_thread *thread); /* after raising the worker's sleeping flag, before sleeping */
+/* Lets the storage thread call `maintain(context)` between jobs, e.g. commitlog_maintain. Worker. */
+void storage_thread_run(struct storage_thread *thread, void (*maintain)(void *context), void *context);
+
+#endif
