@@ -36,7 +36,8 @@ struct cursor {
 
 static inline struct cursor cursor_of(struct slice bytes)
 {
-    return (struct cursor){bytes.data, bytes.data + bytes.len, false};
+    /* Nothing is added to a NULL pointer, not even 0: C leaves that undefined. */
+    return (struct cursor){bytes.data, bytes.len == 0 ? bytes.data : bytes.data + bytes.len, false};
 }
 static inline size_t cursor_left(const struct cursor *c) { return (size_t)(c->end - c->at); }
 /* True when every read was inside and nothing trails. */
@@ -49,7 +50,7 @@ static inline const uint8_t *cursor_take(struct cursor *c, size_t len)
         return NULL;
     }
     const uint8_t *p = c->at;
-    c->at += len;
+    if (len > 0) c->at += len;
     return p;
 }
 
