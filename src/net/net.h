@@ -1,11 +1,14 @@
 /* net/net.h - bytes on sockets: one port, three doors told apart by the first bytes.
  * Read in this order:
+ *   server.h      listener, accept, limits of one worker, what the layer above is told (struct server_events)
  *   conn.h        one connection: states, outbound bytes, time-outs, moving to another worker
- *   door.h        what each door calls: HTTP request, frame, open, close
- *   http.h        HTTP/1.1 requests and responses (libhttp-parser below)
- *   websocket.h   RFC 6455 frames
- *   tcpframe.h    length-prefixed envelopes
- *   server.h      listener, accept, limits of one worker
+ *   http.h        HTTP/1.1 requests and responses (libhttp-parser below): bytes in, events out
+ *   websocket.h   RFC 6455 handshake and frames: bytes in, events out;  utf8.h  text checked as it arrives
+ *   tcpframe.h    length-prefixed envelopes: bytes in, events out
+ *   output.h      what waits to be sent
+ *   peers.h       connections per address
+ *   conn_internal.h   struct conn and struct server, shared by conn.c (life cycle), conn_time.c (time-outs), conn_move.c
+ *                 (detach and adopt), door_*.c (one per door: events of a parser to callbacks) and server.c
  * Threads: everything belongs to one worker. Includes: core/ only (never storage/). */
 #ifndef NET_NET_H
 #define NET_NET_H

@@ -55,8 +55,13 @@ void server_destroy(struct server *server);
 void server_flush(struct server *server);
 uint32_t server_connection_count(const struct server *server);
 
-/* Binds and listens on "host:port" ("127.0.0.1:7800", "[::]:7800"; port 0 lets the kernel choose) with SO_REUSEPORT, TCP_NODELAY
- * and cubic inherited; *port gets the real one. Failure: `text` with the remedy. */
+/* Binds `count` listening sockets, one per worker, to one "host:port" ("127.0.0.1:7800", "[::]:7800"; port 0 lets the kernel choose)
+ * with SO_REUSEPORT; TCP_NODELAY and cubic are inherited by what they accept. *port gets the real port. A port another process
+ * listens on is refused (EXISTS), even when that process shares it with itself. OK: the caller owns fds[0..count-1].
+ * Failure: no descriptor stays open and `text` says what is wrong and the remedy. */
+NODISCARD enum result server_listen_group(const char *address, uint32_t count, int *fds, uint16_t *port, char *text,
+                                          size_t text_size);
+/* A group of one. Calling it twice for the same port is refused: workers that share a port need server_listen_group(). */
 NODISCARD enum result server_listen(const char *address, int *fd, uint16_t *port, char *text, size_t text_size);
 
 #endif
