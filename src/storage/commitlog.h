@@ -7,20 +7,30 @@
  * Happy path: append copies records into the open batch; once per turn commitlog_flush() hands the batch to the disk if no
  * write is in flight; its completion reports durable(index) and the next turn's flush takes all that came meanwhile. Never a timer.
  *
- *   segment file, `segment_size_bytes`, first block:
- *   +----------+---------+-----------+--------------+-------------+-----------+------ - - zeros to the block size
- *   | "RPLOG1" | u16 ver | u32 shard | u64 number   | u64 epoch   | u64 first | u64 xxh3 of the above
- *   +----------+---------+-----------+--------------+-------------+-----------+
- *   then batches, each padded with zeros to the block size; a batch never crosses a segment. A record:
- *   +---------+----------+-----------+----------+-----------+-----------------------------------+----------+
- *   | u32 len | u16 type | u16 flags | u32 term | u64 index | u64 xxh3(epoch, header, body)     | body len |
- *   +---------+----------+-----------+----------+-----------+-----------------------------------+----------+
- *   len == 0 is padding: the next record starts at the next block. index rises by one from record to record.
- *   A recycled segment holds old records: their epoch differs, so their hash does not fit and they are not records.
+ *   segment file; its first block, written and synced before the file gets its name:
+ *   +----------+---------+-----------+-----------+------------+-----------+----------+-------------------------+
+ *   | "RPLOG1" | u16 ver | u32 shard | u32 block | u64 number | u64 epoch | u64 size | u64 xxh3 of the above   | zeros
+ *   +----------+---------+-----------+-----------+------------+-----------+----------+-------------------------+
+ *   then batches, each starting at a block and padded with zeros to the block size; a batch never crosses a segment. A record,
+ *   starting at a multiple of 8:
+ *   +---------+----------+-----------------+----------+-----------+----------+----------------+ - - - - - - - -
+ *   | u32 len | u16 type | u16 batch_block | u32 term | u64 index | u64 hash | body           | zeros to 8 bytes
+ *   +---------+----------+-----------------+----------+-----------+----------+----------------+ - - - - - - - -
+ *   len counts header and body; 0 is padding: the next record starts at the next block. index rises by one from record to
+ *   record. batch_block: whole blocks between the block its batch starts in and the block it starts in itself, so every
+ *   record tells where its batch began. hash = xxh3(body, seed = xxh3(the 20 bytes before it, seed = epoch)). The epoch rises
+ *   by one with each segment: what a recycled segment still holds has another epoch, so its hash does not fit.
  *
- * Failure modes: a torn tail (bytes after the last good record that hold no good record of this epoch further on) is cut;
- * a bad record with a good one of the same epoch behind it, or a missing segment, is CORRUPT with its position. A failed
- * sync ends the process (check_fatal): what the disk holds is unknown. A full disk refuses appends (FULL) until space is back. */
+ * Torn or rotten? Batch N+1 is written only after batch N is durable, so a crash can damage only the last batch, but of that
+ * one any sectors may be there or missing: a bad record may be followed by good ones. Those all say (batch_block) that their
+ * batch began at or before the bad place; they were never acknowledged, and all from the bad place on is cut. A good record
+ * whose batch began after it proves that the damaged batch had been acknowledged: that is CORRUPT, never cut. What cannot be
+ * told apart from a torn batch is rot in the very last batch.
+ *
+ * Failure modes: a torn tail is cut (zeros, synced); rot before the tail, a missing segment, or one of another shard is CORRUPT
+ * with its position. A failed write or sync ends the process (check_fatal): what the disk holds is unknown. On a full disk
+ * appends are refused (FULL) as soon as they would not fit the room already made; what was accepted before is kept and written
+ * when there is space again. */
 #ifndef STORAGE_COMMITLOG_H
 #define STORAGE_COMMITLOG_H
 
@@ -30,8 +40,9 @@
 #include "storage/disk.h"
 #include <stdbool.h>
 
-#define COMMITLOG_RECORD_SIZE_MAX (1u << 20) /* bytes of one body */
+#define COMMITLOG_RECORD_SIZE_MAX (1u << 20)  /* bytes of one body; less when the segments are smaller */
 #define COMMITLOG_BATCH_SIZE_MAX (128u << 10) /* bytes handed to the disk at once, unless a single record is larger */
+#define COMMITLOG_SEGMENTS_MAX 16384          /* live at one time; beyond it appends are refused as on a full disk */
 
 struct commitlog;
 
@@ -39,8 +50,8 @@ struct commitlog_record {
     uint64_t index;
     uint32_t term;
     uint16_t type;
-    uint16_t flags;
-    struct slice body; /* borrowed for the callback */
+    uint16_t batch_block;     /* blocks since its batch began; 0 and a block's start: the first of its batch */
+    struct slice body;        /* borrowed for the callback */
     uint64_t segment, offset; /* where it stands, for messages and `log inspect` */
 };
 /* Returns OK to go on; anything else ends the replay with it. */
@@ -49,8 +60,9 @@ typedef enum result (*commitlog_record_f)(void *context, const struct commitlog_
 struct commitlog_options {
     struct disk *disk;            /* borrowed until close */
     uint16_t shard;
+    uint64_t epoch_base; /* for a log made new: random, so that nobody can forge records inside a body; any value in tests */
     uint32_t pending_size_bytes_max; /* collected and in flight, before BUSY */
-    uint64_t (*now_ns)(void *context);
+    uint64_t (*now_ns)(void *context); /* monotonic; asked on the worker */
     void (*durable)(void *context, uint64_t index); /* all records up to index are on disk; never inside append or flush */
     void *context;
     struct metrics *metrics; /* may be NULL */
@@ -58,16 +70,18 @@ struct commitlog_options {
 
 /* Reads all segments, cuts a torn tail, and calls `each` for every record with index > after. OK: the caller owns *out.
  * CORRUPT: `text` says segment, offset and what is wrong; nothing stays open. IO, NOMEM alike. Blocks; start-up only.
- * A log whose first record's index is > after + 1 is CORRUPT (a hole between the store and the log). */
+ * A log whose first record's index is > after + 1 (a hole between the store and the log) or that ends before `after` is CORRUPT.
+ * FULL: a new log, and no room for its first segment. */
 NODISCARD enum result commitlog_open(struct commitlog **out, const struct commitlog_options *options, uint64_t after,
                                      commitlog_record_f each, void *each_context, char *text, size_t text_size);
-/* Nothing may be in flight (asserted). */
+/* Nothing may be in flight (asserted), and commitlog_maintain() must not be running. What is collected is dropped. */
 void commitlog_close(struct commitlog *log);
 
 /* Adds one record to the open batch; *index gets its place. Copies `body`. OK; BUSY: pending_size_bytes_max; FULL: the disk is
- * full (tried again by itself on each flush once per second); TOO_LARGE. */
+ * full (tried again by flush once per second); TOO_LARGE; NOMEM; CLOSED: the disk was closed under the log. */
 NODISCARD enum result commitlog_append(struct commitlog *log, uint16_t type, struct slice body, uint64_t *index);
-/* Hands the open batch to the disk unless a write is in flight. Once per turn, and from the write's completion path. */
+/* Hands the open batch to the disk unless a write is in flight. Once per turn, after the completions: the turn that saw the last
+ * write complete starts the next one with all that came meanwhile. */
 void commitlog_flush(struct commitlog *log);
 
 uint64_t commitlog_last_index(const struct commitlog *log);    /* appended; 0 when empty */
@@ -76,13 +90,14 @@ bool commitlog_idle(const struct commitlog *log); /* nothing collected, nothing 
 
 /* The state up to `index` is elsewhere (store flushed, every stream acknowledged): whole segments before it may go. */
 void commitlog_trim(struct commitlog *log, uint64_t index);
-/* Storage thread: makes the spare segment that is wanted and retires trimmed ones. Cheap when there is nothing to do. */
+/* Storage thread: one bounded step of making the next segment ready or of retiring trimmed ones. Cheap when there is nothing to
+ * do. The next segment is ready long before it is needed, so the worker itself never touches a directory. */
 void commitlog_maintain(struct commitlog *log);
 /* True when commitlog_maintain() has work; asked by the worker each turn. */
 bool commitlog_wants_maintenance(const struct commitlog *log);
 
-/* Offline reading for `ringpost log inspect|verify`: like open's replay, but changes nothing (a torn tail is only reported in
- * *torn_offset of the last segment, 0 = none). */
+/* Offline reading for `ringpost log inspect|verify`: like open's replay, but changes nothing. A torn tail is only reported: where
+ * it starts in *torn_offset (0: none), and with its segment in `text`. */
 NODISCARD enum result commitlog_scan(struct disk *disk, commitlog_record_f each, void *context, uint64_t *torn_offset, char *text,
                                      size_t text_size);
 

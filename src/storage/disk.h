@@ -9,15 +9,23 @@
 #include "core/cursor.h"
 #include "core/io.h"
 #include "core/result.h"
+#include <inttypes.h>
+
+#define DISK_SEGMENT_NAME "%016" PRIx64 ".log" /* of a segment number; in messages too */
 
 struct disk;
 
 /* An asynchronous durable write: done(write, OK) means the bytes are on the medium. Pinned until done. */
 struct disk_write {
-    void (*done)(struct disk_write *write, enum result result); /* FULL: no space; IO: anything else; never called nested */
-    struct io_op op;                                            /* for the implementation */
+    /* FULL: no space, may be tried again; CLOSED: the disk went away, nothing is known of the bytes; IO: anything else. Never
+     * called nested. */
+    void (*done)(struct disk_write *write, enum result result);
+    struct io_op op; /* this and below: for the implementation */
+    struct disk *disk;
+    const uint8_t *data;
+    uint64_t offset;
     uint32_t len, step;
-    void *implementation;
+    int fd;
 };
 
 struct disk_ops {
@@ -25,13 +33,16 @@ struct disk_ops {
     enum result (*list)(struct disk *disk, uint64_t **numbers, uint32_t *count);
     /* Blocking. Reads up to len bytes at offset; *got may be short only at the end of the segment. */
     enum result (*read)(struct disk *disk, uint64_t number, uint64_t offset, void *data, uint32_t len, uint32_t *got);
-    /* Blocking, any one thread at a time. Makes sure one more zeroed spare of the segment size is ready, directory synced. */
+    /* Blocking, any one thread at a time. A bounded step towards one spare of the segment size: OK: it is there; BUSY: call
+     * again; FULL: no space. */
     enum result (*prepare_spare)(struct disk *disk);
-    /* Blocking but short (a rename and a directory sync): turns a spare into segment `number`, made on the spot when none is ready. */
-    enum result (*open_segment)(struct disk *disk, uint64_t number);
+    /* Blocking, the same thread as prepare_spare. Turns a spare (made on the spot when none is ready) into segment `number` that
+     * starts with the block `header`: header written and synced first, then the rename, then the directory synced. */
+    enum result (*open_segment)(struct disk *disk, uint64_t number, const void *header);
     /* Blocking. The segment's bytes are no longer needed: it becomes a spare, or is removed when enough spares wait. */
     enum result (*retire)(struct disk *disk, uint64_t number);
-    /* Blocking; recovery only: overwrites a torn tail with zeros and syncs. */
+    /* Blocking; recovery only: overwrites what stands behind the tail with zeros (any offset and length) and syncs the segment,
+     * which may then be written. */
     enum result (*zero)(struct disk *disk, uint64_t number, uint64_t offset, uint64_t len);
     /* Asynchronous. data, offset and len are multiples of block_size_bytes and stay unchanged until done. */
     void (*write_durable)(struct disk *disk, struct disk_write *write, uint64_t number, uint64_t offset, const void *data,

@@ -7,6 +7,9 @@
  * applied index, batches are written in order, values are absolute. Jobs run in submit order, so a read sees every batch submitted before
  * it: an evicted entity may be read back at any time without looking at what is still unwritten.
  *
+ * Keys: a kind byte, then usually a big-endian 64-bit id (these nine bytes are what the memtable's insert hint goes by). Kind 0x00
+ * is the store's own (its applied index): no batch may write it (asserted) and no scan meets it.
+ *
  *   a batch's operations, one after another:
  *   put     +----+---------+-----+---------+-------+      delete  +----+---------+-----+
  *           | 01 | u32 len | key | u32 len | value |              | 02 | u32 len | key |
@@ -67,7 +70,8 @@ struct store_job {
 };
 
 struct store_ops {
-    /* Takes the operations (copied or swapped out of `batch`, which comes back empty) as the state after log index `applied`. */
+    /* Takes the operations (copied or swapped out of `batch`, which comes back empty) as the state after log index `applied`,
+     * which never falls. A batch without operations only moves `applied`. */
     void (*write)(struct store *store, struct writer *batch, uint64_t applied);
     void (*submit)(struct store *store, struct store_job *job);
     /* Log index that would survive a crash now (flushed); rises as the storage thread flushes. */
