@@ -1,0 +1,33 @@
+/* shard/dedup.h - the window in which a repeated client id gives the first result again.
+ * Owns:    the last `capacity` entries of the shard, oldest forgotten first; 48 bytes each in memory and on disk.
+ * Thread:  the shard's worker; recovery before it serves.
+ * Depends: core/, shard/effects.h.  Start at: shard/machine.h
+ * The window is counted in sends of the whole shard (option dedup_entries), so it is the same after replay. On disk: one value per
+ * applied batch, key = its last log index; a block whose entries have all left the window is deleted. */
+#ifndef SHARD_DEDUP_H
+#define SHARD_DEDUP_H
+
+#include "core/result.h"
+#include "shard/effects.h"
+
+struct dedup;
+struct dedup_entry {
+    uint64_t id_low, id_high;  /* 128-bit hash of scope, sender and client id; dedup_id() */
+    uint64_t body_hash;
+    uint64_t result_id, room_id, seq; /* what the first one gave: message id (or room id), room, seq */
+    uint64_t time_ms;
+};
+
+NODISCARD enum result dedup_create(struct dedup **out, uint32_t capacity);
+void dedup_destroy(struct dedup *dedup);
+/* Fills the id of `entry`. `scope`: the room, or 0 for room creation. */
+void dedup_id(struct dedup_entry *entry, uint64_t scope, uint64_t actor_id, struct slice client_id);
+/* NULL when not in the window. */
+const struct dedup_entry *dedup_find(const struct dedup *dedup, const struct dedup_entry *id);
+void dedup_add(struct dedup *dedup, const struct dedup_entry *entry);
+/* Puts what was added since the last time under `index`, deletes blocks that left the window. */
+void dedup_end_batch(struct dedup *dedup, uint64_t index, struct effects *effects);
+/* Recovery: one stored block, in ascending order of index. False when the bytes are none of ours. */
+bool dedup_load_block(struct dedup *dedup, uint64_t index, struct slice block);
+
+#endif

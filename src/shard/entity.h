@@ -1,0 +1,90 @@
+/* shard/entity.h - what a shard holds in memory: users, rooms, members, … by key, loaded when needed, dropped when cold.
+ * Owns:    every resident entity.
+ * Thread:  the shard's worker; `load` alone runs on the storage thread, on a fresh entity nobody else sees.
+ * Depends: core/, storage/store.h.  Start at: shard/shard.h
+ *
+ * An entity is resident or not; a resident one is exactly the state after the last applied command. Since the store answers
+ * in the order asked (storage/store.h), an unpinned entity may be dropped at any time and read back: the read sees every put
+ * submitted before it. A command pins what it touches from its check until it is applied. `exists` false is knowledge too:
+ * there is no such room, that user is no member.
+ * Limit: `resident_max`; beyond it the coldest unpinned entities are dropped. Pinned ones may exceed it (bounded by requests under way). */
+#ifndef SHARD_ENTITY_H
+#define SHARD_ENTITY_H
+
+#include "core/metrics.h"
+#include "core/result.h"
+#include "storage/store.h"
+
+struct machine;
+
+enum entity_kind {
+    ENTITY_NAME,         /* a, b = hash of a user name -> user id            account/name.c */
+    ENTITY_ACCOUNT,      /* a = user: password, devices                      account/account.c */
+    ENTITY_INBOX,        /* a = user: stream head, sessions, name            chat/inbox.c */
+    ENTITY_CONVERSATION, /* a = user, b = room: how far the user has read    chat/conversation.c */
+    ENTITY_ROOM,         /* a = room                                         room/room.c */
+    ENTITY_MEMBER,       /* a = room, b = user                               room/member.c */
+    ENTITY_DIRECT,       /* a = lower user, b = higher user -> room          room/direct.c */
+    ENTITY_VIEW,         /* a = room: its members of this shard              room/view.c */
+    ENTITY_KIND_COUNT
+};
+
+struct entity_key {
+    uint64_t a, b;
+    enum entity_kind kind;
+};
+
+struct entity { /* first member of every entity */
+    struct entity_key key;
+    uint32_t pins;
+    bool exists;
+    struct entity *hash_next, *warmer, *colder;
+};
+
+struct entity_type {
+    const char *name;
+    uint32_t size_bytes;
+    enum result (*load)(struct entity *fresh, struct store_view *view); /* OK, also when it does not exist; IO/CORRUPT */
+    void (*adopt)(struct machine *machine, struct entity *fresh);       /* worker, as it becomes resident; may be NULL */
+    void (*drop)(struct machine *machine, struct entity *entity);       /* frees what it holds, not itself; may be NULL */
+};
+/* One row per kind, in entity_types.c. */
+extern const struct entity_type *const entity_types[ENTITY_KIND_COUNT];
+
+struct entity_table;
+NODISCARD enum result entity_table_create(struct entity_table **out, struct machine *machine, uint32_t resident_max,
+                                          struct metrics *metrics);
+/* Asserts that nothing is pinned but by other entities. */
+void entity_table_destroy(struct entity_table *table);
+
+/* The resident entity, made warmest, or NULL. */
+struct entity *entity_find(struct entity_table *table, struct entity_key key);
+/* A new resident entity with exists == false; asserted not resident. For things a command has just made. */
+struct entity *entity_create(struct entity_table *table, struct entity_key key);
+static inline void entity_pin(struct entity *entity) { entity->pins++; }
+void entity_unpin(struct entity_table *table, struct entity **entity); /* leaves NULL */
+/* Drops cold entities down to the limit; once per turn, never while a command is being applied. */
+void entity_table_trim(struct entity_table *table);
+
+/* A fresh entity outside the table, for load; then either adopted (taken) or discarded. */
+struct entity *entity_fresh(struct entity_key key);
+/* Takes `fresh`; when the key became resident meanwhile, that one stays (it is as new) and `fresh` is freed. Returns the resident one. */
+struct entity *entity_adopt(struct entity_table *table, struct entity *fresh);
+void entity_discard(struct entity *fresh);
+
+/* ---- needs: what a command touches ---- */
+#define NEEDS_MISSING_MAX 64
+struct needs {
+    struct machine *machine;
+    struct entity **pins; /* owned array of pinned entities */
+    uint32_t count, capacity;
+    struct entity_key missing[NEEDS_MISSING_MAX]; /* the first of them; the rest are found on the next try */
+    uint32_t missing_count;
+};
+void needs_init(struct needs *needs, struct machine *machine);
+/* Unpins everything and frees the array. */
+void needs_release(struct needs *needs);
+/* The entity, pinned once for this needs, or NULL and it is noted as missing. */
+struct entity *needs_entity(struct needs *needs, enum entity_kind kind, uint64_t a, uint64_t b);
+
+#endif

@@ -1,0 +1,67 @@
+/* shard/letter.h - everything one shard or worker says to another; flat but for `next`, so it may one day go to another host.
+ * Owns:    a letter is one heap block; post and receive take it, the receiver frees it.
+ * Thread:  one at a time.         Depends: core/, api/error.h.   Start at: shard/shard.h
+ *
+ *   bytes:  +--------------+---------+      the actor of a request (actor_record), then what `kind` says
+ *           | actor (len a)| payload |
+ *           +--------------+---------+ */
+#ifndef SHARD_LETTER_H
+#define SHARD_LETTER_H
+
+#include "api/error.h"
+#include "core/cursor.h"
+#include "core/record.h"
+
+enum letter_kind {
+    LETTER_REQUEST,      /* a client's request: payload = packed request message of `method` */
+    LETTER_REPLY,        /* to origin: payload = packed response message, or `error` with payload = detail text */
+    LETTER_STREAM,       /* durable stream entries: {u64 index, u16 kind, bytes payload}… */
+    LETTER_STREAM_ACK,   /* number = index applied */
+    LETTER_ASK_PEOPLE,   /* number = call; payload = u64 user ids: who are they? */
+    LETTER_TELL_PEOPLE,  /* number = call; payload = person answers, see people.h */
+    LETTER_WATCH,        /* number = call; presence and typing subscriptions, see presence/watch.h */
+    LETTER_WATCHED,      /* number = call; payload = presence_records */
+    LETTER_UNWATCH,      /* session = number: forget it */
+    LETTER_NOTIFY,       /* ephemeral push: payload = u32 count, u64 session ids, u32 Push field, packed message */
+};
+
+/* Where an answer goes: a connection of a worker, by handle, so that a stale answer finds nobody. */
+struct origin {
+    uint16_t worker;
+    uint8_t door;  /* enum conn_door */
+    uint8_t json;
+    uint32_t slot, generation;
+    uint64_t request_id; /* the client's own number */
+    uint64_t started_ns;
+};
+
+/* Who asks; verified by the door (signature, expiry) and by the user's home shard (device not revoked). */
+#define ACTOR_FIELDS(F)                                                                                                \
+    F(u64, user_id) F(u64, issued_s) F(u64, expires_s) F(bytes, device_id) F(bytes, platform) F(bytes, name)
+RECORD(actor, ACTOR_FIELDS)
+
+struct letter {
+    struct letter *next;
+    enum letter_kind kind;
+    uint16_t from_shard, to_shard;
+    uint16_t method;     /* REQUEST, REPLY: field number in Request.method */
+    uint8_t error;       /* REPLY: enum error */
+    bool admitted;       /* REQUEST: the actor's home shard has let it pass */
+    uint32_t retry_after_ms;
+    struct origin origin;
+    uint64_t number;
+    uint32_t actor_len, len; /* len: actor and payload */
+    uint8_t bytes[];
+};
+
+/* One zeroed letter with room for len bytes. */
+struct letter *letter_create(enum letter_kind kind, uint16_t from_shard, uint16_t to_shard, uint32_t len);
+/* With `actor` (may be NULL) and payload filled in. */
+struct letter *letter_make(enum letter_kind kind, uint16_t from_shard, uint16_t to_shard, const struct actor_record *actor,
+                           struct slice payload);
+void letter_free(struct letter *letter);
+static inline struct slice letter_payload(const struct letter *l) { return slice_of(l->bytes + l->actor_len, l->len - l->actor_len); }
+/* False when there is none. Slices borrow the letter. */
+bool letter_actor(const struct letter *letter, struct actor_record *actor);
+
+#endif

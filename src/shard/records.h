@@ -1,0 +1,106 @@
+/* shard/records.h - every flat record of the domain: log commands, relays between shards, store values.
+ * Thread: any.  Depends: core/record.h (which draws the bytes).  Start at: shard/shard.h
+ * A field may be added only as a new record with a new command or relay number: logs and stores outlive versions. */
+#ifndef SHARD_RECORDS_H
+#define SHARD_RECORDS_H
+
+#include "core/record.h"
+
+/* ---- the log: body = command_record, then the record of its type ---- */
+#define COMMAND_FIELDS(F) F(u64, time_ms) F(u64, actor_id)
+RECORD(command, COMMAND_FIELDS)
+
+/* account/ */
+#define USER_CREATE_FIELDS(F) F(bytes, name) F(bytes, display_name) F(bytes, password_hash)
+RECORD(user_create, USER_CREATE_FIELDS)
+#define DEVICE_PUT_FIELDS(F)                                                                                           \
+    F(u64, user_id) F(bytes, device_id) F(bytes, platform) F(bytes, name) F(bytes, refresh_hash) F(u64, refresh_expires_ms)
+RECORD(device_put, DEVICE_PUT_FIELDS)
+#define REFRESH_FIELDS(F)                                                                                              \
+    F(u64, user_id) F(bytes, device_id) F(bytes, old_hash) F(bytes, new_hash) F(u64, refresh_expires_ms)
+RECORD(refresh, REFRESH_FIELDS)
+#define DEVICE_REVOKE_FIELDS(F) F(u64, user_id) F(bytes, device_id)
+RECORD(device_revoke, DEVICE_REVOKE_FIELDS)
+#define SEEN_FIELDS(F) F(u64, user_id) F(bytes, device_id)
+RECORD(seen, SEEN_FIELDS)
+
+/* chat/ : room_id 0 = the direct conversation of low_id and high_id; peer_name is the other one's display name */
+#define SEND_FIELDS(F)                                                                                                 \
+    F(u64, room_id) F(u64, low_id) F(u64, high_id) F(u8, kind) F(bytes, client_msg_id) F(bytes, sender_name)            \
+    F(bytes, peer_name) F(bytes, body)
+RECORD(send, SEND_FIELDS)
+#define READ_FIELDS(F) F(u64, user_id) F(u64, room_id) F(u64, seq)
+RECORD(read, READ_FIELDS)
+
+/* room/ : `people` = person_records one after another */
+#define PERSON_FIELDS(F) F(u64, user_id) F(bytes, name)
+RECORD(person, PERSON_FIELDS)
+#define ROOM_CREATE_FIELDS(F) F(bytes, name) F(u8, joinable) F(bytes, client_room_id) F(bytes, owner_name) F(bytes, people)
+RECORD(room_create, ROOM_CREATE_FIELDS)
+#define ROOM_UPDATE_FIELDS(F) F(u64, room_id) F(bytes, name) F(u8, joinable)
+RECORD(room_update, ROOM_UPDATE_FIELDS)
+#define ROOM_DISMISS_FIELDS(F) F(u64, room_id)
+RECORD(room_dismiss, ROOM_DISMISS_FIELDS)
+#define MEMBERS_ADD_FIELDS(F) F(u64, room_id) F(u8, invited) F(bytes, people)
+RECORD(members_add, MEMBERS_ADD_FIELDS)
+#define MEMBERS_REMOVE_FIELDS(F) F(u64, room_id) F(bytes, people)
+RECORD(members_remove, MEMBERS_REMOVE_FIELDS)
+#define ROLE_SET_FIELDS(F) F(u64, room_id) F(u64, user_id) F(u8, role)
+RECORD(role_set, ROLE_SET_FIELDS)
+
+/* streams: one entry of another shard's outbox, logged here before it is acknowledged there */
+#define RELAY_FIELDS(F) F(u16, source) F(u64, stream_index) F(u16, kind) F(bytes, payload)
+RECORD(relay, RELAY_FIELDS)
+
+/* ---- relays: what a room's shard tells the shards of its members; also applied directly on its own ---- */
+#define MESSAGE_FIELDS(F)                                                                                              \
+    F(u64, msg_id) F(u64, seq) F(u64, sender_id) F(u64, time_ms) F(u8, kind) F(bytes, sender_name) F(bytes, client_msg_id) \
+    F(bytes, body)
+RECORD(message, MESSAGE_FIELDS)
+#define RELAY_MESSAGE_FIELDS(F) F(u64, room_id) F(u8, large) F(bytes, message)
+RECORD(relay_message, RELAY_MESSAGE_FIELDS)
+/* What a member's shard keeps of a room. */
+#define SNAPSHOT_FIELDS(F)                                                                                             \
+    F(u64, room_id) F(u8, type) F(bytes, name) F(u64, owner_id) F(u32, member_count) F(u32, member_max) F(u64, created_ms)  \
+    F(u8, dismissed) F(u8, joinable) F(u8, large)
+RECORD(snapshot, SNAPSHOT_FIELDS)
+/* change = RoomChangeKind; target 0 = none; peer_*: DIRECT, as the target sees it; head_seq: of the room at the change */
+#define RELAY_CHANGE_FIELDS(F)                                                                                         \
+    F(u8, change) F(bytes, snapshot) F(u64, actor_id) F(u64, target_id) F(bytes, target_name) F(u8, role) F(u64, time_ms)   \
+    F(u64, peer_id) F(bytes, peer_name) F(u64, head_seq)
+RECORD(relay_change, RELAY_CHANGE_FIELDS)
+
+/* ---- the store ---- */
+#define META_FIELDS(F) F(u64, next_user) F(u64, next_room) F(u64, next_message)
+RECORD(meta, META_FIELDS)
+#define STREAM_FIELDS(F) F(u64, emitted) F(u64, applied)
+RECORD(stream, STREAM_FIELDS)
+#define NAME_FIELDS(F) F(u64, user_id) F(bytes, name)
+RECORD(name, NAME_FIELDS)
+#define ACCOUNT_FIELDS(F) F(bytes, name) F(bytes, display_name) F(bytes, password_hash) F(u64, created_ms)
+RECORD(account, ACCOUNT_FIELDS)
+#define DEVICE_FIELDS(F)                                                                                               \
+    F(bytes, platform) F(bytes, name) F(u64, created_ms) F(u64, last_seen_ms) F(u64, valid_after_s) F(u8, revoked)          \
+    F(bytes, refresh_hash) F(u64, refresh_expires_ms)
+RECORD(device, DEVICE_FIELDS)
+#define INBOX_FIELDS(F) F(u32, room_count) F(u64, last_seen_ms)
+RECORD(inbox, INBOX_FIELDS)
+#define CONVERSATION_FIELDS(F) F(u64, joined_seq) F(u64, read_seq) F(u64, peer_id) F(bytes, peer_name)
+RECORD(conversation, CONVERSATION_FIELDS)
+/* shard_counts: u32 LE members per shard, shard_count of them */
+#define ROOM_FIELDS(F)                                                                                                 \
+    F(u8, type) F(bytes, name) F(u64, owner_id) F(u32, member_count) F(u64, created_ms) F(u8, dismissed) F(u8, joinable)    \
+    F(u8, large) F(bytes, shard_counts)
+RECORD(room, ROOM_FIELDS)
+#define MEMBER_FIELDS(F) F(u8, role) F(u64, joined_ms) F(bytes, name)
+RECORD(member, MEMBER_FIELDS)
+
+/* An event of a user's stream: u8 event_kind, then the record. Messages are stored once per shard and named here. */
+enum event_kind { EVENT_MESSAGE = 1, EVENT_READ = 2, EVENT_CHANGE = 3 };
+#define EVENT_MESSAGE_FIELDS(F) F(u64, room_id) F(u64, seq)
+RECORD(event_message, EVENT_MESSAGE_FIELDS)
+#define EVENT_READ_FIELDS(F) F(u64, room_id) F(u64, read_seq)
+RECORD(event_read, EVENT_READ_FIELDS)
+/* EVENT_CHANGE: a relay_change_record, its `change` as this user sees it. */
+
+#endif
