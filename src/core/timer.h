@@ -7,6 +7,7 @@
 #define CORE_TIMER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define TIMER_TICK_MS 4
