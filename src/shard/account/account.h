@@ -1,0 +1,54 @@
+/* shard/account/account.h - the heavy part of a user: name, password hash, devices.
+ * Thread:  the shard's worker (the user's home shard).  Depends: shard/machine.h.  Start at: shard/shard.h */
+#ifndef SHARD_ACCOUNT_ACCOUNT_H
+#define SHARD_ACCOUNT_ACCOUNT_H
+
+#include "api/token.h"
+#include "shard/machine.h"
+
+struct name { /* the directory: exists = taken */
+    struct entity entity;
+    uint64_t user_id;
+};
+extern const struct entity_type name_type;
+static inline struct name *name_of(struct entity *e) { return CONTAINER_OF(e, struct name, entity); }
+
+struct device {
+    char device_id[TOKEN_DEVICE_MAX + 1];
+    char platform[TOKEN_PLATFORM_MAX + 1];
+    char *name; /* owned */
+    uint64_t created_ms, last_seen_ms;
+    uint64_t valid_after_s; /* tokens issued before are refused */
+    uint64_t refresh_expires_ms;
+    uint8_t refresh_hash[TOKEN_HASH_SIZE]; /* zeros: none */
+    bool revoked;
+};
+
+struct account {
+    struct entity entity;
+    char *name, *display_name, *password_hash; /* owned */
+    uint64_t created_ms;
+    struct device *devices; /* owned array */
+    uint32_t device_count;
+};
+extern const struct entity_type account_type;
+static inline struct account *account_of(struct entity *e) { return CONTAINER_OF(e, struct account, entity); }
+
+/* Shard and entity key of a user name (lower case already). */
+struct account_place {
+    uint16_t shard;
+    uint64_t hash_high, hash_low;
+};
+struct account_place account_place_of(struct slice name, uint16_t shard_count);
+/* NULL when there is no such device. */
+struct device *account_device(const struct account *account, struct slice device_id);
+/* May this token still be used? NONE, DEVICE_REVOKED, USER_NOT_FOUND. A device never heard of is fine (an app's backend minted the token). */
+enum error account_admits(const struct account *account, struct slice device_id, uint64_t issued_s);
+void account_put_device(const struct account *account, const struct device *device, struct effects *effects);
+
+/* Validation shared by doors and commands. */
+bool account_name_valid(struct slice name);      /* 1-32 of a-z 0-9 _ - . */
+bool account_device_id_valid(struct slice id);   /* 1-64 of A-Z a-z 0-9 _ - . */
+bool account_text_valid(struct slice text, uint32_t characters_min, uint32_t characters_max); /* UTF-8 without control characters */
+
+#endif

@@ -1,0 +1,50 @@
+/* shard/session.h - one authenticated connection, on its user's home shard.
+ * Owns:    its place in the inbox's list and in the table; pins the inbox.
+ * Thread:  the shard's worker.    Depends: shard/shard.h.        Start at: shard/shard.h
+ * Slow readers: above the outbound soft limit a session is `behind`: events are no longer pushed, it is told once (push `behind`)
+ * when its queue has drained, and it is pushed to again after a sync that reached the head. */
+#ifndef SHARD_SESSION_H
+#define SHARD_SESSION_H
+
+#include "shard/chat/inbox.h"
+#include "shard/shard.h"
+
+struct session {
+    struct session *next;   /* of the same user */
+    struct inbox *inbox;    /* pinned */
+    struct shard *shard;
+    uint64_t id;            /* slot | generation << 32: names it in letters */
+    uint64_t issued_s, expires_s;
+    void *connection;       /* the port's */
+    struct watch_list *watching; /* presence/watch.c; NULL: nothing */
+    bool json, behind, told_behind;
+    char platform[TOKEN_PLATFORM_MAX + 1];
+    char device_id[]; /* NUL-terminated */
+};
+
+/* Makes one for a user whose inbox is resident; BUSY: sessions_per_user_max (the oldest of the same device is ended first). */
+NODISCARD enum result session_open(struct session **out, struct shard *shard, struct inbox *inbox, const struct actor_record *actor,
+                                   bool json);
+/* The connection is gone: forgets the session, its subscriptions and, with the last one, tells watchers and notes last_seen. */
+void session_close(struct session *session);
+struct session *session_find(struct shard *shard, uint64_t id);
+
+/* Events of the user's stream: encoded once per encoding and shared. */
+struct session_event {
+    struct slice fields;      /* packed fields of Event after sync_key */
+    struct buf *binary, *json; /* made at first use; unref'd by session_event_done */
+};
+void session_push_event(struct session *session, uint64_t sync_key, struct session_event *event);
+void session_event_done(struct session_event *event);
+/* Any other push: field of Push, packed message. Ephemeral ones are dropped for a session that is behind. */
+void session_push(struct session *session, uint32_t push_field, struct slice packed, bool ephemeral);
+/* The connection's queue fell below half of the soft limit. */
+void session_drained(struct session *session);
+/* A sync answered up to `sync_key`: if that is the head, pushing goes on. */
+void session_synced(struct session *session, uint64_t sync_key);
+/* Tells why (push session_end) and closes. */
+void session_kick(struct session *session, uint16_t close_code, const char *reason);
+/* Ends sessions whose token expired; looks at a part of the table at each call. */
+void session_sweep(struct shard *shard, uint64_t now_s);
+
+#endif
