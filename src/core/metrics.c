@@ -1,0 +1,141 @@
+/* core/metrics.c - histograms and the Prometheus text of every metric.
+ * A bucket is a quarter of a power of two, so a quantile is at most 25 % too high. The text carries one bucket per
+ * power of two: finer ones would cost a scraper 128 lines per histogram and worker. */
+#include "core/metrics.h"
+#include "core/check.h"
+#include "core/logger.h"
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define BUCKET_FIRST_BIT  8 /* bucket 0 ends at 320 ns and holds everything below */
+#define BUCKETS_PER_POWER 4
+#define POWER_COUNT       (METRICS_HISTOGRAM_BUCKETS / BUCKETS_PER_POWER)
+
+static uint32_t bucket_of(uint64_t value_ns)
+{
+    if (value_ns < UINT64_C(1) << BUCKET_FIRST_BIT) return 0;
+    uint32_t top_bit = 63 - (uint32_t)__builtin_clzll(value_ns);
+    uint32_t index = (top_bit - BUCKET_FIRST_BIT) * BUCKETS_PER_POWER + ((uint32_t)(value_ns >> (top_bit - 2)) & 3);
+    return index < METRICS_HISTOGRAM_BUCKETS ? index : METRICS_HISTOGRAM_BUCKETS - 1;
+}
+
+/* The first value above the bucket. */
+static uint64_t bucket_end_ns(uint32_t index)
+{
+    uint32_t power = index / BUCKETS_PER_POWER, quarter = index % BUCKETS_PER_POWER;
+    return UINT64_C(1) * (BUCKETS_PER_POWER + 1 + quarter) << (power + BUCKET_FIRST_BIT - 2);
+}
+
+void metrics_observe(struct metrics_histogram *histogram, uint64_t value_ns)
+{
+    metrics_add(&histogram->buckets[bucket_of(value_ns)], 1);
+    metrics_add(&histogram->sum_ns, value_ns);
+    metrics_add(&histogram->count, 1);
+}
+
+static uint64_t read_relaxed(const _Atomic uint64_t *value)
+{
+    return atomic_load_explicit(value, memory_order_relaxed);
+}
+
+uint64_t metrics_quantile_ns(const struct metrics_histogram *histogram, double quantile)
+{
+    ASSERT(quantile >= 0 && quantile <= 1);
+    uint64_t count = 0, below = 0;
+    for (uint32_t i = 0; i < METRICS_HISTOGRAM_BUCKETS; i++) count += read_relaxed(&histogram->buckets[i]);
+    if (count == 0) return 0;
+    double rank = quantile * (double)count;
+    for (uint32_t i = 0; i < METRICS_HISTOGRAM_BUCKETS; i++) {
+        uint64_t here = read_relaxed(&histogram->buckets[i]);
+        below += here;
+        if (here > 0 && (double)below >= rank) return bucket_end_ns(i);
+    }
+    return bucket_end_ns(METRICS_HISTOGRAM_BUCKETS - 1); /* the worker added while we looked */
+}
+
+/* ---- the text -----------------------------------------------------------------------------------------------------
+ */
+
+__attribute__((format(printf, 2, 3))) static void put(struct writer *out, const char *format, ...)
+{
+    char line[256];
+    va_list arguments;
+    va_start(arguments, format);
+    int len = vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    ASSERT(len >= 0 && (size_t)len < sizeof line);
+    writer_raw(out, line, (size_t)len);
+}
+
+static void put_head(struct writer *out, const char *name, const char *kind, const char *help)
+{
+    put(out, "# HELP %s %s\n", name, help);
+    put(out, "# TYPE %s %s\n", name, kind);
+}
+
+static void put_value(struct writer *out, const char *name, uint32_t worker, const _Atomic uint64_t *value)
+{
+    put(out, "%s{worker=\"%" PRIu32 "\"} %" PRIu64 "\n", name, worker, read_relaxed(value));
+}
+
+static void put_histogram(struct writer *out, const char *name, uint32_t worker,
+                          const struct metrics_histogram *histogram)
+{
+    uint64_t below = 0;
+    for (uint32_t power = 0; power < POWER_COUNT; power++) {
+        for (uint32_t i = 0; i < BUCKETS_PER_POWER; i++)
+            below += read_relaxed(&histogram->buckets[power * BUCKETS_PER_POWER + i]);
+        if (power == POWER_COUNT - 1) break; /* its last bucket has no upper end */
+        double end_seconds = (double)bucket_end_ns(power * BUCKETS_PER_POWER + BUCKETS_PER_POWER - 1) / 1e9;
+        put(out, "%s_bucket{worker=\"%" PRIu32 "\",le=\"%.9g\"} %" PRIu64 "\n", name, worker, end_seconds, below);
+    }
+    /* The count is the sum of the buckets as they were read, so that it agrees with them. */
+    put(out, "%s_bucket{worker=\"%" PRIu32 "\",le=\"+Inf\"} %" PRIu64 "\n", name, worker, below);
+    put(out, "%s_sum{worker=\"%" PRIu32 "\"} %.9f\n", name, worker, (double)read_relaxed(&histogram->sum_ns) / 1e9);
+    put(out, "%s_count{worker=\"%" PRIu32 "\"} %" PRIu64 "\n", name, worker, below);
+}
+
+static void put_resident_bytes(struct writer *out)
+{
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (file == NULL) return;
+    uint64_t pages;
+    if (fscanf(file, "%*u %" SCNu64, &pages) == 1) {
+        put_head(out, "process_resident_memory_bytes", "gauge", "Memory of the process that is in RAM");
+        put(out, "process_resident_memory_bytes %" PRIu64 "\n", pages * (uint64_t)sysconf(_SC_PAGESIZE));
+    }
+    fclose(file);
+}
+
+/* The size of the directory is the count since Linux 6.2. An older kernel says 0 and the gauge is left out: counting
+ * the entries of 200,000 connections would hold up the worker that renders. */
+static void put_open_descriptors(struct writer *out)
+{
+    struct stat status;
+    if (stat("/proc/self/fd", &status) != 0 || status.st_size <= 0) return;
+    put_head(out, "process_open_fds", "gauge", "Open file descriptors of the process");
+    put(out, "process_open_fds %lld\n", (long long)status.st_size);
+}
+
+void metrics_render(struct writer *out, struct metrics *const *sets, uint32_t set_count)
+{
+#define KIND_COUNTER "counter"
+#define KIND_GAUGE   "gauge"
+#define RENDER(field, name, kind, help)                                                                                \
+    put_head(out, name, KIND_##kind, help);                                                                            \
+    for (uint32_t i = 0; i < set_count; i++) put_value(out, name, i, &sets[i]->field);
+    METRICS_LIST(RENDER)
+#undef RENDER
+#define RENDER(field, name, help)                                                                                      \
+    put_head(out, name, "histogram", help);                                                                            \
+    for (uint32_t i = 0; i < set_count; i++) put_histogram(out, name, i, &sets[i]->field);
+    METRICS_HISTOGRAM_LIST(RENDER)
+#undef RENDER
+    put_resident_bytes(out);
+    put_open_descriptors(out);
+    put_head(out, "ringpost_logger_dropped_total", "counter", "Log lines dropped because the log is read too slowly");
+    put(out, "ringpost_logger_dropped_total %" PRIu64 "\n", logger_dropped_count());
+}
