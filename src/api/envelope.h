@@ -19,9 +19,11 @@ struct envelope_request {
     struct slice payload; /* packed request message; borrowed from the frame (binary) or from `scratch` (JSON) */
 };
 
-/* A binary frame. MALFORMED unless it is exactly one Envelope with a request with exactly one method. */
+/* A binary frame. MALFORMED unless it is exactly one Envelope with a request with exactly one method. A method of a newer contract is
+ * passed on by its number: the layer above answers UNKNOWN_METHOD. `out->id` is set as soon as it was readable, also when refused. */
 NODISCARD enum result envelope_parse(struct envelope_request *out, struct slice frame);
-/* A text frame: JSON of an Envelope; `scratch` keeps the packed payload. `text` gets what is wrong ("field x: …"). id is set when readable. */
+/* A text frame: JSON of an Envelope; the packed payload is appended to `scratch` and borrowed from it until its next change. `text` gets
+ * what is wrong ("field x: …"). id is set when readable. An unknown method is method 0. MALFORMED, TOO_LARGE (`scratch` failed). */
 NODISCARD enum result envelope_parse_json(struct envelope_request *out, struct slice frame, struct writer *scratch, char *text,
                                           size_t text_size);
 
@@ -33,7 +35,8 @@ struct envelope_error {
     const char *request_id;
 };
 
-/* Append one whole frame. `payload` is the packed response message of `method`. */
+/* Append one whole frame. `payload` is the packed response message of `method`, made by us: JSON of one that does not unpack is a broken
+ * invariant. */
 void envelope_response(struct writer *out, uint64_t id, uint32_t method, struct slice payload);
 void envelope_response_json(struct writer *out, uint64_t id, uint32_t method, struct slice payload);
 void envelope_error(struct writer *out, uint64_t id, const struct envelope_error *error);
@@ -48,16 +51,16 @@ void envelope_push(struct writer *out, uint32_t field, struct slice payload);
 void envelope_push_json(struct writer *out, uint32_t field, struct slice payload);
 
 /* The hot one, fan-out: the event is encoded once and shared, only the sync_key differs from user to user.
- * shared = the packed fields of Event after sync_key (binary), or the JSON text `"message":{…}` (JSON, made by event_json_shared).
- * head gets everything that stands before the shared bytes of a frame; JSON needs ENVELOPE_EVENT_JSON_TAIL after them, which
- * event_json_shared already appended. Returns head's length, <= ENVELOPE_EVENT_HEAD_MAX. */
+ *     binary: head | the packed fields of Event after sync_key
+ *     JSON:   head | what envelope_event_json_shared() made: `"message":{…}` and the closing braces of the frame
+ * A head is everything before the shared bytes. Returns its length, <= ENVELOPE_EVENT_HEAD_MAX. */
 #define ENVELOPE_EVENT_HEAD_MAX 64
 uint32_t envelope_event_head(uint8_t *head, uint64_t sync_key, uint32_t shared_len);
 uint32_t envelope_event_head_json(uint8_t *head, uint64_t sync_key);
-/* `event_fields`: the packed fields of Event after sync_key. */
+/* `event_fields`: the packed fields of Event after sync_key; exactly one of its kinds. */
 void envelope_event_json_shared(struct writer *out, struct slice event_fields);
 
-/* Reads one uint64 field (the last occurrence, 0 when absent) of a packed message without unpacking it: routing keys. */
+/* Reads one numeric field (the last occurrence, 0 when absent) of a packed message without unpacking it: routing keys. */
 NODISCARD enum result envelope_peek_u64(struct slice payload, uint32_t field, uint64_t *value);
 /* The same for a string or bytes field; borrowed. */
 NODISCARD enum result envelope_peek_bytes(struct slice payload, uint32_t field, struct slice *value);
@@ -75,5 +78,12 @@ ProtobufCAllocator *envelope_arena_allocator(struct envelope_arena *arena);
 /* Appends a packed message. */
 void envelope_pack(struct writer *out, const ProtobufCMessage *message);
 void *envelope_arena_alloc(struct envelope_arena *arena, size_t size); /* zeroed, 16-aligned; NULL at size_max */
+/* Unpacks a client's message, and is stricter than protobuf-c: every string is UTF-8 without a NUL, so whatever was accepted can be
+ * shown to everybody later. OK: *out lives until the arena is reset. MALFORMED; NOMEM (the arena's limit). */
+NODISCARD enum result envelope_unpack(struct envelope_arena *arena, const ProtobufCMessageDescriptor *descriptor,
+                                      struct slice packed, ProtobufCMessage **out);
+/* The same without looking at the strings: for bytes that we packed. */
+NODISCARD enum result envelope_unpack_stored(struct envelope_arena *arena, const ProtobufCMessageDescriptor *descriptor,
+                                             struct slice packed, ProtobufCMessage **out);
 
 #endif

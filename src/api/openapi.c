@@ -1,0 +1,336 @@
+/* api/openapi.c - one walk over routes, descriptors and error rows writes the document; nothing in it is kept by hand.
+ *
+ *     paths       one per route: POST with the request message as body, reads also as GET with its fields in the query
+ *     components  every message and enum reachable from Envelope (so the frames of the sockets are described too), the error body
+ *
+ * Texts are the comments of the .proto. A field without one of its own takes that of its message or enum. */
+#include "api/openapi.h"
+#include "api/envelope.h"
+#include "api/error.h"
+#include "api/json_internal.h"
+#include "api/openapi_internal.h"
+#include "core/check.h"
+#include "ringpost/v1/ringpost.pb-c.h"
+#include <stdio.h>
+
+#define TYPES_MAX 160 /* messages plus enums of the contract */
+#define SCHEMA_REFERENCE "#/components/schemas/"
+
+/* Every type once, in the order a walk from Envelope meets them. */
+struct types {
+    const ProtobufCMessageDescriptor *messages[TYPES_MAX];
+    const ProtobufCEnumDescriptor *enums[TYPES_MAX];
+    uint32_t message_count, enum_count;
+};
+
+/* ---- small pieces ------------------------------------------------------------------------------------------------------ */
+
+static const char *comment_of(const char *type, const char *member)
+{
+    for (size_t i = 0; i < openapi_comment_count; i++) {
+        const struct openapi_comment *comment = &openapi_comments[i];
+        if (strcmp(comment->type, type) == 0 && strcmp(comment->member, member) == 0) return comment->text;
+    }
+    return "";
+}
+
+/* A request's comment starts with its route ("POST /v1/chat/send: to a room …"), which the document says by itself. */
+static const char *without_route(const char *comment)
+{
+    bool names_route = strncmp(comment, "POST /", 6) == 0 || strncmp(comment, "GET /", 5) == 0;
+    const char *colon = names_route ? strstr(comment, ": ") : NULL;
+    return colon == NULL ? comment : colon + 2;
+}
+
+static void write_string(struct writer *out, const char *text) { json_write_string(out, slice_text(text)); }
+
+/* "name":"text", and the comma before it unless it opens an object */
+static void write_pair(struct writer *out, const char *name, const char *text)
+{
+    if (out->len > 0 && out->data[out->len - 1] != '{') writer_u8(out, ',');
+    write_string(out, name);
+    writer_u8(out, ':');
+    write_string(out, text);
+}
+
+static void write_description(struct writer *out, const char *text)
+{
+    if (text[0] != '\0') write_pair(out, "description", text);
+}
+
+static void write_number(struct writer *out, uint64_t number)
+{
+    char digits[JSON_DECIMAL_MAX];
+    writer_raw(out, digits, json_decimal(digits, number));
+}
+
+static void write_reference(struct writer *out, const char *schema)
+{
+    json_write_raw(out, "{\"$ref\":\"" SCHEMA_REFERENCE);
+    json_write_raw(out, schema);
+    json_write_raw(out, "\"}");
+}
+
+/* ---- schemas ----------------------------------------------------------------------------------------------------------- */
+
+static void collect(struct types *types, const ProtobufCMessageDescriptor *message);
+
+static void collect_enum(struct types *types, const ProtobufCEnumDescriptor *descriptor)
+{
+    for (uint32_t i = 0; i < types->enum_count; i++)
+        if (types->enums[i] == descriptor) return;
+    ASSERT(types->enum_count < TYPES_MAX);
+    types->enums[types->enum_count++] = descriptor;
+}
+
+static void collect(struct types *types, const ProtobufCMessageDescriptor *message)
+{
+    for (uint32_t i = 0; i < types->message_count; i++)
+        if (types->messages[i] == message) return;
+    ASSERT(types->message_count < TYPES_MAX);
+    types->messages[types->message_count++] = message;
+    for (uint32_t i = 0; i < message->n_fields; i++) {
+        const ProtobufCFieldDescriptor *field = &message->fields[i];
+        if (field->type == PROTOBUF_C_TYPE_MESSAGE) collect(types, field->descriptor);
+        if (field->type == PROTOBUF_C_TYPE_ENUM) collect_enum(types, field->descriptor);
+    }
+}
+
+static const char *type_name(const ProtobufCFieldDescriptor *field)
+{
+    if (field->type == PROTOBUF_C_TYPE_MESSAGE)
+        return ((const ProtobufCMessageDescriptor *)field->descriptor)->short_name;
+    if (field->type == PROTOBUF_C_TYPE_ENUM) return ((const ProtobufCEnumDescriptor *)field->descriptor)->short_name;
+    return NULL;
+}
+
+/* The type of one value, without description: a reference may have no siblings in OpenAPI 3.0. */
+static void write_type(struct writer *out, const ProtobufCFieldDescriptor *field)
+{
+    const char *text = NULL;
+    switch ((int)field->type) {
+    case PROTOBUF_C_TYPE_UINT32: text = "{\"type\":\"integer\",\"minimum\":0,\"maximum\":4294967295}"; break;
+    case PROTOBUF_C_TYPE_UINT64: text = "{\"type\":\"string\",\"format\":\"uint64\",\"pattern\":\"^[0-9]{1,20}$\"}"; break;
+    case PROTOBUF_C_TYPE_BOOL: text = "{\"type\":\"boolean\"}"; break;
+    case PROTOBUF_C_TYPE_STRING: text = "{\"type\":\"string\"}"; break;
+    case PROTOBUF_C_TYPE_BYTES: text = "{\"type\":\"string\",\"format\":\"byte\"}"; break;
+    default: write_reference(out, type_name(field)); return;
+    }
+    json_write_raw(out, text);
+}
+
+static void write_list_type(struct writer *out, const ProtobufCFieldDescriptor *field)
+{
+    bool is_list = field->label == PROTOBUF_C_LABEL_REPEATED;
+    if (is_list) json_write_raw(out, "{\"type\":\"array\",\"items\":");
+    write_type(out, field);
+    if (is_list) json_write_raw(out, "}");
+}
+
+static const char *field_comment(const ProtobufCMessageDescriptor *message, const ProtobufCFieldDescriptor *field)
+{
+    const char *own = comment_of(message->short_name, field->name);
+    return own[0] != '\0' || type_name(field) == NULL ? own : without_route(comment_of(type_name(field), ""));
+}
+
+static void write_property(struct writer *out, const ProtobufCMessageDescriptor *message,
+                           const ProtobufCFieldDescriptor *field)
+{
+    write_string(out, field->name);
+    json_write_raw(out, ":{\"allOf\":[");
+    write_list_type(out, field);
+    json_write_raw(out, "]");
+    write_description(out, field_comment(message, field));
+    json_write_raw(out, "}");
+}
+
+static void write_message_schema(struct writer *out, const ProtobufCMessageDescriptor *message)
+{
+    write_string(out, message->short_name);
+    json_write_raw(out, ":{\"type\":\"object\",\"additionalProperties\":false");
+    write_description(out, comment_of(message->short_name, ""));
+    json_write_raw(out, ",\"properties\":{");
+    for (uint32_t i = 0; i < message->n_fields; i++) {
+        if (i > 0) writer_u8(out, ',');
+        write_property(out, message, &message->fields[i]);
+    }
+    json_write_raw(out, "}}");
+}
+
+static void write_enum_schema(struct writer *out, const ProtobufCEnumDescriptor *descriptor)
+{
+    write_string(out, descriptor->short_name);
+    json_write_raw(out, ":{\"type\":\"string\",\"enum\":[");
+    for (uint32_t i = 0; i < descriptor->n_values; i++) {
+        if (i > 0) writer_u8(out, ',');
+        write_string(out, descriptor->values[i].name);
+    }
+    json_write_raw(out, "]");
+    char text[2048];
+    size_t len = (size_t)snprintf(text, sizeof text, "%s", comment_of(descriptor->short_name, ""));
+    for (uint32_t i = 0; i < descriptor->n_values && len < sizeof text; i++) {
+        const char *name = descriptor->values[i].name;
+        len += (size_t)snprintf(text + len, sizeof text - len, "\n- %s: %s", name, comment_of(descriptor->short_name, name));
+    }
+    ASSERT(len < sizeof text);
+    write_description(out, text);
+    json_write_raw(out, "}");
+}
+
+/* ---- errors ------------------------------------------------------------------------------------------------------------ */
+
+static void write_error_row(struct writer *out, const struct error_row *row)
+{
+    json_write_raw(out, "{");
+    write_pair(out, "reason", row->reason);
+    write_pair(out, "code", row->code);
+    write_pair(out, "message", row->message);
+    json_write_raw(out, ",\"status\":");
+    write_number(out, row->status);
+    json_write_raw(out, row->retryable ? ",\"retryable\":true}" : ",\"retryable\":false}");
+}
+
+/* The response every operation has beside its result: for people as a list, for programs as x-reasons. */
+static void write_error_response(struct writer *out)
+{
+    struct writer text;
+    writer_init(&text, 0);
+    json_write_raw(&text, "Refused. `reason` is one of:");
+    for (uint32_t i = ERROR_NONE + 1; i < ERROR_COUNT; i++) {
+        const struct error_row *row = error_row((enum error)i);
+        char line[256];
+        int len = snprintf(line, sizeof line, "\n- `%s` (%s, HTTP %u%s): %s", row->reason, row->code, row->status,
+                           row->retryable ? ", retryable" : "", row->message);
+        ASSERT(len > 0 && (size_t)len < sizeof line);
+        json_write_raw(&text, line);
+    }
+    if (text.failed) out->failed = true;
+    json_write_raw(out, "\"responses\":{\"Error\":{\"description\":");
+    json_write_string(out, writer_slice(&text));
+    writer_deinit(&text);
+    json_write_raw(out, ",\"content\":{\"application/json\":{\"schema\":");
+    write_reference(out, "ErrorBody");
+    json_write_raw(out, "}},\"x-reasons\":[");
+    for (uint32_t i = ERROR_NONE + 1; i < ERROR_COUNT; i++) {
+        if (i > ERROR_NONE + 1) writer_u8(out, ',');
+        write_error_row(out, error_row((enum error)i));
+    }
+    json_write_raw(out, "]}}");
+}
+
+/* ---- operations -------------------------------------------------------------------------------------------------------- */
+
+static void write_query_parameters(struct writer *out, const ProtobufCMessageDescriptor *request)
+{
+    bool is_first = true;
+    json_write_raw(out, ",\"parameters\":[");
+    for (uint32_t i = 0; i < request->n_fields; i++) {
+        const ProtobufCFieldDescriptor *field = &request->fields[i];
+        if (field->type == PROTOBUF_C_TYPE_MESSAGE) continue;
+        if (!is_first) writer_u8(out, ',');
+        is_first = false;
+        json_write_raw(out, "{\"in\":\"query\"");
+        write_pair(out, "name", field->name);
+        write_description(out, field_comment(request, field));
+        json_write_raw(out, ",\"schema\":");
+        write_list_type(out, field);
+        json_write_raw(out, "}");
+    }
+    json_write_raw(out, "]");
+}
+
+static void write_body(struct writer *out, const ProtobufCMessageDescriptor *request)
+{
+    json_write_raw(out, ",\"requestBody\":{\"required\":true,\"content\":{\"application/json\":{\"schema\":");
+    write_reference(out, request->short_name);
+    json_write_raw(out, "}}}");
+}
+
+/* The service is the path's second part: /v1/<service>/<method>. */
+static struct slice service_of(const char *path)
+{
+    const char *begin = strchr(path + 1, '/');
+    ASSERT(path[0] == '/' && begin != NULL);
+    const char *end = strchr(begin + 1, '/');
+    ASSERT(end != NULL);
+    return slice_of(begin + 1, (size_t)(end - begin - 1));
+}
+
+static void write_operation(struct writer *out, const struct openapi_route *route, bool is_get)
+{
+    const ProtobufCMessageDescriptor *request = envelope_request_descriptor(route->method);
+    const ProtobufCMessageDescriptor *response = envelope_response_descriptor(route->method);
+    ASSERT(request != NULL && response != NULL);
+    const char *name =
+        protobuf_c_message_descriptor_get_field(&ringpost__v1__request__descriptor, route->method)->name;
+    json_write_raw(out, is_get ? "\"get\":{\"tags\":[" : "\"post\":{\"tags\":[");
+    json_write_string(out, service_of(route->path));
+    json_write_raw(out, is_get ? "],\"operationId\":\"get_" : "],\"operationId\":\"");
+    json_write_raw(out, name);
+    json_write_raw(out, "\"");
+    write_pair(out, "summary", name);
+    write_description(out, without_route(comment_of(request->short_name, "")));
+    json_write_raw(out, route->needs_token ? ",\"security\":[{\"token\":[]}]" : ",\"security\":[]");
+    if (is_get) write_query_parameters(out, request);
+    else write_body(out, request);
+    json_write_raw(out, ",\"responses\":{\"200\":{");
+    write_pair(out, "description", comment_of(response->short_name, ""));
+    json_write_raw(out, ",\"content\":{\"application/json\":{\"schema\":");
+    write_reference(out, response->short_name);
+    json_write_raw(out, "}}},\"default\":{\"$ref\":\"#/components/responses/Error\"}}}");
+}
+
+static void write_paths(struct writer *out, const struct openapi_route *routes, uint32_t route_count)
+{
+    json_write_raw(out, "\"paths\":{");
+    for (uint32_t i = 0; i < route_count; i++) {
+        if (i > 0) writer_u8(out, ',');
+        write_string(out, routes[i].path);
+        json_write_raw(out, ":{");
+        write_operation(out, &routes[i], false);
+        if (routes[i].is_read) {
+            writer_u8(out, ',');
+            write_operation(out, &routes[i], true);
+        }
+        json_write_raw(out, "}");
+    }
+    json_write_raw(out, "}");
+}
+
+/* ---- the document ------------------------------------------------------------------------------------------------------ */
+
+static void write_components(struct writer *out)
+{
+    struct types types = {0};
+    collect(&types, &ringpost__v1__envelope__descriptor);
+    json_write_raw(out, "\"components\":{\"securitySchemes\":{\"token\":{\"type\":\"http\",\"scheme\":\"bearer\","
+                        "\"bearerFormat\":\"JWT\",\"description\":\"An access token of login or refresh.\"}},");
+    write_error_response(out);
+    json_write_raw(out, ",\"schemas\":{\"ErrorBody\":{\"type\":\"object\",\"required\":[\"error\"],"
+                        "\"description\":\"The body of every refusal over HTTP.\",\"properties\":{\"error\":{\"allOf\":[");
+    write_reference(out, ringpost__v1__error__descriptor.short_name);
+    json_write_raw(out, "]");
+    write_description(out, comment_of(ringpost__v1__error__descriptor.short_name, ""));
+    json_write_raw(out, "}}}");
+    for (uint32_t i = 0; i < types.message_count; i++) {
+        writer_u8(out, ',');
+        write_message_schema(out, types.messages[i]);
+    }
+    for (uint32_t i = 0; i < types.enum_count; i++) {
+        writer_u8(out, ',');
+        write_enum_schema(out, types.enums[i]);
+    }
+    json_write_raw(out, "}}");
+}
+
+void openapi_render(struct writer *out, const struct openapi_route *routes, uint32_t route_count, const char *server_version)
+{
+    json_write_raw(out, "{\"openapi\":\"3.0.3\",\"info\":{\"title\":\"Ringpost\"");
+    write_pair(out, "version", server_version);
+    write_description(out, comment_of("", ""));
+    json_write_raw(out, "},\"servers\":[{\"url\":\"/\"}],");
+    write_paths(out, routes, route_count);
+    json_write_raw(out, ",");
+    write_components(out);
+    json_write_raw(out, "}");
+}

@@ -1,0 +1,304 @@
+/* api/token.c - access tokens as in RFC 7519 over RFC 7515, refresh tokens, passwords; the mathematics is libsodium's.
+ * A token passes these gates in this order: size and three parts; header (algorithm, key name); signature in constant time; claims;
+ * clock. Until the signature fits nothing of the claims is decoded. base64url is read strictly (no padding, no stray bits), so a token
+ * has exactly one spelling. */
+#include "api/token.h"
+#include "api/json_internal.h"
+#include "core/check.h"
+#include <inttypes.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define KID_MAX 32
+#define SECRET_SIZE_MIN 32
+#define SIGNATURE_SIZE crypto_auth_hmacsha256_BYTES
+#define SIGNATURE_TEXT_LEN 43 /* base64url of 32 bytes */
+#define VARIANT sodium_base64_VARIANT_URLSAFE_NO_PADDING
+#define REFRESH_RANDOM_SIZE 32
+#define CLAIMS_TEXT_MAX 320
+
+_Static_assert(TOKEN_HASH_SIZE == crypto_hash_sha256_BYTES, "token_hash() is SHA-256");
+_Static_assert(TOKEN_PASSWORD_HASH_MAX >= crypto_pwhash_STRBYTES, "libsodium's text form fits");
+
+struct key {
+    char kid[KID_MAX + 1];
+    uint8_t *secret; /* owned; wiped when freed */
+    uint32_t secret_size;
+};
+
+struct token_keys {
+    struct key keys[TOKEN_KEYS_MAX];
+    uint32_t count;
+};
+
+/* ---- keys -------------------------------------------------------------------------------------------------------------- */
+
+static bool is_name(const char *text, size_t len, size_t len_min, size_t len_max, bool dots_allowed)
+{
+    if (len < len_min || len > len_max) return false;
+    for (size_t i = 0; i < len; i++) {
+        char c = text[i];
+        bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        bool is_allowed = is_letter || (c >= '0' && c <= '9') || c == '_' || c == '-' || (c == '.' && dots_allowed);
+        if (!is_allowed) return false;
+    }
+    return true;
+}
+
+static bool is_device(const char *text, size_t len) { return is_name(text, len, 1, TOKEN_DEVICE_MAX, true); }
+static bool is_platform(const char *text, size_t len) { return is_name(text, len, 0, TOKEN_PLATFORM_MAX, true); }
+
+enum result token_keys_create(struct token_keys **out)
+{
+    *out = NULL;
+    if (sodium_init() < 0) return RESULT_UNSUPPORTED;
+    *out = calloc(1, sizeof **out);
+    return *out == NULL ? RESULT_NOMEM : RESULT_OK;
+}
+
+void token_keys_destroy(struct token_keys *keys)
+{
+    if (keys == NULL) return;
+    for (uint32_t i = 0; i < keys->count; i++) {
+        sodium_memzero(keys->keys[i].secret, keys->keys[i].secret_size);
+        free(keys->keys[i].secret);
+    }
+    free(keys);
+}
+
+static const struct key *find_key(const struct token_keys *keys, const char *kid)
+{
+    for (uint32_t i = 0; i < keys->count; i++)
+        if (strcmp(keys->keys[i].kid, kid) == 0) return &keys->keys[i];
+    return NULL;
+}
+
+enum result token_keys_add(struct token_keys *keys, const char *kid, struct slice secret)
+{
+    if (!is_name(kid, strlen(kid), 1, KID_MAX, false) || secret.len < SECRET_SIZE_MIN) return RESULT_MALFORMED;
+    if (find_key(keys, kid) != NULL) return RESULT_EXISTS;
+    if (keys->count == TOKEN_KEYS_MAX) return RESULT_BUSY;
+    uint8_t *copy = malloc(secret.len);
+    if (copy == NULL) return RESULT_NOMEM;
+    memcpy(copy, secret.data, secret.len);
+    struct key *key = &keys->keys[keys->count++];
+    *key = (struct key){.secret = copy, .secret_size = secret.len};
+    memcpy(key->kid, kid, strlen(kid) + 1);
+    return RESULT_OK;
+}
+
+static void sign(const struct key *key, struct slice text, uint8_t signature[SIGNATURE_SIZE])
+{
+    crypto_auth_hmacsha256_state state;
+    crypto_auth_hmacsha256_init(&state, key->secret, key->secret_size);
+    crypto_auth_hmacsha256_update(&state, text.data, text.len);
+    crypto_auth_hmacsha256_final(&state, signature);
+    sodium_memzero(&state, sizeof state);
+}
+
+/* ---- base64url --------------------------------------------------------------------------------------------------------- */
+
+static void write_base64url(struct writer *out, struct slice bytes)
+{
+    size_t size = sodium_base64_encoded_len(bytes.len, VARIANT); /* with a NUL, which is dropped again */
+    uint8_t *room = writer_reserve(out, size);
+    if (room == NULL) return;
+    sodium_bin2base64((char *)room, size, bytes.data, bytes.len, VARIANT);
+    out->len--;
+}
+
+static bool read_base64url(struct slice text, uint8_t *bytes, size_t size_max, size_t *len)
+{
+    return sodium_base642bin(bytes, size_max, (const char *)text.data, text.len, NULL, len, NULL, VARIANT) == 0;
+}
+
+/* ---- access tokens: making --------------------------------------------------------------------------------------------- */
+
+void token_mint(const struct token_keys *keys, const struct token_claims *claims, struct writer *out)
+{
+    ASSERT(keys->count > 0);
+    ASSERT(claims->user_id != 0);
+    ASSERT(is_device(claims->device_id, strlen(claims->device_id)));
+    ASSERT(is_platform(claims->platform, strlen(claims->platform)));
+    const struct key *key = &keys->keys[0];
+    char text[CLAIMS_TEXT_MAX];
+    size_t begin = out->len;
+
+    int len = snprintf(text, sizeof text, "{\"alg\":\"HS256\",\"typ\":\"JWT\",\"kid\":\"%s\"}", key->kid);
+    ASSERT(len > 0 && (size_t)len < sizeof text);
+    write_base64url(out, slice_of(text, (size_t)len));
+    writer_u8(out, '.');
+    len = snprintf(text, sizeof text,
+                   "{\"sub\":\"%" PRIu64 "\",\"dev\":\"%s\",\"plt\":\"%s\",\"iat\":%" PRIu64 ",\"exp\":%" PRIu64 "}",
+                   claims->user_id, claims->device_id, claims->platform, claims->issued_s, claims->expires_s);
+    ASSERT(len > 0 && (size_t)len < sizeof text);
+    write_base64url(out, slice_of(text, (size_t)len));
+    if (out->failed) return;
+
+    uint8_t signature[SIGNATURE_SIZE];
+    sign(key, slice_of(out->data + begin, out->len - begin), signature);
+    writer_u8(out, '.');
+    write_base64url(out, slice_of(signature, sizeof signature));
+}
+
+/* ---- access tokens: verifying ------------------------------------------------------------------------------------------ */
+
+struct token_parts {
+    struct slice header, claims, signature; /* base64url */
+    struct slice signed_text;               /* header '.' claims */
+};
+
+static bool split(struct slice token, struct token_parts *parts)
+{
+    if (token.len == 0 || token.len > TOKEN_SIZE_MAX) return false;
+    const uint8_t *end = token.data + token.len;
+    const uint8_t *first = memchr(token.data, '.', token.len);
+    if (first == NULL) return false;
+    const uint8_t *second = memchr(first + 1, '.', (size_t)(end - first - 1));
+    if (second == NULL) return false;
+    parts->header = slice_of(token.data, (size_t)(first - token.data));
+    parts->claims = slice_of(first + 1, (size_t)(second - first - 1));
+    parts->signature = slice_of(second + 1, (size_t)(end - second - 1)); /* a third '.' fails as base64 */
+    parts->signed_text = slice_of(token.data, (size_t)(second - token.data));
+    return true;
+}
+
+/* A part decoded and parsed; a new reference, or NULL. */
+static json_t *parse_part(struct slice part)
+{
+    uint8_t bytes[TOKEN_SIZE_MAX];
+    size_t len;
+    if (!read_base64url(part, bytes, sizeof bytes, &len)) return NULL;
+    return json_tree_parse(slice_of(bytes, len), NULL, 0);
+}
+
+static bool is_string(const json_t *value, const char *text)
+{
+    return json_is_string(value) && strcmp(json_string_value(value), text) == 0;
+}
+
+/* The key the header names, NULL unless the header is exactly what we mint: HS256, a known key, perhaps "typ". Any other member
+ * ("crit", "jwk", "zip" ...) would change what the token means, so it is refused. */
+static const struct key *key_of_header(const struct token_keys *keys, const json_t *header)
+{
+    const json_t *kid = json_object_get(header, "kid"), *type = json_object_get(header, "typ");
+    if (!is_string(json_object_get(header, "alg"), "HS256") || !json_is_string(kid)) return NULL;
+    if (type != NULL && !is_string(type, "JWT")) return NULL;
+    if (json_object_size(header) != (type == NULL ? 2u : 3u)) return NULL;
+    return find_key(keys, json_string_value(kid));
+}
+
+static bool signature_fits(const struct key *key, const struct token_parts *parts)
+{
+    uint8_t given[SIGNATURE_SIZE], computed[SIGNATURE_SIZE];
+    size_t len;
+    if (parts->signature.len != SIGNATURE_TEXT_LEN) return false;
+    if (!read_base64url(parts->signature, given, sizeof given, &len) || len != sizeof given) return false;
+    sign(key, parts->signed_text, computed);
+    return sodium_memcmp(given, computed, sizeof given) == 0;
+}
+
+/* A time claim: a JSON number, never a string. */
+static bool read_time(const json_t *value, uint64_t *seconds)
+{
+    return json_is_integer(value) && json_tree_u64(value, INT64_MAX, seconds);
+}
+
+static bool read_claims(const json_t *object, struct token_claims *claims)
+{
+    const json_t *subject = json_object_get(object, "sub"), *device = json_object_get(object, "dev"),
+                 *platform = json_object_get(object, "plt");
+    if (!json_is_string(subject) || !json_is_string(device) || !json_is_string(platform)) return false;
+    if (!json_tree_u64(subject, UINT64_MAX, &claims->user_id) || claims->user_id == 0) return false;
+    if (!is_device(json_string_value(device), json_string_length(device))) return false;
+    if (!is_platform(json_string_value(platform), json_string_length(platform))) return false;
+    memcpy(claims->device_id, json_string_value(device), json_string_length(device) + 1);
+    memcpy(claims->platform, json_string_value(platform), json_string_length(platform) + 1);
+    return read_time(json_object_get(object, "iat"), &claims->issued_s) &&
+           read_time(json_object_get(object, "exp"), &claims->expires_s);
+}
+
+static enum result check_times(const json_t *object, const struct token_claims *claims, uint64_t now_s, uint32_t leeway_s,
+                               uint32_t lifetime_max_s)
+{
+    if (claims->expires_s <= claims->issued_s) return RESULT_MALFORMED;
+    if (claims->expires_s - claims->issued_s > lifetime_max_s) return RESULT_MALFORMED;
+    if (claims->issued_s > now_s + leeway_s) return RESULT_MALFORMED;
+    const json_t *not_before = json_object_get(object, "nbf"); /* some backends add it; then it holds */
+    uint64_t not_before_s = 0;
+    if (not_before != NULL && !read_time(not_before, &not_before_s)) return RESULT_MALFORMED;
+    if (not_before_s > now_s + leeway_s) return RESULT_MALFORMED;
+    return now_s >= claims->expires_s + leeway_s ? RESULT_TIMEOUT : RESULT_OK;
+}
+
+enum result token_verify(const struct token_keys *keys, struct slice token, uint64_t now_s, uint32_t leeway_s,
+                         uint32_t lifetime_max_s, struct token_claims *claims)
+{
+    *claims = (struct token_claims){0};
+    struct token_parts parts;
+    if (!split(token, &parts)) return RESULT_MALFORMED;
+    json_t *header = parse_part(parts.header);
+    const struct key *key = header == NULL ? NULL : key_of_header(keys, header);
+    json_decref(header);
+    if (key == NULL || !signature_fits(key, &parts)) return RESULT_MALFORMED;
+
+    json_t *object = parse_part(parts.claims);
+    enum result res = object != NULL && read_claims(object, claims)
+                          ? check_times(object, claims, now_s, leeway_s, lifetime_max_s)
+                          : RESULT_MALFORMED;
+    json_decref(object);
+    return res;
+}
+
+/* ---- refresh tokens ---------------------------------------------------------------------------------------------------- */
+
+void token_refresh_make(uint64_t user_id, const char *device_id, const uint8_t random[REFRESH_RANDOM_SIZE],
+                        struct writer *out)
+{
+    size_t device_len = strlen(device_id);
+    ASSERT(user_id != 0);
+    ASSERT(is_device(device_id, device_len));
+    uint8_t bytes[sizeof user_id + 1 + TOKEN_DEVICE_MAX + REFRESH_RANDOM_SIZE];
+    memcpy(bytes, &user_id, sizeof user_id);
+    bytes[sizeof user_id] = (uint8_t)device_len;
+    memcpy(bytes + sizeof user_id + 1, device_id, device_len);
+    memcpy(bytes + sizeof user_id + 1 + device_len, random, REFRESH_RANDOM_SIZE);
+    write_base64url(out, slice_of(bytes, sizeof user_id + 1 + device_len + REFRESH_RANDOM_SIZE));
+    sodium_memzero(bytes, sizeof bytes);
+}
+
+enum result token_refresh_parse(struct slice token, uint64_t *user_id, char device_id[TOKEN_DEVICE_MAX + 1])
+{
+    uint8_t bytes[TOKEN_REFRESH_MAX];
+    size_t len;
+    if (token.len == 0 || token.len > TOKEN_REFRESH_MAX) return RESULT_MALFORMED;
+    if (!read_base64url(token, bytes, sizeof bytes, &len)) return RESULT_MALFORMED;
+    struct cursor c = cursor_of(slice_of(bytes, len));
+    *user_id = cursor_u64(&c);
+    uint8_t device_len = cursor_u8(&c);
+    const char *device = (const char *)cursor_take(&c, device_len);
+    (void)cursor_take(&c, REFRESH_RANDOM_SIZE);
+    if (!cursor_done(&c) || *user_id == 0 || !is_device(device, device_len)) return RESULT_MALFORMED;
+    memcpy(device_id, device, device_len);
+    device_id[device_len] = '\0';
+    return RESULT_OK;
+}
+
+void token_hash(struct slice token, uint8_t out[TOKEN_HASH_SIZE]) { crypto_hash_sha256(out, token.data, token.len); }
+
+/* ---- passwords --------------------------------------------------------------------------------------------------------- */
+
+enum result token_password_hash(struct slice password, uint32_t passes, uint64_t memory_bytes,
+                                char out[TOKEN_PASSWORD_HASH_MAX])
+{
+    if (sodium_init() < 0) return RESULT_UNSUPPORTED;
+    int hashed = crypto_pwhash_str(out, (const char *)password.data, password.len, passes, memory_bytes);
+    return hashed == 0 ? RESULT_OK : RESULT_NOMEM;
+}
+
+bool token_password_fits(const char *hash, struct slice password)
+{
+    if (sodium_init() < 0) return false;
+    return crypto_pwhash_str_verify(hash, (const char *)password.data, password.len) == 0;
+}
