@@ -52,7 +52,7 @@ struct disk_ops {
 
 struct disk {
     const struct disk_ops *ops;
-    uint32_t block_size_bytes; /* alignment of memory, offset and length: 512 or 4096 */
+    uint32_t block_size_bytes; /* alignment of memory, offset and length: 512 to 4096; the real disk: 4096 */
     uint64_t segment_size_bytes;
 };
 

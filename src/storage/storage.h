@@ -4,7 +4,7 @@
  *   disk.h        the few file operations the log needs; real (io_uring) or simulated
  *   commitlog.h   the ordered, durable record of every command of one shard
  *   store.h       what a shard knows, by key: batches in, reads out, through the storage thread
- *   rocks.h       the one file that calls RocksDB
+ *   rocks.h       for the storage thread: one RocksDB; rocks.c is the one file that calls it
  * Threads: commitlog on the shard's worker; store jobs run on the storage thread. Includes: core/ only. */
 #ifndef STORAGE_STORAGE_H
 #define STORAGE_STORAGE_H

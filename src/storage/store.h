@@ -92,13 +92,14 @@ struct storage_thread; /* owns the RocksDB instances of one worker's shards and 
 
 struct storage_thread_options {
     const char *name;               /* thread name, <= 15 bytes */
-    uint32_t queue_length_max;      /* jobs and batches under way, power of two; more wait in a list on the worker's side */
+    uint32_t queue_length_max;      /* jobs and batches under way, power of two; more wait in a list on the worker's side, which
+                                       backlog_bytes and the worker's own limit on readers bound */
     uint64_t memtable_size_bytes;   /* per shard; 16-32 MiB measured best */
     uint64_t block_cache_size_bytes; /* shared by all instances of the process */
     uint32_t flush_interval_ms;     /* at most this much time between flushes, so that the log can be trimmed */
 };
 NODISCARD enum result storage_thread_start(struct storage_thread **out, const struct storage_thread_options *options);
-/* Writes and flushes what was submitted, ends the thread, closes every store. */
+/* Runs everything that was submitted, `done` included (on the calling thread), ends the thread, flushes and closes every store. */
 void storage_thread_stop(struct storage_thread *thread);
 
 /* Opens (creating when absent) the RocksDB of one shard at `path`; *applied = its log index. Blocks; before the worker serves.
@@ -107,7 +108,7 @@ NODISCARD enum result storage_thread_open_store(struct storage_thread *thread, c
                                                 uint64_t *applied, char *text, size_t text_size);
 /* Runs job->run on the calling thread and returns; only before the worker serves (recovery). */
 void store_run_now(struct store *store, struct store_job *job);
-/* Writes the batch on the calling thread; only before the worker serves. */
+/* Writes the batch on the calling thread; only before the worker serves. FULL: the disk is. */
 enum result store_write_now(struct store *store, struct writer *batch, uint64_t applied);
 
 /* Worker, before it serves: the bell of its loop. */
@@ -117,7 +118,9 @@ void storage_thread_set_doorbell(struct storage_thread *thread, struct doorbell 
 void storage_thread_publish(struct storage_thread *thread);
 uint32_t storage_thread_collect(struct storage_thread *thread, uint32_t budget);
 bool storage_thread_readable(struct storage_thread *thread); /* after raising the worker's sleeping flag, before sleeping */
-/* Lets the storage thread call `maintain(context)` between jobs, e.g. commitlog_maintain. Worker. */
+/* Lets the storage thread call `maintain(context)` between jobs, e.g. commitlog_maintain. Worker. While one such call is under way
+ * another for the same context is not queued, so it may be asked for every turn. */
+#define STORAGE_THREAD_STORES_MAX 1024 /* and as many contexts */
 void storage_thread_run(struct storage_thread *thread, void (*maintain)(void *context), void *context);
 
 #endif

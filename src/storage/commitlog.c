@@ -1,0 +1,324 @@
+/* storage/commitlog.c - the living half of the commit log: append, flush, durable; trim and maintenance. commitlog_recover.c
+ * is the other half: what open finds and decides.
+ *
+ * Happy path: append puts a whole record, all but its place in a batch, behind the others in `staged`. flush cuts a batch
+ * from the front of `staged` into the aligned `batch` buffer, where each record gets batch_block and hash (both need the
+ * segment, known only now), and gives it to the disk. The completion moves durable_index and tells the owner. The
+ * storage thread has the next segment ready long before the tail is full, so going on to it is an assignment.
+ *
+ * Failure modes: a disk without room for the next segment makes append refuse what would not fit the tail any more; one
+ * without room for a write keeps the batch and tries it again a second later. A failed write or sync is fatal. */
+#include "core/check.h"
+#include "storage/commitlog_internal.h"
+#include <stdlib.h>
+
+static void commitlog_on_written(struct disk_write *write, enum result result);
+
+struct commitlog *commitlog_create(const struct commitlog_options *options)
+{
+    const struct disk *disk = options->disk;
+    ASSERT(disk->block_size_bytes >= COMMITLOG_BLOCK_SIZE_MIN && disk->block_size_bytes <= COMMITLOG_BLOCK_SIZE_MAX);
+    ASSERT(disk->segment_size_bytes % disk->block_size_bytes == 0);
+    ASSERT(disk->segment_size_bytes >= 2ull * disk->block_size_bytes);
+    ASSERT(options->now_ns != NULL && options->durable != NULL);
+
+    struct commitlog *log = calloc(1, sizeof *log);
+    if (log == NULL) return NULL;
+    log->options = *options;
+    log->body_size_max = commitlog_body_size_max(disk->segment_size_bytes, disk->block_size_bytes);
+    log->write.done = commitlog_on_written;
+    /* Twice the limit: records are taken from the front, and the rest moves down only when the end is reached. */
+    writer_init(&log->staged, 2 * (size_t)options->pending_size_bytes_max + 1);
+    log->batch = aligned_alloc(COMMITLOG_BLOCK_SIZE_MAX, commitlog_batch_size_max(COMMITLOG_BLOCK_SIZE_MAX));
+    log->segment_last = calloc(COMMITLOG_SEGMENTS_MAX, sizeof *log->segment_last);
+    if (log->batch == NULL || log->segment_last == NULL) {
+        commitlog_destroy(log);
+        return NULL;
+    }
+    return log;
+}
+
+void commitlog_destroy(struct commitlog *log)
+{
+    writer_deinit(&log->staged);
+    free(log->batch);
+    free(log->segment_last);
+    free(log);
+}
+
+void commitlog_close(struct commitlog *log)
+{
+    ASSERT(log->state != COMMITLOG_WRITING);
+    commitlog_destroy(log);
+}
+
+/* ---- append --------------------------------------------------------------------------------------------------------- */
+
+static uint32_t staged_size_bytes(const struct commitlog *log)
+{
+    ASSERT(log->staged_at <= log->staged.len);
+    return (uint32_t)(log->staged.len - log->staged_at);
+}
+
+/* Whether `size_bytes` more would still find room: in the tail, or in the segment that is ready behind it. */
+static bool commitlog_has_room(const struct commitlog *log, uint32_t size_bytes)
+{
+    if (log->state == COMMITLOG_FULL) return false;
+    if (!log->full || atomic_load_explicit(&log->ready_number, memory_order_acquire) > log->tail_number) return true;
+    uint64_t staged = round_up((uint64_t)staged_size_bytes(log) + size_bytes, COMMITLOG_BLOCK_SIZE_MAX);
+    return log->tail_offset + staged <= log->tail_size_bytes;
+}
+
+/* Room at the end of `staged`; NULL without memory. */
+static uint8_t *commitlog_stage(struct commitlog *log, uint32_t size_bytes)
+{
+    struct writer *staged = &log->staged;
+    if (staged->len + size_bytes > staged->size_max) {
+        memmove(staged->data, staged->data + log->staged_at, staged_size_bytes(log));
+        staged->len -= log->staged_at;
+        log->staged_at = 0;
+    }
+    uint8_t *bytes = writer_reserve(staged, size_bytes);
+    staged->failed = false; /* a refused reservation leaves the rest intact; the next one may find memory */
+    return bytes;
+}
+
+enum result commitlog_append(struct commitlog *log, uint16_t type, struct slice body, uint64_t *index)
+{
+    if (log->state == COMMITLOG_CLOSED) return RESULT_CLOSED;
+    if (body.len > log->body_size_max) return RESULT_TOO_LARGE;
+    uint32_t len = COMMITLOG_RECORD_HEADER_SIZE + body.len;
+    uint32_t size_bytes = (uint32_t)round_up(len, COMMITLOG_RECORD_ALIGNMENT);
+    if (!commitlog_has_room(log, size_bytes)) {
+        if (log->options.metrics != NULL) metrics_add(&log->options.metrics->log_refused_full, 1);
+        return RESULT_FULL;
+    }
+    uint64_t in_flight = log->state == COMMITLOG_WRITING ? log->batch_size_bytes : 0;
+    if (in_flight + staged_size_bytes(log) + size_bytes > log->options.pending_size_bytes_max) return RESULT_BUSY;
+
+    uint8_t *bytes = commitlog_stage(log, size_bytes);
+    if (bytes == NULL) return RESULT_NOMEM;
+    *index = ++log->last_index;
+    record_header_encode(&(struct record_header){.len = len, .type = type, .term = COMMITLOG_TERM, .index = *index}, bytes);
+    if (body.len > 0) memcpy(bytes + COMMITLOG_RECORD_HEADER_SIZE, body.data, body.len);
+    memset(bytes + len, 0, size_bytes - len);
+    return RESULT_OK;
+}
+
+/* ---- flush ---------------------------------------------------------------------------------------------------------- */
+
+/* Moves records from the front of `staged` into a batch of at most `room` bytes: up to COMMITLOG_BATCH_SIZE_MAX, or a single
+ * larger one. Gives the batch's size, padding included; 0 when not even the first fits. */
+static uint32_t commitlog_cut(struct commitlog *log, uint64_t room)
+{
+    const uint32_t block = log->options.disk->block_size_bytes;
+    const uint64_t epoch = log->epoch_base + log->tail_number;
+    const uint64_t limit = room < COMMITLOG_BATCH_SIZE_MAX ? room : COMMITLOG_BATCH_SIZE_MAX;
+    uint32_t used = 0;
+    while (staged_size_bytes(log) > 0) {
+        const uint8_t *record = log->staged.data + log->staged_at;
+        uint32_t size_bytes = (uint32_t)round_up(record_len(record), COMMITLOG_RECORD_ALIGNMENT);
+        ASSERT(size_bytes <= staged_size_bytes(log));
+        if (used + size_bytes > (used == 0 ? room : limit)) break;
+        memcpy(log->batch + used, record, size_bytes);
+        record_seal(log->batch + used, (uint16_t)(used / block), epoch);
+        used += size_bytes;
+        log->staged_at += size_bytes;
+        log->written_index++;
+    }
+    if (log->staged_at == log->staged.len) {
+        writer_reset(&log->staged);
+        log->staged_at = 0;
+    }
+    uint32_t padded = (uint32_t)round_up(used, block);
+    memset(log->batch + used, 0, padded - used);
+    return padded;
+}
+
+/* Says which segments the worker wants ready: the one behind the tail, as long as another may live. */
+static void commitlog_want_next(struct commitlog *log)
+{
+    bool may_live = log->tail_number + 1 - log->first_number < COMMITLOG_SEGMENTS_MAX;
+    if (may_live) atomic_store_explicit(&log->wanted_number, log->tail_number + 1, memory_order_relaxed);
+    else log->full = true;
+}
+
+/* The tail goes on to the next segment; false when that is not ready. */
+static bool commitlog_advance(struct commitlog *log)
+{
+    if (atomic_load_explicit(&log->ready_number, memory_order_acquire) == log->tail_number) return false;
+    *commitlog_segment_last(log, log->tail_number) = log->written_index;
+    log->tail_number++;
+    log->tail_offset = log->options.disk->block_size_bytes;
+    log->tail_size_bytes = log->options.disk->segment_size_bytes;
+    commitlog_want_next(log);
+    return true;
+}
+
+/* Hands `batch` to the disk, for the first time or after it was refused. */
+static void commitlog_write(struct commitlog *log)
+{
+    ASSERT(log->state == COMMITLOG_COLLECTING || log->state == COMMITLOG_FULL);
+    ASSERT(log->batch_size_bytes > 0 && log->tail_offset + log->batch_size_bytes <= log->tail_size_bytes);
+    struct disk *disk = log->options.disk;
+    log->state = COMMITLOG_WRITING;
+    log->write_started_ns = log->options.now_ns(log->options.context);
+    disk->ops->write_durable(disk, &log->write, log->tail_number, log->tail_offset, log->batch, log->batch_size_bytes);
+}
+
+static void commitlog_on_durable(struct commitlog *log)
+{
+    struct metrics *metrics = log->options.metrics;
+    if (metrics != NULL) {
+        metrics_add(&metrics->log_commits, 1);
+        metrics_add(&metrics->log_written_bytes, log->batch_size_bytes);
+        metrics_observe(&metrics->commit_ns, log->options.now_ns(log->options.context) - log->write_started_ns);
+    }
+    log->state = COMMITLOG_COLLECTING;
+    log->tail_offset += log->batch_size_bytes;
+    log->batch_size_bytes = 0;
+    log->durable_index = log->written_index;
+    log->options.durable(log->options.context, log->durable_index);
+}
+
+static void commitlog_on_written(struct disk_write *write, enum result result)
+{
+    struct commitlog *log = CONTAINER_OF(write, struct commitlog, write);
+    ASSERT(log->state == COMMITLOG_WRITING);
+    if (result == RESULT_OK) {
+        commitlog_on_durable(log);
+    } else if (result == RESULT_FULL) {
+        log->state = COMMITLOG_FULL;
+        log->retry_at_ns = log->options.now_ns(log->options.context) + COMMITLOG_RETRY_NS;
+    } else if (result == RESULT_CLOSED) {
+        log->state = COMMITLOG_CLOSED;
+    } else {
+        check_fatal("commit log of shard %u: writing %u bytes at offset %" PRIu64 " of segment " DISK_SEGMENT_NAME
+                    " failed (%s); what the disk holds is unknown, so nothing more is acknowledged. Check the disk and start again",
+                    log->options.shard, log->batch_size_bytes, log->tail_offset, log->tail_number, result_text(result));
+    }
+}
+
+/* Sees what became of the wanted segment: after a failed try the next one waits a second, and a full disk refuses appends. */
+static void commitlog_watch_maintenance(struct commitlog *log)
+{
+    enum result trouble = (enum result)atomic_load_explicit(&log->trouble, memory_order_relaxed);
+    if (trouble == RESULT_OK) {
+        if (atomic_load_explicit(&log->ready_number, memory_order_acquire) > log->tail_number) log->full = false;
+        return;
+    }
+    uint64_t now_ns = log->options.now_ns(log->options.context);
+    if (!log->maintenance_paused) {
+        log->maintenance_paused = true;
+        log->maintenance_resumes_ns = now_ns + COMMITLOG_RETRY_NS;
+        log->full = trouble == RESULT_FULL;
+    } else if (now_ns >= log->maintenance_resumes_ns) {
+        log->maintenance_paused = false;
+        atomic_store_explicit(&log->trouble, RESULT_OK, memory_order_relaxed);
+    }
+}
+
+void commitlog_flush(struct commitlog *log)
+{
+    commitlog_watch_maintenance(log);
+    switch (log->state) {
+    case COMMITLOG_COLLECTING:
+        if (staged_size_bytes(log) == 0) return;
+        log->batch_size_bytes = commitlog_cut(log, log->tail_size_bytes - log->tail_offset);
+        if (log->batch_size_bytes == 0 && commitlog_advance(log)) {
+            log->batch_size_bytes = commitlog_cut(log, log->tail_size_bytes - log->tail_offset);
+            ASSERT(log->batch_size_bytes > 0);
+        }
+        if (log->batch_size_bytes > 0) commitlog_write(log);
+        return;
+    case COMMITLOG_FULL:
+        if (log->options.now_ns(log->options.context) >= log->retry_at_ns) commitlog_write(log);
+        return;
+    case COMMITLOG_WRITING:
+    case COMMITLOG_CLOSED: return;
+    }
+}
+
+uint64_t commitlog_last_index(const struct commitlog *log) { return log->last_index; }
+uint64_t commitlog_durable_index(const struct commitlog *log) { return log->durable_index; }
+
+bool commitlog_idle(const struct commitlog *log)
+{
+    return log->state != COMMITLOG_WRITING && log->state != COMMITLOG_FULL && staged_size_bytes(log) == 0;
+}
+
+/* ---- segments ------------------------------------------------------------------------------------------------------- */
+
+void commitlog_trim(struct commitlog *log, uint64_t index)
+{
+    /* The segment of the last durable record stays, whatever `index` says: from it the next start learns where to go on. */
+    while (log->first_number < log->tail_number && *commitlog_segment_last(log, log->first_number) <= index &&
+           *commitlog_segment_last(log, log->first_number) < log->durable_index)
+        log->first_number++;
+    atomic_store_explicit(&log->retire_end, log->first_number, memory_order_relaxed);
+    commitlog_want_next(log);
+}
+
+enum result commitlog_make_segment(struct commitlog *log, uint64_t number)
+{
+    struct disk *disk = log->options.disk;
+    _Alignas(COMMITLOG_BLOCK_SIZE_MAX) uint8_t block[COMMITLOG_BLOCK_SIZE_MAX];
+    const struct segment_header header = {
+        .shard = log->options.shard,
+        .block_size_bytes = disk->block_size_bytes,
+        .number = number,
+        .epoch = log->epoch_base + number,
+        .size_bytes = disk->segment_size_bytes,
+    };
+    segment_header_encode(&header, block);
+    return disk->ops->open_segment(disk, number, block);
+}
+
+static void commitlog_retire_one(struct commitlog *log, uint64_t number)
+{
+    struct disk *disk = log->options.disk;
+    enum result result = disk->ops->retire(disk, number);
+    if (result != RESULT_OK)
+        check_fatal("commit log of shard %u: cannot retire segment " DISK_SEGMENT_NAME " (%s)", log->options.shard, number,
+                    result_text(result));
+    atomic_store_explicit(&log->retired_end, number + 1, memory_order_relaxed);
+}
+
+static void commitlog_prepare_one(struct commitlog *log, uint64_t number)
+{
+    struct disk *disk = log->options.disk;
+    enum result result = disk->ops->prepare_spare(disk);
+    if (result == RESULT_OK) {
+        result = commitlog_make_segment(log, number);
+        /* Release: the worker that sees the number also sees what the disk noted about the segment. */
+        if (result == RESULT_OK) atomic_store_explicit(&log->ready_number, number, memory_order_release);
+    } else if (result == RESULT_BUSY) {
+        return; /* a step was made; the worker asks again */
+    }
+    if (result == RESULT_IO || result == RESULT_CORRUPT)
+        check_fatal("commit log of shard %u: cannot make segment " DISK_SEGMENT_NAME " (%s)", log->options.shard, number,
+                    result_text(result));
+    if (result != RESULT_OK) atomic_store_explicit(&log->trouble, (int)result, memory_order_relaxed);
+}
+
+void commitlog_maintain(struct commitlog *log)
+{
+    uint64_t retired_end = atomic_load_explicit(&log->retired_end, memory_order_relaxed);
+    uint64_t ready_number = atomic_load_explicit(&log->ready_number, memory_order_relaxed);
+    if (retired_end < atomic_load_explicit(&log->retire_end, memory_order_relaxed)) {
+        commitlog_retire_one(log, retired_end);
+    } else if (ready_number < atomic_load_explicit(&log->wanted_number, memory_order_relaxed) &&
+               atomic_load_explicit(&log->trouble, memory_order_relaxed) == RESULT_OK) {
+        commitlog_prepare_one(log, ready_number + 1);
+    }
+}
+
+bool commitlog_wants_maintenance(const struct commitlog *log)
+{
+    bool retire = atomic_load_explicit(&log->retired_end, memory_order_relaxed) <
+                  atomic_load_explicit(&log->retire_end, memory_order_relaxed);
+    bool prepare = atomic_load_explicit(&log->ready_number, memory_order_relaxed) <
+                       atomic_load_explicit(&log->wanted_number, memory_order_relaxed) &&
+                   atomic_load_explicit(&log->trouble, memory_order_relaxed) == RESULT_OK;
+    return retire || prepare;
+}

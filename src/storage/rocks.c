@@ -1,0 +1,437 @@
+/* storage/rocks.c - the one file that calls RocksDB.
+ *
+ * The promise (after a crash: the state after some log index, exactly) rests on four things: one column family, no WAL, the
+ * applied index in the same write batch as its operations, and memtables that RocksDB flushes oldest first. Atomic flush
+ * is not used: with one column family it adds nothing, and through the C API it is unsafe.
+ *
+ * Happy path: staged operations go into one WriteBatch, the applied index is added, written. Flushes run in RocksDB's own
+ * threads; what they made durable is read back with the "persisted" read tier, which skips the memtables.
+ *
+ * Failure modes: a write stall or a full disk makes RocksDB refuse a batch whole. The operations then wait in an indexed batch
+ * (`held`) through which all reads go, so reads neither wait for the disk nor see an older state; the next try writes all
+ * of it. The shard bounds it by store_backlog_bytes(). Any other write error is fatal: RocksDB does not recover from it
+ * while open, and the log holds everything. */
+#include "storage/rocks.h"
+#include "core/check.h"
+#include "core/logger.h"
+#include <pthread.h>
+#include <rocksdb/c.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define APPLIED_KEY "\0applied"
+#define APPLIED_KEY_SIZE 8
+#define ROCKS_READ_PERSISTED 2 /* kPersistedTier */
+#define ROCKS_BACKGROUND_THREADS 2
+
+/* What the C API has no function for, and what reads best as text. */
+static const char rocks_options_text[] =
+    "create_if_missing=true;"
+    "max_open_files=-1;"
+    "keep_log_file_num=3;"
+    "stats_dump_period_sec=0;"
+    "stats_persist_period_sec=0;"
+    "max_background_jobs=2;"
+    "avoid_unnecessary_blocking_io=true;"
+    "allow_concurrent_memtable_write=false;"
+    "memtable_insert_with_hint_prefix_extractor=rocksdb.FixedPrefix.9;" /* kind byte and id, see store.h */
+    "max_write_buffer_number=6;"
+    "level0_file_num_compaction_trigger=4;"
+    "level0_slowdown_writes_trigger=20;"
+    "level0_stop_writes_trigger=36;"
+    "level_compaction_dynamic_level_bytes=true;"
+    "compression=kLZ4Compression";
+
+enum operation { OPERATION_PUT = 1, OPERATION_DELETE = 2 };
+
+struct rocks {
+    struct store_view view;
+    rocksdb_t *db;
+    rocksdb_writeoptions_t *write_options;
+    rocksdb_readoptions_t *read_options, *persisted_options;
+    rocksdb_flushoptions_t *flush_options;
+    rocksdb_writebatch_t *staged;
+    rocksdb_writebatch_wi_t *held; /* NULL: nothing is held back */
+    bool warned;                   /* about a full disk, once until it is over */
+    uint64_t applied, written, flushing; /* committed >= in RocksDB >= covered by a begun flush */
+    char path[];
+};
+
+/* ---- RocksDB's errors ----------------------------------------------------------------------------------------------- */
+
+/* RocksDB reports in text. Gives the outcome and frees `error`; *copy gets the text. */
+static enum result rocks_result(char *error, char *copy, size_t copy_size)
+{
+    if (copy_size > 0) copy[0] = '\0';
+    if (error == NULL) return RESULT_OK;
+    snprintf(copy, copy_size, "%s", error);
+    enum result result = RESULT_IO;
+    if (strncmp(error, "Result incomplete", 17) == 0) result = RESULT_BUSY;
+    else if (strstr(error, "No space left") != NULL) result = RESULT_FULL;
+    else if (strncmp(error, "Corruption", 10) == 0) result = RESULT_CORRUPT;
+    rocksdb_free(error);
+    return result;
+}
+
+static enum result rocks_read_result(const struct rocks *rocks, char *error)
+{
+    char text[LOGGER_LINE_MAX / 2];
+    enum result result = rocks_result(error, text, sizeof text);
+    if (result != RESULT_OK) LOG_ERROR("store", "read failed path=\"%s\" error=\"%s\"", rocks->path, text);
+    return result == RESULT_OK || result == RESULT_CORRUPT ? result : RESULT_IO;
+}
+
+/* ---- the shared block cache ----------------------------------------------------------------------------------------- */
+
+static pthread_mutex_t cache_mutex = PTHREAD_MUTEX_INITIALIZER;
+static rocksdb_cache_t *cache;
+static uint32_t cache_users;
+
+static rocksdb_cache_t *cache_ref(uint64_t size_bytes)
+{
+    pthread_mutex_lock(&cache_mutex);
+    if (cache_users++ == 0) cache = rocksdb_cache_create_lru(size_bytes);
+    rocksdb_cache_t *shared = cache;
+    pthread_mutex_unlock(&cache_mutex);
+    return shared;
+}
+
+static void cache_unref(void)
+{
+    pthread_mutex_lock(&cache_mutex);
+    ASSERT(cache_users > 0);
+    if (--cache_users == 0) {
+        rocksdb_cache_destroy(cache);
+        cache = NULL;
+    }
+    pthread_mutex_unlock(&cache_mutex);
+}
+
+/* ---- reading -------------------------------------------------------------------------------------------------------- */
+
+static int compare_keys(struct slice a, struct slice b)
+{
+    uint32_t common = a.len < b.len ? a.len : b.len;
+    int order = common == 0 ? 0 : memcmp(a.data, b.data, common);
+    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+static struct rocks *rocks_of(struct store_view *view) { return CONTAINER_OF(view, struct rocks, view); }
+
+static enum result rocks_get(struct store_view *view, struct slice key, struct writer *value)
+{
+    struct rocks *rocks = rocks_of(view);
+    ASSERT(key.len > 0 && key.data[0] != 0);
+    size_t len = 0;
+    char *error = NULL;
+    const char *name = (const char *)key.data;
+    char *found = rocks->held != NULL
+                      ? rocksdb_writebatch_wi_get_from_batch_and_db(rocks->held, rocks->db, rocks->read_options, name, key.len,
+                                                                    &len, &error)
+                      : rocksdb_get(rocks->db, rocks->read_options, name, key.len, &len, &error);
+    if (error != NULL) return rocks_read_result(rocks, error);
+    if (found == NULL) return RESULT_MISSING;
+    if (value != NULL) writer_raw(value, found, len);
+    rocksdb_free(found);
+    return RESULT_OK;
+}
+
+static rocksdb_iterator_t *rocks_iterate(struct rocks *rocks)
+{
+    rocksdb_iterator_t *base = rocksdb_create_iterator(rocks->db, rocks->read_options);
+    return rocks->held != NULL ? rocksdb_writebatch_wi_create_iterator_with_base(rocks->held, base) : base;
+}
+
+/* An invalid iterator is the end of the data only when it has no error. */
+static enum result rocks_iterated(struct rocks *rocks, rocksdb_iterator_t *iterator)
+{
+    char *error = NULL;
+    rocksdb_iter_get_error(iterator, &error);
+    rocksdb_iter_destroy(iterator);
+    return rocks_read_result(rocks, error);
+}
+
+static struct slice iterator_key(const rocksdb_iterator_t *iterator)
+{
+    size_t len;
+    const char *key = rocksdb_iter_key(iterator, &len);
+    return slice_of(key, len);
+}
+
+static struct slice iterator_value(const rocksdb_iterator_t *iterator)
+{
+    size_t len;
+    const char *value = rocksdb_iter_value(iterator, &len);
+    return slice_of(value, len);
+}
+
+/* The store's own keys come before all others. */
+static struct slice behind_own_keys(struct slice from) { return from.len == 0 || from.data[0] == 0 ? SLICE_TEXT("\1") : from; }
+
+static enum result rocks_scan(struct store_view *view, struct slice from, struct slice until,
+                              bool (*each)(void *context, struct slice key, struct slice value), void *context)
+{
+    struct rocks *rocks = rocks_of(view);
+    from = behind_own_keys(from);
+    rocksdb_iterator_t *iterator = rocks_iterate(rocks);
+    for (rocksdb_iter_seek(iterator, (const char *)from.data, from.len); rocksdb_iter_valid(iterator);
+         rocksdb_iter_next(iterator)) {
+        struct slice key = iterator_key(iterator);
+        if (until.len > 0 && compare_keys(key, until) >= 0) break;
+        if (!each(context, key, iterator_value(iterator))) break;
+    }
+    return rocks_iterated(rocks, iterator);
+}
+
+static enum result rocks_last(struct store_view *view, struct slice from, struct slice until, struct writer *key,
+                              struct writer *value)
+{
+    struct rocks *rocks = rocks_of(view);
+    from = behind_own_keys(from);
+    rocksdb_iterator_t *iterator = rocks_iterate(rocks);
+    if (until.len == 0) {
+        rocksdb_iter_seek_to_last(iterator);
+    } else {
+        rocksdb_iter_seek_for_prev(iterator, (const char *)until.data, until.len);
+        if (rocksdb_iter_valid(iterator) && slice_equal(iterator_key(iterator), until)) rocksdb_iter_prev(iterator);
+    }
+    bool found = rocksdb_iter_valid(iterator) && compare_keys(iterator_key(iterator), from) >= 0;
+    if (found && key != NULL) writer_raw(key, iterator_key(iterator).data, iterator_key(iterator).len);
+    if (found && value != NULL) writer_raw(value, iterator_value(iterator).data, iterator_value(iterator).len);
+    enum result result = rocks_iterated(rocks, iterator);
+    return result != RESULT_OK ? result : found ? RESULT_OK : RESULT_MISSING;
+}
+
+static const struct store_view_ops rocks_view_ops = {.get = rocks_get, .scan = rocks_scan, .last = rocks_last};
+
+struct store_view *rocks_view(struct rocks *rocks) { return &rocks->view; }
+
+/* The applied index in the memtables and files, or in the files alone. */
+static uint64_t rocks_read_index(struct rocks *rocks, const rocksdb_readoptions_t *options, char *text, size_t text_size,
+                                 enum result *result)
+{
+    size_t len = 0;
+    char *error = NULL;
+    uint64_t index = 0;
+    char *value = rocksdb_get(rocks->db, options, APPLIED_KEY, APPLIED_KEY_SIZE, &len, &error);
+    *result = rocks_result(error, text, text_size);
+    if (*result == RESULT_OK && value != NULL && len != sizeof index) {
+        snprintf(text, text_size, "the applied index has %zu bytes", len);
+        *result = RESULT_CORRUPT;
+    } else if (*result == RESULT_OK && value != NULL) {
+        memcpy(&index, value, sizeof index);
+    }
+    rocksdb_free(value);
+    return index;
+}
+
+uint64_t rocks_durable_index(struct rocks *rocks)
+{
+    char text[LOGGER_LINE_MAX / 2];
+    enum result result;
+    uint64_t index = rocks_read_index(rocks, rocks->persisted_options, text, sizeof text, &result);
+    if (result != RESULT_OK) LOG_ERROR("store", "durable index unknown path=\"%s\" error=\"%s\"", rocks->path, text);
+    return index;
+}
+
+uint64_t rocks_applied_index(const struct rocks *rocks) { return rocks->applied; }
+uint64_t rocks_flushing_index(const struct rocks *rocks) { return rocks->flushing; }
+
+/* ---- writing -------------------------------------------------------------------------------------------------------- */
+
+static void rocks_put(struct rocks *rocks, struct slice key, struct slice value)
+{
+    const char *k = (const char *)key.data, *v = (const char *)value.data;
+    if (rocks->held != NULL) rocksdb_writebatch_wi_put(rocks->held, k, key.len, v, value.len);
+    else rocksdb_writebatch_put(rocks->staged, k, key.len, v, value.len);
+}
+
+void rocks_stage(struct rocks *rocks, struct slice operations)
+{
+    struct cursor c = cursor_of(operations);
+    while (cursor_left(&c) > 0) {
+        uint8_t operation = cursor_u8(&c);
+        struct slice key = cursor_bytes(&c);
+        ASSERT(!c.bad && key.len > 0 && key.data[0] != 0); /* kind 0x00 is ours */
+        ASSERT(operation == OPERATION_PUT || operation == OPERATION_DELETE);
+        if (operation == OPERATION_PUT) {
+            struct slice value = cursor_bytes(&c);
+            ASSERT(!c.bad);
+            rocks_put(rocks, key, value);
+        } else if (rocks->held != NULL) {
+            rocksdb_writebatch_wi_delete(rocks->held, (const char *)key.data, key.len);
+        } else {
+            rocksdb_writebatch_delete(rocks->staged, (const char *)key.data, key.len);
+        }
+    }
+}
+
+/* Judges a write's error: true: written; false: to be tried again. */
+static bool rocks_wrote(struct rocks *rocks, char *error)
+{
+    char text[LOGGER_LINE_MAX / 2];
+    enum result result = rocks_result(error, text, sizeof text);
+    if (result == RESULT_OK) {
+        rocks->written = rocks->applied;
+        rocks->warned = false;
+        return true;
+    }
+    if (result != RESULT_BUSY && result != RESULT_FULL) check_fatal("store %s: %s", rocks->path, text);
+    if (result == RESULT_FULL && !rocks->warned) {
+        LOG_WARN("store", "disk is full, writes wait path=\"%s\"", rocks->path);
+        rocks->warned = true;
+    }
+    return false;
+}
+
+static void held_put(void *held, const char *key, size_t key_len, const char *value, size_t value_len)
+{
+    rocksdb_writebatch_wi_put(held, key, key_len, value, value_len);
+}
+
+static void held_delete(void *held, const char *key, size_t key_len) { rocksdb_writebatch_wi_delete(held, key, key_len); }
+
+static void rocks_hold_back(struct rocks *rocks)
+{
+    ASSERT(rocks->held == NULL);
+    rocks->held = rocksdb_writebatch_wi_create(0, 1);
+    rocksdb_writebatch_iterate(rocks->staged, rocks->held, held_put, held_delete);
+    rocksdb_writebatch_clear(rocks->staged);
+}
+
+bool rocks_retry(struct rocks *rocks)
+{
+    if (rocks->held == NULL) return true;
+    char *error = NULL;
+    rocksdb_write_writebatch_wi(rocks->db, rocks->write_options, rocks->held, &error);
+    if (!rocks_wrote(rocks, error)) return false;
+    rocksdb_writebatch_wi_destroy(rocks->held);
+    rocks->held = NULL;
+    return true;
+}
+
+bool rocks_commit(struct rocks *rocks, uint64_t applied)
+{
+    ASSERT(applied >= rocks->applied);
+    rocks->applied = applied;
+    rocks_put(rocks, slice_of(APPLIED_KEY, APPLIED_KEY_SIZE), slice_of(&applied, sizeof applied));
+    if (rocks->held != NULL) return rocks_retry(rocks);
+    char *error = NULL;
+    rocksdb_write(rocks->db, rocks->write_options, rocks->staged, &error);
+    bool written = rocks_wrote(rocks, error);
+    if (written) rocksdb_writebatch_clear(rocks->staged);
+    else rocks_hold_back(rocks);
+    return written;
+}
+
+bool rocks_holds_back(const struct rocks *rocks) { return rocks->held != NULL; }
+
+static void rocks_flush_waiting(struct rocks *rocks, bool wait)
+{
+    char text[LOGGER_LINE_MAX / 2];
+    char *error = NULL;
+    rocks->flushing = rocks->written;
+    rocksdb_flushoptions_set_wait(rocks->flush_options, wait);
+    rocksdb_flush(rocks->db, rocks->flush_options, &error);
+    /* A flush that fails shows in the durable index, which stays; nothing is lost by it. */
+    if (rocks_result(error, text, sizeof text) != RESULT_OK)
+        LOG_WARN("store", "flush failed path=\"%s\" error=\"%s\"", rocks->path, text);
+}
+
+void rocks_flush(struct rocks *rocks) { rocks_flush_waiting(rocks, false); }
+
+/* ---- open and close ------------------------------------------------------------------------------------------------- */
+
+static rocksdb_options_t *rocks_make_options(const struct rocks_options *options, char **error)
+{
+    rocksdb_options_t *plain = rocksdb_options_create();
+    rocksdb_options_t *made = rocksdb_options_create();
+    rocksdb_get_options_from_string(plain, rocks_options_text, made, error);
+    rocksdb_options_destroy(plain);
+    rocksdb_options_set_write_buffer_size(made, options->memtable_size_bytes);
+
+    rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
+    rocksdb_block_based_options_set_format_version(table, 5);
+    rocksdb_block_based_options_set_block_size(table, 8 << 10);
+    rocksdb_block_based_options_set_filter_policy(table, rocksdb_filterpolicy_create_ribbon(10));
+    rocksdb_block_based_options_set_block_cache(table, cache_ref(options->block_cache_size_bytes));
+    rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);
+    rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(table, 1);
+    rocksdb_options_set_block_based_table_factory(made, table);
+    rocksdb_block_based_options_destroy(table);
+    return made;
+}
+
+/* RocksDB's threads are the process's; two flush, two compact, however many shards there are. */
+static void rocks_start_threads(void)
+{
+    rocksdb_env_t *env = rocksdb_create_default_env();
+    rocksdb_env_set_background_threads(env, ROCKS_BACKGROUND_THREADS);
+    rocksdb_env_set_high_priority_background_threads(env, ROCKS_BACKGROUND_THREADS);
+    rocksdb_env_destroy(env);
+}
+
+static void rocks_make_handles(struct rocks *rocks)
+{
+    rocks->write_options = rocksdb_writeoptions_create();
+    rocksdb_writeoptions_disable_WAL(rocks->write_options, 1);
+    rocksdb_writeoptions_set_no_slowdown(rocks->write_options, 1);
+    rocks->read_options = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_background_purge_on_iterator_cleanup(rocks->read_options, 1);
+    rocks->persisted_options = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_read_tier(rocks->persisted_options, ROCKS_READ_PERSISTED);
+    rocks->flush_options = rocksdb_flushoptions_create();
+    rocks->staged = rocksdb_writebatch_create();
+}
+
+static void rocks_destroy(struct rocks *rocks)
+{
+    if (rocks->held != NULL) rocksdb_writebatch_wi_destroy(rocks->held);
+    rocksdb_writebatch_destroy(rocks->staged);
+    rocksdb_flushoptions_destroy(rocks->flush_options);
+    rocksdb_readoptions_destroy(rocks->persisted_options);
+    rocksdb_readoptions_destroy(rocks->read_options);
+    rocksdb_writeoptions_destroy(rocks->write_options);
+    if (rocks->db != NULL) rocksdb_close(rocks->db);
+    cache_unref();
+    free(rocks);
+}
+
+enum result rocks_open(struct rocks **out, const struct rocks_options *options, uint64_t *applied, char *text, size_t text_size)
+{
+    *out = NULL;
+    *applied = 0;
+    char reason[LOGGER_LINE_MAX / 2] = "";
+    size_t path_size = strlen(options->path) + 1;
+    struct rocks *rocks = calloc(1, sizeof *rocks + path_size);
+    if (rocks == NULL) {
+        snprintf(text, text_size, "store %s: %s", options->path, result_text(RESULT_NOMEM));
+        return RESULT_NOMEM;
+    }
+    memcpy(rocks->path, options->path, path_size);
+    rocks->view.ops = &rocks_view_ops;
+    rocks_start_threads();
+    rocks_make_handles(rocks);
+
+    char *error = NULL;
+    rocksdb_options_t *db_options = rocks_make_options(options, &error);
+    if (error == NULL) rocks->db = rocksdb_open(db_options, options->path, &error);
+    rocksdb_options_destroy(db_options);
+    enum result result = rocks_result(error, reason, sizeof reason);
+    if (result == RESULT_OK) rocks->applied = rocks_read_index(rocks, rocks->read_options, reason, sizeof reason, &result);
+    if (result != RESULT_OK) {
+        snprintf(text, text_size, "store %s: %s", options->path, reason);
+        rocks_destroy(rocks);
+        return result;
+    }
+    rocks->written = rocks->flushing = *applied = rocks->applied;
+    *out = rocks;
+    return RESULT_OK;
+}
+
+void rocks_close(struct rocks *rocks)
+{
+    rocks_flush_waiting(rocks, true);
+    rocks_destroy(rocks);
+}

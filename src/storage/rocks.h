@@ -1,0 +1,45 @@
+/* storage/rocks.h - one RocksDB as the storage thread needs it: batches that carry their log index, reads, flushes.
+ * Owns:    the database at `path` and its options; the block cache is shared by all of the process.
+ * Thread:  one at a time: whoever opened it, later the storage thread.
+ * Depends: core/, storage/store.h (the form of a batch, the view). Start at: storage/storage.h */
+#ifndef STORAGE_ROCKS_H
+#define STORAGE_ROCKS_H
+
+#include "core/result.h"
+#include "storage/store.h"
+
+struct rocks;
+
+struct rocks_options {
+    const char *path; /* copied */
+    uint64_t memtable_size_bytes;
+    uint64_t block_cache_size_bytes; /* the first one open sets it for all */
+};
+
+/* *applied: the log index of what it holds, 0 when new. IO, CORRUPT with `text`. */
+NODISCARD enum result rocks_open(struct rocks **out, const struct rocks_options *options, uint64_t *applied, char *text,
+                                 size_t text_size);
+/* Flushes what is written, then closes. What is still held back (see rocks_commit) is dropped: the log has it. */
+void rocks_close(struct rocks *rocks);
+
+/* Adds one batch of operations to the ones that the next commit writes together. */
+void rocks_stage(struct rocks *rocks, struct slice operations);
+/* Writes all that is staged as the state after `applied`, as one. True: written. False: RocksDB takes no writes now (a stall, a
+ * full disk); they are held back, reads see them all the same, and rocks_retry() or the next commit writes them. Any
+ * other failure is fatal. */
+bool rocks_commit(struct rocks *rocks, uint64_t applied);
+bool rocks_retry(struct rocks *rocks); /* true: nothing is held back any more */
+bool rocks_holds_back(const struct rocks *rocks);
+
+/* Reads everything committed, held back or not. */
+struct store_view *rocks_view(struct rocks *rocks);
+
+/* Begins to flush what is written since the last flush, and does not wait for it. */
+void rocks_flush(struct rocks *rocks);
+/* The log index a crash would leave now; 0 when nothing was ever flushed. */
+uint64_t rocks_durable_index(struct rocks *rocks);
+/* The log index of the last commit, and of what the last begun flush covers. */
+uint64_t rocks_applied_index(const struct rocks *rocks);
+uint64_t rocks_flushing_index(const struct rocks *rocks);
+
+#endif

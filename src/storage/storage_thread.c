@@ -1,0 +1,458 @@
+/* storage/storage_thread.c - the one thread per worker that may block: it alone calls RocksDB, and makes log segments.
+ *
+ * Everything the worker asks is a job: a read is the caller's, a batch and a maintenance step are jobs of this file. Jobs
+ * go through one ring in the order they were asked and come back through another, so the promise of store.h (a read sees every
+ * batch before it) needs nothing else. The worker has at most `queue_length_max` jobs under way; the rest wait in its list.
+ * So the ring of answers, equally long, is never full.
+ *
+ * Happy path: take what is there; batches of the same store that follow each other become one write; publish the answers; then
+ * house-keeping: a flush when due, a look at what the flushes made durable. Then sleep until rung or the next one is due.
+ * Failure modes: while RocksDB takes no writes (a stall, a full disk) they are held back and read through (rocks.h), tried
+ * again every RETRY_MS; backlog_bytes keeps counting them. */
+#include "core/check.h"
+#include "core/clock.h"
+#include "core/doorbell.h"
+#include "core/logger.h"
+#include "core/spsc.h"
+#include "storage/rocks.h"
+#include "storage/store.h"
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define TAKE_MAX 64          /* jobs per round: house-keeping and answers wait no longer */
+#define RETRY_MS 5           /* between two tries to write what is held back */
+#define POLL_MS 20           /* between two looks at a flush under way */
+#define IDLE_MS 60000        /* a net under a lost wake */
+#define STOP_RETRY_MAX 200   /* tries to write what is held back before the thread ends without */
+#define NOW_RETRY_MAX 2000   /* tries of store_write_now() */
+#define NS_PER_MS 1000000ull
+
+/* One shard's store. */
+struct shelf {
+    struct store store;
+    struct storage_thread *thread;
+    struct rocks *rocks; /* the opener's; from the first job on the storage thread's */
+    bool served;         /* worker: a job was submitted */
+    _Atomic uint64_t backlog_bytes; /* worker adds, storage thread subtracts */
+    _Atomic uint64_t durable_index; /* storage thread writes */
+    /* Storage thread. */
+    bool kept; /* in house-keeping */
+    uint64_t unwritten_bytes, flushed_ns, polled_ns;
+};
+
+struct write_job {
+    struct store_job job;
+    uint64_t applied;
+    uint32_t len;
+    uint8_t operations[];
+};
+
+struct maintenance {
+    struct store_job job;
+    void (*maintain)(void *context);
+    void *context;
+    bool under_way; /* worker */
+};
+
+struct storage_thread {
+    struct storage_thread_options options;
+    char name[16];
+    pthread_t pthread;
+    struct spsc *asks, *answers;
+    struct doorbell bell;         /* this thread sleeps on it */
+    struct doorbell *worker_bell; /* NULL until set */
+    atomic_bool stopping;
+
+    /* Worker, and whoever opens stores before it serves. */
+    struct store_job *waiting_first, *waiting_last; /* asked, but the ring had no room */
+    uint32_t under_way;                             /* in a ring or being run */
+    uint32_t shelf_count, maintenance_count;
+    struct shelf *shelves[STORAGE_THREAD_STORES_MAX];
+    struct maintenance *maintenances[STORAGE_THREAD_STORES_MAX];
+
+    /* Storage thread. */
+    uint32_t kept_count;
+    struct shelf *kept[STORAGE_THREAD_STORES_MAX];
+};
+
+static struct shelf *shelf_of(struct store *store) { return CONTAINER_OF(store, struct shelf, store); }
+
+/* ---- storage thread: jobs ------------------------------------------------------------------------------------------- */
+
+static void write_job_run(struct store_job *job, struct store_view *view);
+static void maintenance_run(struct store_job *job, struct store_view *view);
+
+static bool is_write(const struct store_job *job) { return job->run == write_job_run; }
+
+/* What was unwritten is in RocksDB now. */
+static void shelf_settle(struct shelf *shelf)
+{
+    atomic_fetch_sub_explicit(&shelf->backlog_bytes, shelf->unwritten_bytes, memory_order_relaxed);
+    shelf->unwritten_bytes = 0;
+}
+
+static void shelf_stage(struct shelf *shelf, const struct write_job *write)
+{
+    rocks_stage(shelf->rocks, slice_of(write->operations, write->len));
+    shelf->unwritten_bytes += write->len;
+}
+
+static void shelf_commit(struct shelf *shelf, uint64_t applied)
+{
+    if (rocks_commit(shelf->rocks, applied)) shelf_settle(shelf);
+}
+
+/* A batch that came alone, or the last of several: those before it are staged. */
+static void write_job_run(struct store_job *job, struct store_view *view)
+{
+    const struct write_job *write = CONTAINER_OF(job, struct write_job, job);
+    (void)view;
+    shelf_stage(shelf_of(job->store), write);
+    shelf_commit(shelf_of(job->store), write->applied);
+}
+
+static void maintenance_run(struct store_job *job, struct store_view *view)
+{
+    const struct maintenance *m = CONTAINER_OF(job, struct maintenance, job);
+    (void)view;
+    m->maintain(m->context);
+}
+
+static void keep_shelf(struct storage_thread *thread, struct shelf *shelf)
+{
+    if (shelf->kept) return;
+    ASSERT(thread->kept_count < STORAGE_THREAD_STORES_MAX);
+    shelf->kept = true;
+    shelf->flushed_ns = shelf->polled_ns = clock_monotonic_ns();
+    thread->kept[thread->kept_count++] = shelf;
+}
+
+static void run_jobs(struct storage_thread *thread, struct store_job *const *jobs, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct store_job *job = jobs[i];
+        struct shelf *shelf = job->store == NULL ? NULL : shelf_of(job->store);
+        if (shelf != NULL) keep_shelf(thread, shelf);
+        bool joins_next = is_write(job) && i + 1 < count && is_write(jobs[i + 1]) && jobs[i + 1]->store == job->store;
+        if (joins_next) shelf_stage(shelf, CONTAINER_OF(job, struct write_job, job));
+        else job->run(job, shelf == NULL ? NULL : rocks_view(shelf->rocks));
+        bool answered = spsc_try_stage(thread->answers, job);
+        ASSERT(answered); /* as long as the ring of asks, and no more under way than that */
+        /* A reader does not wait for what was asked after it. */
+        if (!is_write(job) && spsc_publish(thread->answers) && thread->worker_bell != NULL) doorbell_ring(thread->worker_bell);
+    }
+    if (spsc_publish(thread->answers) && thread->worker_bell != NULL) doorbell_ring(thread->worker_bell);
+}
+
+/* ---- storage thread: house-keeping ---------------------------------------------------------------------------------- */
+
+static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+static void shelf_poll(struct shelf *shelf, uint64_t now_ns)
+{
+    shelf->polled_ns = now_ns;
+    uint64_t index = rocks_durable_index(shelf->rocks);
+    if (index > atomic_load_explicit(&shelf->durable_index, memory_order_relaxed))
+        atomic_store_explicit(&shelf->durable_index, index, memory_order_relaxed);
+}
+
+/* What is due for one store; gives the milliseconds until it wants to be looked at again. */
+static uint32_t keep_house_of(struct shelf *shelf, uint64_t now_ns, uint32_t flush_interval_ms)
+{
+    uint32_t wait_ms = IDLE_MS;
+    if (rocks_holds_back(shelf->rocks)) {
+        if (rocks_retry(shelf->rocks)) shelf_settle(shelf);
+        else wait_ms = RETRY_MS;
+    }
+    if (rocks_applied_index(shelf->rocks) > rocks_flushing_index(shelf->rocks)) {
+        uint64_t since_ms = (now_ns - shelf->flushed_ns) / NS_PER_MS;
+        if (since_ms >= flush_interval_ms) {
+            rocks_flush(shelf->rocks);
+            shelf->flushed_ns = now_ns;
+        } else {
+            wait_ms = least(wait_ms, flush_interval_ms - (uint32_t)since_ms);
+        }
+    }
+    uint64_t durable = atomic_load_explicit(&shelf->durable_index, memory_order_relaxed);
+    if (durable < rocks_applied_index(shelf->rocks) && now_ns - shelf->polled_ns >= POLL_MS * NS_PER_MS) {
+        shelf_poll(shelf, now_ns);
+        durable = atomic_load_explicit(&shelf->durable_index, memory_order_relaxed);
+    }
+    if (durable < rocks_flushing_index(shelf->rocks)) wait_ms = least(wait_ms, POLL_MS);
+    return wait_ms;
+}
+
+static uint32_t keep_house(struct storage_thread *thread)
+{
+    uint32_t wait_ms = IDLE_MS;
+    uint64_t now_ns = clock_monotonic_ns();
+    for (uint32_t i = 0; i < thread->kept_count; i++)
+        wait_ms = least(wait_ms, keep_house_of(thread->kept[i], now_ns, thread->options.flush_interval_ms));
+    return wait_ms;
+}
+
+static void sleep_ms(uint32_t ms)
+{
+    nanosleep(&(struct timespec){.tv_nsec = (long)(ms * NS_PER_MS)}, NULL);
+}
+
+/* The last tries to write what is held back. What stays unwritten is still in the log. */
+static void write_held_back(struct storage_thread *thread)
+{
+    for (uint32_t i = 0; i < thread->kept_count; i++)
+        for (uint32_t tries = 0; tries < STOP_RETRY_MAX && !rocks_retry(thread->kept[i]->rocks); tries++) sleep_ms(RETRY_MS);
+}
+
+static void *storage_thread_main(void *context)
+{
+    struct storage_thread *thread = context;
+    if (logger_attach(thread->name) != RESULT_OK) LOG_WARN("store", "no ring for log lines thread=%s", thread->name);
+    for (;;) {
+        void *items[TAKE_MAX];
+        struct store_job *jobs[TAKE_MAX];
+        uint32_t count = spsc_take(thread->asks, items, TAKE_MAX);
+        for (uint32_t i = 0; i < count; i++) jobs[i] = items[i];
+        run_jobs(thread, jobs, count);
+        uint32_t wait_ms = keep_house(thread);
+        if (count > 0) continue;
+        if (atomic_load(&thread->stopping)) break;
+        doorbell_sleep(&thread->bell);
+        if (!spsc_readable(thread->asks) && !atomic_load(&thread->stopping)) doorbell_wait(&thread->bell, (int)wait_ms);
+        doorbell_awake(&thread->bell);
+    }
+    write_held_back(thread);
+    return NULL;
+}
+
+/* ---- worker: asking and collecting ---------------------------------------------------------------------------------- */
+
+static bool stage_job(struct storage_thread *thread, struct store_job *job)
+{
+    if (thread->under_way == thread->options.queue_length_max || !spsc_try_stage(thread->asks, job)) return false;
+    thread->under_way++;
+    return true;
+}
+
+static void ask(struct storage_thread *thread, struct store_job *job)
+{
+    job->next = NULL;
+    if (thread->waiting_first == NULL && stage_job(thread, job)) return;
+    if (thread->waiting_first == NULL) thread->waiting_first = job;
+    else thread->waiting_last->next = job;
+    thread->waiting_last = job;
+}
+
+void storage_thread_publish(struct storage_thread *thread)
+{
+    while (thread->waiting_first != NULL) {
+        struct store_job *next = thread->waiting_first->next; /* before staging: then the job is the other thread's */
+        if (!stage_job(thread, thread->waiting_first)) break;
+        thread->waiting_first = next;
+    }
+    if (spsc_publish(thread->asks)) doorbell_ring(&thread->bell);
+}
+
+uint32_t storage_thread_collect(struct storage_thread *thread, uint32_t budget)
+{
+    uint32_t collected = 0;
+    while (collected < budget) {
+        void *items[TAKE_MAX];
+        uint32_t count = spsc_take(thread->answers, items, least(budget - collected, TAKE_MAX));
+        if (count == 0) break;
+        ASSERT(count <= thread->under_way);
+        thread->under_way -= count;
+        collected += count;
+        for (uint32_t i = 0; i < count; i++) {
+            struct store_job *job = items[i];
+            job->done(job);
+        }
+    }
+    return collected;
+}
+
+bool storage_thread_readable(struct storage_thread *thread) { return spsc_readable(thread->answers); }
+
+void storage_thread_set_doorbell(struct storage_thread *thread, struct doorbell *worker_bell)
+{
+    thread->worker_bell = worker_bell; /* seen by the thread with the first job published after it */
+}
+
+static void shelf_submit(struct store *store, struct store_job *job)
+{
+    ASSERT(job->run != NULL && job->done != NULL);
+    struct shelf *shelf = shelf_of(store);
+    shelf->served = true;
+    job->store = store;
+    ask(shelf->thread, job);
+}
+
+static void write_job_done(struct store_job *job) { free(CONTAINER_OF(job, struct write_job, job)); }
+
+static void shelf_write(struct store *store, struct writer *batch, uint64_t applied)
+{
+    ASSERT(!batch->failed && batch->len <= UINT32_MAX);
+    struct write_job *write = malloc(sizeof *write + batch->len);
+    if (write == NULL) check_fatal("out of memory for a batch of %zu bytes; the log holds it", batch->len);
+    write->job = (struct store_job){.run = write_job_run, .done = write_job_done};
+    write->applied = applied;
+    write->len = (uint32_t)batch->len;
+    if (batch->len > 0) memcpy(write->operations, batch->data, batch->len);
+    writer_reset(batch);
+    atomic_fetch_add_explicit(&shelf_of(store)->backlog_bytes, write->len, memory_order_relaxed);
+    shelf_submit(store, &write->job);
+}
+
+_Static_assert(offsetof(struct shelf, store) == 0, "a const store is the start of its shelf");
+static const struct shelf *shelf_of_const(const struct store *store) { return (const void *)store; }
+
+static uint64_t shelf_durable_index(const struct store *store)
+{
+    return atomic_load_explicit(&shelf_of_const(store)->durable_index, memory_order_relaxed);
+}
+
+static uint64_t shelf_backlog_bytes(const struct store *store)
+{
+    return atomic_load_explicit(&shelf_of_const(store)->backlog_bytes, memory_order_relaxed);
+}
+
+static const struct store_ops shelf_ops = {
+    .write = shelf_write,
+    .submit = shelf_submit,
+    .durable_index = shelf_durable_index,
+    .backlog_bytes = shelf_backlog_bytes,
+};
+
+static void maintenance_done(struct store_job *job) { CONTAINER_OF(job, struct maintenance, job)->under_way = false; }
+
+static struct maintenance *find_maintenance(struct storage_thread *thread, void (*maintain)(void *), void *context)
+{
+    for (uint32_t i = 0; i < thread->maintenance_count; i++) {
+        struct maintenance *m = thread->maintenances[i];
+        if (m->context == context && m->maintain == maintain) return m;
+    }
+    ASSERT(thread->maintenance_count < STORAGE_THREAD_STORES_MAX);
+    struct maintenance *made = calloc(1, sizeof *made);
+    if (made == NULL) return NULL;
+    made->job = (struct store_job){.run = maintenance_run, .done = maintenance_done};
+    made->maintain = maintain;
+    made->context = context;
+    thread->maintenances[thread->maintenance_count++] = made;
+    return made;
+}
+
+void storage_thread_run(struct storage_thread *thread, void (*maintain)(void *context), void *context)
+{
+    struct maintenance *m = find_maintenance(thread, maintain, context);
+    if (m == NULL || m->under_way) return; /* without memory: asked again next turn */
+    m->under_way = true;
+    ask(thread, &m->job);
+}
+
+/* ---- before the worker serves --------------------------------------------------------------------------------------- */
+
+void store_run_now(struct store *store, struct store_job *job)
+{
+    struct shelf *shelf = shelf_of(store);
+    ASSERT(!shelf->served);
+    job->store = store;
+    job->run(job, rocks_view(shelf->rocks));
+}
+
+enum result store_write_now(struct store *store, struct writer *batch, uint64_t applied)
+{
+    struct shelf *shelf = shelf_of(store);
+    ASSERT(!shelf->served && !batch->failed);
+    rocks_stage(shelf->rocks, writer_slice(batch));
+    writer_reset(batch);
+    bool written = rocks_commit(shelf->rocks, applied);
+    for (uint32_t tries = 0; tries < NOW_RETRY_MAX && !written; tries++) {
+        sleep_ms(RETRY_MS);
+        written = rocks_retry(shelf->rocks);
+    }
+    return written ? RESULT_OK : RESULT_FULL; /* a stall would have passed */
+}
+
+enum result storage_thread_open_store(struct storage_thread *thread, const char *path, struct store **out, uint64_t *applied,
+                                      char *text, size_t text_size)
+{
+    *out = NULL;
+    if (thread->shelf_count == STORAGE_THREAD_STORES_MAX) {
+        snprintf(text, text_size, "store %s: more than %d on one storage thread", path, STORAGE_THREAD_STORES_MAX);
+        return RESULT_BUSY;
+    }
+    struct shelf *shelf = calloc(1, sizeof *shelf);
+    if (shelf == NULL) {
+        snprintf(text, text_size, "store %s: %s", path, result_text(RESULT_NOMEM));
+        return RESULT_NOMEM;
+    }
+    const struct rocks_options options = {
+        .path = path,
+        .memtable_size_bytes = thread->options.memtable_size_bytes,
+        .block_cache_size_bytes = thread->options.block_cache_size_bytes,
+    };
+    enum result result = rocks_open(&shelf->rocks, &options, applied, text, text_size);
+    if (result != RESULT_OK) {
+        free(shelf);
+        return result;
+    }
+    shelf->store.ops = &shelf_ops;
+    shelf->thread = thread;
+    atomic_init(&shelf->durable_index, *applied); /* without a WAL, what an open finds is all in files */
+    thread->shelves[thread->shelf_count++] = shelf;
+    *out = &shelf->store;
+    return RESULT_OK;
+}
+
+enum result storage_thread_start(struct storage_thread **out, const struct storage_thread_options *options)
+{
+    *out = NULL;
+    struct storage_thread *thread = aligned_alloc(_Alignof(struct storage_thread), sizeof *thread);
+    if (thread == NULL) return RESULT_NOMEM;
+    memset(thread, 0, sizeof *thread);
+    thread->options = *options;
+    snprintf(thread->name, sizeof thread->name, "%s", options->name);
+    thread->options.name = thread->name;
+    enum result result = spsc_create(&thread->asks, options->queue_length_max);
+    if (result != RESULT_OK) goto err_free;
+    result = spsc_create(&thread->answers, options->queue_length_max);
+    if (result != RESULT_OK) goto err_asks;
+    result = doorbell_init(&thread->bell);
+    if (result != RESULT_OK) goto err_answers;
+    int error = pthread_create(&thread->pthread, NULL, storage_thread_main, thread);
+    if (error != 0) {
+        result = result_from_errno(error);
+        goto err_bell;
+    }
+    pthread_setname_np(thread->pthread, thread->name);
+    *out = thread;
+    return RESULT_OK;
+err_bell:    doorbell_deinit(&thread->bell);
+err_answers: spsc_destroy(thread->answers);
+err_asks:    spsc_destroy(thread->asks);
+err_free:    free(thread);
+    return result;
+}
+
+void storage_thread_stop(struct storage_thread *thread)
+{
+    while (thread->under_way > 0 || thread->waiting_first != NULL) {
+        storage_thread_publish(thread);
+        if (storage_thread_collect(thread, UINT32_MAX) == 0) sleep_ms(1);
+    }
+    atomic_store(&thread->stopping, true);
+    doorbell_ring(&thread->bell);
+    pthread_join(thread->pthread, NULL);
+    for (uint32_t i = 0; i < thread->shelf_count; i++) {
+        rocks_close(thread->shelves[i]->rocks);
+        free(thread->shelves[i]);
+    }
+    for (uint32_t i = 0; i < thread->maintenance_count; i++) free(thread->maintenances[i]);
+    doorbell_deinit(&thread->bell);
+    spsc_destroy(thread->answers);
+    spsc_destroy(thread->asks);
+    free(thread);
+}
