@@ -10,7 +10,7 @@ CFLAGS += -std=gnu17 -g $(OPT) -MMD -MP -Isrc -I$(BUILD)/generated -D_GNU_SOURCE
           -fno-omit-frame-pointer -pthread $(SAN_FLAGS)
 LDFLAGS += -pthread $(SAN_FLAGS)
 
-LAYERS := core storage net api shard client cli
+LAYERS := core storage net api web shard client cli
 LIBS_core := -luring -linih -lxxhash
 LIBS_storage := -lrocksdb
 LIBS_net := -lhttp_parser -lwolfssl
@@ -27,7 +27,7 @@ all: $(BUILD)/ringpost
 sources = $(sort $(wildcard src/$(1)/*.c src/$(1)/*/*.c))
 objects = $(patsubst src/%.c,$(BUILD)/%.o,$(call sources,$(1)))
 
-$(BUILD)/%.o: src/%.c
+$(BUILD)/%.o: src/%.c | $(PB_H)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -c -o $@ $<
 
@@ -37,23 +37,24 @@ $(BUILD)/lib%.a:
 $(foreach layer,$(LAYERS),$(eval $(BUILD)/lib$(layer).a: $(call objects,$(layer))))
 
 # An archive may only use archives after it: the order of this list is the order of the layers, top first.
-ARCHIVES := $(foreach layer,cli client shard api net storage core,$(BUILD)/lib$(layer).a)
+ARCHIVES := $(foreach layer,cli client shard api web net storage core,$(BUILD)/lib$(layer).a)
 
 $(BUILD)/ringpost: $(BUILD)/main.o $(ARCHIVES)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 	@[ "$(BUILD)" != build/plain ] || ln -sf plain/ringpost build/ringpost
 
 # ---- unit tests: tests/LAYER/*_test.c become one Criterion program per layer ------------------------------------------
-TEST_LAYERS := core storage net api shard client
+TEST_LAYERS := core storage net api web shard client
 below_core := core
 below_storage := storage core
 below_net := net core
 below_api := api core
+below_web := web core
 below_shard := shard api net storage core
 below_client := client api net core
 test_objects = $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(sort $(wildcard tests/$(1)/*.c)))
 
-$(BUILD)/tests/%.o: tests/%.c
+$(BUILD)/tests/%.o: tests/%.c | $(PB_H)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -Itests -Wno-missing-prototypes -c -o $@ $<
 
