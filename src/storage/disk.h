@@ -10,6 +10,7 @@
 #include "core/io.h"
 #include "core/result.h"
 #include <inttypes.h>
+#include <stdbool.h>
 
 #define DISK_SEGMENT_NAME "%016" PRIx64 ".log" /* of a segment number; in messages too */
 
@@ -60,6 +61,7 @@ struct disk_options {
     const char *path;            /* directory of the segments, created when absent; copied */
     uint64_t segment_size_bytes; /* multiple of 4096 */
     uint32_t spare_count_max;    /* recycled segments kept */
+    bool buffered;               /* through the page cache even where O_DIRECT works */
 };
 
 /* The real one: O_DIRECT on pre-zeroed segments with RWF_DSYNC through `io`; buffered write + fdatasync where the file

@@ -494,7 +494,7 @@ enum result disk_open(struct disk **out, const struct disk_options *options, cha
     }
     memset(disk->zeros, 0, DISK_FILL_SIZE);
     pthread_mutex_init(&disk->open_mutex, NULL);
-    disk->direct = disk_probe_direct(disk);
+    disk->direct = !options->buffered && disk_probe_direct(disk);
     disk->spare_count_max = options->spare_count_max < DISK_SPARES_MAX ? options->spare_count_max : DISK_SPARES_MAX - 1;
     if (disk->spare_count_max == 0) disk->spare_count_max = 1; /* the one being made */
     disk->disk = (struct disk){

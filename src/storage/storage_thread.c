@@ -28,7 +28,7 @@
 #define POLL_MS 20           /* between two looks at a flush under way */
 #define IDLE_MS 60000        /* a net under a lost wake */
 #define STOP_RETRY_MAX 200   /* tries to write what is held back before the thread ends without */
-#define NOW_RETRY_MAX 2000   /* tries of store_write_now() */
+#define NOW_RETRY_MAX 2000   /* tries of write_now */
 #define NS_PER_MS 1000000ull
 
 /* One shard's store. */
@@ -319,11 +319,35 @@ static uint64_t shelf_backlog_bytes(const struct store *store)
     return atomic_load_explicit(&shelf_of_const(store)->backlog_bytes, memory_order_relaxed);
 }
 
+static void shelf_run_now(struct store *store, struct store_job *job)
+{
+    struct shelf *shelf = shelf_of(store);
+    ASSERT(!shelf->served);
+    job->store = store;
+    job->run(job, rocks_view(shelf->rocks));
+}
+
+static enum result shelf_write_now(struct store *store, struct writer *batch, uint64_t applied)
+{
+    struct shelf *shelf = shelf_of(store);
+    ASSERT(!shelf->served && !batch->failed);
+    rocks_stage(shelf->rocks, writer_slice(batch));
+    writer_reset(batch);
+    bool written = rocks_commit(shelf->rocks, applied);
+    for (uint32_t tries = 0; tries < NOW_RETRY_MAX && !written; tries++) {
+        sleep_ms(RETRY_MS);
+        written = rocks_retry(shelf->rocks);
+    }
+    return written ? RESULT_OK : RESULT_FULL; /* a stall would have passed */
+}
+
 static const struct store_ops shelf_ops = {
     .write = shelf_write,
     .submit = shelf_submit,
     .durable_index = shelf_durable_index,
     .backlog_bytes = shelf_backlog_bytes,
+    .run_now = shelf_run_now,
+    .write_now = shelf_write_now,
 };
 
 static void maintenance_done(struct store_job *job) { CONTAINER_OF(job, struct maintenance, job)->under_way = false; }
@@ -352,29 +376,7 @@ void storage_thread_run(struct storage_thread *thread, void (*maintain)(void *co
     ask(thread, &m->job);
 }
 
-/* ---- before the worker serves --------------------------------------------------------------------------------------- */
-
-void store_run_now(struct store *store, struct store_job *job)
-{
-    struct shelf *shelf = shelf_of(store);
-    ASSERT(!shelf->served);
-    job->store = store;
-    job->run(job, rocks_view(shelf->rocks));
-}
-
-enum result store_write_now(struct store *store, struct writer *batch, uint64_t applied)
-{
-    struct shelf *shelf = shelf_of(store);
-    ASSERT(!shelf->served && !batch->failed);
-    rocks_stage(shelf->rocks, writer_slice(batch));
-    writer_reset(batch);
-    bool written = rocks_commit(shelf->rocks, applied);
-    for (uint32_t tries = 0; tries < NOW_RETRY_MAX && !written; tries++) {
-        sleep_ms(RETRY_MS);
-        written = rocks_retry(shelf->rocks);
-    }
-    return written ? RESULT_OK : RESULT_FULL; /* a stall would have passed */
-}
+/* ---- start and stop -------------------------------------------------------------------------------------------------- */
 
 enum result storage_thread_open_store(struct storage_thread *thread, const char *path, struct store **out, uint64_t *applied,
                                       char *text, size_t text_size)

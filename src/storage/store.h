@@ -78,6 +78,9 @@ struct store_ops {
     uint64_t (*durable_index)(const struct store *store);
     /* Bytes submitted by write and not yet written; the shard refuses new writes beyond its limit. */
     uint64_t (*backlog_bytes)(const struct store *store);
+    /* Both on the calling thread, at once, and only before the first write or submit (recovery). */
+    void (*run_now)(struct store *store, struct store_job *job); /* runs job->run, not done */
+    enum result (*write_now)(struct store *store, struct writer *batch, uint64_t applied); /* OK; FULL: the disk is */
 };
 struct store {
     const struct store_ops *ops;
@@ -86,6 +89,11 @@ static inline void store_write(struct store *s, struct writer *batch, uint64_t a
 static inline void store_submit(struct store *s, struct store_job *job) { s->ops->submit(s, job); }
 static inline uint64_t store_durable_index(const struct store *s) { return s->ops->durable_index(s); }
 static inline uint64_t store_backlog_bytes(const struct store *s) { return s->ops->backlog_bytes(s); }
+static inline void store_run_now(struct store *s, struct store_job *job) { s->ops->run_now(s, job); }
+NODISCARD static inline enum result store_write_now(struct store *s, struct writer *batch, uint64_t applied)
+{
+    return s->ops->write_now(s, batch, applied);
+}
 
 /* ---- the real one: RocksDB behind one storage thread per worker (storage/rocks.c, storage/storage_thread.c) ---- */
 struct storage_thread; /* owns the RocksDB instances of one worker's shards and the thread that alone calls them */
@@ -106,10 +114,6 @@ void storage_thread_stop(struct storage_thread *thread);
  * The caller must be an unpinned thread (RocksDB's pools inherit its mask). IO/CORRUPT with `text`. */
 NODISCARD enum result storage_thread_open_store(struct storage_thread *thread, const char *path, struct store **out,
                                                 uint64_t *applied, char *text, size_t text_size);
-/* Runs job->run on the calling thread and returns; only before the worker serves (recovery). */
-void store_run_now(struct store *store, struct store_job *job);
-/* Writes the batch on the calling thread; only before the worker serves. FULL: the disk is. */
-enum result store_write_now(struct store *store, struct writer *batch, uint64_t applied);
 
 /* Worker, before it serves: the bell of its loop. */
 struct doorbell;
