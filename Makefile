@@ -5,7 +5,7 @@ BUILD ?= build/$(or $(subst $(comma),-,$(SAN)),plain)
 comma := ,
 OPT ?= -O2
 SAN_FLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all)
-CFLAGS += -std=gnu17 -g $(OPT) -MMD -MP -Isrc -I$(BUILD)/generated -D_GNU_SOURCE -Wall -Wextra -Wpedantic -Werror -Wshadow \
+CFLAGS += -std=gnu17 -g $(OPT) -MMD -MP -Isrc -isystem $(BUILD)/generated -D_GNU_SOURCE -Wall -Wextra -Wpedantic -Werror -Wshadow \
           -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wswitch-enum -Wvla -Wundef -Wcast-qual -Wformat=2 \
           -fno-omit-frame-pointer -pthread $(SAN_FLAGS)
 LDFLAGS += -pthread $(SAN_FLAGS)

@@ -1,5 +1,5 @@
 /* shard/dedup.h - the window in which a repeated client id gives the first result again.
- * Owns:    the last `capacity` entries of the shard, oldest forgotten first; 48 bytes each in memory and on disk.
+ * Owns:    the last `capacity` entries of the shard, oldest forgotten first; 56 bytes each in memory and on disk.
  * Thread:  the shard's worker; recovery before it serves.
  * Depends: core/, shard/effects.h.  Start at: shard/machine.h
  * The window is counted in sends of the whole shard (option dedup_entries), so it is the same after replay. On disk: one value per
@@ -9,6 +9,8 @@
 
 #include "core/result.h"
 #include "shard/effects.h"
+
+#define DEDUP_CAPACITY_MIN 1024 /* also the most commands of one applied batch */
 
 struct dedup;
 struct dedup_entry {

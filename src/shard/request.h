@@ -26,6 +26,10 @@ struct request {
     struct needs needs;
     void *state;                 /* a handler's own, between its runs; freed with free_state */
     void (*free_state)(void *state);
+    struct people *people;       /* answers of request_people */
+    uint32_t loads_waiting;      /* PARKED: entities still to come */
+    void (*then)(struct shard *shard, struct request *request, enum error error); /* LOGGED */
+    enum request_state { REQUEST_RUNNING, REQUEST_PARKED, REQUEST_LOGGED, REQUEST_READING, REQUEST_CALLING } stage;
 };
 
 /* ---- what handlers use ---- */
@@ -97,6 +101,12 @@ const struct shard_limits *shard_limits(const struct shard *shard);
 const struct token_keys *shard_token_keys(const struct shard *shard);
 struct envelope_arena *shard_arena(struct shard *shard); /* reset after each handler run */
 struct metrics *shard_metrics(struct shard *shard);
+
+/* Proposes a command nobody waits for (last seen): best effort, dropped when a limit is reached. */
+void shard_propose_internal(struct shard *shard, enum command_type type, uint64_t actor_id, struct slice record);
+struct watch_table *shard_watch_table(struct shard *shard);
+/* Takes; `number` of the letter names the call. */
+void request_call_answer(struct shard *shard, struct letter *letter);
 
 /* ---- questions to other shards: a call number finds the waiting request when the answer comes ---- */
 /* Asks every shard in `shards` (bit set semantics by the caller): registers one pending call expecting `answers` letters. */

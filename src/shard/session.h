@@ -6,6 +6,7 @@
 #ifndef SHARD_SESSION_H
 #define SHARD_SESSION_H
 
+#include "api/token.h"
 #include "shard/chat/inbox.h"
 #include "shard/shard.h"
 
@@ -36,8 +37,19 @@ struct session_event {
 };
 void session_push_event(struct session *session, uint64_t sync_key, struct session_event *event);
 void session_event_done(struct session_event *event);
+/* Any other push that several sessions get: encoded once per encoding. `droppable`: not for a session that is behind. */
+struct session_frame {
+    uint32_t push_field;
+    struct slice packed;
+    struct buf *binary, *json;
+};
+void session_push_frame(struct session *session, struct session_frame *frame, bool droppable);
+void session_frame_done(struct session_frame *frame);
 /* Any other push: field of Push, packed message. Ephemeral ones are dropped for a session that is behind. */
 void session_push(struct session *session, uint32_t push_field, struct slice packed, bool ephemeral);
+/* A frame of the session's connection: admitted, then on to the owner's shard. */
+struct method;
+void session_request(struct session *session, const struct method *method, struct slice payload, const struct origin *origin);
 /* The connection's queue fell below half of the soft limit. */
 void session_drained(struct session *session);
 /* A sync answered up to `sync_key`: if that is the head, pushing goes on. */

@@ -15,6 +15,7 @@ struct inbox { /* entity.exists: the user exists */
     uint64_t last_seen_ms;
     uint32_t room_count;
     uint32_t roster_count;    /* large rooms it is listed in; runtime only */
+    uint32_t membership_changes; /* rooms joined or left since it became resident; runtime only, counted by view_apply_change */
     char *name, *display_name; /* owned */
     struct session *sessions; /* online devices; each pins this entity */
     struct watcher *watchers; /* sessions that subscribed to this user's presence; presence/watch.c; each pins this entity */

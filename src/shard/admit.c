@@ -1,0 +1,96 @@
+/* shard/admit.c - the actor's home shard lets a request pass: device not revoked, rate limits, then on to the owner.
+ * A session's requests skip the device check: a session of a revoked device is ended when the device is. */
+#include "shard/account/account.h"
+#include "shard/rate_limit.h"
+#include "shard/shard_internal.h"
+
+static enum error admit_rate(const struct shard *s, const struct method *method, struct inbox *inbox, uint32_t *retry_after_ms)
+{
+    const struct shard_limits *limits = &s->options.limits;
+    uint64_t now = shard_now_ms(s);
+    bool fits = true;
+    if (method->rate != RATE_NONE)
+        fits = rate_limit_take(&inbox->requests_bucket, now, limits->requests_per_second, limits->requests_burst, retry_after_ms);
+    if (fits && method->rate == RATE_MESSAGE)
+        fits = rate_limit_take(&inbox->messages_bucket, now, limits->messages_per_second, limits->messages_burst, retry_after_ms);
+    if (!fits) metrics_add(&s->options.metrics->rate_limited, 1);
+    return fits ? ERROR_NONE : ERROR_RATE_LIMITED;
+}
+
+static void refuse(struct shard *s, const struct origin *origin, uint16_t method, enum error error, uint32_t retry_after_ms)
+{
+    struct letter *reply = letter_create(LETTER_REPLY, s->options.machine.shard, 0, 0);
+    reply->origin = *origin;
+    reply->method = method;
+    reply->error = (uint8_t)error;
+    reply->retry_after_ms = retry_after_ms;
+    s->options.ports.reply(s->options.ports.context, reply);
+}
+
+/* The admitted letter goes to the shard that owns its subject; this one, when it is this one, without a detour. */
+static void forward(struct shard *s, struct letter *letter, const struct method *method, uint64_t actor_id)
+{
+    uint16_t owner = 0;
+    enum error error = method_route(method, letter_payload(letter), actor_id, s->options.machine.shard_count, &owner);
+    if (error != ERROR_NONE) {
+        refuse(s, &letter->origin, method->number, error, 0);
+        letter_free(letter);
+        return;
+    }
+    letter->admitted = true;
+    letter->to_shard = owner;
+    if (owner == s->options.machine.shard) request_start(s, letter, method->handle);
+    else shard_post(s, letter);
+}
+
+void admit_run(struct shard *s, struct request *r)
+{
+    const struct method *method = method_by_number(r->letter->method);
+    uint64_t user_id = r->actor.user_id;
+    struct entity *inbox = request_entity(s, r, ENTITY_INBOX, user_id, 0);
+    struct entity *account = request_entity(s, r, ENTITY_ACCOUNT, user_id, 0);
+    if (request_waits(r)) return;
+    enum error error = account_admits(account_of(account), r->actor.device_id, r->actor.issued_s);
+    if (error != ERROR_NONE) {
+        request_refuse(s, r, error);
+        return;
+    }
+    uint32_t retry_after_ms = 0;
+    error = admit_rate(s, method, inbox_of(inbox), &retry_after_ms);
+    struct origin origin = r->letter->origin;
+    if (error != ERROR_NONE) {
+        refuse(s, &origin, method->number, error, retry_after_ms);
+        r->letter->kind = LETTER_NOTIFY; /* answered */
+        request_end(s, r);
+        return;
+    }
+    struct actor_record actor = r->actor;
+    actor.name = slice_text(inbox_of(inbox)->display_name);
+    struct letter *onward = letter_make(LETTER_REQUEST, s->options.machine.shard, 0, &actor, letter_payload(r->letter));
+    onward->origin = origin;
+    onward->method = method->number;
+    request_end(s, r);
+    forward(s, onward, method, actor.user_id);
+}
+
+void session_request(struct session *session, const struct method *method, struct slice payload, const struct origin *origin)
+{
+    struct shard *s = session->shard;
+    uint32_t retry_after_ms = 0;
+    enum error error = admit_rate(s, method, session->inbox, &retry_after_ms);
+    if (error != ERROR_NONE) {
+        refuse(s, origin, method->number, error, retry_after_ms);
+        return;
+    }
+    struct actor_record actor = {.user_id = session->inbox->entity.key.a,
+                                 .issued_s = session->issued_s,
+                                 .expires_s = session->expires_s,
+                                 .device_id = slice_text(session->device_id),
+                                 .platform = slice_text(session->platform),
+                                 .name = slice_text(session->inbox->display_name)};
+    struct letter *letter = letter_make(LETTER_REQUEST, s->options.machine.shard, 0, &actor, payload);
+    letter->origin = *origin;
+    letter->method = method->number;
+    letter->number = session->id;
+    forward(s, letter, method, actor.user_id);
+}

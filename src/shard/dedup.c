@@ -1,0 +1,152 @@
+/* shard/dedup.c - a ring of the last entries, an open hash over it, and the list of stored blocks they came in.
+ * Happy path: add at the head, overwrite the oldest; at the end of a batch put the new ones as one block and delete the blocks
+ * that no longer hold any entry of the window. */
+#include "shard/dedup.h"
+#include "shard/memory.h"
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+struct block { /* entries of one stored value, oldest first */
+    uint64_t index;
+    uint32_t count;
+};
+
+struct dedup {
+    uint32_t capacity, slot_count; /* slots: power of two, at least twice the capacity */
+    uint64_t added;                /* entry n stands at ring[n % capacity] */
+    uint64_t stored;               /* entries that are in a block */
+    uint64_t forgotten;            /* entries that left the window, all before it */
+    uint64_t blocks_start;         /* entry number of the first entry of the first block */
+    struct dedup_entry *ring;
+    uint32_t *next;                /* chain through the ring, index + 1 */
+    uint32_t *slots;               /* index + 1, 0 = empty */
+    struct block *blocks;          /* a queue: blocks[first_block .. first_block + block_count) */
+    uint32_t first_block, block_count, block_capacity;
+};
+
+enum result dedup_create(struct dedup **out, uint32_t capacity)
+{
+    ASSERT(capacity >= DEDUP_CAPACITY_MIN);
+    *out = NULL;
+    struct dedup *d = calloc(1, sizeof *d);
+    if (d == NULL) return RESULT_NOMEM;
+    d->capacity = capacity;
+    d->slot_count = 16;
+    while (d->slot_count < capacity) d->slot_count *= 2;
+    d->ring = calloc(capacity, sizeof *d->ring);
+    d->next = calloc(capacity, sizeof *d->next);
+    d->slots = calloc(d->slot_count, sizeof *d->slots);
+    if (d->ring == NULL || d->next == NULL || d->slots == NULL) {
+        dedup_destroy(d);
+        return RESULT_NOMEM;
+    }
+    *out = d;
+    return RESULT_OK;
+}
+
+void dedup_destroy(struct dedup *d)
+{
+    if (d == NULL) return;
+    free(d->ring);
+    free(d->next);
+    free(d->slots);
+    free(d->blocks);
+    free(d);
+}
+
+void dedup_id(struct dedup_entry *entry, uint64_t scope, uint64_t actor_id, struct slice client_id)
+{
+    uint64_t seed = XXH3_64bits_withSeed(&scope, sizeof scope, actor_id);
+    XXH128_hash_t hash = XXH3_128bits_withSeed(client_id.data, client_id.len, seed);
+    entry->id_low = hash.low64;
+    entry->id_high = hash.high64;
+}
+
+static uint32_t *slot_of(const struct dedup *d, uint64_t id_low) { return &d->slots[id_low & (d->slot_count - 1)]; }
+
+const struct dedup_entry *dedup_find(const struct dedup *d, const struct dedup_entry *id)
+{
+    for (uint32_t at = *slot_of(d, id->id_low); at != 0; at = d->next[at - 1]) {
+        const struct dedup_entry *e = &d->ring[at - 1];
+        if (e->id_low == id->id_low && e->id_high == id->id_high) return e;
+    }
+    return NULL;
+}
+
+static void forget_oldest(struct dedup *d)
+{
+    uint32_t position = (uint32_t)(d->forgotten % d->capacity);
+    uint32_t *link = slot_of(d, d->ring[position].id_low);
+    while (*link != position + 1) {
+        ASSERT(*link != 0);
+        link = &d->next[*link - 1];
+    }
+    *link = d->next[position];
+    d->forgotten++;
+}
+
+void dedup_add(struct dedup *d, const struct dedup_entry *entry)
+{
+    if (d->added - d->forgotten == d->capacity) forget_oldest(d);
+    uint32_t position = (uint32_t)(d->added % d->capacity);
+    d->ring[position] = *entry;
+    uint32_t *slot = slot_of(d, entry->id_low);
+    d->next[position] = *slot;
+    *slot = position + 1;
+    d->added++;
+}
+
+static void blocks_add(struct dedup *d, uint64_t index, uint32_t count)
+{
+    if (d->first_block + d->block_count == d->block_capacity) {
+        if (d->first_block > d->block_capacity / 2) {
+            memmove(d->blocks, d->blocks + d->first_block, d->block_count * sizeof *d->blocks);
+            d->first_block = 0;
+        } else {
+            d->block_capacity = d->block_capacity == 0 ? 64 : d->block_capacity * 2;
+            d->blocks = memory_resize(d->blocks, d->block_capacity * sizeof *d->blocks);
+        }
+    }
+    d->blocks[d->first_block + d->block_count++] = (struct block){index, count};
+}
+
+static struct key block_key(uint64_t index) { return key_one(KEY_DEDUP, index); }
+
+void dedup_end_batch(struct dedup *d, uint64_t index, struct effects *effects)
+{
+    uint32_t count = (uint32_t)(d->added - d->stored);
+    ASSERT(count <= d->capacity); /* a batch is smaller than the window: DEDUP_CAPACITY_MIN */
+    if (count > 0) {
+        struct key key = block_key(index);
+        writer_reset(&effects->scratch);
+        for (uint64_t n = d->stored; n < d->added; n++)
+            writer_raw(&effects->scratch, &d->ring[n % d->capacity], sizeof(struct dedup_entry));
+        effects_put(effects, &key, writer_slice(&effects->scratch));
+        if (d->block_count == 0) d->blocks_start = d->stored;
+        blocks_add(d, index, count);
+        d->stored = d->added;
+    }
+    while (d->block_count > 0 && d->blocks_start + d->blocks[d->first_block].count <= d->forgotten) {
+        struct key key = block_key(d->blocks[d->first_block].index);
+        effects_delete(effects, &key);
+        d->blocks_start += d->blocks[d->first_block].count;
+        d->first_block++;
+        d->block_count--;
+    }
+    if (d->block_count == 0) d->first_block = 0;
+}
+
+bool dedup_load_block(struct dedup *d, uint64_t index, struct slice block)
+{
+    if (block.len % sizeof(struct dedup_entry) != 0) return false;
+    uint32_t count = block.len / (uint32_t)sizeof(struct dedup_entry);
+    if (d->block_count == 0) d->blocks_start = d->added;
+    for (uint32_t i = 0; i < count; i++) {
+        struct dedup_entry entry;
+        memcpy(&entry, block.data + i * sizeof entry, sizeof entry);
+        dedup_add(d, &entry);
+    }
+    blocks_add(d, index, count);
+    d->stored = d->added;
+    return true;
+}

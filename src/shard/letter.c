@@ -1,0 +1,45 @@
+/* shard/letter.c - making and freeing letters. One heap block each: the receiver's free is the only cross-thread free of the
+ * design, one per letter, not per recipient. */
+#include "shard/letter.h"
+#include "shard/memory.h"
+
+struct letter *letter_create(enum letter_kind kind, uint16_t from_shard, uint16_t to_shard, uint32_t len)
+{
+    struct letter *letter = malloc(sizeof *letter + len);
+    if (letter == NULL) check_fatal("out of memory: %u bytes for a letter", len);
+    memset(letter, 0, sizeof *letter);
+    letter->kind = kind;
+    letter->from_shard = from_shard;
+    letter->to_shard = to_shard;
+    letter->len = len;
+    return letter;
+}
+
+static uint32_t actor_size(const struct actor_record *actor)
+{
+    return 1 + 3 * 8 + 3 * 4 + actor->device_id.len + actor->platform.len + actor->name.len;
+}
+
+struct letter *letter_make(enum letter_kind kind, uint16_t from_shard, uint16_t to_shard, const struct actor_record *actor,
+                           struct slice payload)
+{
+    uint32_t actor_len = actor == NULL ? 0 : actor_size(actor);
+    struct letter *letter = letter_create(kind, from_shard, to_shard, actor_len + payload.len);
+    letter->actor_len = actor_len;
+    if (actor != NULL) {
+        struct writer w = {.data = letter->bytes, .capacity = actor_len, .size_max = actor_len};
+        actor_record_write(&w, actor);
+        ASSERT(!w.failed && w.len == actor_len && w.data == letter->bytes);
+    }
+    if (payload.len > 0) memcpy(letter->bytes + actor_len, payload.data, payload.len);
+    return letter;
+}
+
+void letter_free(struct letter *letter) { free(letter); }
+
+bool letter_actor(const struct letter *letter, struct actor_record *actor)
+{
+    struct cursor c = cursor_of(slice_of(letter->bytes, letter->actor_len));
+    *actor = (struct actor_record){0};
+    return letter->actor_len > 0 && actor_record_read(actor, &c) && cursor_done(&c);
+}

@@ -1,0 +1,431 @@
+/* shard/request.c - running handlers, waiting for loads, joining the log, answering.
+ * Happy path: run -> request_propose -> needs resident -> check -> append -> … applied -> reply. An entity that is not resident
+ * parks the request on its load; the loads of one entity are shared by all who wait for it, and they run on in the order they came. */
+#include "shard/memory.h"
+#include "shard/records.h"
+#include "shard/shard_internal.h"
+#include "core/logger.h"
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+struct waiter {
+    struct waiter *next;
+    struct request *request;
+};
+
+struct loading { /* one entity on its way from the storage thread */
+    struct store_job job;
+    struct loading *hash_next;
+    struct shard *shard;
+    struct entity *fresh;
+    struct waiter *first, *last;
+    uint64_t started_ns;
+    enum result result;
+};
+
+enum result requests_init(struct shard *s)
+{
+    s->loading = calloc(LOADING_BUCKETS, sizeof(struct loading *));
+    return s->loading == NULL ? RESULT_NOMEM : RESULT_OK;
+}
+
+/* ---- life ---- */
+
+void request_start(struct shard *s, struct letter *letter, request_run_f run)
+{
+    struct request *r = memory_alloc(sizeof *r);
+    r->letter = letter;
+    r->run = run;
+    letter_actor(letter, &r->actor);
+    needs_init(&r->needs, s->machine);
+    s->requests_open++;
+    request_run(s, r);
+}
+
+void request_end(struct shard *s, struct request *r)
+{
+    if (s->running == r) s->running = NULL;
+    needs_release(&r->needs);
+    if (r->state != NULL && r->free_state != NULL) r->free_state(r->state);
+    people_free(r->people);
+    letter_free(r->letter);
+    free(r);
+    ASSERT(s->requests_open > 0);
+    s->requests_open--;
+}
+
+/* ---- waiting for entities ---- */
+
+static bool key_equal(struct entity_key x, struct entity_key y) { return x.a == y.a && x.b == y.b && x.kind == y.kind; }
+
+static struct loading **loading_bucket(struct shard *s, struct entity_key key)
+{
+    uint64_t words[3] = {key.a, key.b, (uint64_t)key.kind};
+    return &s->loading[XXH3_64bits(words, sizeof words) % LOADING_BUCKETS];
+}
+
+static void load_run(struct store_job *job, struct store_view *view) /* storage thread */
+{
+    struct loading *l = CONTAINER_OF(job, struct loading, job);
+    l->result = entity_types[l->fresh->key.kind]->load(l->fresh, view);
+}
+
+static void request_loaded(struct shard *s, struct request *r, enum result result)
+{
+    ASSERT(r->stage == REQUEST_PARKED && r->loads_waiting > 0);
+    if (result != RESULT_OK) r->needs.missing_count = NEEDS_MISSING_MAX + 1; /* remembered until the last load is back */
+    if (--r->loads_waiting > 0) return;
+    r->stage = REQUEST_RUNNING;
+    s->requests_parked--;
+    metrics_sub(&s->options.metrics->requests_parked, 1);
+    bool failed = r->needs.missing_count > NEEDS_MISSING_MAX;
+    r->needs.missing_count = 0;
+    if (failed && r->letter->kind == LETTER_STREAM)
+        check_fatal("shard %u: the store cannot be read: a stream from another shard cannot go on", s->options.machine.shard);
+    if (failed) request_refuse(s, r, ERROR_INTERNAL);
+    else request_run(s, r);
+}
+
+static void load_done(struct store_job *job)
+{
+    struct loading *l = CONTAINER_OF(job, struct loading, job);
+    struct shard *s = l->shard;
+    struct loading **link = loading_bucket(s, l->fresh->key);
+    while (*link != l) link = &(*link)->hash_next;
+    *link = l->hash_next;
+    metrics_observe(&s->options.metrics->store_read_ns, shard_now_ns(s) - l->started_ns);
+    struct entity *resident = NULL;
+    if (l->result == RESULT_OK) {
+        resident = entity_adopt(s->machine->entities, l->fresh);
+        entity_pin(resident); /* the first waiter's run must not cost the second its entity */
+    } else {
+        LOG_ERROR("shard", "cannot load an entity shard=%u kind=%s a=%llu b=%llu error=\"%s\"", s->options.machine.shard,
+                  entity_types[l->fresh->key.kind]->name, (unsigned long long)l->fresh->key.a,
+                  (unsigned long long)l->fresh->key.b, result_text(l->result));
+        entity_discard(l->fresh);
+    }
+    for (struct waiter *w = l->first; w != NULL;) {
+        struct waiter *next = w->next;
+        request_loaded(s, w->request, l->result);
+        free(w);
+        w = next;
+    }
+    entity_unpin(s->machine->entities, &resident);
+    free(l);
+}
+
+static struct loading *loading_start(struct shard *s, struct entity_key key)
+{
+    struct loading **bucket = loading_bucket(s, key);
+    for (struct loading *l = *bucket; l != NULL; l = l->hash_next)
+        if (key_equal(l->fresh->key, key)) return l;
+    struct loading *l = memory_alloc(sizeof *l);
+    l->shard = s;
+    l->fresh = entity_fresh(key);
+    l->job.run = load_run;
+    l->job.done = load_done;
+    l->started_ns = shard_now_ns(s);
+    l->hash_next = *bucket;
+    *bucket = l;
+    metrics_add(&s->options.metrics->store_reads, 1);
+    store_submit(s->options.store, &l->job);
+    return l;
+}
+
+static void request_park(struct shard *s, struct request *r)
+{
+    ASSERT(r->needs.missing_count > 0);
+    if (r->letter->kind == LETTER_REQUEST && s->requests_parked >= s->options.limits.requests_parked_max) {
+        request_refuse(s, r, ERROR_SERVER_BUSY);
+        return;
+    }
+    r->stage = REQUEST_PARKED;
+    r->loads_waiting = r->needs.missing_count;
+    s->requests_parked++;
+    metrics_add(&s->options.metrics->requests_parked, 1);
+    for (uint32_t i = 0; i < r->loads_waiting; i++) {
+        struct loading *l = loading_start(s, r->needs.missing[i]);
+        struct waiter *w = memory_alloc(sizeof *w);
+        w->request = r;
+        if (l->last != NULL) l->last->next = w;
+        else l->first = w;
+        l->last = w;
+    }
+}
+
+void request_run(struct shard *s, struct request *r)
+{
+    ASSERT(r->stage == REQUEST_RUNNING && s->running == NULL);
+    r->needs.missing_count = 0;
+    s->running = r;
+    r->run(s, r);
+    bool still = s->running == r && r->stage == REQUEST_RUNNING;
+    s->running = NULL;
+    envelope_arena_reset(s->arena);
+    if (still) request_park(s, r);
+}
+
+struct entity *request_entity(struct shard *s, struct request *r, enum entity_kind kind, uint64_t a, uint64_t b)
+{
+    (void)s;
+    return needs_entity(&r->needs, kind, a, b);
+}
+
+bool request_waits(const struct request *r) { return r->needs.missing_count > 0; }
+
+void *request_unpack(struct shard *s, struct request *r)
+{
+    const ProtobufCMessageDescriptor *descriptor = envelope_request_descriptor(r->letter->method);
+    struct slice payload = letter_payload(r->letter);
+    void *message = protobuf_c_message_unpack(descriptor, envelope_arena_allocator(s->arena), payload.len, payload.data);
+    if (message == NULL) request_refuse(s, r, ERROR_BAD_REQUEST);
+    return message;
+}
+
+/* ---- joining the log ---- */
+
+static enum error may_write(const struct shard *s)
+{
+    if (s->closing) return ERROR_NOT_READY;
+    if (stream_full(s->machine->streams)) return ERROR_SERVER_BUSY;
+    if (store_backlog_bytes(s->options.store) > s->options.limits.store_backlog_max_bytes) return ERROR_SERVER_BUSY;
+    return ERROR_NONE;
+}
+
+/* The command in s->scratch goes into the log batch and waits in order. */
+static enum error append(struct shard *s, enum command_type type, struct request *r)
+{
+    uint64_t index = 0;
+    enum result result = commitlog_append(s->log, (uint16_t)type, writer_slice(&s->scratch), &index);
+    if (result == RESULT_FULL) return ERROR_DISK_FULL;
+    if (result != RESULT_OK) return result == RESULT_TOO_LARGE ? ERROR_BODY_TOO_LARGE : ERROR_SERVER_BUSY;
+    struct pending *p = memory_alloc(sizeof *p + s->scratch.len);
+    p->index = index;
+    p->request = r;
+    p->type = (uint16_t)type;
+    p->len = (uint32_t)s->scratch.len;
+    memcpy(p->bytes, s->scratch.data, p->len);
+    if (s->pending_last != NULL) s->pending_last->next = p;
+    else s->pending_first = p;
+    s->pending_last = p;
+    metrics_add(&s->options.metrics->commands_proposed, 1);
+    return ERROR_NONE;
+}
+
+static struct command frame_command(struct shard *s, enum command_type type, uint64_t actor_id, struct slice record)
+{
+    uint64_t now = shard_now_ms(s);
+    if (now > s->last_time_ms) s->last_time_ms = now; /* a clock set back does not turn the log's time */
+    struct command_record frame = {.time_ms = s->last_time_ms, .actor_id = actor_id};
+    writer_reset(&s->scratch);
+    command_record_write(&s->scratch, &frame);
+    writer_raw(&s->scratch, record.data, record.len);
+    return (struct command){.type = type, .time_ms = frame.time_ms, .actor_id = actor_id, .body = record};
+}
+
+enum error request_try_propose(struct shard *s, struct request *r, enum command_type type, struct slice record,
+                               void (*then)(struct shard *, struct request *, enum error))
+{
+    const struct command_row *row = command_row((uint16_t)type);
+    struct command command = frame_command(s, type, r->actor.user_id, record);
+    row->needs(&r->needs, &command);
+    if (request_waits(r)) return ERROR_NONE;
+    enum error error = row->check(s->machine, &command);
+    if (error == ERROR_NONE && type != COMMAND_RELAY) error = may_write(s);
+    if (error == ERROR_NONE) error = append(s, type, r);
+    if (error != ERROR_NONE) return error;
+    r->stage = REQUEST_LOGGED;
+    r->then = then;
+    return ERROR_NONE;
+}
+
+void request_propose_then(struct shard *s, struct request *r, enum command_type type, struct slice record,
+                          void (*then)(struct shard *, struct request *, enum error))
+{
+    enum error error = request_try_propose(s, r, type, record, then);
+    if (error != ERROR_NONE) request_refuse(s, r, error);
+}
+
+void request_propose(struct shard *s, struct request *r, enum command_type type, struct slice record)
+{
+    request_propose_then(s, r, type, record, NULL);
+}
+
+static void internal_run(struct shard *s, struct request *r)
+{
+    enum error error = request_try_propose(s, r, (enum command_type)r->letter->method, letter_payload(r->letter), NULL);
+    if (error != ERROR_NONE) request_end(s, r);
+}
+
+void shard_propose_internal(struct shard *s, enum command_type type, uint64_t actor_id, struct slice record)
+{
+    if (s->closing || may_write(s) != ERROR_NONE) return;
+    struct actor_record actor = {.user_id = actor_id};
+    uint16_t here = s->options.machine.shard;
+    struct letter *letter = letter_make(LETTER_NOTIFY, here, here, &actor, record); /* no client behind it: never answered */
+    letter->method = (uint16_t)type;
+    struct request *outer = s->running; /* may be called from within a handler's effects */
+    s->running = NULL;
+    request_start(s, letter, internal_run);
+    s->running = outer;
+}
+
+void request_applied(struct shard *s, struct request *r)
+{
+    ASSERT(r->stage == REQUEST_LOGGED);
+    struct effects *effects = &s->effects;
+    r->stage = REQUEST_RUNNING;
+    if (r->then != NULL) r->then(s, r, effects->error);
+    else if (effects->error != ERROR_NONE) request_refuse(s, r, effects->error);
+    else request_reply_packed(s, r, writer_slice(&effects->reply));
+}
+
+/* ---- reading ---- */
+
+static void read_run(struct store_job *job, struct store_view *view) /* storage thread */
+{
+    struct read_job *j = CONTAINER_OF(job, struct read_job, job);
+    j->read(j, view);
+}
+
+static void read_done(struct store_job *job)
+{
+    struct read_job *j = CONTAINER_OF(job, struct read_job, job);
+    struct shard *s = j->shard;
+    struct request *r = j->request;
+    ASSERT(r->stage == REQUEST_READING);
+    r->stage = REQUEST_RUNNING;
+    metrics_observe(&s->options.metrics->store_read_ns, shard_now_ns(s) - j->started_ns);
+    if (j->error != ERROR_NONE) request_refuse(s, r, j->error);
+    else if (j->then != NULL) j->then(s, r, j);
+    else request_reply_packed(s, r, writer_slice(&j->reply));
+    writer_deinit(&j->reply);
+    free(j);
+}
+
+void request_read_then(struct shard *s, struct request *r, void (*read)(struct read_job *, struct store_view *), const void *params,
+                       uint32_t size, void (*then)(struct shard *, struct request *, struct read_job *))
+{
+    struct read_job *j = memory_alloc(sizeof *j + size);
+    j->shard = s;
+    j->request = r;
+    j->read = read;
+    j->then = then;
+    j->job.run = read_run;
+    j->job.done = read_done;
+    j->started_ns = shard_now_ns(s);
+    writer_init(&j->reply, 0);
+    if (size > 0) memcpy(j->params, params, size);
+    r->stage = REQUEST_READING;
+    metrics_add(&s->options.metrics->store_reads, 1);
+    store_submit(s->options.store, &j->job);
+}
+
+void request_read(struct shard *s, struct request *r, void (*read)(struct read_job *, struct store_view *), const void *params,
+                  uint32_t size)
+{
+    request_read_then(s, r, read, params, size, NULL);
+}
+
+/* ---- passwords ---- */
+
+struct hashing {
+    struct password_job job;
+    struct request *request;
+    void (*then)(struct shard *, struct request *, struct password_job *);
+};
+
+static void hash_done(struct password_job *job)
+{
+    struct hashing *h = CONTAINER_OF(job, struct hashing, job);
+    ASSERT(h->request->stage == REQUEST_CALLING);
+    h->request->stage = REQUEST_RUNNING;
+    struct shard *s = job->shard;
+    struct request *r = h->request;
+    s->running = r; /* `then` is a continuation of the handler: it may find needs missing */
+    h->then(s, r, job);
+    bool still = s->running == r && r->stage == REQUEST_RUNNING;
+    s->running = NULL;
+    free(h);
+    if (still) request_park(s, r);
+}
+
+void request_hash_password(struct shard *s, struct request *r, const char *password, const char *verify_hash,
+                           void (*then)(struct shard *, struct request *, struct password_job *))
+{
+    struct hashing *h = memory_alloc(sizeof *h);
+    h->request = r;
+    h->then = then;
+    h->job.done = hash_done;
+    h->job.shard = s;
+    h->job.verify = verify_hash != NULL;
+    size_t len = strlen(password);
+    ASSERT(len < sizeof h->job.password);
+    memcpy(h->job.password, password, len + 1);
+    if (verify_hash != NULL) {
+        ASSERT(strlen(verify_hash) < sizeof h->job.hash);
+        memcpy(h->job.hash, verify_hash, strlen(verify_hash) + 1);
+    }
+    r->stage = REQUEST_CALLING;
+    if (s->options.ports.hash_password(s->options.ports.context, &h->job) == RESULT_OK) return;
+    r->stage = REQUEST_RUNNING;
+    free(h);
+    request_refuse(s, r, ERROR_SERVER_BUSY);
+}
+
+/* ---- answers ---- */
+
+/* Another shard's question that failed: it must hear that, or its request would wait for ever. */
+static void answer_question(struct shard *s, const struct letter *question, enum letter_kind kind, enum error error)
+{
+    struct letter *reply = letter_create(kind, s->options.machine.shard, question->from_shard, 0);
+    reply->number = question->number;
+    reply->error = (uint8_t)error;
+    shard_post(s, reply);
+}
+
+static void answer(struct shard *s, struct request *r, enum error error, struct slice payload)
+{
+    const struct letter *question = r->letter;
+    if (question->kind == LETTER_ASK_PEOPLE && error != ERROR_NONE) answer_question(s, question, LETTER_TELL_PEOPLE, error);
+    if (question->kind == LETTER_WATCH && error != ERROR_NONE) answer_question(s, question, LETTER_WATCHED, error);
+    if (question->kind == LETTER_REQUEST) {
+        struct letter *reply = letter_make(LETTER_REPLY, s->options.machine.shard, 0, NULL, payload);
+        reply->origin = question->origin;
+        reply->method = question->method;
+        reply->error = (uint8_t)error;
+        reply->admitted = question->admitted;
+        if (error == ERROR_SERVER_BUSY || error == ERROR_DISK_FULL) reply->retry_after_ms = 1000;
+        s->options.ports.reply(s->options.ports.context, reply);
+    }
+    request_end(s, r);
+}
+
+void request_reply_packed(struct shard *s, struct request *r, struct slice packed) { answer(s, r, ERROR_NONE, packed); }
+
+void request_reply(struct shard *s, struct request *r, const ProtobufCMessage *message)
+{
+    struct writer packed;
+    writer_init(&packed, 0);
+    envelope_pack(&packed, message);
+    request_reply_packed(s, r, writer_slice(&packed));
+    writer_deinit(&packed);
+}
+
+void request_refuse(struct shard *s, struct request *r, enum error error) { answer(s, r, error, SLICE_EMPTY); }
+
+void request_refuse_because(struct shard *s, struct request *r, enum error error, const char *detail)
+{
+    answer(s, r, error, slice_text(detail));
+}
+
+void requests_deinit(struct shard *s)
+{
+    while (s->pending_first != NULL) { /* closed without being idle: nobody hears of these, the log may still have them */
+        struct pending *p = s->pending_first;
+        s->pending_first = p->next;
+        if (p->request != NULL) request_end(s, p->request);
+        free(p);
+    }
+    free(s->loading);
+}

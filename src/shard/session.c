@@ -1,0 +1,348 @@
+/* shard/session.c - the sessions of a shard's users: opening, pushing, falling behind, ending.
+ * Happy path: auth opens one -> events are pushed as they are applied -> the connection closes -> session_close.
+ * A push that finds the queue above its soft limit marks the session behind; from then on its user's stream is not pushed to it until it
+ * has synced up to the head. At the hard limit it is closed (CLOSE_TOO_SLOW): the client comes back and syncs. */
+#include "shard/chat/conversation.h"
+#include "shard/memory.h"
+#include "shard/presence/seen.h"
+#include "shard/presence/watch.h"
+#include "shard/records.h"
+#include "shard/room/view.h"
+#include "shard/shard_internal.h"
+
+#define SWEEP_PER_CALL 4096 /* sessions looked at per tick */
+
+enum result sessions_init(struct shard *s)
+{
+    s->sessions = (struct session_table){0};
+    return RESULT_OK;
+}
+
+void sessions_deinit(struct shard *s)
+{
+    for (uint32_t i = 0; i < s->sessions.capacity; i++) {
+        struct session *session = s->sessions.slots[i];
+        if (session == NULL) continue;
+        if (session->watching != NULL) watch_session_closed(session);
+        roster_remove_all(s->machine->roster, session->inbox);
+        struct entity *inbox = &session->inbox->entity;
+        session->inbox->sessions = NULL;
+        entity_unpin(s->machine->entities, &inbox);
+        free(session);
+    }
+    free(s->sessions.slots);
+    free(s->sessions.generations);
+    free(s->sessions.free_slots);
+}
+
+/* ---- the table ---- */
+
+static void table_grow(struct session_table *t)
+{
+    uint32_t capacity = t->capacity == 0 ? 64 : t->capacity * 2;
+    t->slots = memory_resize(t->slots, capacity * sizeof *t->slots);
+    t->generations = memory_resize(t->generations, capacity * sizeof *t->generations);
+    t->free_slots = memory_resize(t->free_slots, capacity * sizeof *t->free_slots);
+    for (uint32_t i = t->capacity; i < capacity; i++) {
+        t->slots[i] = NULL;
+        t->generations[i] = 1;
+    }
+    for (uint32_t i = capacity; i > t->capacity; i--) t->free_slots[t->free_count++] = i - 1;
+    t->capacity = capacity;
+}
+
+static void table_add(struct session_table *t, struct session *session)
+{
+    if (t->free_count == 0) table_grow(t);
+    uint32_t slot = t->free_slots[--t->free_count];
+    t->slots[slot] = session;
+    session->id = (uint64_t)t->generations[slot] << 32 | slot;
+}
+
+static void table_remove(struct session_table *t, const struct session *session)
+{
+    uint32_t slot = (uint32_t)session->id;
+    ASSERT(t->slots[slot] == session);
+    t->slots[slot] = NULL;
+    t->generations[slot]++;
+    t->free_slots[t->free_count++] = slot;
+}
+
+struct session *session_find(struct shard *s, uint64_t id)
+{
+    uint32_t slot = (uint32_t)id;
+    if (slot >= s->sessions.capacity || s->sessions.generations[slot] != id >> 32) return NULL;
+    return s->sessions.slots[slot];
+}
+
+/* ---- large rooms of a user who came online ---- */
+
+struct roster_job {
+    struct store_job job;
+    struct shard *shard;
+    struct inbox *inbox; /* pinned by the job */
+    uint32_t membership_changes;
+    struct store_view *view;
+    struct writer rooms; /* u64 room ids, the large ones */
+};
+
+static bool view_is_large(struct store_view *view, uint64_t room_id, struct writer *scratch)
+{
+    struct key key = key_one(KEY_VIEW, room_id);
+    writer_reset(scratch);
+    if (store_get(view, key_slice(&key), scratch) != RESULT_OK) return false;
+    struct snapshot_record snapshot;
+    struct cursor c = cursor_of(writer_slice(scratch));
+    return snapshot_record_read(&snapshot, &c) && snapshot.large != 0;
+}
+
+static bool roster_each(void *context, struct slice key, struct slice value)
+{
+    struct roster_job *job = context;
+    (void)value;
+    struct writer scratch;
+    writer_init(&scratch, 0);
+    uint64_t room_id = key_u64_at(key, 9);
+    if (view_is_large(job->view, room_id, &scratch)) writer_u64(&job->rooms, room_id);
+    writer_deinit(&scratch);
+    return true;
+}
+
+static void roster_run(struct store_job *base, struct store_view *view) /* storage thread */
+{
+    struct roster_job *job = CONTAINER_OF(base, struct roster_job, job);
+    uint64_t user_id = job->inbox->entity.key.a;
+    struct key from = key_one(KEY_CONVERSATION, user_id), until = key_after(KEY_CONVERSATION, user_id);
+    job->view = view;
+    /* An unreadable store shows itself to the loads of this user's requests; here it only costs pushes. */
+    enum result result = store_scan(view, key_slice(&from), key_slice(&until), roster_each, job);
+    (void)result;
+}
+
+static void roster_done(struct store_job *base)
+{
+    struct roster_job *job = CONTAINER_OF(base, struct roster_job, job);
+    struct shard *s = job->shard;
+    if (job->inbox->sessions != NULL && job->inbox->membership_changes != job->membership_changes) {
+        writer_reset(&job->rooms); /* joined or left meanwhile: what was read may be wrong, read again */
+        job->membership_changes = job->inbox->membership_changes;
+        store_submit(s->options.store, &job->job);
+        return;
+    }
+    struct cursor c = cursor_of(writer_slice(&job->rooms));
+    if (job->inbox->sessions != NULL)
+        while (cursor_left(&c) > 0) roster_add(s->machine->roster, cursor_u64(&c), job->inbox);
+    struct entity *inbox = &job->inbox->entity;
+    entity_unpin(s->machine->entities, &inbox);
+    writer_deinit(&job->rooms);
+    free(job);
+    s->requests_open--;
+}
+
+static void roster_fill(struct shard *s, struct inbox *inbox)
+{
+    if (inbox->room_count == 0) return;
+    struct roster_job *job = memory_alloc(sizeof *job);
+    job->shard = s;
+    job->inbox = inbox;
+    job->membership_changes = inbox->membership_changes;
+    job->job.run = roster_run;
+    job->job.done = roster_done;
+    writer_init(&job->rooms, 0);
+    entity_pin(&inbox->entity);
+    s->requests_open++; /* the shard is not idle while it is under way */
+    store_submit(s->options.store, &job->job);
+}
+
+/* ---- opening and closing ---- */
+
+enum result session_open(struct session **out, struct shard *s, struct inbox *inbox, const struct actor_record *actor, bool json)
+{
+    *out = NULL;
+    uint32_t count = 0;
+    for (struct session *other = inbox->sessions, *next; other != NULL; other = next) {
+        next = other->next;
+        count++;
+        if (slice_equal(slice_text(other->device_id), actor->device_id))
+            session_kick(other, CLOSE_GOING_AWAY, "replaced"); /* one session per device: the newer one stays */
+    }
+    if (count >= s->options.limits.sessions_per_user_max + 1) return RESULT_BUSY;
+    struct session *session = memory_alloc(sizeof *session + actor->device_id.len + 1);
+    memcpy(session->device_id, actor->device_id.data, actor->device_id.len);
+    ASSERT(actor->platform.len <= TOKEN_PLATFORM_MAX);
+    if (actor->platform.len > 0) memcpy(session->platform, actor->platform.data, actor->platform.len);
+    session->shard = s;
+    session->inbox = inbox;
+    session->issued_s = actor->issued_s;
+    session->expires_s = actor->expires_s;
+    session->json = json;
+    entity_pin(&inbox->entity);
+    table_add(&s->sessions, session);
+    bool first = inbox->sessions == NULL;
+    session->next = inbox->sessions;
+    inbox->sessions = session;
+    metrics_add(&s->options.metrics->sessions_open, 1);
+    if (first) roster_fill(s, inbox);
+    presence_changed(s, inbox);
+    *out = session;
+    return RESULT_OK;
+}
+
+void session_close(struct session *session)
+{
+    struct shard *s = session->shard;
+    struct inbox *inbox = session->inbox;
+    struct session **link = &inbox->sessions;
+    while (*link != session) link = &(*link)->next;
+    *link = session->next;
+    if (session->watching != NULL) watch_session_closed(session);
+    table_remove(&s->sessions, session);
+    metrics_sub(&s->options.metrics->sessions_open, 1);
+    if (inbox->sessions == NULL) roster_remove_all(s->machine->roster, inbox);
+    seen_note(s, inbox, session->device_id);
+    presence_changed(s, inbox);
+    struct entity *entity = &inbox->entity;
+    entity_unpin(s->machine->entities, &entity);
+    free(session);
+}
+
+void session_kick(struct session *session, uint16_t close_code, const char *reason)
+{
+    Ringpost__V1__SessionEnd end = RINGPOST__V1__SESSION_END__INIT;
+    char text[32];
+    size_t len = strlen(reason);
+    ASSERT(len < sizeof text);
+    memcpy(text, reason, len + 1);
+    end.reason = text;
+    struct writer packed;
+    writer_init(&packed, 0);
+    envelope_pack(&packed, &end.base);
+    session_push(session, RINGPOST__V1__PUSH__KIND_SESSION_END, writer_slice(&packed), false);
+    writer_deinit(&packed);
+    const struct shard_ports *ports = &session->shard->options.ports;
+    ports->session_end(ports->context, session, close_code, reason);
+}
+
+void session_sweep(struct shard *s, uint64_t now_s)
+{
+    struct session_table *t = &s->sessions;
+    for (uint32_t n = 0; n < SWEEP_PER_CALL && n < t->capacity; n++) {
+        t->sweep_at = (t->sweep_at + 1) % t->capacity;
+        struct session *session = t->slots[t->sweep_at];
+        if (session != NULL && session->expires_s + s->options.limits.token_leeway_s < now_s)
+            session_kick(session, CLOSE_NOT_AUTHENTICATED, "expired");
+    }
+}
+
+/* ---- pushing ---- */
+
+static struct buf *buf_of(struct shard *s, struct slice bytes)
+{
+    struct buf *buf = buf_try_get(s->options.pool, bytes.len);
+    if (buf == NULL) return NULL;
+    memcpy(buf->data, bytes.data, bytes.len);
+    buf->len = bytes.len;
+    return buf;
+}
+
+/* Queues one frame; keeps the books of a slow reader. */
+static void session_put(struct session *session, struct slice head, struct buf *body)
+{
+    const struct shard_ports *ports = &session->shard->options.ports;
+    bool above_soft = false;
+    enum result result = ports->session_send(ports->context, session, head, body, &above_soft);
+    if (result == RESULT_BUSY) ports->session_end(ports->context, session, CLOSE_TOO_SLOW, "too slow: reconnect and sync");
+    if (above_soft && !session->behind) {
+        session->behind = true;
+        session->told_behind = false;
+        metrics_add(&session->shard->options.metrics->sessions_behind, 1);
+    }
+}
+
+static struct buf *event_buf(struct session *session, struct session_event *event)
+{
+    struct shard *s = session->shard;
+    if (!session->json) {
+        if (event->binary == NULL) event->binary = buf_of(s, event->fields);
+        return event->binary;
+    }
+    if (event->json == NULL) {
+        struct writer text;
+        writer_init(&text, 0);
+        envelope_event_json_shared(&text, event->fields);
+        event->json = buf_of(s, writer_slice(&text));
+        writer_deinit(&text);
+    }
+    return event->json;
+}
+
+void session_push_event(struct session *session, uint64_t sync_key, struct session_event *event)
+{
+    if (session->behind) return;
+    struct buf *body = event_buf(session, event);
+    if (body == NULL) { /* the payload pool is empty: this session syncs later */
+        session->behind = true;
+        session_drained(session);
+        return;
+    }
+    uint8_t head[ENVELOPE_EVENT_HEAD_MAX];
+    uint32_t len = session->json ? envelope_event_head_json(head, sync_key) : envelope_event_head(head, sync_key, body->len);
+    session_put(session, slice_of(head, len), body);
+}
+
+void session_event_done(struct session_event *event)
+{
+    buf_unref(&event->binary);
+    buf_unref(&event->json);
+}
+
+static struct buf *frame_buf(struct session *session, struct session_frame *frame)
+{
+    struct buf **buf = session->json ? &frame->json : &frame->binary;
+    if (*buf != NULL) return *buf;
+    struct writer bytes;
+    writer_init(&bytes, 0);
+    if (session->json) envelope_push_json(&bytes, frame->push_field, frame->packed);
+    else envelope_push(&bytes, frame->push_field, frame->packed);
+    *buf = buf_of(session->shard, writer_slice(&bytes));
+    writer_deinit(&bytes);
+    return *buf;
+}
+
+void session_push_frame(struct session *session, struct session_frame *frame, bool droppable)
+{
+    if (session->behind && droppable) return;
+    struct buf *body = frame_buf(session, frame);
+    if (body != NULL) session_put(session, SLICE_EMPTY, body);
+}
+
+void session_frame_done(struct session_frame *frame)
+{
+    buf_unref(&frame->binary);
+    buf_unref(&frame->json);
+}
+
+void session_push(struct session *session, uint32_t push_field, struct slice packed, bool ephemeral)
+{
+    struct session_frame frame = {.push_field = push_field, .packed = packed};
+    session_push_frame(session, &frame, ephemeral);
+    session_frame_done(&frame);
+}
+
+void session_drained(struct session *session)
+{
+    if (!session->behind || session->told_behind) return;
+    session->told_behind = true;
+    Ringpost__V1__Behind behind = RINGPOST__V1__BEHIND__INIT;
+    behind.sync_key = session->inbox->head;
+    struct writer packed;
+    writer_init(&packed, 0);
+    envelope_pack(&packed, &behind.base);
+    session_push(session, RINGPOST__V1__PUSH__KIND_BEHIND, writer_slice(&packed), false);
+    writer_deinit(&packed);
+}
+
+void session_synced(struct session *session, uint64_t sync_key)
+{
+    if (session->behind && sync_key == session->inbox->head) session->behind = session->told_behind = false;
+}

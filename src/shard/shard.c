@@ -1,0 +1,254 @@
+/* shard/shard.c - one shard's engine: opening with recovery, letters in, durable commands applied, the turn's ends.
+ * Happy path of a write: see shard.h. Failure modes: a log or store that cannot be read refuses to open; a full log, store backlog
+ * or outbox refuses new writes (request.c); a failed sync ends the process (storage/commitlog.c). */
+#include "shard/memory.h"
+#include "shard/presence/watch.h"
+#include "shard/records.h"
+#include "shard/shard_internal.h"
+#include "core/logger.h"
+#include <stdio.h>
+
+#define RECOVERY_BATCH 512              /* commands between two store batches during recovery; < DEDUP_CAPACITY_MIN */
+#define ARENA_SIZE_MAX (4u << 20)       /* of one unpacked request; frames are at most 256 KiB */
+
+_Static_assert(RECOVERY_BATCH < DEDUP_CAPACITY_MIN, "a batch must fit into the smallest window");
+
+/* ---- recovery ---- */
+
+struct recovery {
+    struct shard *shard;
+    struct needs needs;
+    struct store_job job;
+    enum result result;
+    uint64_t replayed;
+};
+
+static void recovery_load_machine(struct store_job *job, struct store_view *view)
+{
+    struct recovery *r = CONTAINER_OF(job, struct recovery, job);
+    r->result = machine_load(r->shard->machine, view, r->shard->options.store_applied_index);
+}
+
+static void recovery_load_needs(struct store_job *job, struct store_view *view)
+{
+    struct recovery *r = CONTAINER_OF(job, struct recovery, job);
+    r->result = machine_load_missing(&r->needs, view);
+}
+
+static enum result recovery_run(struct recovery *r, void (*run)(struct store_job *, struct store_view *))
+{
+    r->job.run = run;
+    r->shard->options.run_now(r->shard->options.store, &r->job);
+    return r->result;
+}
+
+static enum result recovery_write(struct shard *s)
+{
+    machine_end_batch(s->machine, &s->effects);
+    return s->options.write_now(s->options.store, &s->effects.puts, s->machine->applied_index);
+}
+
+static enum result recovery_apply(void *context, const struct commitlog_record *record)
+{
+    struct recovery *r = context;
+    struct shard *s = r->shard;
+    struct command command;
+    if (!command_decode(&command, record->type, record->index, record->body)) return RESULT_CORRUPT;
+    const struct command_row *row = command_row(record->type);
+    needs_init(&r->needs, s->machine);
+    row->needs(&r->needs, &command);
+    while (r->needs.missing_count > 0) {
+        enum result result = recovery_run(r, recovery_load_needs);
+        if (result != RESULT_OK) return result;
+        row->needs(&r->needs, &command);
+    }
+    effects_begin(&s->effects, false);
+    machine_apply(s->machine, &command, &s->effects);
+    needs_release(&r->needs);
+    s->last_time_ms = command.time_ms;
+    r->replayed++;
+    if (r->replayed % RECOVERY_BATCH != 0) return RESULT_OK;
+    entity_table_trim(s->machine->entities);
+    return recovery_write(s);
+}
+
+static void on_durable(void *context, uint64_t index)
+{
+    struct shard *s = context;
+    ASSERT(index >= s->durable_index);
+    s->durable_index = index;
+}
+
+static uint64_t log_now_ns(void *context) { return shard_now_ns(context); }
+
+static enum result recover(struct shard *s, uint64_t *replayed, char *text, size_t text_size)
+{
+    struct recovery r = {.shard = s};
+    enum result result = recovery_run(&r, recovery_load_machine);
+    if (result != RESULT_OK) {
+        snprintf(text, text_size, "shard %u: the store's own records cannot be read: %s", s->options.machine.shard,
+                 result_text(result));
+        return result;
+    }
+    struct commitlog_options log = {.disk = s->options.disk,
+                                    .shard = s->options.machine.shard,
+                                    .pending_size_bytes_max = s->options.log_pending_max_bytes,
+                                    .now_ns = log_now_ns,
+                                    .durable = on_durable,
+                                    .context = s,
+                                    .metrics = s->options.metrics};
+    result = commitlog_open(&s->log, &log, s->options.store_applied_index, recovery_apply, &r, text, text_size);
+    needs_release(&r.needs);
+    if (result != RESULT_OK) return result;
+    *replayed = r.replayed;
+    if (r.replayed > 0) result = recovery_write(s);
+    if (result != RESULT_OK) snprintf(text, text_size, "shard %u: %s", s->options.machine.shard, result_text(result));
+    s->durable_index = commitlog_durable_index(s->log);
+    return result;
+}
+
+/* ---- open and close ---- */
+
+enum result shard_open(struct shard **out, const struct shard_options *options, uint64_t *replayed, char *text, size_t text_size)
+{
+    *out = NULL;
+    *replayed = 0;
+    struct shard *s = calloc(1, sizeof *s);
+    if (s == NULL) return RESULT_NOMEM;
+    s->options = *options;
+    s->next_call = 1;
+    effects_init(&s->effects);
+    writer_init(&s->scratch, 0);
+    s->sources = memory_alloc(options->machine.shard_count * sizeof *s->sources);
+    enum result result = machine_create(&s->machine, &options->machine, options->metrics);
+    if (result == RESULT_OK) result = envelope_arena_create(&s->arena, ARENA_SIZE_MAX);
+    if (result == RESULT_OK) result = requests_init(s);
+    if (result == RESULT_OK) result = sessions_init(s);
+    if (result == RESULT_OK) result = watch_table_create(&s->watches, options->machine.shard_count);
+    if (result == RESULT_OK) result = recover(s, replayed, text, text_size);
+    if (result != RESULT_OK) {
+        shard_close(s);
+        return result;
+    }
+    for (uint16_t i = 0; i < options->machine.shard_count; i++) s->sources[i].received = stream_applied(s->machine->streams, i);
+    *out = s;
+    return RESULT_OK;
+}
+
+static void drop_letters(struct source *source)
+{
+    while (source->first != NULL) {
+        struct letter *letter = source->first;
+        source->first = letter->next;
+        letter_free(letter);
+    }
+}
+
+void shard_close(struct shard *s)
+{
+    if (s == NULL) return;
+    s->closing = true;
+    for (uint16_t i = 0; i < s->options.machine.shard_count; i++) {
+        if (s->sources[i].stalled != NULL) request_end(s, s->sources[i].stalled);
+        drop_letters(&s->sources[i]);
+    }
+    calls_deinit(s);
+    sessions_deinit(s);
+    if (s->watches != NULL) watch_table_destroy(s->watches, s->machine);
+    requests_deinit(s);
+    if (s->log != NULL) commitlog_close(s->log);
+    if (s->arena != NULL) envelope_arena_destroy(s->arena);
+    machine_destroy(s->machine);
+    effects_deinit(&s->effects);
+    writer_deinit(&s->scratch);
+    free(s->sources);
+    free(s);
+}
+
+bool shard_idle(const struct shard *s) { return s->pending_first == NULL && commitlog_idle(s->log) && s->requests_open == 0; }
+
+/* ---- letters ---- */
+
+static void receive_request(struct shard *s, struct letter *letter)
+{
+    const struct method *method = method_by_number(letter->method);
+    ASSERT(method != NULL); /* the door asked the same table */
+    request_start(s, letter, letter->admitted ? method->handle : admit_run);
+}
+
+void shard_receive(struct shard *s, struct letter *letter)
+{
+    ASSERT(letter->to_shard == s->options.machine.shard);
+    switch (letter->kind) {
+    case LETTER_REQUEST: receive_request(s, letter); break;
+    case LETTER_STREAM: relay_receive(s, letter); break;
+    case LETTER_STREAM_ACK:
+        stream_on_ack(s->machine->streams, letter->from_shard, letter->number, &s->effects);
+        letter_free(letter);
+        break;
+    case LETTER_ASK_PEOPLE: request_start(s, letter, people_run); break;
+    case LETTER_TELL_PEOPLE:
+    case LETTER_WATCHED: request_call_answer(s, letter); break;
+    case LETTER_WATCH:
+    case LETTER_UNWATCH:
+    case LETTER_NOTIFY: watch_on_letter(s, letter); break;
+    case LETTER_REPLY: ASSERT(!"replies go to workers"); break;
+    }
+}
+
+/* ---- the turn ---- */
+
+static void apply_one(struct shard *s, struct pending *p)
+{
+    struct command command;
+    bool decoded = command_decode(&command, p->type, p->index, slice_of(p->bytes, p->len));
+    ASSERT(decoded);
+    effects_begin(&s->effects, p->request != NULL && p->type != COMMAND_RELAY);
+    machine_apply(s->machine, &command, &s->effects);
+    if (p->request != NULL) request_applied(s, p->request); /* the answer first: a kick must not overtake it */
+    perform_effects(s, &s->effects);
+    metrics_add(&s->options.metrics->commands_applied, 1);
+}
+
+uint32_t shard_apply(struct shard *s, uint32_t budget)
+{
+    uint32_t applied = 0;
+    if (budget >= DEDUP_CAPACITY_MIN) budget = DEDUP_CAPACITY_MIN - 1;
+    while (applied < budget && s->pending_first != NULL && s->pending_first->index <= s->durable_index) {
+        struct pending *p = s->pending_first;
+        apply_one(s, p);
+        s->pending_first = p->next;
+        if (s->pending_first == NULL) s->pending_last = NULL;
+        free(p);
+        applied++;
+    }
+    if (applied > 0) machine_end_batch(s->machine, &s->effects);
+    if (s->effects.puts.len > 0) store_write(s->options.store, &s->effects.puts, s->machine->applied_index);
+    if (s->acks_owed) relay_send_acks(s);
+    return applied;
+}
+
+void shard_flush(struct shard *s)
+{
+    relay_retry(s);
+    commitlog_flush(s->log);
+    stream_pump(s->machine->streams, s->options.ports.post, s->options.ports.context);
+    entity_table_trim(s->machine->entities);
+}
+
+void shard_tick(struct shard *s)
+{
+    session_sweep(s, shard_now_ms(s) / 1000);
+    commitlog_trim(s->log, store_durable_index(s->options.store));
+}
+
+struct machine *shard_machine(struct shard *s) { return s->machine; }
+struct machine *request_machine(struct shard *s) { return s->machine; }
+struct commitlog *shard_log(struct shard *s) { return s->log; }
+uint16_t shard_number(const struct shard *s) { return s->options.machine.shard; }
+const struct shard_ports *shard_ports(const struct shard *s) { return &s->options.ports; }
+const struct shard_limits *shard_limits(const struct shard *s) { return &s->options.limits; }
+const struct token_keys *shard_token_keys(const struct shard *s) { return s->options.token_keys; }
+struct envelope_arena *shard_arena(struct shard *s) { return s->arena; }
+struct metrics *shard_metrics(struct shard *s) { return s->options.metrics; }
+struct watch_table *shard_watch_table(struct shard *s) { return s->watches; }

@@ -1,0 +1,101 @@
+/* shard/shard_internal.h - what the engine's own files share; the domain includes request.h instead. */
+#ifndef SHARD_SHARD_INTERNAL_H
+#define SHARD_SHARD_INTERNAL_H
+
+#include "shard/methods.h"
+#include "shard/request.h"
+#include "shard/session.h"
+#include "shard/shard.h"
+
+struct pending { /* one appended command, until it is applied */
+    struct pending *next;
+    uint64_t index;
+    struct request *request; /* NULL: nobody waits */
+    uint16_t type;
+    uint32_t len;
+    uint8_t bytes[];
+};
+
+struct source { /* stream entries from one other shard */
+    struct letter *first, *last; /* received in order, not yet proposed */
+    struct request *stalled;     /* the head entry, waiting for room in the log */
+    bool waiting;                /* the head entry is parked on a load */
+    bool owes_ack;
+    uint64_t received;           /* index of the last entry taken in */
+};
+
+struct call {
+    uint64_t number; /* 0: free */
+    struct request *request;
+    uint32_t answers_left;
+    void (*on_answer)(struct shard *shard, struct request *request, struct letter *letter);
+    void (*then)(struct shard *shard, struct request *request);
+};
+
+struct session_table {
+    struct session **slots;
+    uint32_t *generations;
+    uint32_t *free_slots;
+    uint32_t capacity, free_count, sweep_at;
+};
+
+struct shard {
+    struct shard_options options;
+    struct machine *machine;
+    struct commitlog *log;
+    struct effects effects;
+    struct writer scratch;          /* the command being proposed */
+    struct envelope_arena *arena;   /* of the handler being run */
+    struct request *running;
+    struct pending *pending_first, *pending_last;
+    uint64_t durable_index;
+    uint64_t last_time_ms;
+    uint32_t requests_open, requests_parked;
+    struct loading **loading;       /* buckets by entity key; request.c */
+    struct source *sources;         /* shard_count of them */
+    bool acks_owed;
+    struct call *calls;
+    uint32_t call_capacity, call_count;
+    uint64_t next_call;
+    struct session_table sessions;
+    struct watch_table *watches;
+    bool closing;
+};
+
+#define LOADING_BUCKETS 4096
+
+static inline uint64_t shard_now_ms(const struct shard *s) { return s->options.ports.now_ms(s->options.ports.context); }
+static inline uint64_t shard_now_ns(const struct shard *s) { return s->options.ports.now_ns(s->options.ports.context); }
+static inline void shard_post(struct shard *s, struct letter *letter) { s->options.ports.post(s->options.ports.context, letter); }
+
+/* request.c */
+enum result requests_init(struct shard *shard);
+void requests_deinit(struct shard *shard);
+void request_run(struct shard *shard, struct request *request);
+/* NONE: in the log batch (stage LOGGED). With needs missing: NONE too, stage still RUNNING. Else the refusal; nothing changed. */
+enum error request_try_propose(struct shard *shard, struct request *request, enum command_type type, struct slice record,
+                               void (*then)(struct shard *, struct request *, enum error));
+/* The command of `request` was applied. */
+void request_applied(struct shard *shard, struct request *request);
+
+/* admit.c */
+void admit_run(struct shard *shard, struct request *request);
+
+/* call.c */
+void people_run(struct shard *shard, struct request *request);
+void people_free(struct people *people);
+void calls_deinit(struct shard *shard);
+
+/* relay.c */
+void relay_receive(struct shard *shard, struct letter *letter);
+void relay_retry(struct shard *shard);
+void relay_send_acks(struct shard *shard);
+
+/* session.c */
+enum result sessions_init(struct shard *shard);
+void sessions_deinit(struct shard *shard);
+
+/* perform.c */
+void perform_effects(struct shard *shard, struct effects *effects);
+
+#endif
