@@ -1,0 +1,210 @@
+/* net/conn_internal.h - struct conn and struct server, shared by the files of the life cycle.
+ * Owns:    see the structs.
+ * Thread:  the worker.            Depends: core/, the parsers.   Start at: net/net.h
+ *
+ * Who does what:
+ *   server.c     slots, accept, the dirty and the ready list        conn.c       states, operations, feeding, output
+ *   conn_time.c  every deadline of a connection, on one timer       conn_move.c  detach and adopt
+ *   door_http.c door_websocket.c door_tcp.c   what the events of a parser mean
+ *
+ * A function that the layer above may call (conn.h) only changes state and puts the connection on a list. Everything
+ * with consequences, callbacks and the end of a connection among them, happens in conn_settle(), which the loop runs:
+ * as the last thing a completion or a timer does, or for the ready list. So a callback never runs inside a conn_* call,
+ * and a connection never ends under the feet of its caller.
+ *
+ * Memory: an idle connection is this struct and nothing else. One parser of each kind belongs to the server and serves
+ * every connection whose frames arrive whole; what arrives in parts moves to the connection's own conn_partial until it
+ * is whole. */
+#ifndef NET_CONN_INTERNAL_H
+#define NET_CONN_INTERNAL_H
+
+#include "core/io.h"
+#include "core/timer.h"
+#include "net/conn.h"
+#include "net/http.h"
+#include "net/output.h"
+#include "net/peers.h"
+#include "net/server.h"
+#include "net/tcpframe.h"
+#include "net/websocket.h"
+
+#define CONN_PROGRESS_MS        5000 /* in each such period at least CONN_PROGRESS_BYTES of what is incomplete arrive */
+#define CONN_PROGRESS_BYTES     1024u
+#define CONN_WHOLE_MS           30000 /* and all of it in this time */
+#define CONN_FAREWELL_MS        1000  /* for the peer's Close frame, then again for its end of stream */
+#define CONN_CONTROLS_PER_S_MAX 20    /* control frames and heartbeats: 1008 */
+#define CONN_SIZE_MAX           256
+
+/* OPEN -> FAREWELL (conn_close: queued output leaves, the peer's end is awaited) -> CLOSING (socket shut down) ->
+ * CLOSED (no op armed). OPEN | FAREWELL -> CLOSING when the socket failed or a time-out passed. OPEN -> LEAVING
+ * (conn_detach: recv is cancelled) -> CLOSED when its luggage is packed. Only conn_enter() writes it. */
+enum conn_state { CONN_CLOSED, CONN_OPEN, CONN_LEAVING, CONN_FAREWELL, CONN_CLOSING };
+
+/* FLUSH: output is sent. LISTEN: WebSocket only, our Close is out, theirs is awaited. LINGER: our direction is shut,
+ * their end of stream is awaited, because closing with unread input would reset the connection and lose what we sent
+ * last. */
+enum conn_farewell { CONN_FAREWELL_FLUSH, CONN_FAREWELL_LISTEN, CONN_FAREWELL_LINGER };
+
+struct conn_partial { /* heap: a request, message or frame of which only a part is here */
+    uint64_t started_ms;
+    uint64_t checked_ms; /* begin of the running CONN_PROGRESS_MS */
+    uint32_t bytes;      /* received in it */
+    union {
+        struct http_reader http;
+        struct websocket_parser websocket;
+        struct tcpframe_parser tcp;
+    } as; /* by door */
+};
+
+struct conn_waiting { /* heap: received, not looked at; while paused, while a request is unanswered, while leaving */
+    struct writer bytes;
+    uint32_t at;
+};
+
+struct conn {
+    struct io_op recv, send, cancel; /* cancel: only ever of recv */
+    struct timer timer;
+    struct server *server;
+    void *user;
+    struct conn *next_dirty; /* also: next free slot */
+    struct conn *next_ready;
+    struct output out;
+    struct conn_partial *partial;
+    struct conn_waiting *waiting;
+
+    /* LEAVING only */
+    void (*gone)(void *context, struct conn_luggage *luggage);
+    void *gone_context;
+
+    uint64_t phase_deadline_ms; /* 0: none. OPEN: request head, login, next ping; FAREWELL: its phase */
+    uint64_t progress_ms;       /* when the send in flight last moved */
+    uint32_t received_ms;       /* low half of the time of the last receive */
+    uint32_t acked_bytes;       /* low half of what the peer had acknowledged when last asked */
+    struct in6_addr peer;       /* IPv4 mapped */
+    uint16_t peer_port;
+    uint16_t request_count; /* HTTP, saturating */
+    uint32_t slot, generation;
+    int fd;
+
+    uint16_t control_second; /* low bits of the second in which control_count counts */
+    uint8_t control_count;
+    uint8_t state, door, farewell;
+
+    bool dirty : 1, ready : 1; /* on that list */
+    bool paused : 1;           /* by the layer above */
+    bool awaiting : 1;         /* HTTP: a request was delivered and is not answered */
+    bool keep_alive : 1;       /* that request: the connection may go on */
+    bool head_only : 1;        /* that request: HEAD */
+    bool old_http : 1;         /* that request: HTTP/1.0 */
+    bool authenticated : 1;
+    bool above_soft : 1;  /* outbound passed the soft limit, on_drained is owed */
+    bool input_ended : 1; /* recv saw the end of the stream */
+    bool peer_done : 1;   /* FAREWELL: nothing more is expected (Close frame seen, or protocol broken) */
+    bool lost : 1;        /* LEAVING: the socket failed */
+};
+_Static_assert(sizeof(struct conn) <= CONN_SIZE_MAX, "hundreds of thousands of these are idle");
+
+#define SERVER_CHUNK_SLOTS 256 /* slots are made in chunks that never move */
+
+struct server {
+    struct server_options options;
+    struct server_events events;
+    void *context;
+    struct io *io;
+    struct timer_wheel *timers;
+    struct buf_pool *pool;
+    struct metrics *metrics;
+
+    int listen_fd;
+    struct io_op accept, accept_cancel;
+    struct timer accept_timer; /* pause after the process ran out of descriptors */
+    uint32_t accepted_this_turn;
+    bool accepting, stopping;
+
+    struct conn **chunks;
+    uint32_t chunk_count, slot_count; /* slot_count: slots ever used */
+    struct conn *free_slots;
+    uint32_t connection_count;
+    struct peers peers;
+
+    struct conn *dirty;
+    struct conn *ready, *ready_last;
+    int ready_fd; /* always readable: polling it brings the ready list to the front of the next turn */
+    struct io_op ready_poll;
+
+    uint64_t random;
+    struct http_reader http; /* for whole requests, messages and frames; idle between two feeds */
+    struct websocket_parser websocket;
+    struct tcpframe_parser tcp;
+};
+
+static inline uint64_t server_now_ms(const struct server *server)
+{
+    return server->timers->now_ms;
+}
+static inline uint64_t conn_now_ms(const struct conn *conn)
+{
+    return server_now_ms(conn->server);
+}
+
+/* ---- server.c ---- */
+/* A slot for `fd`, counted, its operations and timer set. NULL at connections_max, when `peer` has `per_ip_max`
+ * connections already (0: no limit), or without memory; the caller still owns `fd`. */
+struct conn *server_open_slot(struct server *server, int fd, const struct in6_addr *peer, uint16_t peer_port,
+                              uint32_t per_ip_max);
+/* The connection is over: the slot may be used again when it is on no list. */
+void server_reap_slot(struct conn *conn);
+void server_mark_dirty(struct conn *conn);
+void server_mark_ready(struct conn *conn);
+uint32_t server_random(struct server *server);
+
+/* ---- conn.c ---- */
+/* Sets the operations and the timer of a cleared slot. */
+void conn_init(struct conn *conn);
+/* One send of what waits, unless one is in flight. */
+void conn_flush(struct conn *conn);
+void conn_enter(struct conn *conn, enum conn_state state);
+void conn_settle(struct conn *conn);
+/* Without farewell: the socket is shut down, what waits is lost. */
+void conn_abort(struct conn *conn);
+/* True while bytes may not be delivered. */
+bool conn_blocked(const struct conn *conn);
+/* Queues parts, and a shared rest, for the next flush. BUSY: no memory, nothing queued. */
+NODISCARD enum result conn_queue(struct conn *conn, const struct slice *parts, uint32_t part_count,
+                                 struct buf *shared_buf, struct slice shared);
+/* Room for a partial; the caller moves a parser into it. NULL: no memory. */
+struct conn_partial *conn_begin_partial(struct conn *conn);
+void conn_free_partial(struct conn *conn);
+void conn_free_waiting(struct conn *conn);
+/* The end of CLOSING and of LEAVING: everything but the descriptor is given back. */
+void conn_release(struct conn *conn);
+void conn_finish(struct conn *conn); /* the descriptor, on_close, conn_release */
+
+/* ---- conn_time.c ---- */
+void conn_on_timer(struct timer *timer);
+/* The timer fires not later than `deadline_ms`; it then looks at every deadline. */
+void conn_watch(struct conn *conn, uint64_t deadline_ms);
+void conn_set_phase_deadline(struct conn *conn, uint64_t deadline_ms);
+void conn_heard(struct conn *conn);
+uint64_t conn_heartbeat_at(struct conn *conn);
+/* Counts a control frame; false: too many in this second. */
+bool conn_control_allowed(struct conn *conn);
+
+/* ---- conn_move.c ---- */
+void conn_leave_step(struct conn *conn);
+
+/* ---- the doors: each consumes from *in and reports through server->events ---- */
+void door_http_feed(struct conn *conn, struct slice *in);
+/* Answers with a refusal and closes. */
+void door_http_refuse(struct conn *conn, enum http_refusal refusal);
+void door_websocket_open(struct conn *conn);
+void door_websocket_feed(struct conn *conn, struct slice *in);
+/* FAREWELL: looks for the peer's Close frame only. */
+void door_websocket_listen(struct conn *conn, struct slice *in);
+void door_websocket_ping(struct conn *conn);
+void door_websocket_close(struct conn *conn, struct conn_goodbye goodbye);
+void door_tcp_open(struct conn *conn);
+void door_tcp_feed(struct conn *conn, struct slice *in);
+void door_tcp_heartbeat(struct conn *conn);
+
+#endif

@@ -1,0 +1,103 @@
+/* net/http.h - HTTP/1.1: requests read, responses written. Bytes in, events out; no I/O.
+ * Owns:    a reader owns the request that is being received.
+ * Thread:  any one at a time.     Depends: core/ only (libhttp-parser below).   Start at: net/net.h
+ * A reader holds one request: it stops at its end and leaves what is pipelined behind it to the next one. */
+#ifndef NET_HTTP_H
+#define NET_HTTP_H
+
+#include "core/cursor.h"
+#include "net/conn.h"
+#include <http_parser.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define HTTP_TARGET_SIZE_MAX        4096 /* path and query: 414 */
+#define HTTP_HEADER_SIZE_MAX        8192 /* one header's name and value: 431 */
+#define HTTP_RESPONSE_HEAD_SIZE_MAX 512  /* status line and our own headers */
+#define HTTP_ERROR_BODY_SIZE_MAX    512
+
+struct http_limits {
+    uint32_t head_size_max; /* request line and headers: 431 */
+    uint32_t body_size_max; /* 413 */
+};
+
+enum http_event {
+    HTTP_EVENT_MORE,     /* all input is consumed */
+    HTTP_EVENT_CONTINUE, /* the client waits for "100 Continue" before it sends the body; comes at most once */
+    HTTP_EVENT_REQUEST,  /* a whole request: http_reader_request() */
+    HTTP_EVENT_REFUSED,  /* answer with `refusal` and close; the reader takes no more */
+};
+
+/* One row per refusal, so status, reason and text cannot drift. */
+#define HTTP_REFUSAL_LIST(X)                                                                                           \
+    X(NONE, 500, "INTERNAL", "internal", "the server failed")                                                          \
+    X(MALFORMED, 400, "INVALID_ARGUMENT", "bad_request", "the request is not valid HTTP/1.1")                          \
+    X(LENGTH_UNCLEAR, 400, "INVALID_ARGUMENT", "bad_request", "the length of the body is not clear")                   \
+    X(HOST, 400, "INVALID_ARGUMENT", "bad_request", "exactly one Host header is needed")                               \
+    X(WEBSOCKET, 400, "INVALID_ARGUMENT", "bad_request", "the WebSocket handshake is not valid")                       \
+    X(ORIGIN, 403, "PERMISSION_DENIED", "upgrade_refused", "this WebSocket is not allowed")                            \
+    X(TIMEOUT, 408, "DEADLINE_EXCEEDED", "request_timeout", "the request did not arrive in time")                      \
+    X(BODY_TOO_LARGE, 413, "INVALID_ARGUMENT", "body_too_large", "the body is larger than the limit")                  \
+    X(TARGET_TOO_LARGE, 414, "INVALID_ARGUMENT", "target_too_large", "the path is longer than the limit")              \
+    X(EXPECTATION, 417, "INVALID_ARGUMENT", "expectation_unknown", "only 100-continue can be expected")                \
+    X(UPGRADE_VERSION, 426, "INVALID_ARGUMENT", "websocket_version", "Sec-WebSocket-Version must be 13")               \
+    X(HEAD_TOO_LARGE, 431, "INVALID_ARGUMENT", "head_too_large", "the headers are larger than the limit")              \
+    X(METHOD_UNKNOWN, 501, "UNIMPLEMENTED", "method_unknown", "there is no such HTTP method")                          \
+    X(ENCODING_UNKNOWN, 501, "UNIMPLEMENTED", "encoding_unknown", "only the transfer coding chunked is known")         \
+    X(BUSY, 503, "RESOURCE_EXHAUSTED", "server_busy", "a limit of the server is reached: try again")                   \
+    X(CLOSING, 503, "UNAVAILABLE", "not_ready", "the connection is being closed: try again")                           \
+    X(VERSION, 505, "UNIMPLEMENTED", "http_version", "HTTP/1.0 and HTTP/1.1 are spoken here")
+
+#define HTTP_REFUSAL_AS_ENUM(name, status, code, reason, message) HTTP_REFUSAL_##name,
+enum http_refusal { HTTP_REFUSAL_LIST(HTTP_REFUSAL_AS_ENUM) HTTP_REFUSAL_COUNT };
+#undef HTTP_REFUSAL_AS_ENUM
+
+enum http_header_part { HTTP_PART_NONE, HTTP_PART_NAME, HTTP_PART_VALUE };
+
+struct http_reader {
+    struct http_parser parser; /* libhttp-parser's */
+    struct writer text;        /* target, then names and values, one after the other */
+    struct writer spans;       /* struct http_span each: where a header's name and value stand in text */
+    struct writer body;
+    uint32_t target_len;
+    uint8_t header_part;
+    uint8_t refusal; /* enum http_refusal; NONE: not refused */
+    bool begun, head_complete, complete;
+    bool continue_wanted, keep_alive;
+};
+
+void http_reader_init(struct http_reader *reader);
+void http_reader_deinit(struct http_reader *reader);
+/* Forgets the request, keeps the memory. */
+void http_reader_reset(struct http_reader *reader);
+/* True before the first byte of a request. */
+bool http_reader_idle(const struct http_reader *reader);
+static inline bool http_reader_in_body(const struct http_reader *reader)
+{
+    return reader->head_complete;
+}
+/* Moves the state of `from` to the uninitialised `to` with memory of just the needed size; `from` is idle afterwards
+ * and keeps its own memory. False: out of memory, both unusable but for deinit. */
+bool http_reader_move(struct http_reader *to, struct http_reader *from);
+/* Consumes from *in up to the end of one event. After REQUEST the reader must be reset before the next call. */
+enum http_event http_reader_feed(struct http_reader *reader, struct slice *in, const struct http_limits *limits);
+/* The whole request; borrowed from the reader until it is reset. */
+void http_reader_request(const struct http_reader *reader, struct http_request *request);
+/* Whether the client speaks HTTP/1.0, to which keep-alive must be said. */
+static inline bool http_reader_is_old(const struct http_reader *reader)
+{
+    return reader->parser.http_minor == 0;
+}
+
+/* ---- responses ---- */
+enum http_connection { HTTP_CONNECTION_DEFAULT, HTTP_CONNECTION_KEEP_ALIVE, HTTP_CONNECTION_CLOSE };
+/* Status line, Content-Type, Content-Length, Connection; not response->headers and not the empty line. Returns its
+ * size. */
+uint32_t http_write_head(char out[HTTP_RESPONSE_HEAD_SIZE_MAX], const struct http_response *response,
+                         enum http_connection connection);
+/* False for the statuses that never have a body. */
+bool http_status_has_body(uint16_t status);
+/* Status and JSON body of a refusal; the text stands in `body`. */
+struct http_response http_refusal_response(enum http_refusal refusal, char body[HTTP_ERROR_BODY_SIZE_MAX]);
+
+#endif

@@ -1,0 +1,44 @@
+/* net/output.h - what waits to be sent on one connection, in order.
+ * Owns:    its pieces: a reference to a buf each, and where in it the unsent bytes stand.
+ * Thread:  the worker.            Depends: core/ only.           Start at: net/net.h
+ * Small parts are copied into a buf of our own, which later parts continue while it has room; large shared payloads are
+ * referenced. Bytes never move once they are in, so a send may be in flight while more is appended. Nothing is
+ * allocated while nothing waits. */
+#ifndef NET_OUTPUT_H
+#define NET_OUTPUT_H
+
+#include "core/buf.h"
+#include <sys/socket.h>
+
+#define OUTPUT_IOVECS_MAX     64
+#define OUTPUT_SEND_SIZE_MAX  262144u /* bytes of one send, so that its completion shows progress */
+#define OUTPUT_BUF_SIZE_FIRST 1024u   /* of the first buf of our own; most turns queue less */
+#define OUTPUT_BUF_SIZE_NEXT  16384u  /* of the following ones */
+
+struct output_piece;
+struct output_gather; /* the iovecs of a sendmsg in flight */
+
+struct output { /* all zero: empty */
+    struct output_piece *head, *tail;
+    struct output_gather *gather;
+    uint32_t bytes;
+};
+
+static inline bool output_empty(const struct output *output)
+{
+    return output->bytes == 0;
+}
+/* Appends the parts, copied, then `shared` (may be NULL: none), which lies in `shared_buf` and makes it ref'd. All or
+ * nothing: false when the pool or memory is at its limit. */
+bool output_append(struct output *output, struct buf_pool *pool, const struct slice *parts, uint32_t part_count,
+                   struct buf *shared_buf, struct slice shared);
+/* The next bytes to send, from one piece: *data, or from several: the returned message. Both stay in place until
+ * output_sent(). NULL: *data holds it. Must not be empty. */
+const struct msghdr *output_gather(struct output *output, struct slice *data);
+/* `bytes` of what output_gather() gave left; frees what is no longer needed. */
+void output_sent(struct output *output, uint32_t bytes);
+/* Copies all that waits to `out`, which has room for output->bytes. */
+void output_copy(const struct output *output, uint8_t *out);
+void output_clear(struct output *output);
+
+#endif
