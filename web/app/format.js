@@ -60,9 +60,9 @@ export function initials(name) {
 
 // The same id has the same colour everywhere; the colours are classes of style.css.
 export function hueOf(id) {
-  let hash = 7;
-  for (const letter of id) hash = (hash * 31 + letter.charCodeAt(0)) >>> 0;
-  return hash % HUES;
+  let hash = 0x811c9dc5;
+  for (const letter of id) hash = Math.imul(hash ^ letter.charCodeAt(0), 0x01000193);
+  return ((hash ^ (hash >>> 15)) >>> 0) % HUES;
 }
 
 export function avatar(id, name, { group = false, extra = "" } = {}) {

@@ -65,6 +65,7 @@ export class Store extends EventTarget {
       const conversation = this.#put(raw.room, raw.peer_id, raw.peer_name, raw.read_seq, before.get(String(raw.room.room_id)));
       conversation.head_seq = counter(raw.head_seq);
       if (raw.last_message) conversation.last = messageOf(raw.last_message);
+      this.#ownIsRead(conversation);
     }
     this.syncKey = syncKey;
     this.touch("conversations");
@@ -137,10 +138,16 @@ export class Store extends EventTarget {
     this.#learnName(message.sender_id, message.sender_name);
     if (message.seq > (conversation.last?.seq ?? 0)) conversation.last = message;
     conversation.head_seq = Math.max(conversation.head_seq, message.seq);
-    if (message.sender_id === this.me.user_id && conversation.read_seq === message.seq - 1) conversation.read_seq = message.seq;
+    this.#ownIsRead(conversation);
     this.typing.get(message.room_id)?.delete(message.sender_id);
     this.touch("conversations");
     return this.#appendToTimeline(message) ? {} : { gap: message.room_id };
+  }
+
+  // Who wrote the newest message and had read all before it has read it too, on every device.
+  #ownIsRead(conversation) {
+    const { last, read_seq, head_seq } = conversation;
+    if (last?.sender_id === this.me.user_id && last.seq === head_seq && read_seq === head_seq - 1) conversation.read_seq = head_seq;
   }
 
   #appendToTimeline(message) {

@@ -38,13 +38,13 @@ export function showChat(client, onLoggedOut) {
     const { target, panel } = parse();
     const grown = client.active?.peer_id && target?.room_id && store.conversations.get(target.room_id)?.peer_id === client.active.peer_id;
     const same = JSON.stringify(client.active) === JSON.stringify(target);
+    document.body.dataset.pane = !target ? "list" : panel ? "members" : "chat";
+    $("chat").hidden = !target;
+    $("chat-empty").hidden = Boolean(target);
     if (!same) {
       client.show(target);
       composer.show(target, { grown });
     }
-    document.body.dataset.pane = !target ? "list" : panel ? "members" : "chat";
-    $("chat").hidden = !target;
-    $("chat-empty").hidden = Boolean(target);
     renderHeader();
     if (!same) timeline.render({ grown });
     list.render();

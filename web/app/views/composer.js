@@ -55,7 +55,8 @@ export function createComposer(client, timeline) {
 
   function fit() {
     input.style.height = "auto";
-    input.style.height = `${Math.min(input.scrollHeight, 160)}px`;
+    const height = input.scrollHeight; // 0 while the conversation is not on screen
+    if (height > 0) input.style.height = `${Math.min(height + 2, 160)}px`;
     $("composer-send").disabled = input.value.trim() === "";
   }
 

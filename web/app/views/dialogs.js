@@ -117,7 +117,7 @@ export function createSettings(client, onLoggedOut) {
       build: () => h("li", { class: "device", "data-testid": "device", "data-device-id": device.device_id, "data-own": String(own) },
         h("span", { class: `dot${device.online || own ? " online" : ""}` }),
         h("span", { class: "member-text" }, h("span", { class: "member-name" }, label), h("span", { class: "member-seen" }, [device.platform, seen].filter(Boolean).join(" · "))),
-        own ? null : h("button", { class: "danger small", type: "button", "data-testid": "device-revoke", onclick: () => revoke(device, label) }, "Revoke")),
+        own ? null : h("button", { class: "danger compact", type: "button", "data-testid": "device-revoke", onclick: () => revoke(device, label) }, "Revoke")),
     };
   }
 

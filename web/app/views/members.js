@@ -102,7 +102,7 @@ export function createMembers(client, { open, close }) {
 
   // ---- showing ------------------------------------------------------------------------------------------------------------
   function actions(member) {
-    const button = (testid, text, onclick, kind = "secondary") => h("button", { class: `${kind} small`, type: "button", "data-testid": testid, onclick }, text);
+    const button = (testid, text, onclick, kind = "secondary") => h("button", { class: `${kind} compact`, type: "button", "data-testid": testid, onclick }, text);
     const result = [button("member-write", "Write", () => open({ peer_id: member.user_id, name: member.name }))];
     const rank = RANK[member.role];
     if (myRank() === RANK.OWNER) {
