@@ -4,7 +4,7 @@
  *   cursor.h record.h       flat bytes: reading, writing, records from a list of fields
  *   buf.h                   refcounted payloads
  *   timer.h spsc.h doorbell.h io.h   the parts of a loop turn
- *   clock.h                 time and randomness
+ *   clock.h host.h          time and randomness; cores and limits of the machine
  *   logger.h metrics.h      what operators read
  *   config.h                what operators set
  * Threads: each header says. Includes: only core/ and libraries. */

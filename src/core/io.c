@@ -47,8 +47,7 @@ struct io_completion { /* a copied CQE */
     uint32_t flags;
 };
 
-/* ---- what is wrong with this machine ------------------------------------------------------------------------------
- */
+/* ---- what is wrong with this machine --------------------------------------------------------------- */
 
 __attribute__((format(printf, 3, 4))) static void io_explain(char *text, size_t text_size, const char *format, ...)
 {
@@ -189,8 +188,7 @@ enum result io_probe(char *text, size_t text_size)
     return res;
 }
 
-/* ---- making and ending a ring ---------------------------------------------------------------------------------------
- */
+/* ---- making and ending a ring ---------------------------------------------------------------------- */
 
 static struct io_uring_buf *io_buffer_slot(struct io *io, uint16_t position)
 {
@@ -305,8 +303,7 @@ uint32_t io_armed_count(const struct io *io)
     return io->armed_count;
 }
 
-/* ---- operations -----------------------------------------------------------------------------------------------------
- */
+/* ---- operations ------------------------------------------------------------------------------------ */
 
 /* True for the failures of io_uring_enter that pass: a signal, no memory for a moment, completions to be collected
  * first. */
@@ -425,8 +422,7 @@ void io_cancel(struct io *io, struct io_op *op, struct io_op *victim)
     io_ready(sqe, op);
 }
 
-/* ---- the turn -------------------------------------------------------------------------------------------------------
- */
+/* ---- the turn -------------------------------------------------------------------------------------- */
 
 static void io_complete(struct io *io, const struct io_completion *completion)
 {

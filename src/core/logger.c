@@ -24,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LOGGER_RINGS_MAX    256 /* threads with a ring */
+#define LOGGER_RINGS_MAX    1024 /* threads with a ring */
 #define LOGGER_BATCH_MAX    (64u * 1024)
 #define LOGGER_WAIT_MS      1000 /* a net under lost wake-ups */
 #define LOGGER_NAME_MAX     16
@@ -73,8 +73,7 @@ static _Thread_local struct {
     uint32_t run;
 } attached;
 
-/* ---- rendering ------------------------------------------------------------------------------------------------------
- */
+/* ---- rendering ------------------------------------------------------------------------------------- */
 
 static void put(struct writer *out, const char *text)
 {
@@ -224,8 +223,7 @@ static void render(struct writer *out, const struct logger_line *line, const cha
     put(out, json ? "}\n" : "\n");
 }
 
-/* ---- the logger thread ----------------------------------------------------------------------------------------------
- */
+/* ---- the logger thread ----------------------------------------------------------------------------- */
 
 static void write_out(struct writer *out)
 {
@@ -313,8 +311,7 @@ static void *logger_run(void *argument)
     return NULL;
 }
 
-/* ---- start, stop, attach
- * ---------------------------------------------------------------------------------------------- */
+/* ---- start, stop, attach --------------------------------------------------------------------------- */
 
 enum result logger_start(enum logger_level level, enum logger_format format)
 {
@@ -399,8 +396,7 @@ bool logger_enabled(enum logger_level level)
     return (int)level >= atomic_load_explicit(&logger.level, memory_order_relaxed);
 }
 
-/* ---- writing
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------------- */
 
 __attribute__((format(printf, 4, 0))) static void line_fill(struct logger_line *line, enum logger_level level,
                                                             const char *module, const char *format, va_list arguments)

@@ -56,8 +56,7 @@ uint64_t metrics_quantile_ns(const struct metrics_histogram *histogram, double q
     return bucket_end_ns(METRICS_HISTOGRAM_BUCKETS - 1); /* the worker added while we looked */
 }
 
-/* ---- the text -----------------------------------------------------------------------------------------------------
- */
+/* ---- the text -------------------------------------------------------------------------------------- */
 
 __attribute__((format(printf, 2, 3))) static void put(struct writer *out, const char *format, ...)
 {

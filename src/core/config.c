@@ -1,0 +1,387 @@
+/* core/config.c - the rows of the table, the four sources, and the checks across options.
+ * Every value goes through config_put(): find the row, refuse a second value from the same source, parse, and keep it
+ * unless a source of higher priority was there before. A value is checked even when another one covers it. */
+#include "core/config.h"
+#include "core/check.h"
+#include "core/config_internal.h"
+#include <ctype.h>
+#include <errno.h>
+#include <ini.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ENVIRONMENT_PREFIX "RINGPOST_"
+#define PLACE_MAX          512 /* bytes of "file:line" in a message */
+#define NAME_MAX_BYTES     64  /* longer than any option's name */
+
+#define CONFIG_MEMBER_COUNT(name)        name
+#define CONFIG_MEMBER_POWER(name)        name
+#define CONFIG_MEMBER_BYTES(name)        name##_bytes
+#define CONFIG_MEMBER_SIZE(name)         name##_bytes
+#define CONFIG_MEMBER_MICROSECONDS(name) name##_us
+#define CONFIG_MEMBER_DURATION(name)     name##_ms
+#define CONFIG_MEMBER_PERIOD(name)       name##_ms
+#define CONFIG_MEMBER_BOOL(name)         name
+#define CONFIG_MEMBER_LEVEL(name)        name
+#define CONFIG_MEMBER_FORMAT(name)       name
+#define CONFIG_MEMBER_TEXT(name)         name
+#define CONFIG_MEMBER_LIST(name)         name
+
+const struct config_row config_rows[CONFIG_OPTION_COUNT] = {
+#define CONFIG_AS_ROW(row_kind, row_name, row_default, row_min, row_max, row_meaning)                                  \
+    [CONFIG_OPTION_##row_name] = {.name = #row_name,                                                                   \
+                                  .value_default = row_default,                                                        \
+                                  .meaning = row_meaning,                                                              \
+                                  .kind = CONFIG_KIND_##row_kind,                                                      \
+                                  .min = row_min,                                                                      \
+                                  .max = row_max,                                                                      \
+                                  .offset = offsetof(struct config, CONFIG_MEMBER_##row_kind(row_name))},
+    CONFIG_LIST(CONFIG_NO_GROUP, CONFIG_AS_ROW)
+#undef CONFIG_AS_ROW
+};
+
+/* Where a value stands and what its key looks like there. */
+struct place {
+    enum config_source source;
+    const char *file_name; /* CONFIG_FILE only */
+    uint32_t line;         /* CONFIG_FILE only */
+    const char *key;       /* as written */
+};
+
+struct message { /* of the first fault */
+    char *text;
+    size_t size;
+};
+
+/* ---- saying what is wrong -------------------------------------------------------------------------- */
+
+/* "file:line", or the source in words. */
+static void place_name(const struct place *place, char name[PLACE_MAX])
+{
+    static const char *const names[] = {"default", "", "environment", "command line"};
+    if (place->source == CONFIG_FILE)
+        snprintf(name, PLACE_MAX, "%.*s:%u", PLACE_MAX / 2, place->file_name, place->line);
+    else
+        snprintf(name, PLACE_MAX, "%s", names[place->source]);
+}
+
+/* "PLACE: " and the reason; bytes that would spoil a terminal are replaced. */
+__attribute__((format(printf, 3, 4))) static enum result refuse(const struct message *message,
+                                                                const struct place *place, const char *format, ...)
+{
+    char name[PLACE_MAX];
+    place_name(place, name);
+    if (message->size == 0) return RESULT_MALFORMED;
+    size_t len = (size_t)snprintf(message->text, message->size, "%s: ", name);
+    va_list arguments;
+    va_start(arguments, format);
+    if (len < message->size) vsnprintf(message->text + len, message->size - len, format, arguments);
+    va_end(arguments);
+    for (char *at = message->text; *at != '\0'; at++)
+        if ((unsigned char)*at < ' ' || (unsigned char)*at >= 0x7f) *at = '?';
+    return RESULT_MALFORMED;
+}
+
+/* Insertions, removals and replacements between two names. */
+static size_t edit_distance(const char *left, const char *right)
+{
+    size_t row[NAME_MAX_BYTES + 1], width = strlen(right);
+    if (width > NAME_MAX_BYTES) return SIZE_MAX;
+    for (size_t j = 0; j <= width; j++) row[j] = j;
+    for (size_t i = 0; left[i] != '\0'; i++) {
+        size_t diagonal = row[0];
+        row[0] = i + 1;
+        for (size_t j = 0; j < width; j++) {
+            size_t best = diagonal + (left[i] != right[j]);
+            if (row[j] + 1 < best) best = row[j] + 1;
+            if (row[j + 1] + 1 < best) best = row[j + 1] + 1;
+            diagonal = row[j + 1];
+            row[j + 1] = best;
+        }
+    }
+    return row[width];
+}
+
+static enum result refuse_unknown(const struct message *message, const struct place *place, const char *name)
+{
+    const char *nearest = NULL;
+    size_t nearest_distance = 4; /* farther is a guess, not a typing error */
+    for (size_t i = 0; i < CONFIG_OPTION_COUNT; i++) {
+        size_t distance = edit_distance(name, config_rows[i].name);
+        if (distance >= nearest_distance) continue;
+        nearest = config_rows[i].name;
+        nearest_distance = distance;
+    }
+    if (nearest == NULL) return refuse(message, place, "%.80s: there is no such option", place->key);
+    return refuse(message, place, "%.80s: there is no such option; did you mean %s?", place->key, nearest);
+}
+
+static enum result refuse_value(const struct message *message, const struct place *place, const struct config_row *row,
+                                const char *value, const char *reason)
+{
+    char range[CONFIG_SHORT_MAX];
+    config_value_range(row, range);
+    return refuse(message, place, "%s = \"%.80s\": %s; allowed: %s", place->key, value, reason, range);
+}
+
+/* ---- one value ------------------------------------------------------------------------------------- */
+
+static const struct config_row *row_find(const char *name)
+{
+    for (size_t i = 0; i < CONFIG_OPTION_COUNT; i++)
+        if (strcmp(config_rows[i].name, name) == 0) return &config_rows[i];
+    return NULL;
+}
+
+/* Checks the value and, unless a source of higher priority gave one, keeps it. `further`: a further line of a list. */
+static enum result row_put(struct config *config, const struct config_row *row, const struct place *place,
+                           const char *value, bool further, const struct message *message)
+{
+    char trimmed[CONFIG_ITEMS_MAX * (CONFIG_TEXT_MAX + 2)], reason[CONFIG_SHORT_MAX];
+    while (*value == ' ' || *value == '\t') value++;
+    size_t len = strlen(value);
+    while (len > 0 && (value[len - 1] == ' ' || value[len - 1] == '\t')) len--;
+    if (len >= sizeof trimmed) return refuse_value(message, place, row, value, "it is too long");
+    memcpy(trimmed, value, len);
+    trimmed[len] = '\0';
+
+    struct config_origin *origin = &config->origins[row - config_rows];
+    bool covered = origin->source > place->source;
+    struct config scratch, *target = config;
+    if (covered) {
+        config_init_defaults(&scratch);
+        target = &scratch;
+    }
+    bool parsed =
+        further ? config_value_extend(target, row, trimmed, reason) : config_value_parse(target, row, trimmed, reason);
+    if (!parsed) return refuse_value(message, place, row, trimmed, reason);
+    if (!covered) *origin = (struct config_origin){place->source, place->line};
+    return RESULT_OK;
+}
+
+void config_init_defaults(struct config *config)
+{
+    memset(config, 0, sizeof *config);
+    for (size_t i = 0; i < CONFIG_OPTION_COUNT; i++) {
+        char reason[CONFIG_SHORT_MAX];
+        bool parsed = config_value_parse(config, &config_rows[i], config_rows[i].value_default, reason);
+        ASSERT(parsed);
+    }
+}
+
+/* ---- the file -------------------------------------------------------------------------------------- */
+
+struct file_load {
+    struct config *config;
+    FILE *stream;
+    struct place place; /* of the line being read */
+    struct message message;
+    enum result res;
+    bool indented;
+    const struct config_row *previous;            /* the option of the last key = value */
+    uint32_t line_of_option[CONFIG_OPTION_COUNT]; /* 0: not seen yet */
+};
+
+/* Looks at a whole line before libinih does; it would cut a long one and skip what it does not know. */
+static void file_check_line(struct file_load *load, const char *line, size_t len)
+{
+    const char *at = line;
+    while (*at == ' ' || *at == '\t') at++;
+    load->indented = at > line;
+    if (*at == '[') load->res = refuse(&load->message, &load->place, "sections are not used; remove the line");
+    for (size_t i = 0; i < len && load->res == RESULT_OK; i++) {
+        bool blank = line[i] == '\t' || line[i] == '\r' || line[i] == '\n';
+        if ((unsigned char)line[i] >= ' ' || blank) continue;
+        load->res = refuse(&load->message, &load->place, "there is a control character in the line");
+    }
+}
+
+/* libinih's reader: one line, or NULL at the end and after a fault. */
+static char *file_read_line(char *line, int size, void *context)
+{
+    struct file_load *load = context;
+    int len = 0, byte = 0;
+    if (load->res != RESULT_OK) return NULL;
+    load->place.line++;
+    while (len < size - 1 && byte != '\n' && (byte = getc(load->stream)) != EOF) line[len++] = (char)byte;
+    line[len] = '\0';
+    if (ferror(load->stream))
+        load->res = result_from_errno(errno != 0 ? errno : EIO);
+    else if (len == size - 1 && byte != '\n')
+        load->res = refuse(&load->message, &load->place, "the line is longer than %d bytes", size - 2);
+    else if (len > 0)
+        file_check_line(load, line, (size_t)len);
+    return len > 0 && load->res == RESULT_OK ? line : NULL;
+}
+
+static enum result file_put(struct file_load *load, const char *name, const char *value)
+{
+    struct place *place = &load->place;
+    place->key = name;
+    bool further = load->indented && load->previous != NULL;
+    if (further && load->previous->kind != CONFIG_KIND_LIST)
+        return refuse(&load->message, place, "an indented line goes on with a list, but %s is none", name);
+    const struct config_row *row = row_find(name);
+    if (row == NULL) return refuse_unknown(&load->message, place, name);
+    uint32_t *seen_line = &load->line_of_option[row - config_rows];
+    if (*seen_line != 0 && !further)
+        return refuse(&load->message, place, "%s was set in line %u already", name, *seen_line);
+    *seen_line = place->line;
+    load->previous = row;
+    return row_put(load->config, row, place, value, further, &load->message);
+}
+
+static int file_on_pair(void *context, const char *section, const char *name, const char *value)
+{
+    struct file_load *load = context;
+    ASSERT(section[0] == '\0'); /* file_check_line() refuses sections */
+    if (load->res == RESULT_OK) load->res = file_put(load, name, value);
+    return load->res == RESULT_OK;
+}
+
+enum result config_load_stream(struct config *config, FILE *stream, const char *name, char *text, size_t text_size)
+{
+    struct file_load load = {
+        .config = config,
+        .stream = stream,
+        .place = {.source = CONFIG_FILE, .file_name = name},
+        .message = {text, text_size},
+    };
+    snprintf(config->file_name, sizeof config->file_name, "%s", name);
+    int bad_line = ini_parse_stream(file_read_line, &load, file_on_pair, &load);
+    if (load.res == RESULT_OK && bad_line > 0) {
+        load.place.line = (uint32_t)bad_line;
+        return refuse(&load.message, &load.place, "it is not of the form key = value");
+    }
+    if (load.res == RESULT_OK && bad_line < 0) load.res = RESULT_NOMEM;
+    if (load.res != RESULT_OK && load.res != RESULT_MALFORMED)
+        snprintf(text, text_size, "%s: cannot be read: %s", name, result_text(load.res));
+    return load.res;
+}
+
+enum result config_load_file(struct config *config, const char *path, char *text, size_t text_size)
+{
+    FILE *stream = fopen(path, "re");
+    if (stream == NULL) {
+        int error = errno;
+        snprintf(text, text_size, "%s: cannot be opened: %s", path, strerror(error));
+        return result_from_errno(error);
+    }
+    enum result res = config_load_stream(config, stream, path, text, text_size);
+    fclose(stream);
+    return res;
+}
+
+/* ---- environment and command line ------------------------------------------------------------------ */
+
+/* An option's name from a key: `from` becomes `to`, letters must be capitals or must not be and become small. False: it
+ * cannot be the name of an option. */
+static bool name_copy(char name[NAME_MAX_BYTES], const char *key, size_t len, char from, char to, bool capitals)
+{
+    if (len >= NAME_MAX_BYTES) return false;
+    for (size_t i = 0; i < len; i++) {
+        char byte = key[i] == from ? to : key[i];
+        bool letter = isalpha((unsigned char)byte) != 0;
+        if (letter && (isupper((unsigned char)byte) != 0) != capitals) return false;
+        name[i] = (char)tolower((unsigned char)byte);
+    }
+    name[len] = '\0';
+    return true;
+}
+
+static enum result environment_put(struct config *config, const char *entry, const struct message *message)
+{
+    size_t key_len = strcspn(entry, "=");
+    char key[NAME_MAX_BYTES + sizeof ENVIRONMENT_PREFIX], name[NAME_MAX_BYTES] = "";
+    snprintf(key, sizeof key, "%.*s", key_len < sizeof key ? (int)key_len : (int)sizeof key - 1, entry);
+    struct place place = {.source = CONFIG_ENVIRONMENT, .key = key};
+    size_t prefix_len = strlen(ENVIRONMENT_PREFIX);
+    bool usable = name_copy(name, entry + prefix_len, key_len - prefix_len, '_', '_', true);
+    const struct config_row *row = usable ? row_find(name) : NULL;
+    if (row == NULL || entry[key_len] == '\0') return refuse_unknown(message, &place, name);
+    return row_put(config, row, &place, entry + key_len + 1, false, message);
+}
+
+enum result config_load_environment(struct config *config, char *const *environment, char *text, size_t text_size)
+{
+    struct message message = {text, text_size};
+    for (; *environment != NULL; environment++) {
+        if (strncmp(*environment, ENVIRONMENT_PREFIX, strlen(ENVIRONMENT_PREFIX)) != 0) continue;
+        enum result res = environment_put(config, *environment, &message);
+        if (res != RESULT_OK) return res;
+    }
+    return RESULT_OK;
+}
+
+bool config_knows(const char *name)
+{
+    char copy[NAME_MAX_BYTES];
+    return name_copy(copy, name, strlen(name), '-', '_', false) && row_find(copy) != NULL;
+}
+
+enum result config_set(struct config *config, const char *name, const char *value, char *text, size_t text_size)
+{
+    struct message message = {text, text_size};
+    char key[NAME_MAX_BYTES + 2], copy[NAME_MAX_BYTES] = "";
+    snprintf(key, sizeof key, "--%.*s", NAME_MAX_BYTES - 1, name);
+    struct place place = {.source = CONFIG_FLAG, .key = key};
+    const struct config_row *row = name_copy(copy, name, strlen(name), '-', '_', false) ? row_find(copy) : NULL;
+    if (row == NULL) return refuse_unknown(&message, &place, copy);
+    if (config->origins[row - config_rows].source == CONFIG_FLAG)
+        return refuse(&message, &place, "%s was given already", key);
+    return row_put(config, row, &place, value, false, &message);
+}
+
+/* ---- what no single value shows -------------------------------------------------------------------- */
+
+/* "option = value (place)". */
+static void describe(const struct config *config, const struct config_row *row, char text[2 * PLACE_MAX])
+{
+    const struct config_origin *origin = &config->origins[row - config_rows];
+    struct place place = {.source = origin->source, .file_name = config->file_name, .line = origin->line};
+    char name[PLACE_MAX];
+    place_name(&place, name);
+    struct writer value;
+    writer_init(&value, CONFIG_SHORT_MAX);
+    config_value_render(config, row, ",", &value);
+    snprintf(text, 2 * PLACE_MAX, "%s = %.*s (%s)", row->name, (int)value.len, (const char *)value.data, name);
+    writer_deinit(&value);
+}
+
+enum result config_validate(const struct config *config, char *text, size_t text_size)
+{
+    static const struct {
+        enum config_option smaller, larger;
+        bool may_equal;
+        const char *why;
+    } rules[] = {
+        {CONFIG_OPTION_outbound_soft, CONFIG_OPTION_outbound_hard, false, "a slow reader is told before it is closed"},
+        {CONFIG_OPTION_frame_size_max, CONFIG_OPTION_outbound_hard, true, "one frame must fit"},
+        {CONFIG_OPTION_body_size_max, CONFIG_OPTION_frame_size_max, false, "a message travels in a frame"},
+        {CONFIG_OPTION_body_size_max, CONFIG_OPTION_http_body_size_max, false, "a message travels in a request"},
+        {CONFIG_OPTION_body_size_max, CONFIG_OPTION_log_pending_max, false, "a message waits there for the disk"},
+        {CONFIG_OPTION_log_pending_max, CONFIG_OPTION_segment_size, true, "what waits must fit one segment"},
+        {CONFIG_OPTION_heartbeat_interval, CONFIG_OPTION_heartbeat_timeout, false,
+         "a healthy connection must stay open"},
+        {CONFIG_OPTION_access_token_ttl, CONFIG_OPTION_refresh_token_ttl, true, "the refresh token renews the other"},
+    };
+    for (size_t i = 0; i < COUNT_OF(rules); i++) {
+        const struct config_row *smaller = &config_rows[rules[i].smaller], *larger = &config_rows[rules[i].larger];
+        uint64_t low = config_value_number(config, smaller), high = config_value_number(config, larger);
+        if (low < high || (low == high && rules[i].may_equal)) continue;
+        char left[2 * PLACE_MAX], right[2 * PLACE_MAX];
+        describe(config, smaller, left);
+        describe(config, larger, right);
+        snprintf(text, text_size, "%s must %s %s: %s", left, rules[i].may_equal ? "not be above" : "be below", right,
+                 rules[i].why);
+        return RESULT_MALFORMED;
+    }
+    if (config->segment_size_bytes % 4096 != 0) {
+        char segment[2 * PLACE_MAX];
+        describe(config, &config_rows[CONFIG_OPTION_segment_size], segment);
+        snprintf(text, text_size, "%s must be a multiple of 4KiB: the log is written in whole blocks", segment);
+        return RESULT_MALFORMED;
+    }
+    return RESULT_OK;
+}

@@ -1,0 +1,211 @@
+/* core/config.h - every option of the server: one table gives the struct, the parser, the example file and the documentation.
+ * Owns:    nothing; a struct config is plain memory, filled at start and only read after.
+ * Thread:  one thread fills it; any thread reads it afterwards.
+ * Depends: core/ only, libinih.   Start at: core/core.h
+ *
+ * Sources, a later one wins whatever the order of the calls: default < file < environment < command line.
+ *   file           key = value, one a line; # or ; begins a comment line, " ;" a comment after a value; an indented line goes
+ *                  on with a list; no sections
+ *   environment    RINGPOST_<NAME>, the option's name in capitals; any other RINGPOST_ variable is an error
+ *   command line   --name value or --name=value; - and _ are the same
+ * Values: a number (10000 or 10k or 2M), a size (512, 64KiB, 8MiB, 1GiB), a duration with its unit (500ms, 30s, 5m, 1h, 30d; spin:
+ * 50us), true or false, one word of a choice, text, or a list with commas. Whatever is unknown, out of range or said twice in
+ * one source is refused with its place, the reason and what is allowed.
+ *
+ * A field has the option's name, plus its unit where it has one: frame_size_max -> frame_size_max_bytes,
+ * header_timeout -> header_timeout_ms, spin -> spin_us. */
+#ifndef CORE_CONFIG_H
+#define CORE_CONFIG_H
+
+#include "core/cursor.h"
+#include "core/logger.h"
+#include "core/result.h"
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define CONFIG_TEXT_MAX  160 /* bytes of a text or list item, with its end; so that every value fits a line of a file */
+#define CONFIG_ITEMS_MAX 32  /* of a list */
+
+#define CONFIG_KIB(n) ((uint64_t)(n) << 10)
+#define CONFIG_MIB(n) ((uint64_t)(n) << 20)
+#define CONFIG_GIB(n) ((uint64_t)(n) << 30)
+#define CONFIG_S(n)   ((uint64_t)(n) * 1000)
+#define CONFIG_M(n)   CONFIG_S((n) * 60)
+#define CONFIG_H(n)   CONFIG_M((n) * 60)
+#define CONFIG_D(n)   CONFIG_H((uint64_t)(n) * 24)
+
+/* G(title) begins a group. X(kind, name, default, min, max, meaning); kinds and their fields stand below the table.
+ * Text: min and max are lengths. List: of items. Choices and truth values have no range. */
+#define CONFIG_LIST(G, X)                                                                                              \
+    G("Address and data")                                                                                              \
+    X(TEXT, listen, "127.0.0.1:7800", 3, CONFIG_TEXT_MAX - 1,                                                          \
+      "Address and port of the one listener that serves HTTP, WebSocket and raw TCP. 0.0.0.0:7800 or [::]:7800 to be " \
+      "reachable from other hosts; with port 0 the kernel chooses one.")                                               \
+    X(TEXT, data_dir, "./data", 1, CONFIG_TEXT_MAX - 1,                                                                \
+      "Directory of the commit logs, the stores and the generated keys; made when it is absent.")                      \
+    X(LIST, allowed_origins, "", 0, CONFIG_ITEMS_MAX,                                                                  \
+      "Web pages that may use the server from a browser, as in their Origin header (https://chat.example.com). Empty: " \
+      "only pages from the server's own host.")                                                                        \
+                                                                                                                       \
+    G("Threads")                                                                                                       \
+    X(COUNT, workers, "0", 0, 256, "Worker threads, each with its own loop and io_uring. 0: one for each core.")       \
+    X(COUNT, shards, "0", 0, 1024,                                                                                     \
+      "Shards of a new data directory, fixed for its life. 0: as many as cores for a new directory, whatever an "      \
+      "existing one has; any other number than an existing directory has is refused.")                                 \
+    X(BOOL, pin_workers, "true", 0, 0, "Binds every worker to one core.")                                              \
+    X(MICROSECONDS, spin, "0", 0, 10000,                                                                               \
+      "How long an idle worker looks for work before it sleeps. Buys latency (a wake-up costs about 25us) with the "   \
+      "idle time of its core.")                                                                                        \
+                                                                                                                       \
+    G("Log")                                                                                                           \
+    X(LEVEL, log_level, "info", 0, 0, "The least severe lines that are written to stderr.")                            \
+    X(FORMAT, log_format, "logfmt", 0, 0, "How a line is written: key=value pairs or one JSON object.")                \
+                                                                                                                       \
+    G("Connections")                                                                                                   \
+    X(COUNT, connections_max, "200k", 1, 4000000,                                                                      \
+      "Connections of the whole process. One more is closed as soon as it is accepted.")                               \
+    X(COUNT, connections_per_ip_max, "256", 0, 4000000,                                                                \
+      "Connections from one address, counted by each worker. 0: no limit.")                                            \
+    X(COUNT, accepts_per_turn_max, "64", 1, 4096, "New connections a worker takes before it serves the others again.") \
+    X(BYTES, frame_size_max, "64KiB", CONFIG_KIB(1), CONFIG_MIB(16),                                                   \
+      "A WebSocket message with all its fragments, or a TCP frame. A larger one closes the connection (1009).")        \
+    X(BYTES, http_head_size_max, "16KiB", CONFIG_KIB(1), CONFIG_MIB(1),                                                \
+      "Request line and headers of an HTTP request; a larger head is answered with 431.")                              \
+    X(BYTES, http_body_size_max, "256KiB", CONFIG_KIB(1), CONFIG_MIB(64),                                              \
+      "Body of an HTTP request; a larger one is answered with 413.")                                                   \
+    X(BYTES, outbound_soft, "256KiB", CONFIG_KIB(4), CONFIG_GIB(1),                                                    \
+      "Bytes waiting for a slow reader above which it gets no more pushes; it is told that it is behind and syncs.")   \
+    X(BYTES, outbound_hard, "1MiB", CONFIG_KIB(8), CONFIG_GIB(2),                                                      \
+      "Bytes waiting for one connection at which it is closed (1013).")                                                \
+    X(DURATION, header_timeout, "5s", 100, CONFIG_M(10), "From accept to the first complete request (408).")           \
+    X(DURATION, authenticate_timeout, "10s", 100, CONFIG_M(10),                                                        \
+      "From an open WebSocket or TCP connection to its login (close 4401).")                                           \
+    X(DURATION, keep_alive_timeout, "30s", 100, CONFIG_H(1), "An HTTP connection without a request is closed.")        \
+    X(COUNT, keep_alive_requests_max, "1000", 1, 1000000000, "Requests on one HTTP connection before it is closed.")   \
+    X(DURATION, heartbeat_interval, "25s", CONFIG_S(1), CONFIG_H(1),                                                   \
+      "Time between two pings of an idle WebSocket or TCP connection, changed at random by up to a fifth.")            \
+    X(DURATION, heartbeat_timeout, "60s", CONFIG_S(2), CONFIG_H(3),                                                    \
+      "A connection from which nothing came for so long is closed (4408).")                                            \
+    X(DURATION, write_timeout, "10s", 100, CONFIG_M(10), "A connection that takes no bytes for so long is closed.")    \
+                                                                                                                       \
+    G("Accounts")                                                                                                      \
+    X(COUNT, devices_per_user_max, "10", 1, 1000, "Devices on which one user is logged in at a time.")                 \
+    X(DURATION, access_token_ttl, "1h", CONFIG_M(1), CONFIG_H(1),                                                      \
+      "Life of an access token. Short, because only its end takes it back everywhere.")                                \
+    X(PERIOD, refresh_token_ttl, "30d", CONFIG_H(1), CONFIG_D(365),                                                    \
+      "Life of a refresh token: how long a device may stay away without logging in again.")                            \
+    X(DURATION, token_leeway, "30s", 0, CONFIG_M(5), "Difference between clocks that is forgiven in a token's times.") \
+    X(COUNT, password_ops, "2", 1, 64, "Passes of argon2id over a password; more cost an attacker and the server.")    \
+    X(BYTES, password_memory, "19MiB", CONFIG_MIB(1), CONFIG_GIB(1), "Memory of argon2id for one password.")           \
+    X(COUNT, password_queue_max, "256", 1, 100000,                                                                     \
+      "Logins and registrations waiting for the password thread; one more is refused and may be tried again.")         \
+                                                                                                                       \
+    G("Messages and rooms")                                                                                            \
+    X(BYTES, body_size_max, "32KiB", 1, CONFIG_MIB(8), "Body of one message.")                                         \
+    X(COUNT, room_members_max, "500", 2, 1000000, "Members of one room, exact under concurrent joins.")                \
+    X(COUNT, rooms_per_user_max, "1000", 1, 100000, "Rooms one user may be in.")                                       \
+    X(COUNT, fanout_threshold, "500", 0, 1000000,                                                                      \
+      "Up to so many members every member's inbox gets each message; in a larger room the inbox only learns that "     \
+      "something came and the member reads the room's timeline.")                                                      \
+    X(COUNT, inbox_events_max, "10k", 16, 10000000,                                                                    \
+      "Events kept for one user's sync; a device that missed more starts again from its conversations.")               \
+    X(COUNT, dedup_entries, "262144", 1024, 16777216,                                                                  \
+      "Recent client_msg_id values each shard remembers, so that a repeated send gets the first answer.")              \
+    X(COUNT, rate_messages_per_second, "20", 0, 1000000, "Messages of one user, sustained. 0: no limit.")              \
+    X(COUNT, rate_messages_burst, "100", 1, 1000000, "Messages of one user at once.")                                  \
+    X(COUNT, rate_requests_per_second, "50", 0, 1000000, "Requests of one connection, sustained. 0: no limit.")        \
+    X(COUNT, rate_requests_burst, "200", 1, 1000000, "Requests of one connection at once.")                            \
+                                                                                                                       \
+    G("Storage")                                                                                                       \
+    X(SIZE, segment_size, "64MiB", CONFIG_MIB(1), CONFIG_GIB(1),                                                       \
+      "One file of the commit log; written full of zeros once and used again. A multiple of 4KiB.")                    \
+    X(BYTES, log_pending_max, "8MiB", CONFIG_KIB(256), CONFIG_GIB(1),                                                  \
+      "Bytes of one shard that wait for the disk; above it writes are refused and may be tried again.")                \
+    X(SIZE, store_backlog_max, "64MiB", CONFIG_MIB(1), CONFIG_GIB(16),                                                 \
+      "Bytes one shard has applied and its storage thread has not written; above it writes are refused.")              \
+    X(SIZE, memtable_size, "32MiB", CONFIG_MIB(1), CONFIG_GIB(1), "Write buffer of one shard's store; 16 to 32MiB is best.") \
+    X(SIZE, block_cache, "256MiB", CONFIG_MIB(1), CONFIG_GIB(1024), "Cache of store blocks, shared by all shards.")    \
+    X(DURATION, flush_interval, "10s", CONFIG_S(1), CONFIG_H(1),                                                       \
+      "How often a store's memory goes to disk; the commit log before it is then reused, and a restart has less to "   \
+      "apply again.")                                                                                                  \
+                                                                                                                       \
+    G("Memory and queues")                                                                                             \
+    X(COUNT, entities_max, "200k", 1000, 100000000, "Users, rooms and members one shard holds in memory.")             \
+    X(COUNT, requests_parked_max, "10k", 1, 10000000,                                                                  \
+      "Requests of one shard that wait for something to be read from the store; one more is refused.")                 \
+    X(COUNT, outbox_entries_max, "65536", 256, 16777216,                                                               \
+      "Entries one shard keeps for another until they are durable there; at the limit writes that need one wait.")     \
+    X(POWER, mailbox_slots, "1024", 16, 1048576, "Messages in the ring between two workers. A power of two.")          \
+    X(POWER, ring_entries, "4096", 64, 32768, "Submission entries of a worker's io_uring. A power of two.")            \
+    X(POWER, receive_buffers, "1024", 16, 32768, "Receive buffers all connections of a worker share. A power of two.") \
+    X(BYTES, receive_buffer_size, "4KiB", 512, CONFIG_KIB(64), "Size of one receive buffer.")
+
+struct config_items { /* a list; config_item() reads it */
+    uint32_t count;
+    char texts[CONFIG_ITEMS_MAX][CONFIG_TEXT_MAX];
+};
+
+/* The field of each kind. */
+#define CONFIG_FIELD_COUNT(name)        uint32_t name
+#define CONFIG_FIELD_POWER(name)        uint32_t name
+#define CONFIG_FIELD_BYTES(name)        uint32_t name##_bytes
+#define CONFIG_FIELD_SIZE(name)         uint64_t name##_bytes
+#define CONFIG_FIELD_MICROSECONDS(name) uint32_t name##_us
+#define CONFIG_FIELD_DURATION(name)     uint32_t name##_ms
+#define CONFIG_FIELD_PERIOD(name)       uint64_t name##_ms
+#define CONFIG_FIELD_BOOL(name)         bool name
+#define CONFIG_FIELD_LEVEL(name)        enum logger_level name
+#define CONFIG_FIELD_FORMAT(name)       enum logger_format name
+#define CONFIG_FIELD_TEXT(name)         char name[CONFIG_TEXT_MAX]
+#define CONFIG_FIELD_LIST(name)         struct config_items name
+
+enum config_option {
+#define CONFIG_NO_GROUP(title)
+#define CONFIG_AS_ENUM(kind, name, ...) CONFIG_OPTION_##name,
+    CONFIG_LIST(CONFIG_NO_GROUP, CONFIG_AS_ENUM)
+#undef CONFIG_AS_ENUM
+        CONFIG_OPTION_COUNT
+};
+
+enum config_source { CONFIG_DEFAULT, CONFIG_FILE, CONFIG_ENVIRONMENT, CONFIG_FLAG }; /* ascending priority */
+
+struct config {
+#define CONFIG_AS_FIELD(kind, name, ...) CONFIG_FIELD_##kind(name);
+    CONFIG_LIST(CONFIG_NO_GROUP, CONFIG_AS_FIELD)
+#undef CONFIG_AS_FIELD
+    /* Where each value comes from. */
+    struct config_origin {
+        enum config_source source;
+        uint32_t line; /* CONFIG_FILE only */
+    } origins[CONFIG_OPTION_COUNT];
+    char file_name[256]; /* of the loaded file, for messages; may be cut */
+};
+
+void config_init_defaults(struct config *config);
+
+/* Every loader stops at the first fault and writes one line to `text`: place, key, reason, what is allowed. MALFORMED then;
+ * MISSING or another code when the file itself cannot be read. `config` is then partly filled and of no use. */
+NODISCARD enum result config_load_file(struct config *config, const char *path, char *text, size_t text_size);
+/* The same from an open stream; `name` stands in the messages. */
+NODISCARD enum result config_load_stream(struct config *config, FILE *stream, const char *name, char *text, size_t text_size);
+/* `environment`: "NAME=value" strings and a NULL, like environ. */
+NODISCARD enum result config_load_environment(struct config *config, char *const *environment, char *text, size_t text_size);
+/* One pair of the command line; `name` without its dashes. */
+NODISCARD enum result config_set(struct config *config, const char *name, const char *value, char *text, size_t text_size);
+/* Whether a command line's --NAME is an option of this table. */
+bool config_knows(const char *name);
+/* What no single value shows, e.g. a soft limit above its hard limit; after all sources. */
+NODISCARD enum result config_validate(const struct config *config, char *text, size_t text_size);
+
+/* Item `index` of a list. */
+const char *config_item(const struct config_items *items, uint32_t index);
+
+/* A complete example file: every option with meaning, default and range, commented out. */
+void config_render_defaults(struct writer *out);
+/* The values in force as a file, each with where it comes from; loading it again gives the same values. */
+void config_render(const struct config *config, struct writer *out);
+/* The documentation: one Markdown table a group. */
+void config_render_markdown(struct writer *out);
+
+#endif

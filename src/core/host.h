@@ -1,0 +1,22 @@
+/* core/host.h - what the process asks of its host: cores, open files, locked memory.
+ * Thread:  main at start-up; host_pin_thread() each worker for itself.
+ * Depends: core/ only.            Start at: core/core.h */
+#ifndef CORE_HOST_H
+#define CORE_HOST_H
+
+#include "core/result.h"
+#include <stddef.h>
+#include <stdint.h>
+
+/* Cores the process may run on, at least 1. */
+uint32_t host_core_count(void);
+/* Binds the calling thread to the core `index` modulo their number, of those the process may run on. */
+NODISCARD enum result host_pin_thread(uint32_t index);
+
+/* Raises the limit of open files to `needed` and gives what was reached, never lowering it. BUSY: that is less than needed, and `text`
+ * says so with the remedy; the limit is then as high as it goes. */
+NODISCARD enum result host_raise_open_files(uint64_t needed, uint64_t *reached, char *text, size_t text_size);
+/* Raises the limit of locked memory, from which rings are paid, as far as it goes; io_create() explains when it is not enough. */
+void host_raise_locked_memory(void);
+
+#endif
