@@ -1,5 +1,5 @@
 /* client/calls.c - requests, their answers, and sending again what was not answered.
- * Happy path: calls_add() packs the request once; calls_turn() puts it on the wire when the client is READY; the response with its id
+ * Happy path: client_calls_add() packs the request once; client_calls_turn() puts it on the wire when the client is READY; the response with its id
  * ends it.
  * Failure modes: a lost connection makes repeatable calls wait for the next one, byte for byte the same, and ends the rest with CLOSED. A refusal
  * that says "retryable" did nothing, so any call may be repeated after it; when that would pass the deadline the refusal is the answer. */
@@ -48,7 +48,7 @@ static enum result call_pack(struct call *call, Ringpost__V1__Request *request)
     return RESULT_OK;
 }
 
-enum result calls_add(struct client *client, Ringpost__V1__Request *request, uint64_t timeout_ms, bool internal, client_reply_f reply,
+enum result client_calls_add(struct client *client, Ringpost__V1__Request *request, uint64_t timeout_ms, bool internal, client_reply_f reply,
                       void *context)
 {
     ASSERT(request->method_case != RINGPOST__V1__REQUEST__METHOD__NOT_SET && reply != NULL);
@@ -68,7 +68,7 @@ enum result calls_add(struct client *client, Ringpost__V1__Request *request, uin
 
 enum result client_call(struct client *client, Ringpost__V1__Request *request, uint32_t timeout_ms, client_reply_f reply, void *context)
 {
-    return calls_add(client, request, timeout_ms != 0 ? timeout_ms : CLIENT_TIMEOUT_MS, false, reply, context);
+    return client_calls_add(client, request, timeout_ms != 0 ? timeout_ms : CLIENT_TIMEOUT_MS, false, reply, context);
 }
 
 /* Takes the call out of the table first: its reply may make new calls. */
@@ -88,7 +88,7 @@ static bool call_may_wait(const struct call *call, const Ringpost__V1__Error *er
     return error->retryable && *due_ns < call->deadline_ns;
 }
 
-void calls_on_response(struct client *client, const Ringpost__V1__Response *response)
+void client_calls_on_response(struct client *client, const Ringpost__V1__Response *response)
 {
     for (uint32_t i = 0; i < client->call_count; i++) {
         struct call *call = &client->calls[i];
@@ -105,7 +105,7 @@ void calls_on_response(struct client *client, const Ringpost__V1__Response *resp
     /* The answer to a call that ended by its deadline. */
 }
 
-void calls_on_disconnect(struct client *client)
+void client_calls_on_disconnect(struct client *client)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < client->call_count; i++) {
@@ -123,7 +123,7 @@ void calls_on_disconnect(struct client *client)
     client->call_count = kept;
 }
 
-void calls_drop_all(struct client *client)
+void client_calls_drop_all(struct client *client)
 {
     for (uint32_t i = 0; i < client->call_count; i++) free(client->calls[i].frame);
     client->call_count = 0;
@@ -143,7 +143,7 @@ static bool call_may_go(const struct client *client, const struct call *call)
     return client->state == CLIENT_READY || (call->internal && client->greeted);
 }
 
-void calls_turn(struct client *client, uint64_t now_ns)
+void client_calls_turn(struct client *client, uint64_t now_ns)
 {
     bool sends_held = false; /* an earlier send has no answer yet: later ones must not overtake it */
     uint64_t made_before_id = client->next_id; /* replies may add calls: those are for the next turn */
@@ -163,7 +163,7 @@ void calls_turn(struct client *client, uint64_t now_ns)
     }
 }
 
-uint64_t calls_due_ns(const struct client *client)
+uint64_t client_calls_due_ns(const struct client *client)
 {
     uint64_t due_ns = CLIENT_NEVER;
     bool sends_held = false;

@@ -32,7 +32,7 @@ enum result client_create(struct client **out, const struct client_options *opti
     snprintf(client->port, sizeof client->port, "%s", options->port);
     bool is_ipv6 = strchr(client->host, ':') != NULL;
     snprintf(client->name, sizeof client->name, is_ipv6 ? "[%s]:%s" : "%s:%s", client->host, client->port);
-    client->session = options->session != NULL && session_is_logged_in(options->session) ? options->session : NULL;
+    client->identity = options->identity != NULL && identity_is_logged_in(options->identity) ? options->identity : NULL;
     client->backoff_min_ms = options->backoff_min_ms != 0 ? options->backoff_min_ms : CLIENT_BACKOFF_MIN_MS;
     client->backoff_max_ms = options->backoff_max_ms != 0 ? options->backoff_max_ms : CLIENT_BACKOFF_MAX_MS;
     client->next_id = 1;
@@ -44,9 +44,9 @@ enum result client_create(struct client **out, const struct client_options *opti
 void client_destroy(struct client *client)
 {
     if (client == NULL) return;
-    login_end(client);
-    calls_drop_all(client);
-    stream_drop_all(client);
+    client_login_end(client);
+    client_calls_drop_all(client);
+    client_stream_drop_all(client);
     wire_deinit(&client->wire);
     free(client);
 }
@@ -82,7 +82,7 @@ void client_become_ready(struct client *client)
     client->was_ready = true;
     client->attempt = 0;
     client->text[0] = '\0';
-    stream_note(client, CLIENT_EVENT_ONLINE);
+    client_stream_note(client, CLIENT_EVENT_ONLINE);
 }
 
 static void client_disconnect(struct client *client, const char *why)
@@ -91,9 +91,9 @@ static void client_disconnect(struct client *client, const char *why)
     bool was_online = client->state == CLIENT_READY;
     wire_close(&client->wire);
     client->greeted = false;
-    login_end(client);
-    calls_on_disconnect(client);
-    if (was_online) stream_note(client, CLIENT_EVENT_OFFLINE);
+    client_login_end(client);
+    client_calls_on_disconnect(client);
+    if (was_online) client_stream_note(client, CLIENT_EVENT_OFFLINE);
 }
 
 void client_lose(struct client *client, const char *why)
@@ -140,13 +140,13 @@ static void client_on_hello(struct client *client, const Ringpost__V1__Hello *he
     client->greeted = true;
     client->heartbeat_interval_ms = hello->heartbeat_interval_ms;
     client->frame_size_max = hello->frame_size_max;
-    login_start(client, now_ns);
+    client_login_start(client, now_ns);
 }
 
 static void client_on_push(struct client *client, Ringpost__V1__Push *push)
 {
     if (push->kind_case != RINGPOST__V1__PUSH__KIND_SESSION_END) {
-        stream_on_push(client, push);
+        client_stream_on_push(client, push);
         return;
     }
     /* An expired session is only an old token: the next connection brings a new one. */
@@ -169,7 +169,7 @@ static void client_on_frame(struct client *client, struct slice frame, uint64_t 
     } else if (!client->greeted) {
         client_lose(client, "the server did not begin with a hello");
     } else if (envelope->body_case == RINGPOST__V1__ENVELOPE__BODY_RESPONSE) {
-        calls_on_response(client, envelope->response);
+        client_calls_on_response(client, envelope->response);
     } else if (envelope->body_case == RINGPOST__V1__ENVELOPE__BODY_PUSH) {
         Ringpost__V1__Push *push = envelope->push;
         envelope->push = NULL;
@@ -192,7 +192,7 @@ static void client_turn_wire(struct client *client, uint64_t now_ns)
     bool heard = client->heard_count != client->wire.heard_count;
     client->heard_count = client->wire.heard_count;
     struct slice frame;
-    while (stream_has_room(client) && wire_next(&client->wire, &frame)) client_on_frame(client, frame, now_ns);
+    while (client_stream_has_room(client) && wire_next(&client->wire, &frame)) client_on_frame(client, frame, now_ns);
     if (heard && client->heartbeat_interval_ms > 0)
         client->quiet_deadline_ns = after_ms(now_ns, 2ull * client->heartbeat_interval_ms);
 }
@@ -216,9 +216,9 @@ void client_turn(struct client *client)
         client_lose(client, client->state == CLIENT_READY ? "connection lost: nothing heard from the server"
                                                           : "the server did not answer in time");
     if (client->state == CLIENT_OFFLINE && now_ns >= client->retry_at_ns) client_connect(client, now_ns);
-    login_turn(client, now_ns);
-    stream_turn(client, now_ns);
-    calls_turn(client, now_ns);
+    client_login_turn(client, now_ns);
+    client_stream_turn(client, now_ns);
+    client_calls_turn(client, now_ns);
     client_turn_wire(client, now_ns);
 }
 
@@ -234,13 +234,13 @@ short client_poll_events(const struct client *client)
 
 int client_wait_ms(const struct client *client)
 {
-    uint64_t due_ns = calls_due_ns(client);
+    uint64_t due_ns = client_calls_due_ns(client);
     if (client->state == CLIENT_OFFLINE && client->retry_at_ns < due_ns) due_ns = client->retry_at_ns;
     if (client_is_connected(client)) {
-        uint64_t others[] = {client_deadline_ns(client), login_due_ns(client), stream_due_ns(client)};
+        uint64_t others[] = {client_deadline_ns(client), client_login_due_ns(client), client_stream_due_ns(client)};
         for (size_t i = 0; i < COUNT_OF(others); i++)
             if (others[i] < due_ns) due_ns = others[i];
-        if (wire_has_frame(&client->wire) && stream_has_room(client)) return 0;
+        if (wire_has_frame(&client->wire) && client_stream_has_room(client)) return 0;
     }
     if (due_ns == CLIENT_NEVER) return -1;
     uint64_t now_ns = clock_monotonic_ns();

@@ -1,7 +1,7 @@
 /* client/client.h - one person's view of a Ringpost server: calls, the stream of events, staying connected.
  * Read in this order:
  *   client.h   this file: the handle, calls, events
- *   session.h  who is logged in, kept in a file between runs
+ *   identity.h who is logged in, kept in a file between runs
  *   wire.h     one TCP connection
  *   model.h    conversations and timelines as a screen shows them, built from events; pure
  *   text.h     text that is safe to show and fits a width; pure
@@ -20,12 +20,12 @@
  * The stream: after client_follow() every entry of the user's stream is delivered once and in order, whatever happens to connections;
  * pushes are used while they are gapless, otherwise sync fills in.
  *
- * An access token that expires is replaced through the refresh token, also under an open connection; the session file's lock makes
+ * An access token that expires is replaced through the refresh token, also under an open connection; the identity file's lock makes
  * sure that only one process spends it. */
 #ifndef CLIENT_CLIENT_H
 #define CLIENT_CLIENT_H
 
-#include "client/session.h"
+#include "client/identity.h"
 #include "core/result.h"
 #include "ringpost/v1/ringpost.pb-c.h"
 #include <stdbool.h>
@@ -42,7 +42,7 @@ struct client;
 
 struct client_options {
     const char *host, *port;  /* copied */
-    struct session *session;  /* borrowed until destroy; NULL or nobody logged in: anonymous */
+    struct identity *identity;  /* borrowed until destroy; NULL or nobody logged in: anonymous */
     uint32_t backoff_min_ms, backoff_max_ms; /* 0: the defaults */
 };
 

@@ -11,7 +11,7 @@
 #define CLIENT_NEVER UINT64_MAX
 
 /* WAITING (to be sent at due_ns) --sent--> SENT --answered--> gone; SENT --connection lost--> WAITING if repeatable, else LOST;
- * SENT --"try again later"--> WAITING. LOST and what is past its deadline end in calls_turn(). */
+ * SENT --"try again later"--> WAITING. LOST and what is past its deadline end in client_calls_turn(). */
 enum call_state { CALL_WAITING, CALL_SENT, CALL_LOST };
 
 struct call {
@@ -32,9 +32,9 @@ enum login_step { LOGIN_IDLE, LOGIN_LOCKING, LOGIN_REFRESHING, LOGIN_AUTHENTICAT
 struct client {
     /* client.c */
     enum client_state state;
-    char host[SESSION_SERVER_MAX + 1], port[16], name[SESSION_SERVER_MAX + 20];
+    char host[IDENTITY_SERVER_MAX + 1], port[16], name[IDENTITY_SERVER_MAX + 20];
     char text[CLIENT_TEXT_MAX];
-    struct session *session;
+    struct identity *identity;
     uint32_t backoff_min_ms, backoff_max_ms, attempt;
     bool was_ready;             /* at least once: from then on it reconnects for ever */
     uint64_t retry_at_ns;       /* OFFLINE: the next attempt */
@@ -47,7 +47,7 @@ struct client {
     enum login_step login_step;
     bool token_refused;         /* the access token we have was not taken, whatever its expiry says */
     bool refresh_tried;         /* since the last successful auth */
-    uint64_t lock_retry_at_ns;  /* LOCKING: another process holds the session */
+    uint64_t lock_retry_at_ns;  /* LOCKING: another process holds the identity */
     uint64_t renew_at_ns;       /* READY: time for a new token */
     uint64_t login_deadline_ns; /* not READY by then: start over */
     /* calls.c */
@@ -70,28 +70,28 @@ void client_refuse(struct client *client, const char *why); /* REFUSED */
 bool client_is_final(const struct client *client);
 
 /* login.c */
-void login_start(struct client *client, uint64_t now_ns); /* hello came */
-void login_turn(struct client *client, uint64_t now_ns);
-void login_end(struct client *client); /* the connection is gone */
-uint64_t login_due_ns(const struct client *client);
+void client_login_start(struct client *client, uint64_t now_ns); /* hello came */
+void client_login_turn(struct client *client, uint64_t now_ns);
+void client_login_end(struct client *client); /* the connection is gone */
+uint64_t client_login_due_ns(const struct client *client);
 
 /* calls.c */
-NODISCARD enum result calls_add(struct client *client, Ringpost__V1__Request *request, uint64_t timeout_ms, bool internal,
+NODISCARD enum result client_calls_add(struct client *client, Ringpost__V1__Request *request, uint64_t timeout_ms, bool internal,
                                 client_reply_f reply, void *context);
-void calls_on_response(struct client *client, const Ringpost__V1__Response *response);
-void calls_turn(struct client *client, uint64_t now_ns); /* sends what is due, ends what is too late */
-void calls_on_disconnect(struct client *client);
-void calls_drop_all(struct client *client);
-uint64_t calls_due_ns(const struct client *client);
+void client_calls_on_response(struct client *client, const Ringpost__V1__Response *response);
+void client_calls_turn(struct client *client, uint64_t now_ns); /* sends what is due, ends what is too late */
+void client_calls_on_disconnect(struct client *client);
+void client_calls_drop_all(struct client *client);
+uint64_t client_calls_due_ns(const struct client *client);
 
 /* stream.c */
-bool stream_has_room(const struct client *client);
-void stream_note(struct client *client, enum client_event_kind kind);  /* ONLINE, OFFLINE, RESET */
-void stream_on_push(struct client *client, Ringpost__V1__Push *push);  /* takes push */
-void stream_on_newest(struct client *client, uint64_t sync_key);
-void stream_turn(struct client *client, uint64_t now_ns);
-void stream_drop_all(struct client *client);
-uint64_t stream_due_ns(const struct client *client);
+bool client_stream_has_room(const struct client *client);
+void client_stream_note(struct client *client, enum client_event_kind kind);  /* ONLINE, OFFLINE, RESET */
+void client_stream_on_push(struct client *client, Ringpost__V1__Push *push);  /* takes push */
+void client_stream_on_newest(struct client *client, uint64_t sync_key);
+void client_stream_turn(struct client *client, uint64_t now_ns);
+void client_stream_drop_all(struct client *client);
+uint64_t client_stream_due_ns(const struct client *client);
 
 /* A deadline so many milliseconds from now. */
 static inline uint64_t after_ms(uint64_t now_ns, uint64_t ms)

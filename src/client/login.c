@@ -1,8 +1,8 @@
 /* client/login.c - from the server's hello to READY, and a new token before the old one ends.
- * Happy path: the kept access token is good: auth, READY. When it is (nearly) over or was not taken: lock the session file, look whether
+ * Happy path: the kept access token is good: auth, READY. When it is (nearly) over or was not taken: lock the identity file, look whether
  * another process already brought a newer one, otherwise spend the refresh token, save, unlock, auth.
  * Failure modes: a refused refresh or a second refused auth is REFUSED (log in again). No answer: the connection is given up and the
- * next one tries again. A session file that cannot be written is survived: the tokens live on in this process. */
+ * next one tries again. A identity file that cannot be written is survived: the tokens live on in this process. */
 #include "client/client_internal.h"
 #include "core/check.h"
 #include "core/clock.h"
@@ -18,7 +18,7 @@ static void login_begin_refresh(struct client *client, uint64_t now_ns);
 
 static bool login_token_is_fresh(const struct client *client)
 {
-    return client->session->access_token[0] != '\0' && client->session->access_expires_ms > clock_wall_ms() + LOGIN_TOKEN_MARGIN_MS;
+    return client->identity->access_token[0] != '\0' && client->identity->access_expires_ms > clock_wall_ms() + LOGIN_TOKEN_MARGIN_MS;
 }
 
 static bool is_unauthenticated(const Ringpost__V1__Error *error)
@@ -29,7 +29,7 @@ static bool is_unauthenticated(const Ringpost__V1__Error *error)
 /* Neither refused nor done: give this connection up, or, when it still works with the old token, try again in a while. */
 static void login_retry(struct client *client, const char *why)
 {
-    session_unlock(client->session);
+    identity_unlock(client->identity);
     client->login_step = LOGIN_IDLE;
     if (client->state != CLIENT_READY)
         client_lose(client, why);
@@ -58,7 +58,7 @@ static void login_on_auth(void *context, enum result result, const Ringpost__V1_
     } else if (response->error == NULL) {
         client->token_refused = client->refresh_tried = false;
         client->renew_at_ns = login_renew_at(response->auth->expires_ms);
-        stream_on_newest(client, response->auth->sync_key);
+        client_stream_on_newest(client, response->auth->sync_key);
         if (client->state != CLIENT_READY) client_become_ready(client);
     } else if (!is_unauthenticated(response->error)) {
         login_retry(client, response->error->message);
@@ -76,12 +76,12 @@ static void login_authenticate(struct client *client)
     ringpost__v1__auth_request__init(&auth);
     Ringpost__V1__Request request;
     ringpost__v1__request__init(&request);
-    auth.access_token = client->session->access_token;
+    auth.access_token = client->identity->access_token;
     request.method_case = RINGPOST__V1__REQUEST__METHOD_AUTH;
     request.auth = &auth;
     client->login_step = LOGIN_AUTHENTICATING;
     if (client->state != CLIENT_READY) client->state = CLIENT_AUTHENTICATING;
-    if (calls_add(client, &request, CLIENT_TIMEOUT_MS, true, login_on_auth, client) != RESULT_OK)
+    if (client_calls_add(client, &request, CLIENT_TIMEOUT_MS, true, login_on_auth, client) != RESULT_OK)
         login_retry(client, "too many calls under way");
 }
 
@@ -90,7 +90,7 @@ static void login_authenticate(struct client *client)
 static void login_on_refresh(void *context, enum result result, const Ringpost__V1__Response *response)
 {
     struct client *client = context;
-    struct session *session = client->session;
+    struct identity *identity = client->identity;
     ASSERT(client->login_step == LOGIN_REFRESHING);
     if (result != RESULT_OK || (response->error == NULL && response->result_case != RINGPOST__V1__RESPONSE__RESULT_REFRESH)) {
         login_retry(client, "the server did not answer the renewal of the login");
@@ -104,15 +104,15 @@ static void login_on_refresh(void *context, enum result result, const Ringpost__
         return;
     }
     const Ringpost__V1__RefreshResponse *fresh = response->refresh;
-    enum result res = session_set_tokens(session, fresh->access_token, fresh->access_expires_ms, fresh->refresh_token,
+    enum result res = identity_set_tokens(identity, fresh->access_token, fresh->access_expires_ms, fresh->refresh_token,
                                          fresh->refresh_expires_ms);
     if (res != RESULT_OK) {
         login_retry(client, "the server sent a token that is too long");
         return;
     }
-    res = session_save(session);
+    res = identity_save(identity);
     (void)res; /* see failure modes above */
-    session_unlock(session);
+    identity_unlock(identity);
     client->token_refused = false;
     login_authenticate(client);
 }
@@ -123,32 +123,32 @@ static void login_refresh(struct client *client)
     ringpost__v1__refresh_request__init(&refresh);
     Ringpost__V1__Request request;
     ringpost__v1__request__init(&request);
-    refresh.refresh_token = client->session->refresh_token;
+    refresh.refresh_token = client->identity->refresh_token;
     request.method_case = RINGPOST__V1__REQUEST__METHOD_REFRESH;
     request.refresh = &refresh;
     client->login_step = LOGIN_REFRESHING;
     client->refresh_tried = true;
     if (client->state != CLIENT_READY) client->state = CLIENT_REFRESHING;
-    if (calls_add(client, &request, CLIENT_TIMEOUT_MS, true, login_on_refresh, client) != RESULT_OK)
+    if (client_calls_add(client, &request, CLIENT_TIMEOUT_MS, true, login_on_refresh, client) != RESULT_OK)
         login_retry(client, "too many calls under way");
 }
 
 /* The lock is ours: what does the file say now? */
 static void login_with_lock(struct client *client)
 {
-    struct session *session = client->session;
-    uint64_t user_id = session->user_id;
+    struct identity *identity = client->identity;
+    uint64_t user_id = identity->user_id;
     char refused[TOKEN_SIZE_MAX + 1];
-    memcpy(refused, session->access_token, sizeof refused);
-    enum result res = session_reload(session);
-    bool is_other_token = strcmp(refused, session->access_token) != 0;
+    memcpy(refused, identity->access_token, sizeof refused);
+    enum result res = identity_reload(identity);
+    bool is_other_token = strcmp(refused, identity->access_token) != 0;
     explicit_bzero(refused, sizeof refused);
     if (res != RESULT_OK) {
-        login_retry(client, "the session file cannot be read");
-    } else if (session->user_id != user_id) {
+        login_retry(client, "the identity file cannot be read");
+    } else if (identity->user_id != user_id) {
         client_refuse(client, "this profile was logged out");
     } else if (login_token_is_fresh(client) && (is_other_token || (!client->token_refused && client->state != CLIENT_READY))) {
-        session_unlock(session);
+        identity_unlock(identity);
         client->token_refused = false;
         login_authenticate(client);
     } else {
@@ -161,22 +161,22 @@ static void login_begin_refresh(struct client *client, uint64_t now_ns)
     ASSERT(client->login_step == LOGIN_IDLE || client->login_step == LOGIN_LOCKING);
     client->login_step = LOGIN_LOCKING;
     if (client->state != CLIENT_READY) client->state = CLIENT_REFRESHING;
-    enum result res = session_lock(client->session, false);
+    enum result res = identity_lock(client->identity, false);
     if (res == RESULT_BUSY)
         client->lock_retry_at_ns = after_ms(now_ns, LOGIN_LOCK_RETRY_MS);
     else if (res == RESULT_OK)
         login_with_lock(client);
     else
-        login_retry(client, "the session file cannot be locked");
+        login_retry(client, "the identity file cannot be locked");
 }
 
 /* ---- called by client.c ---- */
 
-void login_start(struct client *client, uint64_t now_ns)
+void client_login_start(struct client *client, uint64_t now_ns)
 {
     ASSERT(client->login_step == LOGIN_IDLE && client->state == CLIENT_CONNECTING);
     client->renew_at_ns = CLIENT_NEVER;
-    if (client->session == NULL)
+    if (client->identity == NULL)
         client_become_ready(client);
     else if (login_token_is_fresh(client) && !client->token_refused)
         login_authenticate(client);
@@ -184,22 +184,22 @@ void login_start(struct client *client, uint64_t now_ns)
         login_begin_refresh(client, now_ns);
 }
 
-void login_turn(struct client *client, uint64_t now_ns)
+void client_login_turn(struct client *client, uint64_t now_ns)
 {
-    if (now_ns < login_due_ns(client)) return;
+    if (now_ns < client_login_due_ns(client)) return;
     client->renew_at_ns = CLIENT_NEVER;
     login_begin_refresh(client, now_ns);
 }
 
-void login_end(struct client *client)
+void client_login_end(struct client *client)
 {
-    if (client->login_step != LOGIN_IDLE) session_unlock(client->session);
+    if (client->login_step != LOGIN_IDLE) identity_unlock(client->identity);
     client->login_step = LOGIN_IDLE;
     client->renew_at_ns = CLIENT_NEVER;
     client->refresh_tried = false;
 }
 
-uint64_t login_due_ns(const struct client *client)
+uint64_t client_login_due_ns(const struct client *client)
 {
     if (client->login_step == LOGIN_LOCKING) return client->lock_retry_at_ns;
     if (client->login_step == LOGIN_IDLE && client->state == CLIENT_READY) return client->renew_at_ns;

@@ -17,7 +17,7 @@
 #define STREAM_ROOM (STREAM_PAGE_LENGTH + STREAM_HEADS_MAX + 8u)
 _Static_assert(STREAM_ROOM < CLIENT_EVENTS_MAX / 2, "a page must fit beside what waits already");
 
-bool stream_has_room(const struct client *client)
+bool client_stream_has_room(const struct client *client)
 {
     return client->event_count + STREAM_ROOM <= CLIENT_EVENTS_MAX;
 }
@@ -29,7 +29,7 @@ static void stream_queue(struct client *client, struct client_event event)
     client->event_count++;
 }
 
-void stream_note(struct client *client, enum client_event_kind kind)
+void client_stream_note(struct client *client, enum client_event_kind kind)
 {
     if (kind == CLIENT_EVENT_ONLINE) client->sync_wanted = client->following;
     if (client->event_count > 0) { /* of several in a row only the last one tells anything */
@@ -42,7 +42,7 @@ void stream_note(struct client *client, enum client_event_kind kind)
     stream_queue(client, (struct client_event){.kind = kind});
 }
 
-void stream_on_newest(struct client *client, uint64_t sync_key)
+void client_stream_on_newest(struct client *client, uint64_t sync_key)
 {
     if (sync_key > client->newest_key) client->newest_key = sync_key;
     if (client->following && client->newest_key > client->sync_key) client->sync_wanted = true;
@@ -61,13 +61,13 @@ static bool stream_is_next(struct client *client, uint64_t sync_key)
     return false;
 }
 
-void stream_on_push(struct client *client, Ringpost__V1__Push *push)
+void client_stream_on_push(struct client *client, Ringpost__V1__Push *push)
 {
     bool wanted = client->following;
     if (push->kind_case == RINGPOST__V1__PUSH__KIND_EVENT) {
         wanted = stream_is_next(client, push->event->sync_key);
     } else if (push->kind_case == RINGPOST__V1__PUSH__KIND_BEHIND) {
-        stream_on_newest(client, push->behind->sync_key);
+        client_stream_on_newest(client, push->behind->sync_key);
         client->sync_wanted = client->following; /* even with nothing new: the server waits for it */
         wanted = false;
     } else if (push->kind_case == RINGPOST__V1__PUSH__KIND__NOT_SET) {
@@ -138,10 +138,10 @@ static void stream_on_sync(void *context, enum result result, const Ringpost__V1
 
 static bool stream_may_sync(const struct client *client)
 {
-    return client->following && client->sync_wanted && !client->syncing && client->state == CLIENT_READY && stream_has_room(client);
+    return client->following && client->sync_wanted && !client->syncing && client->state == CLIENT_READY && client_stream_has_room(client);
 }
 
-void stream_turn(struct client *client, uint64_t now_ns)
+void client_stream_turn(struct client *client, uint64_t now_ns)
 {
     if (!stream_may_sync(client) || now_ns < client->sync_at_ns) return;
     Ringpost__V1__SyncRequest sync;
@@ -158,14 +158,14 @@ void stream_turn(struct client *client, uint64_t now_ns)
         client->sync_at_ns = after_ms(now_ns, STREAM_SYNC_RETRY_MS);
 }
 
-uint64_t stream_due_ns(const struct client *client)
+uint64_t client_stream_due_ns(const struct client *client)
 {
     return stream_may_sync(client) ? client->sync_at_ns : CLIENT_NEVER;
 }
 
 /* ---- the caller's side ---- */
 
-void stream_drop_all(struct client *client)
+void client_stream_drop_all(struct client *client)
 {
     struct client_event event;
     while (client_next(client, &event)) client_event_release(&event);
@@ -173,7 +173,7 @@ void stream_drop_all(struct client *client)
 
 void client_follow(struct client *client, uint64_t sync_key)
 {
-    stream_drop_all(client);
+    client_stream_drop_all(client);
     client->following = client->sync_wanted = true;
     client->sync_stale = client->syncing;
     client->sync_key = client->taken_key = sync_key;

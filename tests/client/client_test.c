@@ -24,40 +24,40 @@
 
 struct fixture {
     struct fake_peer peer;
-    struct session session;
+    struct identity identity;
     struct client *client;
     char state_dir[64];
 };
 
-static void make_session(struct fixture *f, const char *access_token)
+static void make_identity(struct fixture *f, const char *access_token)
 {
     char text[256], server[32];
     snprintf(f->state_dir, sizeof f->state_dir, "/tmp/ringpost-client-test-XXXXXX");
     cr_assert_not_null(mkdtemp(f->state_dir));
     cr_assert_eq(setenv("XDG_STATE_HOME", f->state_dir, 1), 0);
     snprintf(server, sizeof server, "127.0.0.1:%s", f->peer.port);
-    cr_assert_eq(session_open(&f->session, server, "", text, sizeof text), RESULT_OK, "%s", text);
-    session_set_user(&f->session, 7, "alice", "Alice");
-    cr_assert_eq(session_set_tokens(&f->session, access_token, UINT64_MAX / 2000000, "refresh-1", UINT64_MAX / 2000000), RESULT_OK);
-    cr_assert_eq(session_lock(&f->session, true), RESULT_OK);
-    cr_assert_eq(session_save(&f->session), RESULT_OK);
-    session_unlock(&f->session);
+    cr_assert_eq(identity_open(&f->identity, server, "", text, sizeof text), RESULT_OK, "%s", text);
+    identity_set_user(&f->identity, 7, "alice", "Alice");
+    cr_assert_eq(identity_set_tokens(&f->identity, access_token, UINT64_MAX / 2000000, "refresh-1", UINT64_MAX / 2000000), RESULT_OK);
+    cr_assert_eq(identity_lock(&f->identity, true), RESULT_OK);
+    cr_assert_eq(identity_save(&f->identity), RESULT_OK);
+    identity_unlock(&f->identity);
 }
 
 static void make_client(struct fixture *f, bool anonymous)
 {
-    const struct client_options options = {.host = "127.0.0.1", .port = f->peer.port, .session = anonymous ? NULL : &f->session,
+    const struct client_options options = {.host = "127.0.0.1", .port = f->peer.port, .identity = anonymous ? NULL : &f->identity,
                                            .backoff_min_ms = 1, .backoff_max_ms = 4};
     cr_assert_eq(client_create(&f->client, &options), RESULT_OK);
 }
 
-/* The peer takes the token "good"; the session has `access_token`. */
+/* The peer takes the token "good"; the identity has `access_token`. */
 static void start(struct fixture *f, const char *access_token)
 {
     snprintf(f->peer.access_token, sizeof f->peer.access_token, "good");
     snprintf(f->peer.refresh_token, sizeof f->peer.refresh_token, "refresh-1");
     fake_peer_start(&f->peer);
-    make_session(f, access_token);
+    make_identity(f, access_token);
     make_client(f, false);
 }
 
@@ -66,7 +66,7 @@ static void stop(struct fixture *f)
     char path[128];
     client_destroy(f->client);
     fake_peer_stop(&f->peer);
-    session_close(&f->session);
+    identity_close(&f->identity);
     snprintf(path, sizeof path, "rm -r '%s'", f->state_dir);
     if (f->state_dir[0] != '\0') cr_assert_eq(system(path), 0);
 }
@@ -183,13 +183,13 @@ Test(client, a_refused_token_is_replaced_and_kept)
     start(&f, "old");
     TURN_UNTIL(f.client, client_state(f.client) == CLIENT_READY);
     cr_expect_eq(fake_peer_read(&f.peer, &f.peer.refreshes), 1);
-    struct session again;
+    struct identity again;
     char text[256];
-    cr_assert_eq(session_open(&again, f.session.server, "", text, sizeof text), RESULT_OK);
+    cr_assert_eq(identity_open(&again, f.identity.server, "", text, sizeof text), RESULT_OK);
     cr_expect_str_eq(again.access_token, "good");
     cr_expect_str_eq(again.refresh_token, "refresh-next");
-    cr_assert_eq(session_lock(&again, false), RESULT_OK, "the lock must be free again");
-    session_close(&again);
+    cr_assert_eq(identity_lock(&again, false), RESULT_OK, "the lock must be free again");
+    identity_close(&again);
     stop(&f);
 }
 
@@ -197,10 +197,10 @@ Test(client, a_token_near_its_end_is_replaced_before_use)
 {
     struct fixture f = {0};
     start(&f, "good");
-    f.session.access_expires_ms = clock_wall_ms() + 1000;
-    cr_assert_eq(session_lock(&f.session, true), RESULT_OK);
-    cr_assert_eq(session_save(&f.session), RESULT_OK);
-    session_unlock(&f.session);
+    f.identity.access_expires_ms = clock_wall_ms() + 1000;
+    cr_assert_eq(identity_lock(&f.identity, true), RESULT_OK);
+    cr_assert_eq(identity_save(&f.identity), RESULT_OK);
+    identity_unlock(&f.identity);
     TURN_UNTIL(f.client, client_state(f.client) == CLIENT_READY);
     cr_expect_eq(fake_peer_read(&f.peer, &f.peer.refreshes), 1);
     stop(&f);
@@ -210,18 +210,18 @@ Test(client, a_token_another_process_brought_saves_the_refresh)
 {
     struct fixture f = {0};
     start(&f, "old");
-    struct session other = f.session;
-    cr_assert_eq(session_lock(&other, true), RESULT_OK);
+    struct identity other = f.identity;
+    cr_assert_eq(identity_lock(&other, true), RESULT_OK);
     struct outcome found = {0};
     cr_assert_eq(call_user(f.client, "bob", 0, &found), RESULT_OK);
     TURN_UNTIL(f.client, client_state(f.client) == CLIENT_REFRESHING); /* held back by the other's lock */
-    cr_assert_eq(session_set_tokens(&other, "good", UINT64_MAX / 2000000, "refresh-other", 1), RESULT_OK);
-    cr_assert_eq(session_save(&other), RESULT_OK);
-    session_unlock(&other);
+    cr_assert_eq(identity_set_tokens(&other, "good", UINT64_MAX / 2000000, "refresh-other", 1), RESULT_OK);
+    cr_assert_eq(identity_save(&other), RESULT_OK);
+    identity_unlock(&other);
     TURN_UNTIL(f.client, found.replies == 1);
     cr_expect_eq(found.result, RESULT_OK);
     cr_expect_eq(fake_peer_read(&f.peer, &f.peer.refreshes), 0);
-    cr_expect_str_eq(f.session.refresh_token, "refresh-other");
+    cr_expect_str_eq(f.identity.refresh_token, "refresh-other");
     stop(&f);
 }
 
@@ -261,7 +261,7 @@ Test(client, a_server_that_is_not_there_is_said_at_once)
     struct fixture f = {0};
     start(&f, "good");
     client_destroy(f.client);
-    const struct client_options options = {.host = "127.0.0.1", .port = "1", .session = &f.session};
+    const struct client_options options = {.host = "127.0.0.1", .port = "1", .identity = &f.identity};
     cr_assert_eq(client_create(&f.client, &options), RESULT_OK);
     struct outcome found = {0};
     cr_assert_eq(call_user(f.client, "bob", 0, &found), RESULT_OK);

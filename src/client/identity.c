@@ -1,11 +1,11 @@
-/* client/session.c - the file behind a session.
+/* client/identity.c - the file behind an identity.
  *
  *   {"device_id": "cli-…", "user_id": "42", "name": "alice", "display_name": "Alice", "access_token": "…", "access_expires_ms": "…",
  *    "refresh_token": "…", "refresh_expires_ms": "…", "sync_key": "7"}                 64-bit numbers are strings, as everywhere in JSON
  *
  * Failure modes: a file that is not that is reported, never overwritten unseen; a crash while saving leaves the old file and a
  * leftover SERVER.json.new, which the next save replaces. */
-#include "client/session.h"
+#include "client/identity.h"
 #include "core/check.h"
 #include "core/clock.h"
 #include <ctype.h>
@@ -33,7 +33,7 @@ static bool is_file_name(const char *text, size_t len_max, const char *also)
 /* Makes every directory of `path` that is missing, private to the user. */
 static enum result make_directories(const char *path)
 {
-    char part[SESSION_PATH_MAX];
+    char part[IDENTITY_PATH_MAX];
     for (const char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
         snprintf(part, sizeof part, "%.*s", (int)(slash - path), path);
         if (mkdir(part, 0700) != 0 && errno != EEXIST) return result_from_errno(errno);
@@ -41,16 +41,16 @@ static enum result make_directories(const char *path)
     return RESULT_OK;
 }
 
-static enum result session_find_path(struct session *session, const char *profile)
+static enum result identity_find_path(struct identity *identity, const char *profile)
 {
     const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    char base[SESSION_PATH_MAX / 2];
+    char base[IDENTITY_PATH_MAX / 2];
     int len = state != NULL && state[0] == '/' ? snprintf(base, sizeof base, "%s", state)
                                                : snprintf(base, sizeof base, "%s/.local/state", home != NULL ? home : "");
     if (len < 0 || (size_t)len >= sizeof base || base[0] != '/') return RESULT_MALFORMED;
-    len = snprintf(session->path, sizeof session->path, "%s/ringpost/%s%s%s.json", base, session->server, profile[0] != '\0' ? "+" : "",
+    len = snprintf(identity->path, sizeof identity->path, "%s/ringpost/%s%s%s.json", base, identity->server, profile[0] != '\0' ? "+" : "",
                    profile);
-    return len > 0 && (size_t)len < sizeof session->path ? RESULT_OK : RESULT_MALFORMED;
+    return len > 0 && (size_t)len < sizeof identity->path ? RESULT_OK : RESULT_MALFORMED;
 }
 
 /* ---- reading ---- */
@@ -73,7 +73,7 @@ static bool read_number(const json_t *root, const char *key, uint64_t *out)
     return errno == 0 && *end == '\0';
 }
 
-static bool session_read(struct session *s, const json_t *root)
+static bool identity_read(struct identity *s, const json_t *root)
 {
     return read_text(root, "device_id", s->device_id, sizeof s->device_id) && s->device_id[0] != '\0' &&
            read_number(root, "user_id", &s->user_id) && read_text(root, "name", s->name, sizeof s->name) &&
@@ -84,20 +84,20 @@ static bool session_read(struct session *s, const json_t *root)
            read_number(root, "refresh_expires_ms", &s->refresh_expires_ms) && read_number(root, "sync_key", &s->sync_key);
 }
 
-static enum result session_load(struct session *session)
+static enum result identity_load(struct identity *identity)
 {
-    int fd = open(session->path, O_RDONLY | O_CLOEXEC);
+    int fd = open(identity->path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return errno == ENOENT ? RESULT_MISSING : result_from_errno(errno);
     json_error_t error;
     json_t *root = json_loadfd(fd, JSON_REJECT_DUPLICATES, &error);
     close(fd);
     if (root == NULL) return RESULT_CORRUPT;
-    struct session *read = malloc(sizeof *read);
+    struct identity *read = malloc(sizeof *read);
     enum result res = RESULT_NOMEM;
     if (read != NULL) {
-        *read = *session;
-        res = session_read(read, root) ? RESULT_OK : RESULT_CORRUPT;
-        if (res == RESULT_OK) *session = *read;
+        *read = *identity;
+        res = identity_read(read, root) ? RESULT_OK : RESULT_CORRUPT;
+        if (res == RESULT_OK) *identity = *read;
         explicit_bzero(read, sizeof *read);
         free(read);
     }
@@ -105,52 +105,52 @@ static enum result session_load(struct session *session)
     return res;
 }
 
-enum result session_open(struct session *session, const char *server, const char *profile, char *text, size_t text_size)
+enum result identity_open(struct identity *identity, const char *server, const char *profile, char *text, size_t text_size)
 {
-    *session = (struct session){.lock_fd = -1};
-    if (!is_file_name(server, SESSION_SERVER_MAX, ":.-_[]") || !is_file_name(profile, SESSION_PROFILE_MAX, "-_.")) {
+    *identity = (struct identity){.lock_fd = -1};
+    if (!is_file_name(server, IDENTITY_SERVER_MAX, ":.-_[]") || !is_file_name(profile, IDENTITY_PROFILE_MAX, "-_.")) {
         snprintf(text, text_size, "the server or the profile has characters that a name cannot have: %s %s", server, profile);
         return RESULT_MALFORMED;
     }
-    snprintf(session->server, sizeof session->server, "%s", server);
-    if (session_find_path(session, profile) != RESULT_OK) {
-        snprintf(text, text_size, "no place for the session file: set HOME or XDG_STATE_HOME to an absolute path");
+    snprintf(identity->server, sizeof identity->server, "%s", server);
+    if (identity_find_path(identity, profile) != RESULT_OK) {
+        snprintf(text, text_size, "no place for the identity file: set HOME or XDG_STATE_HOME to an absolute path");
         return RESULT_MALFORMED;
     }
-    enum result res = session_load(session);
+    enum result res = identity_load(identity);
     if (res == RESULT_MISSING) {
         uint64_t random;
         clock_random(&random, sizeof random);
-        snprintf(session->device_id, sizeof session->device_id, "cli-%016llx", (unsigned long long)random);
+        snprintf(identity->device_id, sizeof identity->device_id, "cli-%016llx", (unsigned long long)random);
         return RESULT_OK;
     }
     if (res != RESULT_OK)
-        snprintf(text, text_size, "%s: %s", session->path,
-                 res == RESULT_CORRUPT ? "not a session file; remove it and log in again" : result_text(res));
+        snprintf(text, text_size, "%s: %s", identity->path,
+                 res == RESULT_CORRUPT ? "not an identity file; remove it and log in again" : result_text(res));
     return res;
 }
 
-void session_close(struct session *session)
+void identity_close(struct identity *identity)
 {
-    session_unlock(session);
-    explicit_bzero(session->access_token, sizeof session->access_token);
-    explicit_bzero(session->refresh_token, sizeof session->refresh_token);
+    identity_unlock(identity);
+    explicit_bzero(identity->access_token, sizeof identity->access_token);
+    explicit_bzero(identity->refresh_token, sizeof identity->refresh_token);
 }
 
-bool session_is_logged_in(const struct session *session)
+bool identity_is_logged_in(const struct identity *identity)
 {
-    return session->user_id != 0;
+    return identity->user_id != 0;
 }
 
 /* ---- changing ---- */
 
-enum result session_lock(struct session *session, bool wait)
+enum result identity_lock(struct identity *identity, bool wait)
 {
-    ASSERT(session->lock_fd < 0);
-    char path[SESSION_PATH_MAX + 8];
-    enum result res = make_directories(session->path);
+    ASSERT(identity->lock_fd < 0);
+    char path[IDENTITY_PATH_MAX + 8];
+    enum result res = make_directories(identity->path);
     if (res != RESULT_OK) return res;
-    snprintf(path, sizeof path, "%s.lock", session->path);
+    snprintf(path, sizeof path, "%s.lock", identity->path);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0) return result_from_errno(errno);
     while (flock(fd, LOCK_EX | (wait ? 0 : LOCK_NB)) != 0) {
@@ -159,26 +159,26 @@ enum result session_lock(struct session *session, bool wait)
         close(fd);
         return res;
     }
-    session->lock_fd = fd;
+    identity->lock_fd = fd;
     return RESULT_OK;
 }
 
-void session_unlock(struct session *session)
+void identity_unlock(struct identity *identity)
 {
-    if (session->lock_fd >= 0) close(session->lock_fd);
-    session->lock_fd = -1;
+    if (identity->lock_fd >= 0) close(identity->lock_fd);
+    identity->lock_fd = -1;
 }
 
-enum result session_reload(struct session *session)
+enum result identity_reload(struct identity *identity)
 {
-    ASSERT(session->lock_fd >= 0);
-    enum result res = session_load(session);
+    ASSERT(identity->lock_fd >= 0);
+    enum result res = identity_load(identity);
     if (res != RESULT_MISSING) return res;
-    session_forget_user(session);
+    identity_forget_user(identity);
     return RESULT_OK;
 }
 
-static json_t *session_to_json(const struct session *s)
+static json_t *identity_to_json(const struct identity *s)
 {
     char user_id[24], access_expires[24], refresh_expires[24], sync_key[24];
     snprintf(user_id, sizeof user_id, "%llu", (unsigned long long)s->user_id);
@@ -196,61 +196,61 @@ static enum result write_and_sync(int fd, const json_t *root)
     return fsync(fd) == 0 ? RESULT_OK : result_from_errno(errno);
 }
 
-enum result session_save(struct session *session)
+enum result identity_save(struct identity *identity)
 {
-    ASSERT(session->lock_fd >= 0);
-    char path[SESSION_PATH_MAX + 8];
-    snprintf(path, sizeof path, "%s.new", session->path);
+    ASSERT(identity->lock_fd >= 0);
+    char path[IDENTITY_PATH_MAX + 8];
+    snprintf(path, sizeof path, "%s.new", identity->path);
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0) return result_from_errno(errno);
-    json_t *root = session_to_json(session);
+    json_t *root = identity_to_json(identity);
     enum result res = root != NULL ? write_and_sync(fd, root) : RESULT_NOMEM;
     json_decref(root);
     close(fd);
-    if (res == RESULT_OK && rename(path, session->path) != 0) res = result_from_errno(errno);
+    if (res == RESULT_OK && rename(path, identity->path) != 0) res = result_from_errno(errno);
     if (res != RESULT_OK) unlink(path);
     return res;
 }
 
-void session_set_user(struct session *session, uint64_t user_id, const char *name, const char *display_name)
+void identity_set_user(struct identity *identity, uint64_t user_id, const char *name, const char *display_name)
 {
-    if (session->user_id != user_id) session->sync_key = 0;
-    session->user_id = user_id;
-    snprintf(session->name, sizeof session->name, "%s", name);
-    snprintf(session->display_name, sizeof session->display_name, "%s", display_name);
+    if (identity->user_id != user_id) identity->sync_key = 0;
+    identity->user_id = user_id;
+    snprintf(identity->name, sizeof identity->name, "%s", name);
+    snprintf(identity->display_name, sizeof identity->display_name, "%s", display_name);
 }
 
-enum result session_set_tokens(struct session *session, const char *access, uint64_t access_expires_ms, const char *refresh,
+enum result identity_set_tokens(struct identity *identity, const char *access, uint64_t access_expires_ms, const char *refresh,
                                uint64_t refresh_expires_ms)
 {
     if (strlen(access) > TOKEN_SIZE_MAX || strlen(refresh) > TOKEN_REFRESH_MAX) return RESULT_TOO_LARGE;
-    snprintf(session->access_token, sizeof session->access_token, "%s", access);
-    snprintf(session->refresh_token, sizeof session->refresh_token, "%s", refresh);
-    session->access_expires_ms = access_expires_ms;
-    session->refresh_expires_ms = refresh_expires_ms;
+    snprintf(identity->access_token, sizeof identity->access_token, "%s", access);
+    snprintf(identity->refresh_token, sizeof identity->refresh_token, "%s", refresh);
+    identity->access_expires_ms = access_expires_ms;
+    identity->refresh_expires_ms = refresh_expires_ms;
     return RESULT_OK;
 }
 
-void session_forget_user(struct session *session)
+void identity_forget_user(struct identity *identity)
 {
-    session->user_id = session->sync_key = session->access_expires_ms = session->refresh_expires_ms = 0;
-    session->name[0] = session->display_name[0] = '\0';
-    explicit_bzero(session->access_token, sizeof session->access_token);
-    explicit_bzero(session->refresh_token, sizeof session->refresh_token);
+    identity->user_id = identity->sync_key = identity->access_expires_ms = identity->refresh_expires_ms = 0;
+    identity->name[0] = identity->display_name[0] = '\0';
+    explicit_bzero(identity->access_token, sizeof identity->access_token);
+    explicit_bzero(identity->refresh_token, sizeof identity->refresh_token);
 }
 
-enum result session_advance(struct session *session, uint64_t sync_key, bool wait)
+enum result identity_advance(struct identity *identity, uint64_t sync_key, bool wait)
 {
-    bool held = session->lock_fd >= 0;
-    enum result res = held ? RESULT_OK : session_lock(session, wait);
+    bool held = identity->lock_fd >= 0;
+    enum result res = held ? RESULT_OK : identity_lock(identity, wait);
     if (res != RESULT_OK) return res;
-    uint64_t user_id = session->user_id;
-    res = session_reload(session);
-    if (res == RESULT_OK && session->user_id == user_id && session->sync_key < sync_key) {
-        session->sync_key = sync_key;
-        res = session_save(session);
+    uint64_t user_id = identity->user_id;
+    res = identity_reload(identity);
+    if (res == RESULT_OK && identity->user_id == user_id && identity->sync_key < sync_key) {
+        identity->sync_key = sync_key;
+        res = identity_save(identity);
     }
-    if (!held) session_unlock(session);
+    if (!held) identity_unlock(identity);
     return res;
 }
 
