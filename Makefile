@@ -50,7 +50,7 @@ below_storage := storage core
 below_net := net core
 below_api := api core
 below_web := web core
-below_shard := shard api net storage core
+below_shard := shard api web net storage core
 below_client := client api net core
 test_objects = $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(sort $(wildcard tests/$(1)/*.c)))
 

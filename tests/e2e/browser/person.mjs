@@ -1,5 +1,6 @@
 // tests/e2e/browser/person.mjs - a person with a browser page of their own, and the few things people do in the web chat.
 // Every wait is for a condition; a person's page collects what went wrong in it, and the tests ask for it at the end.
+import { setTimeout } from "node:timers/promises";
 import { chromium } from "playwright-core";
 
 export const SERVER_URL = process.env.RINGPOST_URL ?? "http://127.0.0.1:7800";
@@ -15,13 +16,17 @@ export const launch = () => chromium.launch({ executablePath: CHROMIUM, args: SW
 const run = Date.now().toString(36);
 export const unique = (name) => `${name}-${run}`;
 
-// The HTTP door; gives the answer or throws an Error with its reason.
+// The HTTP door; gives the answer or throws an Error with its reason. Where the server asks to wait, it is asked again after that.
 export async function post(method, body, token) {
   const headers = { "Content-Type": "application/json", ...(token ? { Authorization: `Bearer ${token}` } : {}) };
-  const response = await fetch(`${SERVER_URL}/v1/${method}`, { method: "POST", headers, body: JSON.stringify(body) });
-  const answer = await response.json();
-  if (response.ok) return answer;
-  throw Object.assign(new Error(`${method}: ${answer.error?.reason}`), { status: response.status, reason: answer.error?.reason, retryAfterMs: answer.error?.retry_after_ms });
+  for (;;) {
+    const response = await fetch(`${SERVER_URL}/v1/${method}`, { method: "POST", headers, body: JSON.stringify(body) });
+    const answer = await response.json();
+    if (response.ok) return answer;
+    const { reason, retryable, retry_after_ms } = answer.error ?? {};
+    if (!retryable || !retry_after_ms) throw Object.assign(new Error(`${method}: ${reason}`), { status: response.status, reason });
+    await setTimeout(retry_after_ms);
+  }
 }
 
 export class Person {

@@ -7,7 +7,7 @@ const NAME = /^[a-z0-9_.-]{1,32}$/;
 const PASSWORD_BYTES_MIN = 8;
 
 const REASONS = {
-  revoked: "This device was logged out from another one.",
+  revoked: "This device was logged out.",
   logged_out: "You are logged out.",
   expired: "Your session has ended. Please log in again.",
 };
