@@ -186,15 +186,15 @@ struct file_load {
 /* Looks at a whole line before libinih does; it would cut a long one and skip what it does not know. */
 static void file_check_line(struct file_load *load, const char *line, size_t len)
 {
-    const char *at = line;
-    while (*at == ' ' || *at == '\t') at++;
-    load->indented = at > line;
-    if (*at == '[') load->res = refuse(&load->message, &load->place, "sections are not used; remove the line");
+    while (len > 0 && (line[len - 1] == '\n' || line[len - 1] == '\r')) len--; /* the end of the line */
     for (size_t i = 0; i < len && load->res == RESULT_OK; i++) {
-        bool blank = line[i] == '\t' || line[i] == '\r' || line[i] == '\n';
-        if ((unsigned char)line[i] >= ' ' || blank) continue;
+        if ((unsigned char)line[i] >= ' ' || line[i] == '\t') continue;
         load->res = refuse(&load->message, &load->place, "there is a control character in the line");
     }
+    size_t indent = strspn(line, " \t");
+    load->indented = indent > 0;
+    if (load->res == RESULT_OK && line[indent] == '[')
+        load->res = refuse(&load->message, &load->place, "sections are not used; remove the line");
 }
 
 /* libinih's reader: one line, or NULL at the end and after a fault. */

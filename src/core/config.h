@@ -45,7 +45,7 @@
     X(TEXT, data_dir, "./data", 1, CONFIG_TEXT_MAX - 1,                                                                \
       "Directory of the commit logs, the stores and the generated keys; made when it is absent.")                      \
     X(LIST, allowed_origins, "", 0, CONFIG_ITEMS_MAX,                                                                  \
-      "Web pages that may use the server from a browser, as in their Origin header (https://chat.example.com). Empty: " \
+      "Web pages that may use the server from a browser, as in their Origin header (https://chat.example.com). Empty: "\
       "only pages from the server's own host.")                                                                        \
                                                                                                                        \
     G("Threads")                                                                                                       \
@@ -74,9 +74,9 @@
       "Request line and headers of an HTTP request; a larger head is answered with 431.")                              \
     X(BYTES, http_body_size_max, "256KiB", CONFIG_KIB(1), CONFIG_MIB(64),                                              \
       "Body of an HTTP request; a larger one is answered with 413.")                                                   \
-    X(BYTES, outbound_soft, "256KiB", CONFIG_KIB(4), CONFIG_GIB(1),                                                    \
+    X(BYTES, outbound_soft, "256KiB", CONFIG_KIB(4), CONFIG_MIB(256),                                                  \
       "Bytes waiting for a slow reader above which it gets no more pushes; it is told that it is behind and syncs.")   \
-    X(BYTES, outbound_hard, "1MiB", CONFIG_KIB(8), CONFIG_GIB(2),                                                      \
+    X(BYTES, outbound_hard, "1MiB", CONFIG_KIB(8), CONFIG_MIB(512),                                                    \
       "Bytes waiting for one connection at which it is closed (1013).")                                                \
     X(DURATION, header_timeout, "5s", 100, CONFIG_M(10), "From accept to the first complete request (408).")           \
     X(DURATION, authenticate_timeout, "10s", 100, CONFIG_M(10),                                                        \
@@ -90,7 +90,7 @@
     X(DURATION, write_timeout, "10s", 100, CONFIG_M(10), "A connection that takes no bytes for so long is closed.")    \
                                                                                                                        \
     G("Accounts")                                                                                                      \
-    X(COUNT, devices_per_user_max, "10", 1, 1000, "Devices on which one user is logged in at a time.")                 \
+    X(COUNT, devices_per_user_max, "10", 1, 1000, "Devices one user is logged in on; a login on one more is refused.") \
     X(DURATION, access_token_ttl, "1h", CONFIG_M(1), CONFIG_H(1),                                                      \
       "Life of an access token. Short, because only its end takes it back everywhere.")                                \
     X(PERIOD, refresh_token_ttl, "30d", CONFIG_H(1), CONFIG_D(365),                                                    \
@@ -98,8 +98,9 @@
     X(DURATION, token_leeway, "30s", 0, CONFIG_M(5), "Difference between clocks that is forgiven in a token's times.") \
     X(COUNT, password_ops, "2", 1, 64, "Passes of argon2id over a password; more cost an attacker and the server.")    \
     X(BYTES, password_memory, "19MiB", CONFIG_MIB(1), CONFIG_GIB(1), "Memory of argon2id for one password.")           \
+    X(COUNT, password_threads, "2", 1, 64, "Threads that hash passwords, one each at a time, apart from the workers.") \
     X(COUNT, password_queue_max, "256", 1, 100000,                                                                     \
-      "Logins and registrations waiting for the password thread; one more is refused and may be tried again.")         \
+      "Logins and registrations waiting for a password thread; one more is refused and may be tried again.")           \
                                                                                                                        \
     G("Messages and rooms")                                                                                            \
     X(BYTES, body_size_max, "32KiB", 1, CONFIG_MIB(8), "Body of one message.")                                         \
@@ -124,7 +125,7 @@
       "Bytes of one shard that wait for the disk; above it writes are refused and may be tried again.")                \
     X(SIZE, store_backlog_max, "64MiB", CONFIG_MIB(1), CONFIG_GIB(16),                                                 \
       "Bytes one shard has applied and its storage thread has not written; above it writes are refused.")              \
-    X(SIZE, memtable_size, "32MiB", CONFIG_MIB(1), CONFIG_GIB(1), "Write buffer of one shard's store; 16 to 32MiB is best.") \
+    X(SIZE, memtable_size, "32MiB", CONFIG_MIB(1), CONFIG_GIB(1), "Write buffer of one shard's store; 16 to 32MiB is best.")\
     X(SIZE, block_cache, "256MiB", CONFIG_MIB(1), CONFIG_GIB(1024), "Cache of store blocks, shared by all shards.")    \
     X(DURATION, flush_interval, "10s", CONFIG_S(1), CONFIG_H(1),                                                       \
       "How often a store's memory goes to disk; the commit log before it is then reused, and a restart has less to "   \
@@ -135,7 +136,7 @@
     X(COUNT, requests_parked_max, "10k", 1, 10000000,                                                                  \
       "Requests of one shard that wait for something to be read from the store; one more is refused.")                 \
     X(COUNT, outbox_entries_max, "65536", 256, 16777216,                                                               \
-      "Entries one shard keeps for another until they are durable there; at the limit writes that need one wait.")     \
+      "Entries one shard keeps for another until they are durable there; at the limit writes are refused.")            \
     X(POWER, mailbox_slots, "1024", 16, 1048576, "Messages in the ring between two workers. A power of two.")          \
     X(POWER, ring_entries, "4096", 64, 32768, "Submission entries of a worker's io_uring. A power of two.")            \
     X(POWER, receive_buffers, "1024", 16, 32768, "Receive buffers all connections of a worker share. A power of two.") \
