@@ -65,8 +65,9 @@ static bool commitlog_has_room(const struct commitlog *log, uint32_t size_bytes)
 {
     if (log->state == COMMITLOG_FULL) return false;
     if (!log->full || atomic_load_explicit(&log->ready_number, memory_order_acquire) > log->tail_number) return true;
-    uint64_t staged = round_up((uint64_t)staged_size_bytes(log) + size_bytes, COMMITLOG_BLOCK_SIZE_MAX);
-    return log->tail_offset + staged <= log->tail_size_bytes;
+    uint64_t staged = round_up((uint64_t)staged_size_bytes(log) + size_bytes, log->options.disk->block_size_bytes);
+    uint64_t in_flight = log->state == COMMITLOG_WRITING ? log->batch_size_bytes : 0;
+    return log->tail_offset + in_flight + staged <= log->tail_size_bytes;
 }
 
 /* Room at the end of `staged`; NULL without memory. */

@@ -40,6 +40,7 @@ struct walk {
     uint64_t *lasts;                /* index of the last record up to the end of each segment */
     uint32_t tail;                  /* position of the last segment with a record, or of the first */
     uint64_t tail_end;              /* offset behind its last record */
+    uint64_t tail_next;             /* where its next record would stand: tail_end, or the next block behind padding */
     bool torn;                      /* something of an unfinished batch stands behind the tail */
 };
 
@@ -196,9 +197,9 @@ static enum result walk_segment(struct walk *w, const struct segment_header *seg
     return RESULT_OK;
 }
 
-/* Searches [from, end of segment) for good records. One whose batch began at or before `from` is the rest of the batch a crash
- * tore; one whose batch began later, or that stands at `from` itself and yet was not the next of the log, proves that the
- * bytes at `from` were acknowledged and are rotten. */
+/* Searches the segment for good records from `from` on, where the next record of the log should stand and does not. One whose
+ * batch began at or before `from` is the rest of the batch a crash tore. One whose batch began later, or that itself begins a
+ * batch at `from` and yet is not the next of the log, proves that the bytes missing at `from` had been acknowledged. */
 static enum result walk_prove_nothing_behind(struct walk *w, const struct segment_header *segment, uint64_t from)
 {
     const uint32_t block = segment->block_size_bytes;
@@ -209,31 +210,37 @@ static enum result walk_prove_nothing_behind(struct walk *w, const struct segmen
         enum result result = walk_record(w, segment, offset, w->expected, &record);
         if (result != RESULT_OK) return result;
         if (!record.good) continue;
-        if (offset == from || batch_start_of(segment, &record) > from)
+        uint64_t batch_start = batch_start_of(segment, &record);
+        if (batch_start > from || (batch_start == from && offset == from))
             return walk_refuse(w, RESULT_CORRUPT,
                                "segment " DISK_SEGMENT_NAME ", offset %" PRIu64 ": bad bytes where record %" PRIu64
                                " should be; record %" PRIu64 ", written after it, is whole in segment " DISK_SEGMENT_NAME
                                " at offset %" PRIu64,
-                               w->numbers[w->tail], w->tail_end, w->expected, record.header.index, segment->number, offset);
+                               w->numbers[w->tail], w->tail_next, w->expected, record.header.index, segment->number, offset);
         w->torn = true;
     }
     return RESULT_OK;
 }
 
-/* A tail is also torn, visibly, when the next record's header or anything but padding stands at its end. */
+/* Finds where the next record would stand: behind padding, if what follows the last one is padding; else right there, and the
+ * batch is visibly torn. So it is when the next record's header stands there without the rest. */
 static enum result walk_look_at_tail(struct walk *w)
 {
     const struct segment_header *segment = &w->headers[w->tail];
-    struct record record;
-    if (w->tail_end == segment->size_bytes) return RESULT_OK;
-    enum result result = walk_record(w, segment, w->tail_end, 0, &record);
-    if (result != RESULT_OK) return result;
-    if (w->expected != 0 && record.header.len != 0 && record.header.index == w->expected) w->torn = true;
-    uint32_t padding = (uint32_t)(round_up(w->tail_end, segment->block_size_bytes) - w->tail_end);
+    const uint64_t block_end = round_up(w->tail_end, segment->block_size_bytes);
+    const uint32_t padding = (uint32_t)(block_end - w->tail_end);
     const uint8_t *bytes;
-    result = walk_bytes(w, segment->number, w->tail_end, padding, &bytes);
-    for (uint32_t i = 0; result == RESULT_OK && bytes != NULL && i < padding; i++)
-        if (bytes[i] != 0) w->torn = true;
+    enum result result = walk_bytes(w, segment->number, w->tail_end, padding, &bytes);
+    if (result != RESULT_OK) return result;
+    ASSERT(bytes != NULL); /* the header was checked against the segment's size */
+    w->tail_next = block_end;
+    for (uint32_t i = 0; i < padding; i++)
+        if (bytes[i] != 0) w->tail_next = w->tail_end;
+    w->torn = w->tail_next != block_end;
+    if (w->torn || block_end == segment->size_bytes) return RESULT_OK;
+    struct record record;
+    result = walk_record(w, segment, block_end, 0, &record);
+    if (w->expected != 0 && record.header.len != 0 && record.header.index == w->expected) w->torn = true;
     return result;
 }
 
@@ -246,7 +253,7 @@ static enum result walk_tail(struct walk *w)
     enum result result = walk_look_at_tail(w);
     for (uint32_t i = w->tail; i < w->count && result == RESULT_OK; i++) {
         /* The batch under way at a crash stood at the tail's end or, when it did not fit there, first in the next segment. */
-        uint64_t from = i == w->tail ? w->tail_end : i == w->tail + 1 ? w->headers[i].block_size_bytes : 0;
+        uint64_t from = i == w->tail ? w->tail_next : i == w->tail + 1 ? w->headers[i].block_size_bytes : 0;
         result = walk_prove_nothing_behind(w, &w->headers[i], from);
     }
     return result;
@@ -361,7 +368,7 @@ static enum result commitlog_resume(struct commitlog *log, struct walk *w)
         return walk_refuse(w, RESULT_CORRUPT,
                            "segment " DISK_SEGMENT_NAME ", offset %" PRIu64 ": the log ends at index %" PRIu64
                            ", but what is stored holds everything up to %" PRIu64,
-                           w->numbers[w->tail], w->tail_end, last, w->after);
+                           w->numbers[w->tail], w->tail_next, last, w->after);
     result = walk_clean(w);
     if (result != RESULT_OK) return result;
     uint64_t ready;
@@ -415,9 +422,9 @@ enum result commitlog_scan(struct disk *disk, commitlog_record_f each, void *con
     enum result result = walk_init(&w);
     if (result == RESULT_OK && w.count > 0) result = walk_all(&w);
     if (result == RESULT_OK && w.torn) {
-        *torn_offset = w.tail_end;
+        *torn_offset = w.tail_next;
         walk_refuse(&w, RESULT_OK, "segment " DISK_SEGMENT_NAME ", offset %" PRIu64
-                    ": an unfinished batch, never acknowledged; the next start cuts it", w.numbers[w.tail], w.tail_end);
+                    ": an unfinished batch, never acknowledged; the next start cuts it", w.numbers[w.tail], w.tail_next);
     }
     walk_deinit(&w);
     return result;

@@ -37,6 +37,7 @@ struct shelf {
     struct storage_thread *thread;
     struct rocks *rocks; /* the opener's; from the first job on the storage thread's */
     bool served;         /* worker: a job was submitted */
+    uint64_t applied;    /* worker: of the last batch */
     _Atomic uint64_t backlog_bytes; /* worker adds, storage thread subtracts */
     _Atomic uint64_t durable_index; /* storage thread writes */
     /* Storage thread. */
@@ -290,11 +291,20 @@ static void shelf_submit(struct store *store, struct store_job *job)
     ask(shelf->thread, job);
 }
 
+/* A crash may leave the store between any two batches, so no two may claim the same index. */
+static void shelf_note_applied(struct shelf *shelf, const struct writer *batch, uint64_t applied)
+{
+    ASSERT(!batch->failed);
+    ASSERT(applied > shelf->applied || (applied == shelf->applied && batch->len == 0));
+    shelf->applied = applied;
+}
+
 static void write_job_done(struct store_job *job) { free(CONTAINER_OF(job, struct write_job, job)); }
 
 static void shelf_write(struct store *store, struct writer *batch, uint64_t applied)
 {
-    ASSERT(!batch->failed && batch->len <= UINT32_MAX);
+    ASSERT(batch->len <= UINT32_MAX);
+    shelf_note_applied(shelf_of(store), batch, applied);
     struct write_job *write = malloc(sizeof *write + batch->len);
     if (write == NULL) check_fatal("out of memory for a batch of %zu bytes; the log holds it", batch->len);
     write->job = (struct store_job){.run = write_job_run, .done = write_job_done};
@@ -330,7 +340,8 @@ static void shelf_run_now(struct store *store, struct store_job *job)
 static enum result shelf_write_now(struct store *store, struct writer *batch, uint64_t applied)
 {
     struct shelf *shelf = shelf_of(store);
-    ASSERT(!shelf->served && !batch->failed);
+    ASSERT(!shelf->served);
+    shelf_note_applied(shelf, batch, applied);
     rocks_stage(shelf->rocks, writer_slice(batch));
     writer_reset(batch);
     bool written = rocks_commit(shelf->rocks, applied);
@@ -403,6 +414,7 @@ enum result storage_thread_open_store(struct storage_thread *thread, const char 
     }
     shelf->store.ops = &shelf_ops;
     shelf->thread = thread;
+    shelf->applied = *applied;
     atomic_init(&shelf->durable_index, *applied); /* without a WAL, what an open finds is all in files */
     thread->shelves[thread->shelf_count++] = shelf;
     *out = &shelf->store;

@@ -71,7 +71,7 @@ struct store_job {
 
 struct store_ops {
     /* Takes the operations (copied or swapped out of `batch`, which comes back empty) as the state after log index `applied`,
-     * which never falls. A batch without operations only moves `applied`. */
+     * which rises with every batch that has operations (asserted): a crash may fall between any two batches. */
     void (*write)(struct store *store, struct writer *batch, uint64_t applied);
     void (*submit)(struct store *store, struct store_job *job);
     /* Log index that would survive a crash now (flushed); rises as the storage thread flushes. */

@@ -1,0 +1,311 @@
+/* tests/storage/fake_disk.c - segments as arrays of bytes, writes as a list of copies that have not arrived yet.
+ * Happy path: write_durable copies the bytes; fake_disk_complete() checks that the owner left them alone meanwhile, puts them
+ * on the medium and calls done. Retired segments become spares with their old bytes, as on the real disk. */
+#include "storage/fake_disk.h"
+#include "core/check.h"
+#include <stdlib.h>
+
+#define FAKE_SEGMENTS_MAX 4096
+#define FAKE_WRITES_MAX 64
+
+struct fake_segment {
+    uint64_t number;
+    bool spare;
+    uint64_t size_bytes;
+    uint8_t *bytes;
+};
+
+struct fake_write {
+    struct disk_write *write;
+    uint64_t number, offset;
+    const void *data; /* the owner's */
+    uint8_t *copy;
+    uint32_t len;
+};
+
+struct fake_disk {
+    struct disk disk;
+    struct fake_disk_options options;
+    uint64_t random;
+    enum result fail_next; /* OK: nothing fails */
+    bool half_prepared;
+    uint32_t segment_count, write_count;
+    struct fake_segment segments[FAKE_SEGMENTS_MAX];
+    struct fake_write writes[FAKE_WRITES_MAX];
+};
+
+static struct fake_disk *fake_of(struct disk *disk) { return CONTAINER_OF(disk, struct fake_disk, disk); }
+
+/* splitmix64 */
+static uint64_t next_random(struct fake_disk *disk)
+{
+    uint64_t z = disk->random += 0x9e3779b97f4a7c15ull;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+    return z ^ (z >> 31);
+}
+
+static struct fake_segment *find(struct fake_disk *disk, uint64_t number)
+{
+    for (uint32_t i = 0; i < disk->segment_count; i++)
+        if (!disk->segments[i].spare && disk->segments[i].number == number) return &disk->segments[i];
+    return NULL;
+}
+
+static struct fake_segment *find_spare(struct fake_disk *disk)
+{
+    for (uint32_t i = 0; i < disk->segment_count; i++)
+        if (disk->segments[i].spare) return &disk->segments[i];
+    return NULL;
+}
+
+static struct fake_segment *add(struct fake_disk *disk, uint64_t size_bytes)
+{
+    ASSERT(disk->segment_count < FAKE_SEGMENTS_MAX);
+    struct fake_segment *segment = &disk->segments[disk->segment_count++];
+    *segment = (struct fake_segment){.size_bytes = size_bytes, .bytes = calloc(1, size_bytes + 1)};
+    ASSERT(segment->bytes != NULL);
+    return segment;
+}
+
+/* ---- blocking operations -------------------------------------------------------------------------------------------- */
+
+static int compare_numbers(const void *a, const void *b)
+{
+    uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+    return (left > right) - (left < right);
+}
+
+static enum result fake_list(struct disk *base, uint64_t **numbers, uint32_t *count)
+{
+    struct fake_disk *disk = fake_of(base);
+    *count = 0;
+    *numbers = calloc(disk->segment_count + 1, sizeof **numbers);
+    ASSERT(*numbers != NULL);
+    for (uint32_t i = 0; i < disk->segment_count; i++)
+        if (!disk->segments[i].spare) (*numbers)[(*count)++] = disk->segments[i].number;
+    qsort(*numbers, *count, sizeof **numbers, compare_numbers);
+    return RESULT_OK;
+}
+
+static enum result fake_read(struct disk *base, uint64_t number, uint64_t offset, void *data, uint32_t len, uint32_t *got)
+{
+    const struct fake_segment *segment = find(fake_of(base), number);
+    *got = 0;
+    if (segment == NULL) return RESULT_MISSING;
+    if (offset >= segment->size_bytes) return RESULT_OK;
+    uint64_t left = segment->size_bytes - offset;
+    *got = left < len ? (uint32_t)left : len;
+    memcpy(data, segment->bytes + offset, *got);
+    return RESULT_OK;
+}
+
+/* A new spare takes two steps, as filling a real one takes many. */
+static enum result fake_prepare_spare(struct disk *base)
+{
+    struct fake_disk *disk = fake_of(base);
+    if (find_spare(disk) != NULL) return RESULT_OK;
+    if (disk->options.segments_max != 0 && disk->segment_count >= disk->options.segments_max) return RESULT_FULL;
+    disk->half_prepared = !disk->half_prepared;
+    if (disk->half_prepared) return RESULT_BUSY;
+    add(disk, base->segment_size_bytes)->spare = true;
+    return RESULT_OK;
+}
+
+static enum result fake_open_segment(struct disk *base, uint64_t number, const void *header)
+{
+    struct fake_disk *disk = fake_of(base);
+    ASSERT(find(disk, number) == NULL);
+    enum result result;
+    do result = fake_prepare_spare(base);
+    while (result == RESULT_BUSY);
+    if (result != RESULT_OK) return result;
+    struct fake_segment *segment = find_spare(disk);
+    segment->spare = false;
+    segment->number = number;
+    memcpy(segment->bytes, header, base->block_size_bytes);
+    return RESULT_OK;
+}
+
+static enum result fake_retire(struct disk *base, uint64_t number)
+{
+    struct fake_segment *segment = find(fake_of(base), number);
+    if (segment == NULL) return RESULT_MISSING;
+    if (segment->size_bytes == base->segment_size_bytes) segment->spare = true;
+    else fake_disk_remove(fake_of(base), number);
+    return RESULT_OK;
+}
+
+static enum result fake_zero(struct disk *base, uint64_t number, uint64_t offset, uint64_t len)
+{
+    struct fake_segment *segment = find(fake_of(base), number);
+    ASSERT(segment != NULL && offset + len <= segment->size_bytes);
+    memset(segment->bytes + offset, 0, len);
+    return RESULT_OK;
+}
+
+static void fake_close(struct disk *base) { (void)base; }
+
+/* ---- durable writes ------------------------------------------------------------------------------------------------- */
+
+static void fake_write_durable(struct disk *base, struct disk_write *write, uint64_t number, uint64_t offset, const void *data,
+                               uint32_t len)
+{
+    struct fake_disk *disk = fake_of(base);
+    const struct fake_segment *segment = find(disk, number);
+    const uint32_t block = base->block_size_bytes;
+    ASSERT(segment != NULL && offset + len <= segment->size_bytes);
+    ASSERT(len > 0 && len % block == 0 && offset % block == 0 && (uintptr_t)data % block == 0);
+    ASSERT(offset >= block); /* the header is never written again */
+    ASSERT(disk->write_count < FAKE_WRITES_MAX);
+    struct fake_write *fake = &disk->writes[disk->write_count++];
+    *fake = (struct fake_write){write, number, offset, data, malloc(len), len};
+    ASSERT(fake->copy != NULL);
+    memcpy(fake->copy, data, len);
+    if (disk->options.submitted != NULL) disk->options.submitted(disk->options.context);
+}
+
+static struct fake_write take_first(struct fake_disk *disk)
+{
+    struct fake_write first = disk->writes[0];
+    memmove(disk->writes, disk->writes + 1, --disk->write_count * sizeof first);
+    ASSERT(memcmp(first.data, first.copy, first.len) == 0); /* unchanged until done */
+    return first;
+}
+
+/* Puts the sectors that `kept` says on the medium. */
+static void land(struct fake_disk *disk, const struct fake_write *write, bool (*kept)(struct fake_disk *, uint32_t, uint64_t),
+                 uint64_t how)
+{
+    struct fake_segment *segment = find(disk, write->number);
+    ASSERT(segment != NULL);
+    for (uint32_t at = 0, sector = 0; at < write->len; at += FAKE_DISK_SECTOR_SIZE, sector++)
+        if (kept(disk, sector, how)) memcpy(segment->bytes + write->offset + at, write->copy + at, FAKE_DISK_SECTOR_SIZE);
+}
+
+static bool kept_always(struct fake_disk *disk, uint32_t sector, uint64_t how)
+{
+    (void)disk, (void)sector, (void)how;
+    return true;
+}
+
+static bool kept_by_mask(struct fake_disk *disk, uint32_t sector, uint64_t how)
+{
+    (void)disk;
+    return sector < 64 && (how >> sector & 1) != 0;
+}
+
+/* Crashes that keep all, nothing, or a prefix happen more often than chance among subsets would have them. */
+static bool kept_by_chance(struct fake_disk *disk, uint32_t sector, uint64_t how)
+{
+    switch (how % 5) {
+    case 0: return false;
+    case 1: return true;
+    case 2: return sector < how / 5 % 16;
+    case 3: return sector != how / 5 % 16;
+    default: return next_random(disk) % 2 == 0;
+    }
+}
+
+static void finish(struct fake_disk *disk, struct fake_write *write, enum result result)
+{
+    (void)disk;
+    free(write->copy);
+    write->write->done(write->write, result);
+}
+
+uint32_t fake_disk_pending(const struct fake_disk *disk) { return disk->write_count; }
+
+bool fake_disk_complete(struct fake_disk *disk)
+{
+    if (disk->write_count == 0) return false;
+    struct fake_write write = take_first(disk);
+    enum result result = disk->fail_next;
+    disk->fail_next = RESULT_OK;
+    if (result == RESULT_OK) land(disk, &write, kept_always, 0);
+    else land(disk, &write, kept_by_chance, next_random(disk));
+    finish(disk, &write, result);
+    return true;
+}
+
+void fake_disk_fail_next(struct fake_disk *disk, enum result result) { disk->fail_next = result; }
+
+static void crash(struct fake_disk *disk, bool (*kept)(struct fake_disk *, uint32_t, uint64_t), const uint64_t *how)
+{
+    disk->half_prepared = false;
+    disk->fail_next = RESULT_OK;
+    while (disk->write_count > 0) {
+        struct fake_write write = take_first(disk);
+        land(disk, &write, kept, how != NULL ? *how : next_random(disk));
+        finish(disk, &write, RESULT_CLOSED);
+    }
+}
+
+void fake_disk_crash(struct fake_disk *disk) { crash(disk, kept_by_chance, NULL); }
+void fake_disk_crash_keeping(struct fake_disk *disk, uint64_t sectors) { crash(disk, kept_by_mask, &sectors); }
+
+/* ---- the medium ----------------------------------------------------------------------------------------------------- */
+
+static const struct disk_ops fake_disk_ops = {
+    .list = fake_list,
+    .read = fake_read,
+    .prepare_spare = fake_prepare_spare,
+    .open_segment = fake_open_segment,
+    .retire = fake_retire,
+    .zero = fake_zero,
+    .write_durable = fake_write_durable,
+    .close = fake_close,
+};
+
+struct fake_disk *fake_disk_create(const struct fake_disk_options *options)
+{
+    ASSERT(options->block_size_bytes % FAKE_DISK_SECTOR_SIZE == 0);
+    struct fake_disk *disk = calloc(1, sizeof *disk);
+    ASSERT(disk != NULL);
+    disk->options = *options;
+    disk->random = options->seed;
+    disk->disk = (struct disk){&fake_disk_ops, options->block_size_bytes, options->segment_size_bytes};
+    return disk;
+}
+
+void fake_disk_destroy(struct fake_disk *disk)
+{
+    ASSERT(disk->write_count == 0); /* completed or crashed */
+    for (uint32_t i = 0; i < disk->segment_count; i++) free(disk->segments[i].bytes);
+    free(disk);
+}
+
+struct disk *fake_disk_base(struct fake_disk *disk) { return &disk->disk; }
+
+void fake_disk_set_segments_max(struct fake_disk *disk, uint32_t segments_max) { disk->options.segments_max = segments_max; }
+
+uint32_t fake_disk_spare_count(const struct fake_disk *disk)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < disk->segment_count; i++) count += disk->segments[i].spare ? 1 : 0;
+    return count;
+}
+
+uint32_t fake_disk_segment_count(const struct fake_disk *disk) { return disk->segment_count - fake_disk_spare_count(disk); }
+
+uint8_t *fake_disk_bytes(struct fake_disk *disk, uint64_t number)
+{
+    struct fake_segment *segment = find(disk, number);
+    return segment == NULL ? NULL : segment->bytes;
+}
+
+void fake_disk_remove(struct fake_disk *disk, uint64_t number)
+{
+    struct fake_segment *segment = find(disk, number);
+    ASSERT(segment != NULL);
+    free(segment->bytes);
+    *segment = disk->segments[--disk->segment_count];
+}
+
+void fake_disk_put(struct fake_disk *disk, uint64_t number, const void *bytes, size_t len)
+{
+    if (find(disk, number) != NULL) fake_disk_remove(disk, number);
+    struct fake_segment *segment = add(disk, len);
+    segment->number = number;
+    if (len > 0) memcpy(segment->bytes, bytes, len);
+}

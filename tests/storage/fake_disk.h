@@ -1,0 +1,52 @@
+/* tests/storage/fake_disk.h - a disk in memory that can lose power; for the commit log's tests and the simulator.
+ * Owns:    the medium: it outlives any number of logs opened on it, and every crash.
+ * Thread:  one.                   Depends: storage/disk.h
+ *
+ * A durable write is under way until fake_disk_complete(); until then none of its bytes are on the medium. A crash leaves any
+ * subset of its 512-byte sectors there, chosen by the seed. The blocking operations happen at once and survive. */
+#ifndef TESTS_FAKE_DISK_H
+#define TESTS_FAKE_DISK_H
+
+#include "storage/disk.h"
+#include <stdbool.h>
+
+#define FAKE_DISK_SECTOR_SIZE 512
+
+struct fake_disk_options {
+    uint32_t block_size_bytes;
+    uint64_t segment_size_bytes;
+    uint32_t segments_max; /* live and spare; beyond it the disk is full. 0: no limit */
+    uint64_t seed;
+    void (*submitted)(void *context); /* a write was handed over: time to plan its completion. May be NULL */
+    void *context;
+};
+
+struct fake_disk;
+
+struct fake_disk *fake_disk_create(const struct fake_disk_options *options);
+void fake_disk_destroy(struct fake_disk *disk);
+/* What a log is opened on; its `close` does nothing, the medium stays. */
+struct disk *fake_disk_base(struct fake_disk *disk);
+
+/* Writes under way, all logs on this disk together (a log has at most one). */
+uint32_t fake_disk_pending(const struct fake_disk *disk);
+/* Completes the oldest write; false when there is none. */
+bool fake_disk_complete(struct fake_disk *disk);
+/* The next write to complete fails with `result` instead; which of its sectors got there is up to the seed. */
+void fake_disk_fail_next(struct fake_disk *disk, enum result result);
+/* Power is lost: what was under way is torn, and its owners hear CLOSED so that they can be closed. */
+void fake_disk_crash(struct fake_disk *disk);
+/* The same with a chosen outcome: bit n of `sectors` says whether the n-th sector of each write under way survives. */
+void fake_disk_crash_keeping(struct fake_disk *disk, uint64_t sectors);
+
+void fake_disk_set_segments_max(struct fake_disk *disk, uint32_t segments_max);
+uint32_t fake_disk_segment_count(const struct fake_disk *disk);
+uint32_t fake_disk_spare_count(const struct fake_disk *disk);
+
+/* The bytes on the medium, to damage them; NULL when there is no such segment. */
+uint8_t *fake_disk_bytes(struct fake_disk *disk, uint64_t number);
+/* Removes a live segment; makes or replaces one with a copy of `bytes` (any length). */
+void fake_disk_remove(struct fake_disk *disk, uint64_t number);
+void fake_disk_put(struct fake_disk *disk, uint64_t number, const void *bytes, size_t len);
+
+#endif

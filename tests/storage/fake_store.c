@@ -1,0 +1,346 @@
+/* tests/storage/fake_store.c - a sorted array of keys, and for every batch since the last flush the values it replaced.
+ * A crash takes batches back, newest first, by putting those values in again. */
+#include "storage/fake_store.h"
+#include "core/check.h"
+#include <stdlib.h>
+
+struct entry {
+    uint8_t *key, *value; /* value NULL: in an undo entry, the key was absent */
+    uint32_t key_len, value_len;
+};
+
+struct undo {
+    uint64_t applied; /* the batch this belongs to */
+    uint64_t before;  /* applied index before that batch */
+    struct entry entry; /* key NULL: only the index moved */
+};
+
+struct write_job {
+    struct store_job job;
+    uint64_t applied;
+    uint32_t len;
+    uint8_t operations[];
+};
+
+struct fake_store {
+    struct store store;
+    struct store_view view;
+    uint64_t random;
+    struct entry *entries;
+    uint32_t entry_count, entry_capacity;
+    struct undo *undos;
+    uint32_t undo_count, undo_capacity;
+    uint64_t applied, durable, backlog_bytes;
+    struct store_job *first, *last;
+    uint32_t queued;
+};
+
+static struct fake_store *fake_of(struct store *store) { return CONTAINER_OF(store, struct fake_store, store); }
+
+/* ---- entries -------------------------------------------------------------------------------------------------------- */
+
+static uint8_t *copy_of(struct slice bytes)
+{
+    uint8_t *copy = malloc(bytes.len + 1);
+    ASSERT(copy != NULL);
+    if (bytes.len > 0) memcpy(copy, bytes.data, bytes.len);
+    return copy;
+}
+
+static int compare_keys(struct slice a, struct slice b)
+{
+    uint32_t common = a.len < b.len ? a.len : b.len;
+    int order = common == 0 ? 0 : memcmp(a.data, b.data, common);
+    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+static struct slice key_of(const struct entry *entry) { return slice_of(entry->key, entry->key_len); }
+static struct slice value_of(const struct entry *entry) { return slice_of(entry->value, entry->value_len); }
+
+/* Position of the first key that is not before `key`. */
+static uint32_t lower_bound(const struct fake_store *store, struct slice key)
+{
+    uint32_t low = 0, high = store->entry_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (compare_keys(key_of(&store->entries[middle]), key) < 0) low = middle + 1;
+        else high = middle;
+    }
+    return low;
+}
+
+static bool found_at(const struct fake_store *store, uint32_t position, struct slice key)
+{
+    return position < store->entry_count && slice_equal(key_of(&store->entries[position]), key);
+}
+
+static void *grow(void *items, uint32_t *capacity, size_t item_size)
+{
+    *capacity = *capacity == 0 ? 64 : *capacity * 2;
+    void *grown = realloc(items, *capacity * item_size);
+    ASSERT(grown != NULL);
+    return grown;
+}
+
+/* Takes `value` (NULL: deletes); gives back the value that was there, the caller's now, or NULL. */
+static struct entry set(struct fake_store *store, struct slice key, uint8_t *value, uint32_t value_len)
+{
+    uint32_t position = lower_bound(store, key);
+    struct entry before = {.key = copy_of(key), .key_len = key.len};
+    struct entry *at = store->entries + position;
+    if (found_at(store, position, key)) {
+        before.value = at->value;
+        before.value_len = at->value_len;
+        at->value = value;
+        at->value_len = value_len;
+        if (value == NULL) {
+            free(at->key);
+            memmove(at, at + 1, (--store->entry_count - position) * sizeof *at);
+        }
+    } else if (value != NULL) {
+        if (store->entry_count == store->entry_capacity)
+            store->entries = grow(store->entries, &store->entry_capacity, sizeof *store->entries);
+        at = store->entries + position;
+        memmove(at + 1, at, (store->entry_count++ - position) * sizeof *at);
+        *at = (struct entry){copy_of(key), value, key.len, value_len};
+    }
+    return before;
+}
+
+static void remember(struct fake_store *store, uint64_t applied, uint64_t before, struct entry entry)
+{
+    if (store->undo_count == store->undo_capacity) store->undos = grow(store->undos, &store->undo_capacity, sizeof *store->undos);
+    store->undos[store->undo_count++] = (struct undo){applied, before, entry};
+}
+
+static void apply(struct fake_store *store, struct slice operations, uint64_t applied)
+{
+    ASSERT(applied > store->applied || (applied == store->applied && operations.len == 0));
+    const uint64_t before = store->applied;
+    struct cursor c = cursor_of(operations);
+    remember(store, applied, before, (struct entry){0});
+    while (cursor_left(&c) > 0) {
+        uint8_t operation = cursor_u8(&c);
+        struct slice key = cursor_bytes(&c);
+        struct slice value = operation == 1 ? cursor_bytes(&c) : SLICE_EMPTY;
+        ASSERT(!c.bad && (operation == 1 || operation == 2) && key.len > 0 && key.data[0] != 0);
+        remember(store, applied, before, set(store, key, operation == 1 ? copy_of(value) : NULL, value.len));
+    }
+    store->applied = applied;
+}
+
+/* ---- the view ------------------------------------------------------------------------------------------------------- */
+
+static struct fake_store *fake_of_view(struct store_view *view) { return CONTAINER_OF(view, struct fake_store, view); }
+
+static enum result fake_get(struct store_view *view, struct slice key, struct writer *value)
+{
+    struct fake_store *store = fake_of_view(view);
+    uint32_t position = lower_bound(store, key);
+    if (!found_at(store, position, key)) return RESULT_MISSING;
+    if (value != NULL) writer_raw(value, store->entries[position].value, store->entries[position].value_len);
+    return RESULT_OK;
+}
+
+static enum result fake_scan(struct store_view *view, struct slice from, struct slice until,
+                             bool (*each)(void *context, struct slice key, struct slice value), void *context)
+{
+    struct fake_store *store = fake_of_view(view);
+    for (uint32_t i = lower_bound(store, from); i < store->entry_count; i++) {
+        const struct entry *entry = &store->entries[i];
+        if (until.len > 0 && compare_keys(key_of(entry), until) >= 0) break;
+        if (!each(context, key_of(entry), value_of(entry))) break;
+    }
+    return RESULT_OK;
+}
+
+static enum result fake_last(struct store_view *view, struct slice from, struct slice until, struct writer *key,
+                             struct writer *value)
+{
+    struct fake_store *store = fake_of_view(view);
+    uint32_t end = until.len == 0 ? store->entry_count : lower_bound(store, until);
+    if (end == 0 || compare_keys(key_of(&store->entries[end - 1]), from) < 0) return RESULT_MISSING;
+    if (key != NULL) writer_raw(key, store->entries[end - 1].key, store->entries[end - 1].key_len);
+    if (value != NULL) writer_raw(value, store->entries[end - 1].value, store->entries[end - 1].value_len);
+    return RESULT_OK;
+}
+
+static const struct store_view_ops fake_view_ops = {.get = fake_get, .scan = fake_scan, .last = fake_last};
+
+/* ---- batches and jobs ----------------------------------------------------------------------------------------------- */
+
+static void fake_submit(struct store *base, struct store_job *job)
+{
+    struct fake_store *store = fake_of(base);
+    job->store = base;
+    job->next = NULL;
+    if (store->first == NULL) store->first = job;
+    else store->last->next = job;
+    store->last = job;
+    store->queued++;
+}
+
+static void write_run(struct store_job *job, struct store_view *view)
+{
+    const struct write_job *write = CONTAINER_OF(job, struct write_job, job);
+    struct fake_store *store = fake_of_view(view);
+    apply(store, slice_of(write->operations, write->len), write->applied);
+    store->backlog_bytes -= write->len;
+}
+
+static void write_done(struct store_job *job) { free(CONTAINER_OF(job, struct write_job, job)); }
+
+static void fake_write(struct store *base, struct writer *batch, uint64_t applied)
+{
+    ASSERT(!batch->failed);
+    struct write_job *write = malloc(sizeof *write + batch->len);
+    ASSERT(write != NULL);
+    write->job = (struct store_job){.run = write_run, .done = write_done};
+    write->applied = applied;
+    write->len = (uint32_t)batch->len;
+    if (batch->len > 0) memcpy(write->operations, batch->data, batch->len);
+    fake_of(base)->backlog_bytes += batch->len;
+    writer_reset(batch);
+    fake_submit(base, &write->job);
+}
+
+static uint64_t fake_durable_index(const struct store *base)
+{
+    _Static_assert(offsetof(struct fake_store, store) == 0, "a const store is the start of its fake");
+    return ((const struct fake_store *)(const void *)base)->durable;
+}
+
+static uint64_t fake_backlog_bytes(const struct store *base)
+{
+    return ((const struct fake_store *)(const void *)base)->backlog_bytes;
+}
+
+static void fake_run_now(struct store *base, struct store_job *job)
+{
+    struct fake_store *store = fake_of(base);
+    ASSERT(store->queued == 0);
+    job->store = base;
+    job->run(job, &store->view);
+}
+
+static enum result fake_write_now(struct store *base, struct writer *batch, uint64_t applied)
+{
+    struct fake_store *store = fake_of(base);
+    ASSERT(store->queued == 0 && !batch->failed);
+    apply(store, writer_slice(batch), applied);
+    writer_reset(batch);
+    return RESULT_OK;
+}
+
+static const struct store_ops fake_store_ops = {
+    .write = fake_write,
+    .submit = fake_submit,
+    .durable_index = fake_durable_index,
+    .backlog_bytes = fake_backlog_bytes,
+    .run_now = fake_run_now,
+    .write_now = fake_write_now,
+};
+
+uint32_t fake_store_queued(const struct fake_store *store) { return store->queued; }
+
+static struct store_job *take_first(struct fake_store *store)
+{
+    struct store_job *job = store->first;
+    if (job == NULL) return NULL;
+    store->first = job->next;
+    store->queued--;
+    return job;
+}
+
+bool fake_store_step(struct fake_store *store)
+{
+    struct store_job *job = take_first(store);
+    if (job == NULL) return false;
+    job->run(job, &store->view);
+    job->done(job);
+    return true;
+}
+
+/* ---- flush and crash ------------------------------------------------------------------------------------------------ */
+
+void fake_store_flush(struct fake_store *store)
+{
+    for (uint32_t i = 0; i < store->undo_count; i++) {
+        free(store->undos[i].entry.key);
+        free(store->undos[i].entry.value);
+    }
+    store->undo_count = 0;
+    store->durable = store->applied;
+}
+
+uint64_t fake_store_applied(const struct fake_store *store) { return store->applied; }
+
+static void undo_last(struct fake_store *store)
+{
+    struct undo *undo = &store->undos[--store->undo_count];
+    store->applied = undo->before;
+    if (undo->entry.key == NULL) return;
+    struct entry replaced = set(store, key_of(&undo->entry), undo->entry.value, undo->entry.value_len);
+    free(replaced.key);
+    free(replaced.value);
+    free(undo->entry.key);
+}
+
+void fake_store_crash_to(struct fake_store *store, uint64_t index, void (*dropped)(struct store_job *job))
+{
+    ASSERT(index >= store->durable);
+    for (struct store_job *job; (job = take_first(store)) != NULL;) {
+        if (job->run == write_run) write_done(job);
+        else if (dropped != NULL) dropped(job);
+    }
+    store->backlog_bytes = 0;
+    while (store->undo_count > 0 && store->undos[store->undo_count - 1].applied > index) undo_last(store);
+    /* What survived is on the disk. */
+    fake_store_flush(store);
+}
+
+void fake_store_crash(struct fake_store *store, void (*dropped)(struct store_job *job))
+{
+    store->random = store->random * 6364136223846793005ull + 1442695040888963407ull;
+    uint64_t span = store->applied - store->durable + 1;
+    fake_store_crash_to(store, store->durable + (store->random >> 32) % span, dropped);
+}
+
+uint64_t fake_store_digest(const struct fake_store *store)
+{
+    uint64_t digest = 14695981039346656037ull; /* FNV-1a */
+    for (uint32_t i = 0; i < store->entry_count; i++) {
+        const struct entry *entry = &store->entries[i];
+        const struct slice parts[] = {slice_of(&entry->key_len, 4), key_of(entry), slice_of(&entry->value_len, 4), value_of(entry)};
+        for (size_t p = 0; p < COUNT_OF(parts); p++)
+            for (uint32_t b = 0; b < parts[p].len; b++) digest = (digest ^ parts[p].data[b]) * 1099511628211ull;
+    }
+    return digest;
+}
+
+/* ---- create and destroy --------------------------------------------------------------------------------------------- */
+
+struct fake_store *fake_store_create(uint64_t seed)
+{
+    struct fake_store *store = calloc(1, sizeof *store);
+    ASSERT(store != NULL);
+    store->store.ops = &fake_store_ops;
+    store->view.ops = &fake_view_ops;
+    store->random = seed;
+    return store;
+}
+
+void fake_store_destroy(struct fake_store *store)
+{
+    ASSERT(store->queued == 0);
+    fake_store_flush(store);
+    for (uint32_t i = 0; i < store->entry_count; i++) {
+        free(store->entries[i].key);
+        free(store->entries[i].value);
+    }
+    free(store->entries);
+    free(store->undos);
+    free(store);
+}
+
+struct store *fake_store_base(struct fake_store *store) { return &store->store; }

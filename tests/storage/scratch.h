@@ -1,0 +1,17 @@
+/* tests/storage/scratch.h - a directory for one test, removed at its end. */
+#ifndef TESTS_SCRATCH_H
+#define TESTS_SCRATCH_H
+
+#include <limits.h>
+
+struct scratch {
+    char path[PATH_MAX / 2];
+};
+
+void scratch_init(struct scratch *scratch);
+/* Removes the directory and all in it. */
+void scratch_deinit(struct scratch *scratch);
+/* Path of a name inside; lives until the next call. */
+const char *scratch_path(struct scratch *scratch, const char *name);
+
+#endif
