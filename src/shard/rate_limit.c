@@ -16,7 +16,8 @@ bool rate_limit_take(uint64_t *bucket, uint64_t now_ms, uint32_t per_second, uin
     uint64_t window_us = interval_us * (burst == 0 ? 1 : burst);
     uint64_t now_us = now_ms * MS_US;
     int64_t ahead = (int64_t)(*bucket - now_us);
-    uint64_t ahead_us = ahead < 0 || (uint64_t)ahead > window_us ? 0 : (uint64_t)ahead;
+    bool is_full = *bucket == 0 || ahead < 0 || (uint64_t)ahead > window_us;
+    uint64_t ahead_us = is_full ? 0 : (uint64_t)ahead;
     if (ahead_us + interval_us > window_us) {
         uint64_t wait_us = ahead_us + interval_us - window_us;
         if (retry_after_ms != NULL) *retry_after_ms = (uint32_t)((wait_us + MS_US - 1) / MS_US);

@@ -34,7 +34,7 @@ struct account {
 extern const struct entity_type account_type;
 static inline struct account *account_of(struct entity *e) { return CONTAINER_OF(e, struct account, entity); }
 
-/* Shard and entity key of a user name (lower case already). */
+/* Shard and entity key of a user name, upper case read as lower case. Any bytes have a place; only valid names are ever put there. */
 struct account_place {
     uint16_t shard;
     uint64_t hash_high, hash_low;
@@ -42,13 +42,15 @@ struct account_place {
 struct account_place account_place_of(struct slice name, uint16_t shard_count);
 /* NULL when there is no such device. */
 struct device *account_device(const struct account *account, struct slice device_id);
-/* May this token still be used? NONE, DEVICE_REVOKED, USER_NOT_FOUND. A device never heard of is fine (an app's backend minted the token). */
+/* May a token of that device and that issue time still be used? NONE, DEVICE_REVOKED, USER_NOT_FOUND. A device never heard of is fine
+ * (an app's backend minted the token), and so is a token made after its device was revoked: that is how one logs in again. */
 enum error account_admits(const struct account *account, struct slice device_id, uint64_t issued_s);
 void account_put_device(const struct account *account, const struct device *device, struct effects *effects);
 
 /* Validation shared by doors and commands. */
 bool account_name_valid(struct slice name);      /* 1-32 of a-z 0-9 _ - . */
 bool account_device_id_valid(struct slice id);   /* 1-64 of A-Z a-z 0-9 _ - . */
+bool account_platform_valid(struct slice platform); /* 0-16 of the same */
 bool account_text_valid(struct slice text, uint32_t characters_min, uint32_t characters_max); /* UTF-8 without control characters */
 
 #endif

@@ -1,0 +1,235 @@
+/* shard/account/account.c - one user's account in memory and in the store: the account row and one row per device.
+ * A revoked device stays as a tombstone, because its valid_after_s is what refuses its old tokens; tombstones are few (see
+ * ACCOUNT_RECORDS_PER_DEVICE) and the longest revoked go first. */
+#include "shard/account/account_internal.h"
+#include "api/utf8.h"
+#include "shard/keys.h"
+#include "shard/memory.h"
+#include "shard/records.h"
+
+#define DEVICE_KEY_PREFIX_SIZE (1 + sizeof(uint64_t)) /* kind, user; then the device id */
+
+/* ---- validation ------------------------------------------------------------------------------------------------------- */
+
+static bool is_identifier(struct slice text, uint32_t len_min, uint32_t len_max)
+{
+    if (text.len < len_min || text.len > len_max) return false;
+    for (uint32_t i = 0; i < text.len; i++) {
+        uint8_t c = text.data[i];
+        bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        if (!is_letter && !(c >= '0' && c <= '9') && c != '_' && c != '-' && c != '.') return false;
+    }
+    return true;
+}
+
+bool account_device_id_valid(struct slice id) { return is_identifier(id, 1, TOKEN_DEVICE_MAX); }
+bool account_platform_valid(struct slice platform) { return is_identifier(platform, 0, TOKEN_PLATFORM_MAX); }
+
+/* C0, DEL and C1 (U+0080 to U+009F, in UTF-8 C2 80 to C2 9F). */
+static bool is_control(const uint8_t *character) /* well-formed */
+{
+    return character[0] < 0x20 || character[0] == 0x7f || (character[0] == 0xc2 && character[1] < 0xa0);
+}
+
+bool account_text_valid(struct slice text, uint32_t characters_min, uint32_t characters_max)
+{
+    uint32_t characters = 0;
+    for (uint32_t at = 0; at < text.len; characters++) {
+        uint32_t len = utf8_char_len(text.data + at, text.data + text.len);
+        if (len == 0 || is_control(text.data + at)) return false;
+        at += len;
+    }
+    return characters >= characters_min && characters <= characters_max;
+}
+
+/* ---- devices ---------------------------------------------------------------------------------------------------------- */
+
+struct device *account_device(const struct account *account, struct slice device_id)
+{
+    for (uint32_t i = 0; i < account->device_count; i++)
+        if (slice_equal(slice_text(account->devices[i].device_id), device_id)) return &account->devices[i];
+    return NULL;
+}
+
+enum error account_admits(const struct account *account, struct slice device_id, uint64_t issued_s)
+{
+    if (!account->entity.exists) return ERROR_USER_NOT_FOUND;
+    const struct device *device = account_device(account, device_id);
+    return device != NULL && issued_s < device->valid_after_s ? ERROR_DEVICE_REVOKED : ERROR_NONE;
+}
+
+uint32_t account_active_count(const struct account *account)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < account->device_count; i++) count += account->devices[i].revoked ? 0 : 1;
+    return count;
+}
+
+static struct device *append_device(struct account *account, struct slice device_id)
+{
+    ASSERT(device_id.len <= TOKEN_DEVICE_MAX);
+    account->devices = memory_resize(account->devices, (account->device_count + 1) * sizeof *account->devices);
+    struct device *device = &account->devices[account->device_count++];
+    *device = (struct device){0};
+    memcpy(device->device_id, device_id.data, device_id.len);
+    return device;
+}
+
+struct device *account_add_device(struct account *account, struct slice device_id, uint64_t time_ms)
+{
+    struct device *device = account_device(account, device_id);
+    if (device != NULL) return device;
+    device = append_device(account, device_id);
+    device->name = memory_text(SLICE_EMPTY);
+    device->created_ms = time_ms;
+    return device;
+}
+
+void account_rename_device(struct device *device, struct slice name)
+{
+    char *copy = memory_text(name);
+    free(device->name);
+    device->name = copy;
+}
+
+static struct device *longest_revoked(const struct account *account)
+{
+    struct device *oldest = NULL;
+    for (uint32_t i = 0; i < account->device_count; i++) {
+        struct device *device = &account->devices[i];
+        if (device->revoked && (oldest == NULL || device->valid_after_s < oldest->valid_after_s)) oldest = device;
+    }
+    return oldest;
+}
+
+static struct key device_key(const struct account *account, const struct device *device)
+{
+    struct key key = key_one(KEY_DEVICE, account->entity.key.a);
+    key_add_text(&key, slice_text(device->device_id));
+    return key;
+}
+
+void account_trim_devices(struct account *account, uint32_t devices_max, struct effects *effects)
+{
+    while (account->device_count > (uint64_t)devices_max * ACCOUNT_RECORDS_PER_DEVICE) {
+        struct device *oldest = longest_revoked(account);
+        if (oldest == NULL) return; /* the limit was lowered below what is in use */
+        struct key key = device_key(account, oldest);
+        effects_delete(effects, &key);
+        free(oldest->name);
+        struct device *last = &account->devices[--account->device_count];
+        memmove(oldest, oldest + 1, (size_t)((char *)last - (char *)oldest)); /* order kept: it is the order of the list */
+    }
+}
+
+/* ---- the store -------------------------------------------------------------------------------------------------------- */
+
+void account_put(const struct account *account, struct effects *effects)
+{
+    struct key key = key_one(KEY_ACCOUNT, account->entity.key.a);
+    struct account_record record = {.name = slice_text(account->name),
+                                    .display_name = slice_text(account->display_name),
+                                    .password_hash = slice_text(account->password_hash),
+                                    .created_ms = account->created_ms};
+    EFFECTS_PUT(effects, &key, account, &record);
+}
+
+void account_put_device(const struct account *account, const struct device *device, struct effects *effects)
+{
+    struct key key = device_key(account, device);
+    struct device_record record = {.platform = slice_text(device->platform),
+                                   .name = slice_text(device->name),
+                                   .created_ms = device->created_ms,
+                                   .last_seen_ms = device->last_seen_ms,
+                                   .valid_after_s = device->valid_after_s,
+                                   .revoked = device->revoked ? 1 : 0,
+                                   .refresh_hash = slice_of(device->refresh_hash, sizeof device->refresh_hash),
+                                   .refresh_expires_ms = device->refresh_expires_ms};
+    EFFECTS_PUT(effects, &key, device, &record);
+}
+
+static bool load_account(struct account *account, struct slice value)
+{
+    struct account_record record;
+    struct cursor cursor = cursor_of(value);
+    if (!account_record_read(&record, &cursor) || !cursor_done(&cursor)) return false;
+    account->name = memory_text(record.name);
+    account->display_name = memory_text(record.display_name);
+    account->password_hash = memory_text(record.password_hash);
+    account->created_ms = record.created_ms;
+    return true;
+}
+
+struct device_scan {
+    struct account *account;
+    bool corrupt;
+};
+
+static bool load_device(void *context, struct slice key, struct slice value)
+{
+    struct device_scan *scan = context;
+    struct device_record record;
+    struct cursor cursor = cursor_of(value);
+    scan->corrupt = !device_record_read(&record, &cursor) || !cursor_done(&cursor) || key.len <= DEVICE_KEY_PREFIX_SIZE ||
+                    key.len > DEVICE_KEY_PREFIX_SIZE + TOKEN_DEVICE_MAX || record.platform.len > TOKEN_PLATFORM_MAX ||
+                    record.refresh_hash.len != TOKEN_HASH_SIZE;
+    if (scan->corrupt) return false;
+    struct slice device_id = slice_of(key.data + DEVICE_KEY_PREFIX_SIZE, key.len - DEVICE_KEY_PREFIX_SIZE);
+    struct device *device = append_device(scan->account, device_id);
+    if (record.platform.len > 0) memcpy(device->platform, record.platform.data, record.platform.len);
+    memcpy(device->refresh_hash, record.refresh_hash.data, TOKEN_HASH_SIZE);
+    device->name = memory_text(record.name);
+    device->created_ms = record.created_ms;
+    device->last_seen_ms = record.last_seen_ms;
+    device->valid_after_s = record.valid_after_s;
+    device->refresh_expires_ms = record.refresh_expires_ms;
+    device->revoked = record.revoked != 0;
+    return true;
+}
+
+static enum result load_devices(struct account *account, struct store_view *view)
+{
+    struct key from = key_one(KEY_DEVICE, account->entity.key.a), until = key_after(KEY_DEVICE, account->entity.key.a);
+    struct device_scan scan = {.account = account};
+    enum result res = store_scan(view, key_slice(&from), key_slice(&until), load_device, &scan);
+    return res == RESULT_OK && scan.corrupt ? RESULT_CORRUPT : res;
+}
+
+static enum result account_load(struct entity *fresh, struct store_view *view)
+{
+    struct account *account = account_of(fresh);
+    struct key key = key_one(KEY_ACCOUNT, fresh->key.a);
+    struct writer value;
+    writer_init(&value, 0);
+    enum result res = store_get(view, key_slice(&key), &value);
+    if (res == RESULT_OK) {
+        fresh->exists = load_account(account, writer_slice(&value));
+        res = fresh->exists ? load_devices(account, view) : RESULT_CORRUPT;
+    } else if (res == RESULT_MISSING) {
+        res = RESULT_OK;
+    }
+    writer_deinit(&value);
+    return res;
+}
+
+static void account_drop(struct machine *machine, struct entity *entity)
+{
+    (void)machine;
+    struct account *account = account_of(entity);
+    for (uint32_t i = 0; i < account->device_count; i++) free(account->devices[i].name);
+    free(account->devices);
+    free(account->name);
+    free(account->display_name);
+    free(account->password_hash);
+}
+
+const struct entity_type account_type = {
+    .name = "account", .size_bytes = sizeof(struct account), .load = account_load, .drop = account_drop};
+
+void account_fill_user(Ringpost__V1__User *out, uint64_t user_id, char *name, char *display_name)
+{
+    ringpost__v1__user__init(out);
+    out->user_id = user_id;
+    out->name = name;
+    out->display_name = display_name;
+}

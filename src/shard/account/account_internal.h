@@ -1,0 +1,44 @@
+/* shard/account/account_internal.h - what the files of this folder share: changing devices, granting tokens.
+ * Thread:  the shard's worker.    Depends: shard/account/account.h, shard/request.h.  Start at: shard/account/account.h */
+#ifndef SHARD_ACCOUNT_ACCOUNT_INTERNAL_H
+#define SHARD_ACCOUNT_ACCOUNT_INTERNAL_H
+
+#include "shard/account/account.h"
+#include "shard/chat/inbox.h"
+#include "shard/methods.h"
+#include "shard/request.h"
+
+/* ---- account.c; apply only ---- */
+
+/* Tombstones are kept up to this multiple of devices_per_user_max records in all. */
+#define ACCOUNT_RECORDS_PER_DEVICE 4
+
+/* The device, made when there was none. Pointers to other devices of the account are stale afterwards. */
+struct device *account_add_device(struct account *account, struct slice device_id, uint64_t time_ms);
+void account_rename_device(struct device *device, struct slice name);
+/* Removes the longest revoked devices while the account holds more records than it may. Pointers to devices are stale afterwards. */
+void account_trim_devices(struct account *account, uint32_t devices_max, struct effects *effects);
+/* Devices that are not revoked. */
+uint32_t account_active_count(const struct account *account);
+void account_put(const struct account *account, struct effects *effects);
+void account_fill_user(Ringpost__V1__User *out, uint64_t user_id, char *name, char *display_name);
+
+/* ---- grant.c ---- */
+
+/* The secrets of one login or refresh between its proposal and its answer: kept in request->state, because they must not stand in the
+ * log; wiped when the request ends. */
+struct grant {
+    uint64_t user_id;
+    uint64_t refresh_expires_ms;
+    struct writer refresh_token; /* NUL-terminated */
+    struct writer access_token;  /* NUL-terminated */
+    uint64_t access_expires_ms;
+    uint8_t refresh_hash[TOKEN_HASH_SIZE];
+    char device_id[TOKEN_DEVICE_MAX + 1];
+};
+/* A new refresh token for the device; request->state is the grant. */
+struct grant *grant_make(struct shard *shard, struct request *request, uint64_t user_id, const char *device_id);
+/* Fills access_token, once the grant is durable. */
+void grant_mint_access(struct shard *shard, struct grant *grant, const struct account *account);
+
+#endif

@@ -1,0 +1,129 @@
+/* shard/account/device.c - the list of a user's devices, and ending one: by its own logout or from another device.
+ * Revoking refuses every token issued up to that second, forgets the refresh token and ends the device's sessions. */
+#include "shard/account/account_internal.h"
+#include "shard/records.h"
+#include "shard/session.h"
+
+#define MS_PER_SECOND 1000u
+
+/* ---- devices ---------------------------------------------------------------------------------------------------------- */
+
+static bool is_online(const struct inbox *inbox, const char *device_id)
+{
+    for (const struct session *s = inbox->sessions; s != NULL; s = s->next)
+        if (strcmp(s->device_id, device_id) == 0) return true;
+    return false;
+}
+
+static void fill_device(Ringpost__V1__Device *out, struct device *device, const struct inbox *inbox)
+{
+    ringpost__v1__device__init(out);
+    out->device_id = device->device_id;
+    out->platform = device->platform;
+    out->name = device->name;
+    out->created_ms = device->created_ms;
+    out->last_seen_ms = device->last_seen_ms;
+    out->online = is_online(inbox, device->device_id);
+}
+
+void handle_devices(struct shard *shard, struct request *request)
+{
+    struct entity *account_entity = request_entity(shard, request, ENTITY_ACCOUNT, request->actor.user_id, 0);
+    struct entity *inbox_entity = request_entity(shard, request, ENTITY_INBOX, request->actor.user_id, 0);
+    if (request_waits(request)) return;
+    struct account *account = account_of(account_entity);
+    if (!account->entity.exists) {
+        request_refuse(shard, request, ERROR_USER_NOT_FOUND);
+        return;
+    }
+
+    uint32_t active_count = account_active_count(account), count = 0;
+    struct envelope_arena *arena = shard_arena(shard);
+    Ringpost__V1__Device *devices = envelope_arena_alloc(arena, active_count * sizeof *devices);
+    Ringpost__V1__Device **list = envelope_arena_alloc(arena, active_count * sizeof(Ringpost__V1__Device *));
+    if (active_count > 0 && (devices == NULL || list == NULL)) {
+        request_refuse(shard, request, ERROR_SERVER_BUSY);
+        return;
+    }
+    for (uint32_t i = 0; i < account->device_count; i++) {
+        if (account->devices[i].revoked) continue;
+        fill_device(&devices[count], &account->devices[i], inbox_of(inbox_entity));
+        list[count] = &devices[count];
+        count++;
+    }
+    ASSERT(count == active_count);
+    Ringpost__V1__DevicesResponse response;
+    ringpost__v1__devices_response__init(&response);
+    response.devices = list;
+    response.n_devices = count;
+    request_reply(shard, request, &response.base);
+}
+
+/* ---- logout, revoke_device -------------------------------------------------------------------------------------------- */
+
+static void propose_revoke(struct shard *shard, struct request *request, struct slice device_id)
+{
+    struct device_revoke_record record = {.user_id = request->actor.user_id, .device_id = device_id};
+    struct writer bytes;
+    writer_init(&bytes, 0);
+    device_revoke_record_write(&bytes, &record);
+    request_propose(shard, request, COMMAND_DEVICE_REVOKE, writer_slice(&bytes));
+    writer_deinit(&bytes);
+}
+
+/* A device that only ever showed tokens of an app's backend has no row yet: it gets a tombstone, so that its tokens end. */
+void handle_logout(struct shard *shard, struct request *request)
+{
+    propose_revoke(shard, request, request->actor.device_id);
+}
+
+void handle_revoke_device(struct shard *shard, struct request *request)
+{
+    Ringpost__V1__RevokeDeviceRequest *in = REQUEST_UNPACK(shard, request, RevokeDeviceRequest);
+    if (in == NULL) return;
+    struct entity *account = request_entity(shard, request, ENTITY_ACCOUNT, request->actor.user_id, 0);
+    if (account == NULL) return;
+    struct slice device_id = slice_text(in->device_id);
+    bool is_own = slice_equal(device_id, request->actor.device_id);
+    if (!is_own && account_device(account_of(account), device_id) == NULL) {
+        request_refuse(shard, request, ERROR_DEVICE_NOT_FOUND);
+        return;
+    }
+    propose_revoke(shard, request, device_id);
+}
+
+/* ---- the command ------------------------------------------------------------------------------------------------------ */
+
+void needs_device_revoke(struct needs *needs, const struct command *command)
+{
+    struct device_revoke_record record = COMMAND_RECORD(device_revoke, command);
+    (void)needs_entity(needs, ENTITY_ACCOUNT, record.user_id, 0);
+    (void)needs_entity(needs, ENTITY_INBOX, record.user_id, 0);
+}
+
+enum error check_device_revoke(struct machine *machine, const struct command *command)
+{
+    struct device_revoke_record record = COMMAND_RECORD(device_revoke, command);
+    return machine_entity(machine, ENTITY_ACCOUNT, record.user_id, 0)->exists ? ERROR_NONE : ERROR_USER_NOT_FOUND;
+}
+
+void apply_device_revoke(struct machine *machine, const struct command *command, struct effects *effects)
+{
+    struct device_revoke_record record = COMMAND_RECORD(device_revoke, command);
+    struct account *account = account_of(machine_entity(machine, ENTITY_ACCOUNT, record.user_id, 0));
+    struct inbox *inbox = inbox_of(machine_entity(machine, ENTITY_INBOX, record.user_id, 0));
+    struct device *device = account_add_device(account, record.device_id, command->time_ms);
+    uint64_t valid_after_s = command->time_ms / MS_PER_SECOND + 1;
+    if (device->valid_after_s < valid_after_s) device->valid_after_s = valid_after_s; /* a clock that stepped back opens nothing */
+    device->revoked = true;
+    device->refresh_expires_ms = 0;
+    memset(device->refresh_hash, 0, sizeof device->refresh_hash);
+    account_put_device(account, device, effects);
+    account_trim_devices(account, machine->options.devices_per_user_max, effects);
+    effects_kick(effects, inbox, record.device_id);
+
+    /* LogoutResponse and RevokeDeviceResponse are the same bytes: none. */
+    Ringpost__V1__RevokeDeviceResponse response;
+    ringpost__v1__revoke_device_response__init(&response);
+    effects_reply(effects, &response.base);
+}

@@ -1,0 +1,133 @@
+/* shard/account/login.c - name and password for a pair of tokens, and the command that lists a device (also used by auth.c).
+ * Happy path: name -> user -> account -> argon2id off the worker -> DEVICE_PUT with the hash of a new refresh token -> durable ->
+ * access token minted, both answered. An unknown name costs one argon2id too and gets the same answer as a wrong password. */
+#include "shard/account/account_internal.h"
+#include "shard/records.h"
+
+#define PASSWORD_SIZE_MAX 256
+#define DEVICE_NAME_CHARACTERS_MAX 64
+
+static const char *wrong_field(const Ringpost__V1__LoginRequest *in)
+{
+    if (strlen(in->password) > PASSWORD_SIZE_MAX) return "password: must be at most 256 bytes";
+    if (!account_device_id_valid(slice_text(in->device_id))) return "device_id: must be 1-64 of A-Z a-z 0-9 _ - .";
+    if (!account_platform_valid(slice_text(in->platform))) return "platform: must be 0-16 of A-Z a-z 0-9 _ - .";
+    if (!account_text_valid(slice_text(in->device_name), 0, DEVICE_NAME_CHARACTERS_MAX))
+        return "device_name: must be at most 64 characters, no control characters";
+    return NULL;
+}
+
+static struct entity *name_entity(struct shard *shard, struct request *request, const char *name)
+{
+    struct account_place place = account_place_of(slice_text(name), request_machine(shard)->options.shard_count);
+    return request_entity(shard, request, ENTITY_NAME, place.hash_high, place.hash_low);
+}
+
+static void login_on_durable(struct shard *shard, struct request *request, enum error error)
+{
+    if (error != ERROR_NONE) {
+        request_refuse(shard, request, error);
+        return;
+    }
+    struct grant *grant = request->state;
+    struct account *account = account_of(machine_entity(request_machine(shard), ENTITY_ACCOUNT, grant->user_id, 0));
+    grant_mint_access(shard, grant, account);
+    Ringpost__V1__User user;
+    account_fill_user(&user, grant->user_id, account->name, account->display_name);
+    Ringpost__V1__LoginResponse response;
+    ringpost__v1__login_response__init(&response);
+    response.user_id = grant->user_id;
+    response.access_token = (char *)grant->access_token.data;
+    response.access_expires_ms = grant->access_expires_ms;
+    response.refresh_token = (char *)grant->refresh_token.data;
+    response.refresh_expires_ms = grant->refresh_expires_ms;
+    response.user = &user;
+    request_reply(shard, request, &response.base);
+}
+
+static void login_on_verified(struct shard *shard, struct request *request, struct password_job *job)
+{
+    Ringpost__V1__LoginRequest *in = REQUEST_UNPACK(shard, request, LoginRequest);
+    if (in == NULL) return;
+    if (job->result != RESULT_OK) {
+        request_refuse(shard, request, ERROR_SERVER_BUSY);
+        return;
+    }
+    if (!job->verify || !job->fits) {
+        request_refuse(shard, request, ERROR_WRONG_PASSWORD);
+        return;
+    }
+    const struct name *name = name_of(name_entity(shard, request, in->name)); /* pinned since handle_login */
+    struct grant *grant = grant_make(shard, request, name->user_id, in->device_id);
+    struct device_put_record record = {.user_id = grant->user_id,
+                                       .device_id = slice_text(in->device_id),
+                                       .platform = slice_text(in->platform),
+                                       .name = slice_text(in->device_name),
+                                       .refresh_hash = slice_of(grant->refresh_hash, sizeof grant->refresh_hash),
+                                       .refresh_expires_ms = grant->refresh_expires_ms};
+    struct writer bytes;
+    writer_init(&bytes, 0);
+    device_put_record_write(&bytes, &record);
+    request_propose_then(shard, request, COMMAND_DEVICE_PUT, writer_slice(&bytes), login_on_durable);
+    writer_deinit(&bytes);
+}
+
+void handle_login(struct shard *shard, struct request *request)
+{
+    Ringpost__V1__LoginRequest *in = REQUEST_UNPACK(shard, request, LoginRequest);
+    if (in == NULL) return;
+    const char *wrong = wrong_field(in);
+    if (wrong != NULL) {
+        request_refuse_because(shard, request, ERROR_BAD_FIELD, wrong);
+        return;
+    }
+    /* Both entities stay pinned to the end, so that the proposal after the hash finds all it needs and this never runs twice. */
+    struct entity *name = name_entity(shard, request, in->name);
+    if (name == NULL) return;
+    const char *stored_hash = NULL; /* unknown name: making a hash takes as long as trying one */
+    if (name->exists) {
+        struct entity *account = request_entity(shard, request, ENTITY_ACCOUNT, name_of(name)->user_id, 0);
+        if (account == NULL) return;
+        if (account->exists) stored_hash = account_of(account)->password_hash;
+    }
+    request_hash_password(shard, request, in->password, stored_hash, login_on_verified);
+}
+
+/* ---- the command ------------------------------------------------------------------------------------------------------ */
+
+void needs_device_put(struct needs *needs, const struct command *command)
+{
+    struct device_put_record record = COMMAND_RECORD(device_put, command);
+    (void)needs_entity(needs, ENTITY_ACCOUNT, record.user_id, 0);
+}
+
+enum error check_device_put(struct machine *machine, const struct command *command)
+{
+    struct device_put_record record = COMMAND_RECORD(device_put, command);
+    const struct account *account = account_of(machine_entity(machine, ENTITY_ACCOUNT, record.user_id, 0));
+    if (!account->entity.exists) return ERROR_USER_NOT_FOUND;
+    const struct device *device = account_device(account, record.device_id);
+    if (device != NULL && !device->revoked) return ERROR_NONE;
+    return account_active_count(account) < machine->options.devices_per_user_max ? ERROR_NONE : ERROR_TOO_MANY_DEVICES;
+}
+
+void apply_device_put(struct machine *machine, const struct command *command, struct effects *effects)
+{
+    struct device_put_record record = COMMAND_RECORD(device_put, command);
+    struct account *account = account_of(machine_entity(machine, ENTITY_ACCOUNT, record.user_id, 0));
+    struct device *device = account_add_device(account, record.device_id, command->time_ms);
+    if (device->revoked) device->created_ms = command->time_ms; /* a tombstone logs in again: it is new on the list */
+    device->revoked = false;
+    device->last_seen_ms = command->time_ms;
+    ASSERT(record.platform.len < sizeof device->platform);
+    memset(device->platform, 0, sizeof device->platform);
+    if (record.platform.len > 0) memcpy(device->platform, record.platform.data, record.platform.len);
+    if (record.name.len > 0) account_rename_device(device, record.name);
+    if (record.refresh_hash.len > 0) { /* auth.c brings none and leaves the device the one it has */
+        ASSERT(record.refresh_hash.len == sizeof device->refresh_hash);
+        memcpy(device->refresh_hash, record.refresh_hash.data, sizeof device->refresh_hash);
+        device->refresh_expires_ms = record.refresh_expires_ms;
+    }
+    account_put_device(account, device, effects);
+    account_trim_devices(account, machine->options.devices_per_user_max, effects);
+}

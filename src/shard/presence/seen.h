@@ -1,0 +1,12 @@
+/* shard/presence/seen.h - when a user and their devices were last here.
+ * Thread:  the shard's worker (the user's home shard).  Depends: shard/chat/inbox.h.  Start at: shard/shard.h */
+#ifndef SHARD_PRESENCE_SEEN_H
+#define SHARD_PRESENCE_SEEN_H
+
+#include "shard/chat/inbox.h"
+#include "shard/shard.h"
+
+/* A session of this device closed now. Best effort: proposed without a client, dropped when the shard is busy. */
+void seen_note(struct shard *shard, const struct inbox *inbox, struct slice device_id);
+
+#endif

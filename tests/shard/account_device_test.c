@@ -1,0 +1,267 @@
+/* tests/shard/account_device_test.c - devices: listed, admitted, revoked, counted and forgotten; refresh tokens turned over. */
+#include "shard/account/account_internal.h"
+#include "shard/machine_fixture.h"
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+#define NOW_MS UINT64_C(1700000000500)
+#define NOW_S (NOW_MS / 1000)
+
+static uint8_t hash_a[TOKEN_HASH_SIZE] = {0xa}, hash_b[TOKEN_HASH_SIZE] = {0xb}, hash_c[TOKEN_HASH_SIZE] = {0xc};
+static struct slice hash_of(const uint8_t *hash) { return hash == NULL ? SLICE_EMPTY : slice_of(hash, TOKEN_HASH_SIZE); }
+
+static struct fixture *fixture_at(uint64_t now_ms)
+{
+    struct machine_options options = fixture_options(0, 1);
+    options.devices_per_user_max = 2;
+    struct fixture *f = fixture_create(&options);
+    f->now_ms = now_ms;
+    return f;
+}
+
+/* A login when `hash` is given, a socket's first auth when it is NULL. */
+static enum error put(struct fixture *f, uint64_t user_id, const char *device_id, const uint8_t *hash)
+{
+    struct device_put_record record = {.user_id = user_id,
+                                       .device_id = slice_text(device_id),
+                                       .platform = SLICE_TEXT("web"),
+                                       .name = hash == NULL ? SLICE_EMPTY : SLICE_TEXT("My laptop"),
+                                       .refresh_hash = hash_of(hash),
+                                       .refresh_expires_ms = hash == NULL ? 0 : NOW_MS + 1000000};
+    return FIXTURE_RUN(f, user_id, DEVICE_PUT, device_put, &record);
+}
+
+static enum error revoke(struct fixture *f, uint64_t user_id, const char *device_id)
+{
+    struct device_revoke_record record = {.user_id = user_id, .device_id = slice_text(device_id)};
+    return FIXTURE_RUN(f, user_id, DEVICE_REVOKE, device_revoke, &record);
+}
+
+static enum error turn_over(struct fixture *f, uint64_t user_id, const char *device_id, const uint8_t *old, const uint8_t *new)
+{
+    struct refresh_record record = {.user_id = user_id,
+                                    .device_id = slice_text(device_id),
+                                    .old_hash = hash_of(old),
+                                    .new_hash = hash_of(new),
+                                    .refresh_expires_ms = NOW_MS + 2000000};
+    return FIXTURE_RUN(f, user_id, REFRESH, refresh, &record);
+}
+
+static struct account *account_at(struct fixture *f, uint64_t user_id)
+{
+    return account_of(fixture_entity(f, ENTITY_ACCOUNT, user_id, 0));
+}
+
+static struct device *device_at(struct fixture *f, uint64_t user_id, const char *device_id)
+{
+    return account_device(account_at(f, user_id), slice_text(device_id));
+}
+
+/* ---- admission ---- */
+
+Test(account_device, admission)
+{
+    struct device devices[] = {
+        {.device_id = "fresh"},
+        {.device_id = "again", .valid_after_s = NOW_S}, /* revoked before, logged in since */
+        {.device_id = "gone", .valid_after_s = NOW_S, .revoked = true},
+    };
+    struct account account = {.entity.exists = true, .devices = devices, .device_count = COUNT_OF(devices)};
+    struct account nobody = {.entity.exists = false};
+    static const struct {
+        const char *name, *device_id;
+        bool user_exists;
+        uint64_t issued_s;
+        enum error want;
+    } cases[] = {
+        {"a device in use", "fresh", true, NOW_S, ERROR_NONE},
+        {"a device in use, old token", "fresh", true, 1, ERROR_NONE},
+        {"a device never heard of", "other", true, NOW_S, ERROR_NONE},
+        {"a token from before the revocation", "again", true, NOW_S - 1, ERROR_DEVICE_REVOKED},
+        {"a token from the login after it", "again", true, NOW_S, ERROR_NONE},
+        {"a revoked device", "gone", true, NOW_S - 1, ERROR_DEVICE_REVOKED},
+        {"a revoked device, token minted since", "gone", true, NOW_S, ERROR_NONE},
+        {"no such user", "fresh", false, NOW_S, ERROR_USER_NOT_FOUND},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        enum error error =
+            account_admits(cases[i].user_exists ? &account : &nobody, slice_text(cases[i].device_id), cases[i].issued_s);
+        cr_expect_eq(error, cases[i].want, "%s", cases[i].name);
+    }
+}
+
+/* ---- listing ---- */
+
+Test(account_device, a_login_lists_the_device)
+{
+    for (int forgetful = 0; forgetful < 2; forgetful++) {
+        struct fixture *f = fixture_at(NOW_MS);
+        f->forgetful = forgetful == 1;
+        uint64_t user_id = fixture_add_user(f, "alice");
+        cr_assert_eq(put(f, user_id, "laptop", hash_a), ERROR_NONE);
+        const struct device *device = device_at(f, user_id, "laptop");
+        cr_assert_not_null(device);
+        cr_expect_str_eq(device->platform, "web");
+        cr_expect_str_eq(device->name, "My laptop");
+        cr_expect_eq(device->created_ms, NOW_MS);
+        cr_expect_eq(device->last_seen_ms, NOW_MS);
+        cr_expect_eq(device->refresh_expires_ms, NOW_MS + 1000000);
+        cr_expect_arr_eq(device->refresh_hash, hash_a, sizeof hash_a);
+        cr_expect(!device->revoked);
+        fixture_destroy(f);
+    }
+}
+
+Test(account_device, a_first_auth_keeps_what_a_login_left)
+{
+    struct fixture *f = fixture_at(NOW_MS);
+    uint64_t user_id = fixture_add_user(f, "alice");
+    cr_assert_eq(put(f, user_id, "laptop", hash_a), ERROR_NONE);
+    cr_assert_eq(put(f, user_id, "laptop", NULL), ERROR_NONE);
+    const struct device *device = device_at(f, user_id, "laptop");
+    cr_expect_arr_eq(device->refresh_hash, hash_a, sizeof hash_a);
+    cr_expect_str_eq(device->name, "My laptop");
+    cr_expect_eq(account_at(f, user_id)->device_count, 1);
+    fixture_destroy(f);
+}
+
+Test(account_device, the_limit_counts_devices_that_are_not_revoked)
+{
+    struct fixture *f = fixture_at(NOW_MS);
+    uint64_t user_id = fixture_add_user(f, "alice");
+    cr_expect_eq(put(f, user_id, "one", hash_a), ERROR_NONE);
+    cr_expect_eq(put(f, user_id, "two", NULL), ERROR_NONE);
+    cr_expect_eq(put(f, user_id, "three", hash_a), ERROR_TOO_MANY_DEVICES);
+    cr_expect_eq(put(f, user_id, "one", hash_b), ERROR_NONE, "one that is listed logs in again");
+    cr_expect_eq(revoke(f, user_id, "two"), ERROR_NONE);
+    cr_expect_eq(put(f, user_id, "three", hash_a), ERROR_NONE);
+    cr_expect_eq(put(f, user_id, "two", hash_a), ERROR_TOO_MANY_DEVICES, "a tombstone needs a place to come back");
+    cr_expect_eq(put(f, user_id + 1, "one", hash_a), ERROR_USER_NOT_FOUND);
+    fixture_destroy(f);
+}
+
+/* ---- revoking ---- */
+
+Test(account_device, revoking_ends_tokens_and_sessions)
+{
+    struct fixture *f = fixture_at(NOW_MS);
+    uint64_t user_id = fixture_add_user(f, "alice");
+    cr_assert_eq(put(f, user_id, "laptop", hash_a), ERROR_NONE);
+    cr_assert_eq(revoke(f, user_id, "laptop"), ERROR_NONE);
+    cr_assert_eq(f->effects.kick_count, 1);
+    cr_expect_eq(f->effects.kicks[0].inbox, inbox_of(fixture_entity(f, ENTITY_INBOX, user_id, 0)));
+    struct slice kicked = slice_of(f->effects.bytes.data + f->effects.kicks[0].start, f->effects.kicks[0].len);
+    cr_expect(slice_equal(kicked, SLICE_TEXT("laptop")));
+
+    const struct account *account = account_at(f, user_id);
+    cr_expect_eq(account_admits(account, SLICE_TEXT("laptop"), NOW_S), ERROR_DEVICE_REVOKED, "tokens of that very second too");
+    cr_expect_eq(account_admits(account, SLICE_TEXT("laptop"), NOW_S + 1), ERROR_NONE);
+    cr_expect_eq(turn_over(f, user_id, "laptop", hash_a, hash_b), ERROR_TOKEN_INVALID);
+    cr_expect_eq(account_active_count(account_at(f, user_id)), 0);
+
+    cr_assert_eq(put(f, user_id, "laptop", hash_b), ERROR_NONE);
+    cr_expect_eq(account_admits(account_at(f, user_id), SLICE_TEXT("laptop"), NOW_S), ERROR_DEVICE_REVOKED,
+                 "the old tokens stay dead after a new login");
+    cr_expect_eq(turn_over(f, user_id, "laptop", hash_b, hash_c), ERROR_NONE);
+    fixture_destroy(f);
+}
+
+Test(account_device, revoking_what_was_never_listed_leaves_a_tombstone)
+{
+    struct fixture *f = fixture_at(NOW_MS);
+    uint64_t user_id = fixture_add_user(f, "alice");
+    cr_assert_eq(revoke(f, user_id, "minted"), ERROR_NONE);
+    cr_expect_eq(account_admits(account_at(f, user_id), SLICE_TEXT("minted"), NOW_S), ERROR_DEVICE_REVOKED);
+    cr_expect_eq(revoke(f, user_id + 1, "minted"), ERROR_USER_NOT_FOUND);
+    fixture_destroy(f);
+}
+
+Test(account_device, a_clock_set_back_admits_nothing_again)
+{
+    struct fixture *f = fixture_at(NOW_MS);
+    uint64_t user_id = fixture_add_user(f, "alice");
+    cr_assert_eq(revoke(f, user_id, "laptop"), ERROR_NONE);
+    f->now_ms = NOW_MS - 3600 * 1000;
+    cr_assert_eq(revoke(f, user_id, "laptop"), ERROR_NONE);
+    cr_expect_eq(device_at(f, user_id, "laptop")->valid_after_s, NOW_S + 1);
+    fixture_destroy(f);
+}
+
+Test(account_device, the_longest_revoked_is_forgotten_first)
+{
+    struct fixture *f = fixture_at(NOW_MS);
+    uint64_t user_id = fixture_add_user(f, "alice");
+    uint32_t records_max = 2 * ACCOUNT_RECORDS_PER_DEVICE;
+    cr_assert_eq(put(f, user_id, "kept", hash_a), ERROR_NONE);
+    for (uint32_t i = 0; i < records_max + 2; i++) {
+        char device_id[16];
+        (void)snprintf(device_id, sizeof device_id, "device%u", i);
+        f->now_ms = NOW_MS + (i + 1) * 1000;
+        cr_assert_eq(put(f, user_id, device_id, hash_a), ERROR_NONE);
+        cr_assert_eq(revoke(f, user_id, device_id), ERROR_NONE);
+        cr_assert_leq(account_at(f, user_id)->device_count, records_max);
+    }
+    for (int round = 0; round < 2; round++) { /* from memory, then from the store */
+        cr_expect_eq(account_at(f, user_id)->device_count, records_max);
+        cr_expect_eq(fixture_count(f, KEY_DEVICE, user_id), records_max);
+        cr_expect_not_null(device_at(f, user_id, "kept"));
+        cr_expect_null(device_at(f, user_id, "device0"));
+        cr_expect_null(device_at(f, user_id, "device2"));
+        cr_expect_not_null(device_at(f, user_id, "device3"));
+        cr_expect_not_null(device_at(f, user_id, "device9"));
+        f->forgetful = true;
+        fixture_end_batch(f);
+    }
+    fixture_destroy(f);
+}
+
+/* ---- refreshing ---- */
+
+Test(account_device, a_refresh_token_works_once)
+{
+    struct fixture *f = fixture_at(NOW_MS);
+    uint64_t user_id = fixture_add_user(f, "alice");
+    cr_assert_eq(put(f, user_id, "laptop", hash_a), ERROR_NONE);
+    cr_assert_eq(put(f, user_id, "bare", NULL), ERROR_NONE);
+    static const uint8_t zeros[TOKEN_HASH_SIZE];
+    const struct {
+        const char *name, *device_id;
+        const uint8_t *old, *new;
+        enum error want;
+    } cases[] = {
+        {"the right one", "laptop", hash_a, hash_b, ERROR_NONE},
+        {"the old one again", "laptop", hash_a, hash_c, ERROR_TOKEN_INVALID},
+        {"one never given out", "laptop", hash_c, hash_c, ERROR_TOKEN_INVALID},
+        {"no hash at all", "laptop", NULL, hash_c, ERROR_TOKEN_INVALID},
+        {"the new one", "laptop", hash_b, hash_c, ERROR_NONE},
+        {"of a device that has none", "bare", zeros, hash_c, ERROR_TOKEN_INVALID},
+        {"of another device", "bare", hash_c, hash_a, ERROR_TOKEN_INVALID},
+        {"of no device", "nowhere", hash_c, hash_a, ERROR_TOKEN_INVALID},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++)
+        cr_expect_eq(turn_over(f, user_id, cases[i].device_id, cases[i].old, cases[i].new), cases[i].want, "%s", cases[i].name);
+    cr_expect_eq(turn_over(f, user_id + 1, "laptop", hash_c, hash_a), ERROR_TOKEN_INVALID, "no such user");
+    f->now_ms = NOW_MS + 2000000;
+    cr_expect_eq(turn_over(f, user_id, "laptop", hash_c, hash_a), ERROR_TOKEN_EXPIRED);
+    fixture_destroy(f);
+}
+
+Test(account_device, of_two_refreshes_in_one_batch_the_second_is_refused)
+{
+    struct fixture *f = fixture_at(NOW_MS);
+    uint64_t user_id = fixture_add_user(f, "alice");
+    cr_assert_eq(put(f, user_id, "laptop", hash_a), ERROR_NONE);
+    struct refresh_record record = {.user_id = user_id,
+                                    .device_id = SLICE_TEXT("laptop"),
+                                    .old_hash = hash_of(hash_a),
+                                    .new_hash = hash_of(hash_b),
+                                    .refresh_expires_ms = NOW_MS + 2000000};
+    cr_assert_eq(FIXTURE_PROPOSE(f, user_id, REFRESH, refresh, &record), ERROR_NONE);
+    record.new_hash = hash_of(hash_c);
+    cr_assert_eq(FIXTURE_PROPOSE(f, user_id, REFRESH, refresh, &record), ERROR_NONE);
+    cr_expect_eq(fixture_apply(f), ERROR_NONE);
+    cr_expect_eq(fixture_apply(f), ERROR_TOKEN_INVALID);
+    fixture_end_batch(f);
+    cr_expect_arr_eq(device_at(f, user_id, "laptop")->refresh_hash, hash_b, sizeof hash_b);
+    fixture_destroy(f);
+}
