@@ -15,7 +15,7 @@ export function createList(client, open) {
   $("me-name").title = `@${store.me.name}`;
   $("search").addEventListener("input", render);
   $("search").addEventListener("keydown", (event) => {
-    if (event.key === "Enter") ($("search-actions").querySelector("button") ?? list.querySelector("a"))?.click();
+    if (event.key === "Enter") (list.querySelector("a") ?? $("search-actions").querySelector("button"))?.click();
     else if (event.key === "Escape") clearSearch();
     else if (event.key === "ArrowDown") list.querySelector("a")?.focus();
     else return;
