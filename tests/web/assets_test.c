@@ -37,7 +37,7 @@ Test(assets, only_exact_paths_are_found)
         cr_expect_null(web_asset_find(slice_text(paths[i])), "%s", paths[i]);
 }
 
-/* Reads the next value of an attribute like src="…" that begins with a slash; false at the end. */
+/* Reads the next value of an attribute like src="…"; false at the end. */
 static bool next_reference(struct slice page, const char *opening, uint32_t *at, char *out, size_t out_size)
 {
     size_t opening_len = strlen(opening);
@@ -45,7 +45,7 @@ static bool next_reference(struct slice page, const char *opening, uint32_t *at,
         if (memcmp(page.data + i, opening, opening_len) != 0) continue;
         size_t start = i + opening_len;
         size_t len = 0;
-        while (start + len < page.len && page.data[start + len] != '"' && page.data[start + len] != '#') len++;
+        while (start + len < page.len && page.data[start + len] != '"') len++;
         cr_assert_lt(len, out_size);
         snprintf(out, out_size, "%.*s", (int)len, (const char *)page.data + start);
         *at = (uint32_t)(start + len);
@@ -54,15 +54,27 @@ static bool next_reference(struct slice page, const char *opening, uint32_t *at,
     return false;
 }
 
+static bool page_has_id(struct slice page, const char *id)
+{
+    char attribute[256];
+    int len = snprintf(attribute, sizeof attribute, "id=\"%s\"", id);
+    return memmem(page.data, page.len, attribute, (size_t)len) != NULL;
+}
+
 Test(assets, the_page_refers_only_to_what_is_served)
 {
     struct slice page = web_asset_find(SLICE_TEXT("/"))->body;
     static const char *const openings[] = {"src=\"", "href=\""};
-    char path[256];
-    uint32_t reference_count = 0;
+    char reference[256];
+    uint32_t file_count = 0, icon_count = 0;
     for (size_t i = 0; i < 2; i++) {
-        for (uint32_t at = 0; next_reference(page, openings[i], &at, path, sizeof path); reference_count++)
-            cr_expect_not_null(web_asset_find(slice_text(path)), "%s", path);
+        for (uint32_t at = 0; next_reference(page, openings[i], &at, reference, sizeof reference);) {
+            bool is_icon = reference[0] == '#';
+            cr_expect(is_icon ? page_has_id(page, reference + 1) : web_asset_find(slice_text(reference)) != NULL, "%s", reference);
+            icon_count += is_icon;
+            file_count += !is_icon;
+        }
     }
-    cr_expect_geq(reference_count, 2);
+    cr_expect_geq(file_count, 3); /* the style, the script, the mark */
+    cr_expect_geq(icon_count, 3);
 }
