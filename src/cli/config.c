@@ -1,0 +1,194 @@
+/* cli/config.c - `ringpost config …`: what the server would run with, and whether this machine can run it.
+ * `check` loads the configuration as `ringpost serve` does: file, environment, command line. */
+#include "cli/remote.h"
+#include "core/config.h"
+#include "core/host.h"
+#include "core/io.h"
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CONFIG_FLAGS_MAX 256
+
+struct config_arguments {
+    const char *file;
+    bool json;
+    char *flags[CONFIG_FLAGS_MAX]; /* --NAME=VALUE of the server's options, without the dashes */
+    int flag_count;
+};
+
+/* The server's options are a table of their own (core/config.h): they are taken out before argp sees the rest. Returns the new argc,
+ * or -1 when one is incomplete. */
+static int take_server_flags(int argc, char **argv, struct config_arguments *arguments)
+{
+    int kept = 0;
+    for (int i = 0; i < argc; i++) {
+        char *argument = argv[i], name[64];
+        size_t name_len = strncmp(argument, "--", 2) == 0 ? strcspn(argument + 2, "=") : 0;
+        bool is_server_flag = false;
+        if (i > 0 && name_len > 0 && name_len < sizeof name) {
+            snprintf(name, sizeof name, "%.*s", (int)name_len, argument + 2);
+            is_server_flag = config_knows(name);
+        }
+        if (!is_server_flag) {
+            argv[kept++] = argument;
+            continue;
+        }
+        bool has_value = argument[2 + name_len] == '=';
+        if (arguments->flag_count + 2 > CONFIG_FLAGS_MAX || (!has_value && i + 1 == argc)) {
+            remote_complain("--%s needs a value", name);
+            return -1;
+        }
+        argument[2 + name_len] = '\0';
+        arguments->flags[arguments->flag_count++] = argument + 2;
+        arguments->flags[arguments->flag_count++] = has_value ? argument + 2 + name_len + 1 : argv[++i];
+    }
+    argv[kept] = NULL;
+    return kept;
+}
+
+enum { KEY_CONFIG = 'c' };
+static const struct argp_option load_options[] = {
+    {"config", KEY_CONFIG, "FILE", 0, "the configuration file (default: none)", 0},
+    {"json", 'j', NULL, 0, "print JSON", 0},
+    {NULL, 0, NULL, 0, NULL, 0},
+};
+
+static error_t config_parse(int key, char *argument, struct argp_state *state)
+{
+    struct config_arguments *arguments = state->input;
+    switch (key) {
+    case KEY_CONFIG: arguments->file = argument; return 0;
+    case 'j': arguments->json = true; return 0;
+    case ARGP_KEY_ARG: argp_error(state, "`%s` is one too many", argument); return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static enum result config_load(struct config *config, const struct config_arguments *arguments, char *text, size_t text_size)
+{
+    config_init_defaults(config);
+    enum result res = RESULT_OK;
+    if (arguments->file != NULL) res = config_load_file(config, arguments->file, text, text_size);
+    if (res == RESULT_OK) res = config_load_environment(config, environ, text, text_size);
+    for (int i = 0; res == RESULT_OK && i < arguments->flag_count; i += 2)
+        res = config_set(config, arguments->flags[i], arguments->flags[i + 1], text, text_size);
+    return res == RESULT_OK ? config_validate(config, text, text_size) : res;
+}
+
+/* What the machine lacks is told with its remedy by those who need it; here they are only asked. */
+static bool machine_is_fit(const struct config *config, char *text, size_t text_size)
+{
+    uint64_t reached;
+    host_raise_locked_memory();
+    if (io_probe(text, text_size) != RESULT_OK) return false;
+    /* One descriptor a connection, and some hundred for logs, stores and the rest. */
+    return host_raise_open_files((uint64_t)config->connections_max + 512, &reached, text, text_size) == RESULT_OK;
+}
+
+/* {"configuration": good?, "machine": fit?, null when not asked, "message": what is wrong} */
+static void print_check_json(enum cli_exit code, const char *text)
+{
+    json_t *root = json_pack("{s:b, s:o, s:s}", "configuration", code != CLI_EXIT_USAGE, "machine",
+                             code == CLI_EXIT_USAGE ? json_null() : json_boolean(code == CLI_EXIT_OK), "message", text);
+    if (root != NULL) json_dumpf(root, stdout, JSON_COMPACT);
+    putchar('\n');
+    json_decref(root);
+}
+
+static int config_check(int argc, char **argv)
+{
+    static const char about_check[] =
+        "Checks the configuration as `ringpost serve` would read it, from FILE, the RINGPOST_ environment and the options given here, and "
+        "whether this machine can run it.\v"
+        "Any option of the server may be given as --NAME=VALUE; `ringpost config options` lists them.\n"
+        "Exits with 2 when the configuration is refused, with 1 when the machine lacks something; stderr says what and the remedy.\n"
+        "\n"
+        "Examples:\n"
+        "  ringpost config check --config /etc/ringpost.conf\n"
+        "  ringpost config check --workers=4 --data-dir /srv/ringpost";
+    static const struct argp argp = {.options = load_options, .parser = config_parse, .doc = about_check};
+    static struct config_arguments arguments;
+    static struct config config;
+    char text[1024] = "";
+    argc = take_server_flags(argc, argv, &arguments);
+    if (argc < 0) return CLI_EXIT_USAGE;
+    argp_parse(&argp, argc, argv, 0, NULL, &arguments);
+    enum cli_exit code = CLI_EXIT_OK;
+    if (config_load(&config, &arguments, text, sizeof text) != RESULT_OK)
+        code = CLI_EXIT_USAGE;
+    else if (!machine_is_fit(&config, text, sizeof text))
+        code = CLI_EXIT_FAILED;
+    if (arguments.json)
+        print_check_json(code, text);
+    else if (code == CLI_EXIT_OK)
+        puts("the configuration is good and this machine can run it");
+    if (text[0] != '\0') remote_complain("%s", text);
+    return code;
+}
+
+static int print_rendered(struct writer *text)
+{
+    bool ok = !text->failed && fwrite(text->data, 1, text->len, stdout) == text->len && fflush(stdout) == 0;
+    writer_deinit(text);
+    return ok ? CLI_EXIT_OK : CLI_EXIT_FAILED;
+}
+
+static int config_show(int argc, char **argv)
+{
+    static const char about_show[] = "Prints the values in force as a configuration file, each with where it comes from.\v"
+                                     "Example:\n"
+                                     "  ringpost config show --config /etc/ringpost.conf --workers=2";
+    static const struct argp argp = {.options = load_options, .parser = config_parse, .doc = about_show};
+    static struct config_arguments arguments;
+    static struct config config;
+    char error[1024] = "";
+    argc = take_server_flags(argc, argv, &arguments);
+    if (argc < 0) return CLI_EXIT_USAGE;
+    argp_parse(&argp, argc, argv, 0, NULL, &arguments);
+    if (config_load(&config, &arguments, error, sizeof error) != RESULT_OK) {
+        remote_complain("%s", error);
+        return CLI_EXIT_USAGE;
+    }
+    struct writer text;
+    writer_init(&text, 0);
+    config_render(&config, &text);
+    return print_rendered(&text);
+}
+
+static int config_print(int argc, char **argv, const char *about, void (*render)(struct writer *out))
+{
+    const struct argp argp = {.doc = about};
+    argp_parse(&argp, argc, argv, 0, NULL, NULL);
+    struct writer text;
+    writer_init(&text, 0);
+    render(&text);
+    return print_rendered(&text);
+}
+
+static int config_defaults(int argc, char **argv)
+{
+    return config_print(argc, argv, "Prints a complete configuration file, every option commented out at its default.\v"
+                                    "Example:\n"
+                                    "  ringpost config defaults > ringpost.conf",
+                        config_render_defaults);
+}
+
+static int config_options(int argc, char **argv)
+{
+    return config_print(argc, argv, "Prints the table of all options, with meaning, default and range (Markdown).", config_render_markdown);
+}
+
+int cli_config(int argc, char **argv)
+{
+    static const struct cli_command actions[] = {
+        {"check", "is this configuration good, and can this machine run it?", config_check},
+        {"show", "print the values in force and where each comes from", config_show},
+        {"defaults", "print an example file with every option", config_defaults},
+        {"options", "print the table of options", config_options},
+        {NULL, NULL, NULL},
+    };
+    return cli_dispatch(actions, "The server's configuration.", argc, argv);
+}

@@ -1,0 +1,253 @@
+/* cli/log.c - `ringpost log inspect|verify`: what stands in a shard's commit log, read with the server's own reader and changing nothing.
+ * PATH may be a data directory (all shards), a shard's directory or its log directory. */
+#include "cli/remote.h"
+#include "core/check.h"
+#include "shard/command.h"
+#include "storage/commitlog.h"
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define LOG_PATH_MAX 1024
+#define LOG_BLOCK_SIZE 4096u /* of which a segment's size is a multiple */
+
+struct log_arguments {
+    const char *path;
+    uint64_t from, to;
+    bool json, verify;
+};
+
+struct log_scan { /* of one shard's log */
+    const struct log_arguments *arguments;
+    const char *label; /* "shard-0003", or the path given */
+    uint64_t first, last, records, bytes;
+};
+
+/* ---- options ---- */
+
+enum { KEY_FROM = 0x100, KEY_TO };
+static const struct argp_option inspect_options[] = {
+    {"from", KEY_FROM, "INDEX", 0, "the first record to print", 0},
+    {"to", KEY_TO, "INDEX", 0, "the last record to print", 0},
+    {"json", 'j', NULL, 0, "print JSON, one object a line", 0},
+    {NULL, 0, NULL, 0, NULL, 0},
+};
+static const struct argp_option verify_options[] = {
+    {"json", 'j', NULL, 0, "print JSON, one object a line", 0},
+    {NULL, 0, NULL, 0, NULL, 0},
+};
+
+static error_t log_parse(int key, char *argument, struct argp_state *state)
+{
+    struct log_arguments *arguments = state->input;
+    switch (key) {
+    case KEY_FROM:
+        if (!remote_parse_number(argument, 0, UINT64_MAX, &arguments->from)) argp_error(state, "--from takes a number");
+        return 0;
+    case KEY_TO:
+        if (!remote_parse_number(argument, 0, UINT64_MAX, &arguments->to)) argp_error(state, "--to takes a number");
+        return 0;
+    case 'j': arguments->json = true; return 0;
+    case ARGP_KEY_ARG:
+        if (arguments->path != NULL) argp_error(state, "`%s` is one too many", argument);
+        arguments->path = argument;
+        return 0;
+    case ARGP_KEY_END:
+        if (arguments->path == NULL) argp_error(state, "PATH is missing");
+        return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* ---- one log ---- */
+
+static enum result log_on_record(void *context, const struct commitlog_record *record)
+{
+    struct log_scan *scan = context;
+    const struct log_arguments *arguments = scan->arguments;
+    if (scan->records == 0) scan->first = record->index;
+    scan->last = record->index;
+    scan->records++;
+    scan->bytes += record->body.len;
+    if (arguments->verify || record->index < arguments->from || record->index > arguments->to) return RESULT_OK;
+    if (arguments->json)
+        printf("{\"log\":\"%s\",\"index\":\"%" PRIu64 "\",\"term\":%" PRIu32 ",\"type\":%u,\"name\":\"%s\",\"size\":%" PRIu32
+               ",\"segment\":\"%" PRIu64 "\",\"offset\":\"%" PRIu64 "\"}\n",
+               scan->label, record->index, record->term, record->type, command_name(record->type), record->body.len, record->segment,
+               record->offset);
+    else
+        printf("%s  %10" PRIu64 "  term %" PRIu32 "  %-15s %4u  %8" PRIu32 " bytes  segment %" PRIu64 " offset %" PRIu64 "\n", scan->label,
+               record->index, record->term, command_name(record->type), record->type, record->body.len, record->segment, record->offset);
+    return RESULT_OK;
+}
+
+static void print_verdict(const struct log_scan *scan, enum result result, uint64_t torn_offset, const char *text)
+{
+    bool json = scan->arguments->json;
+    const char *verdict = result == RESULT_CORRUPT ? "corrupt" : result != RESULT_OK ? "unreadable" : torn_offset != 0 ? "torn tail" : "good";
+    if (json) {
+        printf("{\"log\":\"%s\",\"verdict\":\"%s\",\"records\":\"%" PRIu64 "\",\"first\":\"%" PRIu64 "\",\"last\":\"%" PRIu64
+               "\",\"bytes\":\"%" PRIu64 "\"}\n",
+               scan->label, verdict, scan->records, scan->first, scan->last, scan->bytes);
+    } else if (scan->records == 0) {
+        printf("%s: %s, no records\n", scan->label, verdict);
+    } else {
+        printf("%s: %s, %" PRIu64 " records (index %" PRIu64 " to %" PRIu64 "), %" PRIu64 " bytes\n", scan->label, verdict, scan->records,
+               scan->first, scan->last, scan->bytes);
+    }
+    if (text[0] != '\0') fprintf(stderr, "%s: %s\n", scan->label, text);
+}
+
+/* Size of the segments in a log directory: all are alike. MISSING: there is none. */
+static enum result find_segment_size(const char *path, uint64_t *size)
+{
+    DIR *dir = opendir(path);
+    if (dir == NULL) return result_from_errno(errno);
+    enum result res = RESULT_MISSING;
+    for (const struct dirent *entry = readdir(dir); entry != NULL && res == RESULT_MISSING; entry = readdir(dir)) {
+        size_t len = strlen(entry->d_name);
+        struct stat status;
+        if (len <= 4 || strcmp(entry->d_name + len - 4, ".log") != 0) continue;
+        if (fstatat(dirfd(dir), entry->d_name, &status, 0) != 0) continue;
+        *size = (uint64_t)status.st_size;
+        res = *size == 0 || *size % LOG_BLOCK_SIZE != 0 ? RESULT_CORRUPT : RESULT_OK;
+    }
+    closedir(dir);
+    return res;
+}
+
+static enum cli_exit exit_of(enum result result)
+{
+    return result == RESULT_OK ? CLI_EXIT_OK : result == RESULT_CORRUPT ? CLI_EXIT_CORRUPT : CLI_EXIT_FAILED;
+}
+
+static enum cli_exit scan_log(const struct log_arguments *arguments, const char *path, const char *label)
+{
+    struct log_scan scan = {.arguments = arguments, .label = label};
+    struct disk_options options = {.path = path, .buffered = true};
+    char text[512] = "";
+    uint64_t torn_offset = 0;
+    enum result res = find_segment_size(path, &options.segment_size_bytes);
+    if (res == RESULT_MISSING) { /* a shard that never wrote */
+        if (arguments->verify) print_verdict(&scan, RESULT_OK, 0, text);
+        return CLI_EXIT_OK;
+    }
+    if (res == RESULT_CORRUPT) snprintf(text, sizeof text, "a segment is not a multiple of %u bytes long", LOG_BLOCK_SIZE);
+    if (res != RESULT_OK && res != RESULT_CORRUPT) snprintf(text, sizeof text, "%s: %s", path, result_text(res));
+    if (res == RESULT_OK) {
+        struct disk *disk;
+        res = disk_open(&disk, &options, text, sizeof text);
+        if (res == RESULT_OK) {
+            res = commitlog_scan(disk, log_on_record, &scan, &torn_offset, text, sizeof text);
+            disk->ops->close(disk);
+        }
+    }
+    if (arguments->verify)
+        print_verdict(&scan, res, torn_offset, text);
+    else if (text[0] != '\0')
+        fprintf(stderr, "%s: %s\n", label, text);
+    return exit_of(res);
+}
+
+/* ---- which logs ---- */
+
+static bool path_exists(const char *directory, const char *name)
+{
+    char path[LOG_PATH_MAX];
+    struct stat status;
+    int len = snprintf(path, sizeof path, "%s/%s", directory, name);
+    return len > 0 && (size_t)len < sizeof path && stat(path, &status) == 0;
+}
+
+static int is_shard(const struct dirent *entry)
+{
+    return strncmp(entry->d_name, "shard-", 6) == 0;
+}
+
+static enum cli_exit scan_data_directory(const struct log_arguments *arguments)
+{
+    struct dirent **shards;
+    int count = scandir(arguments->path, &shards, is_shard, alphasort);
+    if (count < 0) {
+        remote_complain("%s: %s", arguments->path, strerror(errno));
+        return CLI_EXIT_FAILED;
+    }
+    enum cli_exit worst = CLI_EXIT_OK;
+    for (int i = 0; i < count; i++) {
+        char path[LOG_PATH_MAX];
+        int len = snprintf(path, sizeof path, "%s/%s/log", arguments->path, shards[i]->d_name);
+        enum cli_exit code = CLI_EXIT_FAILED;
+        if (len > 0 && (size_t)len < sizeof path) code = scan_log(arguments, path, shards[i]->d_name);
+        if (code > worst) worst = code;
+        free(shards[i]);
+    }
+    free(shards);
+    return worst;
+}
+
+static enum cli_exit scan_path(const struct log_arguments *arguments)
+{
+    char path[LOG_PATH_MAX];
+    struct stat status;
+    if (stat(arguments->path, &status) != 0 || !S_ISDIR(status.st_mode)) {
+        remote_complain("%s: %s", arguments->path, errno != 0 ? strerror(errno) : "not a directory");
+        return CLI_EXIT_FAILED;
+    }
+    if (path_exists(arguments->path, "FORMAT")) return scan_data_directory(arguments);
+    bool is_shard_directory = path_exists(arguments->path, "log");
+    int len = snprintf(path, sizeof path, is_shard_directory ? "%s/log" : "%s", arguments->path);
+    uint64_t size;
+    if (len < 0 || (size_t)len >= sizeof path || (!is_shard_directory && find_segment_size(path, &size) == RESULT_MISSING)) {
+        remote_complain("%s: neither a data directory nor a commit log", arguments->path);
+        return CLI_EXIT_FAILED;
+    }
+    return scan_log(arguments, path, "log");
+}
+
+/* ---- commands ---- */
+
+static int log_inspect(int argc, char **argv)
+{
+    static const char about_inspect[] =
+        "Prints the records of a commit log, one line each: index, term, command, size, place.\v"
+        "PATH: a data directory (all its shards), a shard's directory, or its log directory. Nothing is changed. The log of a running server "
+        "moves while it is read: stop the server, or read a copy.\n"
+        "\n"
+        "Examples:\n"
+        "  ringpost log inspect ./data\n"
+        "  ringpost log inspect ./data/shard-0003 --from 1000 --to 1010 --json";
+    static const struct argp argp = {.options = inspect_options, .parser = log_parse, .args_doc = "PATH", .doc = about_inspect};
+    struct log_arguments arguments = {.to = UINT64_MAX};
+    argp_parse(&argp, argc, argv, 0, NULL, &arguments);
+    return scan_path(&arguments);
+}
+
+static int log_verify(int argc, char **argv)
+{
+    static const char about_verify[] =
+        "Reads a commit log whole and says whether every record is what was written.\v"
+        "A torn tail (the end of a batch that was being written when the machine stopped, never acknowledged) is reported and is no damage: "
+        "the next start cuts it. Damage before the tail exits with 6 and says where it is.\n"
+        "\n"
+        "Examples:\n"
+        "  ringpost log verify ./data\n"
+        "  ringpost log verify --json ./data | jq -r 'select(.verdict == \"corrupt\") | .log'";
+    static const struct argp argp = {.options = verify_options, .parser = log_parse, .args_doc = "PATH", .doc = about_verify};
+    struct log_arguments arguments = {.to = UINT64_MAX, .verify = true};
+    argp_parse(&argp, argc, argv, 0, NULL, &arguments);
+    return scan_path(&arguments);
+}
+
+int cli_log(int argc, char **argv)
+{
+    static const struct cli_command actions[] = {
+        {"inspect", "print the records", log_inspect},
+        {"verify", "check every record", log_verify},
+        {NULL, NULL, NULL},
+    };
+    return cli_dispatch(actions, "A server's commit log, offline.", argc, argv);
+}
