@@ -1,10 +1,11 @@
-/* api/arena.c - unpacking: the bump allocator of one turn, and the reading of a message into it. What one turn unpacks dies at once.
+/* api/arena.c - unpacking: the bump allocator of one turn, and the reading of a message into it. What one turn unpacks
+ * dies at once.
  *
  *     newest -> [block: used | free] -> [older block, full] -> ...
  *
- * Blocks double, so an arena settles on one block as large as its busiest turn; reset keeps only the newest (the largest). Freed
- * single allocations cost nothing and give nothing back. Under AddressSanitizer everything not handed out is poisoned, so a
- * message kept beyond its turn is found at its first use. */
+ * Blocks double, so an arena settles on one block as large as its busiest turn; reset keeps only the newest. Freed
+ * single allocations cost nothing and give nothing back. Under AddressSanitizer everything not handed out is poisoned,
+ * so a message kept beyond its turn is found at its first use. */
 #include "api/envelope.h"
 #include "api/utf8.h"
 #include "api/wire.h"
@@ -15,7 +16,7 @@
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #else
-#define ASAN_POISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
+#define ASAN_POISON_MEMORY_REGION(address, size)   ((void)(address), (void)(size))
 #define ASAN_UNPOISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
 #endif
 
@@ -73,7 +74,10 @@ static void *arena_take(struct envelope_arena *arena, size_t size)
     return taken;
 }
 
-static void *allocator_alloc(void *arena, size_t size) { return arena_take(arena, size); }
+static void *allocator_alloc(void *arena, size_t size)
+{
+    return arena_take(arena, size);
+}
 
 static void allocator_free(void *arena, void *pointer)
 {
@@ -122,7 +126,10 @@ void envelope_arena_reset(struct envelope_arena *arena)
     arena->reserved_bytes = kept->capacity;
 }
 
-ProtobufCAllocator *envelope_arena_allocator(struct envelope_arena *arena) { return &arena->allocator; }
+ProtobufCAllocator *envelope_arena_allocator(struct envelope_arena *arena)
+{
+    return &arena->allocator;
+}
 
 void *envelope_arena_alloc(struct envelope_arena *arena, size_t size)
 {
@@ -131,7 +138,7 @@ void *envelope_arena_alloc(struct envelope_arena *arena, size_t size)
     return taken;
 }
 
-/* ---- messages ---------------------------------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------------------------- */
 
 static bool is_text(struct slice bytes)
 {
@@ -160,8 +167,8 @@ enum result envelope_unpack_stored(struct envelope_arena *arena, const ProtobufC
     return arena->is_exhausted ? RESULT_NOMEM : RESULT_MALFORMED;
 }
 
-enum result envelope_unpack(struct envelope_arena *arena, const ProtobufCMessageDescriptor *descriptor, struct slice packed,
-                            ProtobufCMessage **out)
+enum result envelope_unpack(struct envelope_arena *arena, const ProtobufCMessageDescriptor *descriptor,
+                            struct slice packed, ProtobufCMessage **out)
 {
     *out = NULL;
     if (!strings_are_text(descriptor, packed)) return RESULT_MALFORMED;

@@ -1,11 +1,11 @@
 /* api/envelope.c - frames, read and written as wire bytes around payloads that stay packed.
  *
- *     Envelope { 1: Request { 1: id  <method>: payload } }         in:  envelope_parse() finds the three, copies nothing
- *     Envelope { 2: Response { 1: id  <method>: payload } }        out: lengths are known beforehand, one pass writes it
- *     Envelope { 3: Push { 1: Event { 1: sync_key  shared… } } }   out: head for one user, shared bytes for all
+ *     Envelope{1: Request{1: id  <method>: payload}}         in:  envelope_parse() finds the three, copies nothing
+ *     Envelope{2: Response{1: id  <method>: payload}}        out: lengths are known beforehand, one pass writes it
+ *     Envelope{3: Push{1: Event{1: sync_key  shared...}}}    out: head for one user, shared bytes for all
  *
- * Errors and the hello are rare and small: they go through protobuf-c's structs, in both spellings. The numbers used here are the
- * contract's; api_init() asserts that. */
+ * Errors and the hello are rare and small: they go through protobuf-c's structs, in both spellings. The numbers used
+ * here are the contract's; api_init() asserts that. */
 #include "api/envelope.h"
 #include "api/json_internal.h"
 #include "api/wire.h"
@@ -14,20 +14,20 @@
 #include <sodium.h>
 #include <stdio.h>
 
-#define ENVELOPE_REQUEST RINGPOST__V1__ENVELOPE__BODY_REQUEST
+#define ENVELOPE_REQUEST  RINGPOST__V1__ENVELOPE__BODY_REQUEST
 #define ENVELOPE_RESPONSE RINGPOST__V1__ENVELOPE__BODY_RESPONSE
-#define ENVELOPE_PUSH RINGPOST__V1__ENVELOPE__BODY_PUSH
-#define PUSH_EVENT RINGPOST__V1__PUSH__KIND_EVENT
-#define REQUEST_ID 1u
-#define RESPONSE_ID 1u
-#define RESPONSE_ERROR 2u
-#define EVENT_SYNC_KEY 1u
-#define PROTOCOL 1u
-#define NESTING_MAX 8u /* of the contract's messages; bounds every recursion over descriptors */
+#define ENVELOPE_PUSH     RINGPOST__V1__ENVELOPE__BODY_PUSH
+#define PUSH_EVENT        RINGPOST__V1__PUSH__KIND_EVENT
+#define REQUEST_ID        1u
+#define RESPONSE_ID       1u
+#define RESPONSE_ERROR    2u
+#define EVENT_SYNC_KEY    1u
+#define PROTOCOL          1u
+#define NESTING_MAX       8u /* of the contract's messages; bounds every recursion over descriptors */
 
 typedef const ProtobufCMessageDescriptor *descriptor_t;
 
-/* ---- schemas and code agree -------------------------------------------------------------------------------------------- */
+/* ---- schemas and code agree ------------------------------------------------------------------------------------ */
 
 static void assert_number(descriptor_t descriptor, const char *name, uint32_t number)
 {
@@ -98,7 +98,7 @@ descriptor_t envelope_response_descriptor(uint32_t method)
     return oneof_member(&ringpost__v1__response__descriptor, method);
 }
 
-/* ---- requests ---------------------------------------------------------------------------------------------------------- */
+/* ---- requests -------------------------------------------------------------------------------------------------- */
 
 enum result envelope_parse(struct envelope_request *out, struct slice frame)
 {
@@ -137,8 +137,10 @@ static enum result find_method(const json_t *request, struct envelope_request *o
                                const json_t **payload, char *text, size_t text_size)
 {
     const json_t *id = json_object_get(request, "id");
-    if (id != NULL && !json_tree_u64(id, UINT64_MAX, &out->id)) return say(text, text_size, "field id: a number is expected");
-    if (json_object_size(request) != (id == NULL ? 1u : 2u)) return say(text, text_size, "request: one method is expected");
+    if (id != NULL && !json_tree_u64(id, UINT64_MAX, &out->id))
+        return say(text, text_size, "field id: a number is expected");
+    if (json_object_size(request) != (id == NULL ? 1u : 2u))
+        return say(text, text_size, "request: one method is expected");
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)request, key, value) /* changes nothing, takes a mutable object */
@@ -182,7 +184,7 @@ enum result envelope_parse_json(struct envelope_request *out, struct slice frame
     return res;
 }
 
-/* ---- responses and pushes ---------------------------------------------------------------------------------------------- */
+/* ---- responses and pushes -------------------------------------------------------------------------------------- */
 
 void envelope_response(struct writer *out, uint64_t id, uint32_t method, struct slice payload)
 {
@@ -234,7 +236,7 @@ void envelope_push_json(struct writer *out, uint32_t field, struct slice payload
     json_write_raw(out, "}}");
 }
 
-/* ---- fan-out ----------------------------------------------------------------------------------------------------------- */
+/* ---- fan-out --------------------------------------------------------------------------------------------------- */
 
 #define EVENT_JSON_HEAD "{\"push\":{\"event\":{\"sync_key\":\""
 #define EVENT_JSON_TAIL "}}}"
@@ -276,10 +278,13 @@ void envelope_event_json_shared(struct writer *out, struct slice event_fields)
     json_write_raw(out, EVENT_JSON_TAIL);
 }
 
-/* ---- errors and hello -------------------------------------------------------------------------------------------------- */
+/* ---- errors and hello ------------------------------------------------------------------------------------------ */
 
 /* protobuf-c's structs have no const strings; packing only reads them. */
-static char *borrowed(const char *text) { return (char *)(uintptr_t)(text == NULL ? "" : text); }
+static char *borrowed(const char *text)
+{
+    return (char *)(uintptr_t)(text == NULL ? "" : text);
+}
 
 static Ringpost__V1__Error error_message(const struct envelope_error *error)
 {
@@ -306,8 +311,10 @@ static void write_error_response(struct writer *out, uint64_t id, const struct e
     ringpost__v1__envelope__init(&envelope);
     envelope.body_case = ENVELOPE_RESPONSE;
     envelope.response = &response;
-    if (json) json_from_message(&envelope.base, out, false);
-    else envelope_pack(out, &envelope.base);
+    if (json)
+        json_from_message(&envelope.base, out, false);
+    else
+        envelope_pack(out, &envelope.base);
 }
 
 void envelope_error(struct writer *out, uint64_t id, const struct envelope_error *error)
@@ -342,8 +349,10 @@ void envelope_hello(struct writer *out, bool json, uint32_t heartbeat_interval_m
     ringpost__v1__envelope__init(&envelope);
     envelope.body_case = RINGPOST__V1__ENVELOPE__BODY_HELLO;
     envelope.hello = &hello;
-    if (json) json_from_message(&envelope.base, out, false);
-    else envelope_pack(out, &envelope.base);
+    if (json)
+        json_from_message(&envelope.base, out, false);
+    else
+        envelope_pack(out, &envelope.base);
 }
 
 void envelope_pack(struct writer *out, const ProtobufCMessage *message)
@@ -355,7 +364,7 @@ void envelope_pack(struct writer *out, const ProtobufCMessage *message)
     ASSERT(packed == size);
 }
 
-/* ---- payloads ---------------------------------------------------------------------------------------------------------- */
+/* ---- payloads -------------------------------------------------------------------------------------------------- */
 
 /* The last occurrence of `number`, which must have `type` each time; `found` is untouched when there is none. */
 static enum result peek(struct slice payload, uint32_t number, uint32_t type, struct wire_field *found)

@@ -1,5 +1,5 @@
-/* api/error.c - the rows behind error.h. A reason is the row's name in lower case; the lower-casing happens once, at the first
- * look, so that name and reason cannot drift apart. */
+/* api/error.c - the rows behind error.h. A reason is the row's name in lower case; the lower-casing happens once, at
+ * the first look, so that name and reason cannot drift apart. */
 #include "api/error.h"
 #include "core/check.h"
 #include <pthread.h>

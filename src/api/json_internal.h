@@ -6,12 +6,12 @@
 #include "api/json.h"
 #include <jansson.h>
 
-/* Parses one JSON object: no duplicate key, no depth beyond JSON_DEPTH_MAX, nothing after it. NULL with `text` set when refused; else
- * the caller ends it with json_decref(). */
+/* Parses one JSON object: no duplicate key, no depth beyond JSON_DEPTH_MAX, nothing after it. NULL with `text` set when
+ * refused; else the caller ends it with json_decref(). */
 json_t *json_tree_parse(struct slice json, char *text, size_t text_size);
 /* The mapping proper, from a parsed object; see json_to_packed(). */
-NODISCARD enum result json_tree_to_packed(const ProtobufCMessageDescriptor *descriptor, const json_t *object, struct writer *out,
-                                          char *text, size_t text_size);
+NODISCARD enum result json_tree_to_packed(const ProtobufCMessageDescriptor *descriptor, const json_t *object,
+                                          struct writer *out, char *text, size_t text_size);
 /* A number or a string of decimal digits without leading zeros, at most `max`. */
 bool json_tree_u64(const json_t *value, uint64_t max, uint64_t *number);
 

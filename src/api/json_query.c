@@ -1,6 +1,7 @@
 /* api/json_query.c - a URL query read as if it were the JSON object it stands for: "limit=5&user_ids=1&user_ids=2" is
  * {"limit":"5","user_ids":["1","2"]}. So there is one mapping, with one set of rules, for both.
- * Percent-encoding and '+' are decoded; a part without '=' is refused, and so is a second value for a field that is no list. */
+ * Percent-encoding and '+' are decoded; a part without '=' is refused, and so is a second value for a field that is no
+ * list. */
 #include "api/json_internal.h"
 #include "core/check.h"
 #include <stdio.h>
@@ -37,7 +38,7 @@ static int hex_digit(uint8_t c)
     return -1;
 }
 
-/* Decodes into `to`, which has room for coded.len bytes. Returns the length, -1 when the coding is bad or hides a NUL. */
+/* Decodes into `to`, which has room for coded.len bytes. Returns the length; -1: bad coding, or a NUL. */
 static ssize_t percent_decode(struct slice coded, char *to)
 {
     size_t len = 0;

@@ -1,13 +1,14 @@
-/* api/json_read.c - JSON to protobuf: jansson parses, a walk over the descriptor writes wire bytes straight into the writer.
- * Nothing is believed: depth is counted before the parser recurses, every key must be a field, every value must fit its field.
- * Fields are written in the order of their numbers and defaults are left out, so the same object always gives the same bytes, the ones
- * protobuf-c would pack. What is wrong is told with its place: "field rooms[2].name: a string is expected". */
+/* api/json_read.c - JSON to protobuf: jansson parses, a walk over the descriptor writes wire bytes straight into the
+ * writer. Nothing is believed: depth is counted before the parser recurses, every key must be a field, every value must
+ * fit its field. Fields are written in the order of their numbers and defaults are left out, so the same object always
+ * gives the same bytes, the ones protobuf-c would pack. What is wrong is told with its place: "field rooms[2].name: a
+ * string is expected". */
+#include "api/base64.h"
 #include "api/json_internal.h"
 #include "api/utf8.h"
 #include "api/wire.h"
 #include "core/check.h"
 #include <inttypes.h>
-#include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -26,10 +27,10 @@ struct reader {
     size_t text_size;
 };
 
-static bool read_message(const struct reader *r, const struct place *place, const ProtobufCMessageDescriptor *descriptor,
-                         const json_t *value);
+static bool read_message(const struct reader *r, const struct place *place,
+                         const ProtobufCMessageDescriptor *descriptor, const json_t *value);
 
-/* ---- telling what is wrong --------------------------------------------------------------------------------------------- */
+/* ---- telling what is wrong ------------------------------------------------------------------------------------- */
 
 static size_t place_render(const struct place *place, char *text, size_t size)
 {
@@ -58,7 +59,7 @@ __attribute__((format(printf, 3, 4))) static bool refuse(const struct reader *r,
     return false;
 }
 
-/* ---- the document ------------------------------------------------------------------------------------------------------ */
+/* ---- the document ---------------------------------------------------------------------------------------------- */
 
 /* Counts brackets outside strings. Input that is not JSON may count wrong; then the parser refuses it. */
 static bool is_too_deep(struct slice json)
@@ -100,7 +101,7 @@ json_t *json_tree_parse(struct slice json, char *text, size_t text_size)
     return tree;
 }
 
-/* ---- scalars ----------------------------------------------------------------------------------------------------------- */
+/* ---- scalars --------------------------------------------------------------------------------------------------- */
 
 static bool decimal_parse(const char *digits, size_t len, uint64_t max, uint64_t *number)
 {
@@ -134,7 +135,8 @@ static bool read_enum(const struct reader *r, const struct place *place, const P
         return true;
     }
     json_int_t given = json_is_integer(value) ? json_integer_value(value) : INT64_MAX;
-    if (given < INT32_MIN || given > INT32_MAX) return refuse(r, place, "a name of %s is expected", descriptor->short_name);
+    if (given < INT32_MIN || given > INT32_MAX)
+        return refuse(r, place, "a name of %s is expected", descriptor->short_name);
     *number = (uint64_t)given; /* negative ones take ten bytes on the wire, as protobuf has it */
     return true;
 }
@@ -149,7 +151,8 @@ static bool read_number(const struct reader *r, const struct place *place, const
         return json_is_boolean(value) || refuse(r, place, "true or false is expected");
     }
     uint64_t max = field->type == PROTOBUF_C_TYPE_UINT32 ? UINT32_MAX : UINT64_MAX;
-    return json_tree_u64(value, max, number) || refuse(r, place, "a whole number from 0 to %" PRIu64 " is expected", max);
+    return json_tree_u64(value, max, number) ||
+           refuse(r, place, "a whole number from 0 to %" PRIu64 " is expected", max);
 }
 
 static bool is_number(const ProtobufCFieldDescriptor *field)
@@ -159,7 +162,8 @@ static bool is_number(const ProtobufCFieldDescriptor *field)
 }
 
 /* Standard or URL-safe, with or without padding; not a mixture. */
-static bool read_base64(const struct reader *r, const struct place *place, uint32_t number, const char *text, size_t len)
+static bool read_base64(const struct reader *r, const struct place *place, uint32_t number, const char *text,
+                        size_t len)
 {
     bool is_urlsafe = memchr(text, '-', len) != NULL || memchr(text, '_', len) != NULL;
     bool is_padded = text[len - 1] == '=';
@@ -173,11 +177,11 @@ static bool read_base64(const struct reader *r, const struct place *place, uint3
     uint8_t *room = writer_reserve(r->out, decoded_len);
     if (room == NULL) return true; /* the writer's failure is told at the end */
     size_t got_len;
-    int decoded = sodium_base642bin(room, decoded_len, text, len, NULL, &got_len, NULL, variant);
-    return (decoded == 0 && got_len == decoded_len) || refuse(r, place, "base64 is expected");
+    bool is_decoded = base64_decode(slice_of(text, len), variant, room, decoded_len, &got_len);
+    return (is_decoded && got_len == decoded_len) || refuse(r, place, "base64 is expected");
 }
 
-/* ---- fields ------------------------------------------------------------------------------------------------------------ */
+/* ---- fields ---------------------------------------------------------------------------------------------------- */
 
 /* One value with its tag; a default is left out unless it is an item of a list. */
 static bool read_value(const struct reader *r, const struct place *place, const ProtobufCFieldDescriptor *field,
@@ -199,7 +203,8 @@ static bool read_value(const struct reader *r, const struct place *place, const 
         return true;
     }
     bool is_bytes = field->type == PROTOBUF_C_TYPE_BYTES;
-    if (!json_is_string(value)) return refuse(r, place, is_bytes ? "a base64 string is expected" : "a string is expected");
+    if (!json_is_string(value))
+        return refuse(r, place, is_bytes ? "a base64 string is expected" : "a string is expected");
     const char *text = json_string_value(value);
     size_t len = json_string_length(value);
     if (len == 0 && !is_item) return true;
@@ -250,8 +255,8 @@ static bool has_oneof_rival(const ProtobufCMessageDescriptor *descriptor, const 
 {
     if ((field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) == 0) return false;
     for (const ProtobufCFieldDescriptor *other = descriptor->fields; other < field; other++) {
-        bool is_rival = (other->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) != 0 &&
-                        other->quantifier_offset == field->quantifier_offset;
+        bool is_rival =
+            (other->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) != 0 && other->quantifier_offset == field->quantifier_offset;
         if (is_rival && value_of(object, other) != NULL) return true;
     }
     return false;
@@ -272,8 +277,8 @@ static bool check_keys(const struct reader *r, const struct place *place, const 
     return true;
 }
 
-static bool read_message(const struct reader *r, const struct place *place, const ProtobufCMessageDescriptor *descriptor,
-                         const json_t *object)
+static bool read_message(const struct reader *r, const struct place *place,
+                         const ProtobufCMessageDescriptor *descriptor, const json_t *object)
 {
     if (!json_is_object(object)) return refuse(r, place, "an object is expected");
     if (!check_keys(r, place, descriptor, object)) return false;
@@ -290,7 +295,7 @@ static bool read_message(const struct reader *r, const struct place *place, cons
     return true;
 }
 
-/* ---- the doors --------------------------------------------------------------------------------------------------------- */
+/* ---- the doors ------------------------------------------------------------------------------------------------- */
 
 enum result json_tree_to_packed(const ProtobufCMessageDescriptor *descriptor, const json_t *object, struct writer *out,
                                 char *text, size_t text_size)
@@ -304,8 +309,8 @@ enum result json_tree_to_packed(const ProtobufCMessageDescriptor *descriptor, co
     return is_read ? RESULT_TOO_LARGE : RESULT_MALFORMED;
 }
 
-enum result json_to_packed(const ProtobufCMessageDescriptor *descriptor, struct slice json, struct writer *out, char *text,
-                           size_t text_size)
+enum result json_to_packed(const ProtobufCMessageDescriptor *descriptor, struct slice json, struct writer *out,
+                           char *text, size_t text_size)
 {
     json_t *tree = json_tree_parse(json, text, text_size);
     if (tree == NULL) return RESULT_MALFORMED;

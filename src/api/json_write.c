@@ -1,5 +1,5 @@
 /* api/json_write.c - protobuf to JSON: a walk over the descriptor writes straight into the writer, no tree between.
- * Fields come in the order of their numbers. The recursion is as deep as the contract nests, which api_init() bounds. */
+ * Fields come in the order of their numbers. Recursion is as deep as the contract nests, which api_init() bounds. */
 #include "api/envelope.h"
 #include "api/json_internal.h"
 #include "api/utf8.h"
@@ -11,7 +11,10 @@
 
 static void write_members(const ProtobufCMessage *message, struct writer *out);
 
-void json_write_raw(struct writer *out, const char *text) { writer_raw(out, text, strlen(text)); }
+void json_write_raw(struct writer *out, const char *text)
+{
+    writer_raw(out, text, strlen(text));
+}
 
 uint32_t json_decimal(char digits[JSON_DECIMAL_MAX], uint64_t value)
 {
@@ -25,14 +28,17 @@ uint32_t json_decimal(char digits[JSON_DECIMAL_MAX], uint64_t value)
     return len;
 }
 
-/* ---- strings and bytes ------------------------------------------------------------------------------------------------- */
+/* ---- strings and bytes ----------------------------------------------------------------------------------------- */
 
-static bool is_plain(uint8_t byte) { return byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\'; }
+static bool is_plain(uint8_t byte)
+{
+    return byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
+}
 
 static void write_escaped(struct writer *out, uint8_t byte)
 {
-    static const char short_forms[] = {['"'] = '"', ['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f',
-                                       ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
+    static const char short_forms[] = {
+        ['"'] = '"', ['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
     static const char hex[] = "0123456789abcdef";
     if (byte < sizeof short_forms && short_forms[byte] != 0) {
         writer_raw(out, (char[]){'\\', short_forms[byte]}, 2);
@@ -74,7 +80,7 @@ static void write_base64(struct writer *out, const ProtobufCBinaryData *data)
     room[size - 1] = '"';
 }
 
-/* ---- fields ------------------------------------------------------------------------------------------------------------ */
+/* ---- fields ---------------------------------------------------------------------------------------------------- */
 
 static void write_decimal(struct writer *out, uint64_t value, bool quoted)
 {
@@ -111,7 +117,7 @@ static void write_value(struct writer *out, const ProtobufCFieldDescriptor *fiel
         break;
     }
     case PROTOBUF_C_TYPE_MESSAGE: json_from_message(*(const ProtobufCMessage *const *)at, out, false); break;
-    default: ASSERT(!"a type the contract does not use");
+    default: ASSERT(false); /* api_init() knows the types */
     }
 }
 

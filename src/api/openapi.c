@@ -1,7 +1,7 @@
 /* api/openapi.c - one walk over routes, descriptors and error rows writes the document; nothing in it is kept by hand.
  *
  *     paths       one per route: POST with the request message as body, reads also as GET with its fields in the query
- *     components  every message and enum reachable from Envelope (so the frames of the sockets are described too), the error body
+ *     components  every message and enum reachable from Envelope (so socket frames are described, too), the error body
  *
  * Texts are the comments of the .proto. A field without one of its own takes that of its message or enum. */
 #include "api/openapi.h"
@@ -13,7 +13,7 @@
 #include "ringpost/v1/ringpost.pb-c.h"
 #include <stdio.h>
 
-#define TYPES_MAX 160 /* messages plus enums of the contract */
+#define TYPES_MAX        160 /* messages plus enums of the contract */
 #define SCHEMA_REFERENCE "#/components/schemas/"
 
 /* Every type once, in the order a walk from Envelope meets them. */
@@ -23,7 +23,7 @@ struct types {
     uint32_t message_count, enum_count;
 };
 
-/* ---- small pieces ------------------------------------------------------------------------------------------------------ */
+/* ---- small pieces ---------------------------------------------------------------------------------------------- */
 
 static const char *comment_of(const char *type, const char *member)
 {
@@ -42,7 +42,10 @@ static const char *without_route(const char *comment)
     return colon == NULL ? comment : colon + 2;
 }
 
-static void write_string(struct writer *out, const char *text) { json_write_string(out, slice_text(text)); }
+static void write_string(struct writer *out, const char *text)
+{
+    json_write_string(out, slice_text(text));
+}
 
 /* "name":"text", and the comma before it unless it opens an object */
 static void write_pair(struct writer *out, const char *name, const char *text)
@@ -71,7 +74,7 @@ static void write_reference(struct writer *out, const char *schema)
     json_write_raw(out, "\"}");
 }
 
-/* ---- schemas ----------------------------------------------------------------------------------------------------------- */
+/* ---- schemas --------------------------------------------------------------------------------------------------- */
 
 static void collect(struct types *types, const ProtobufCMessageDescriptor *message);
 
@@ -104,44 +107,41 @@ static const char *type_name(const ProtobufCFieldDescriptor *field)
     return NULL;
 }
 
-/* The type of one value, without description: a reference may have no siblings in OpenAPI 3.0. */
-static void write_type(struct writer *out, const ProtobufCFieldDescriptor *field)
+/* The members of the schema of one value. References have no siblings in OpenAPI 3.0: described ones are wrapped. */
+static void write_type(struct writer *out, const ProtobufCFieldDescriptor *field, bool described)
 {
     const char *text = NULL;
     switch ((int)field->type) {
-    case PROTOBUF_C_TYPE_UINT32: text = "{\"type\":\"integer\",\"minimum\":0,\"maximum\":4294967295}"; break;
-    case PROTOBUF_C_TYPE_UINT64: text = "{\"type\":\"string\",\"format\":\"uint64\",\"pattern\":\"^[0-9]{1,20}$\"}"; break;
-    case PROTOBUF_C_TYPE_BOOL: text = "{\"type\":\"boolean\"}"; break;
-    case PROTOBUF_C_TYPE_STRING: text = "{\"type\":\"string\"}"; break;
-    case PROTOBUF_C_TYPE_BYTES: text = "{\"type\":\"string\",\"format\":\"byte\"}"; break;
-    default: write_reference(out, type_name(field)); return;
+    case PROTOBUF_C_TYPE_UINT32: text = "\"type\":\"integer\",\"minimum\":0,\"maximum\":4294967295"; break;
+    case PROTOBUF_C_TYPE_UINT64:
+        text = "\"type\":\"string\",\"format\":\"uint64\",\"pattern\":\"^[0-9]{1,20}$\"";
+        break;
+    case PROTOBUF_C_TYPE_BOOL: text = "\"type\":\"boolean\""; break;
+    case PROTOBUF_C_TYPE_STRING: text = "\"type\":\"string\""; break;
+    case PROTOBUF_C_TYPE_BYTES: text = "\"type\":\"string\",\"format\":\"byte\""; break;
+    default:
+        json_write_raw(out, described ? "\"allOf\":[{\"$ref\":\"" SCHEMA_REFERENCE : "\"$ref\":\"" SCHEMA_REFERENCE);
+        json_write_raw(out, type_name(field));
+        json_write_raw(out, described ? "\"}]" : "\"");
+        return;
     }
     json_write_raw(out, text);
 }
 
-static void write_list_type(struct writer *out, const ProtobufCFieldDescriptor *field)
+static void write_field_schema(struct writer *out, const ProtobufCFieldDescriptor *field, const char *description)
 {
     bool is_list = field->label == PROTOBUF_C_LABEL_REPEATED;
-    if (is_list) json_write_raw(out, "{\"type\":\"array\",\"items\":");
-    write_type(out, field);
+    json_write_raw(out, is_list ? "{\"type\":\"array\",\"items\":{" : "{");
+    write_type(out, field, !is_list && description[0] != '\0');
     if (is_list) json_write_raw(out, "}");
+    write_description(out, description);
+    json_write_raw(out, "}");
 }
 
 static const char *field_comment(const ProtobufCMessageDescriptor *message, const ProtobufCFieldDescriptor *field)
 {
     const char *own = comment_of(message->short_name, field->name);
     return own[0] != '\0' || type_name(field) == NULL ? own : without_route(comment_of(type_name(field), ""));
-}
-
-static void write_property(struct writer *out, const ProtobufCMessageDescriptor *message,
-                           const ProtobufCFieldDescriptor *field)
-{
-    write_string(out, field->name);
-    json_write_raw(out, ":{\"allOf\":[");
-    write_list_type(out, field);
-    json_write_raw(out, "]");
-    write_description(out, field_comment(message, field));
-    json_write_raw(out, "}");
 }
 
 static void write_message_schema(struct writer *out, const ProtobufCMessageDescriptor *message)
@@ -152,7 +152,9 @@ static void write_message_schema(struct writer *out, const ProtobufCMessageDescr
     json_write_raw(out, ",\"properties\":{");
     for (uint32_t i = 0; i < message->n_fields; i++) {
         if (i > 0) writer_u8(out, ',');
-        write_property(out, message, &message->fields[i]);
+        write_string(out, message->fields[i].name);
+        writer_u8(out, ':');
+        write_field_schema(out, &message->fields[i], field_comment(message, &message->fields[i]));
     }
     json_write_raw(out, "}}");
 }
@@ -170,14 +172,15 @@ static void write_enum_schema(struct writer *out, const ProtobufCEnumDescriptor 
     size_t len = (size_t)snprintf(text, sizeof text, "%s", comment_of(descriptor->short_name, ""));
     for (uint32_t i = 0; i < descriptor->n_values && len < sizeof text; i++) {
         const char *name = descriptor->values[i].name;
-        len += (size_t)snprintf(text + len, sizeof text - len, "\n- %s: %s", name, comment_of(descriptor->short_name, name));
+        len += (size_t)snprintf(text + len, sizeof text - len, "\n- %s: %s", name,
+                                comment_of(descriptor->short_name, name));
     }
     ASSERT(len < sizeof text);
     write_description(out, text);
     json_write_raw(out, "}");
 }
 
-/* ---- errors ------------------------------------------------------------------------------------------------------------ */
+/* ---- errors ---------------------------------------------------------------------------------------------------- */
 
 static void write_error_row(struct writer *out, const struct error_row *row)
 {
@@ -218,7 +221,7 @@ static void write_error_response(struct writer *out)
     json_write_raw(out, "]}}");
 }
 
-/* ---- operations -------------------------------------------------------------------------------------------------------- */
+/* ---- operations ------------------------------------------------------------------------------------------------ */
 
 static void write_query_parameters(struct writer *out, const ProtobufCMessageDescriptor *request)
 {
@@ -233,7 +236,7 @@ static void write_query_parameters(struct writer *out, const ProtobufCMessageDes
         write_pair(out, "name", field->name);
         write_description(out, field_comment(request, field));
         json_write_raw(out, ",\"schema\":");
-        write_list_type(out, field);
+        write_field_schema(out, field, "");
         json_write_raw(out, "}");
     }
     json_write_raw(out, "]");
@@ -261,18 +264,19 @@ static void write_operation(struct writer *out, const struct openapi_route *rout
     const ProtobufCMessageDescriptor *request = envelope_request_descriptor(route->method);
     const ProtobufCMessageDescriptor *response = envelope_response_descriptor(route->method);
     ASSERT(request != NULL && response != NULL);
-    const char *name =
-        protobuf_c_message_descriptor_get_field(&ringpost__v1__request__descriptor, route->method)->name;
+    const char *name = protobuf_c_message_descriptor_get_field(&ringpost__v1__request__descriptor, route->method)->name;
     json_write_raw(out, is_get ? "\"get\":{\"tags\":[" : "\"post\":{\"tags\":[");
     json_write_string(out, service_of(route->path));
-    json_write_raw(out, is_get ? "],\"operationId\":\"get_" : "],\"operationId\":\"");
+    json_write_raw(out, "],\"operationId\":\"");
     json_write_raw(out, name);
-    json_write_raw(out, "\"");
+    json_write_raw(out, is_get ? "_by_query\"" : "\"");
     write_pair(out, "summary", name);
     write_description(out, without_route(comment_of(request->short_name, "")));
     json_write_raw(out, route->needs_token ? ",\"security\":[{\"token\":[]}]" : ",\"security\":[]");
-    if (is_get) write_query_parameters(out, request);
-    else write_body(out, request);
+    if (is_get)
+        write_query_parameters(out, request);
+    else
+        write_body(out, request);
     json_write_raw(out, ",\"responses\":{\"200\":{");
     write_pair(out, "description", comment_of(response->short_name, ""));
     json_write_raw(out, ",\"content\":{\"application/json\":{\"schema\":");
@@ -297,7 +301,7 @@ static void write_paths(struct writer *out, const struct openapi_route *routes, 
     json_write_raw(out, "}");
 }
 
-/* ---- the document ------------------------------------------------------------------------------------------------------ */
+/* ---- the document ---------------------------------------------------------------------------------------------- */
 
 static void write_components(struct writer *out)
 {
@@ -306,8 +310,9 @@ static void write_components(struct writer *out)
     json_write_raw(out, "\"components\":{\"securitySchemes\":{\"token\":{\"type\":\"http\",\"scheme\":\"bearer\","
                         "\"bearerFormat\":\"JWT\",\"description\":\"An access token of login or refresh.\"}},");
     write_error_response(out);
-    json_write_raw(out, ",\"schemas\":{\"ErrorBody\":{\"type\":\"object\",\"required\":[\"error\"],"
-                        "\"description\":\"The body of every refusal over HTTP.\",\"properties\":{\"error\":{\"allOf\":[");
+    json_write_raw(out,
+                   ",\"schemas\":{\"ErrorBody\":{\"type\":\"object\",\"required\":[\"error\"],"
+                   "\"description\":\"The body of every refusal over HTTP.\",\"properties\":{\"error\":{\"allOf\":[");
     write_reference(out, ringpost__v1__error__descriptor.short_name);
     json_write_raw(out, "]");
     write_description(out, comment_of(ringpost__v1__error__descriptor.short_name, ""));
@@ -323,7 +328,8 @@ static void write_components(struct writer *out)
     json_write_raw(out, "}}");
 }
 
-void openapi_render(struct writer *out, const struct openapi_route *routes, uint32_t route_count, const char *server_version)
+void openapi_render(struct writer *out, const struct openapi_route *routes, uint32_t route_count,
+                    const char *server_version)
 {
     json_write_raw(out, "{\"openapi\":\"3.0.3\",\"info\":{\"title\":\"Ringpost\"");
     write_pair(out, "version", server_version);

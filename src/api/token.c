@@ -1,22 +1,22 @@
 /* api/token.c - access tokens as in RFC 7519 over RFC 7515, refresh tokens, passwords; the mathematics is libsodium's.
- * A token passes these gates in this order: size and three parts; header (algorithm, key name); signature in constant time; claims;
- * clock. Until the signature fits nothing of the claims is decoded. base64url is read strictly (no padding, no stray bits), so a token
- * has exactly one spelling. */
+ * A token passes these gates in this order: size and three parts; header (algorithm, key name); signature in constant
+ * time; claims; clock. Until the signature fits nothing of the claims is decoded. base64url is read strictly (no
+ * padding, no stray bits), so a token has exactly one spelling. */
 #include "api/token.h"
+#include "api/base64.h"
 #include "api/json_internal.h"
 #include "core/check.h"
 #include <inttypes.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#define KID_MAX 32
-#define SECRET_SIZE_MIN 32
-#define SIGNATURE_SIZE crypto_auth_hmacsha256_BYTES
-#define SIGNATURE_TEXT_LEN 43 /* base64url of 32 bytes */
-#define VARIANT sodium_base64_VARIANT_URLSAFE_NO_PADDING
+#define KID_MAX             32
+#define SECRET_SIZE_MIN     32
+#define SIGNATURE_SIZE      crypto_auth_hmacsha256_BYTES
+#define SIGNATURE_TEXT_LEN  43 /* base64url of 32 bytes */
+#define VARIANT             sodium_base64_VARIANT_URLSAFE_NO_PADDING
 #define REFRESH_RANDOM_SIZE 32
-#define CLAIMS_TEXT_MAX 320
+#define CLAIMS_TEXT_MAX     320
 
 _Static_assert(TOKEN_HASH_SIZE == crypto_hash_sha256_BYTES, "token_hash() is SHA-256");
 _Static_assert(TOKEN_PASSWORD_HASH_MAX >= crypto_pwhash_STRBYTES, "libsodium's text form fits");
@@ -32,7 +32,7 @@ struct token_keys {
     uint32_t count;
 };
 
-/* ---- keys -------------------------------------------------------------------------------------------------------------- */
+/* ---- keys ------------------------------------------------------------------------------------------------------ */
 
 static bool is_name(const char *text, size_t len, size_t len_min, size_t len_max, bool dots_allowed)
 {
@@ -46,8 +46,14 @@ static bool is_name(const char *text, size_t len, size_t len_min, size_t len_max
     return true;
 }
 
-static bool is_device(const char *text, size_t len) { return is_name(text, len, 1, TOKEN_DEVICE_MAX, true); }
-static bool is_platform(const char *text, size_t len) { return is_name(text, len, 0, TOKEN_PLATFORM_MAX, true); }
+static bool is_device(const char *text, size_t len)
+{
+    return is_name(text, len, 1, TOKEN_DEVICE_MAX, true);
+}
+static bool is_platform(const char *text, size_t len)
+{
+    return is_name(text, len, 0, TOKEN_PLATFORM_MAX, true);
+}
 
 enum result token_keys_create(struct token_keys **out)
 {
@@ -97,7 +103,7 @@ static void sign(const struct key *key, struct slice text, uint8_t signature[SIG
     sodium_memzero(&state, sizeof state);
 }
 
-/* ---- base64url --------------------------------------------------------------------------------------------------------- */
+/* ---- base64url ------------------------------------------------------------------------------------------------- */
 
 static void write_base64url(struct writer *out, struct slice bytes)
 {
@@ -110,10 +116,10 @@ static void write_base64url(struct writer *out, struct slice bytes)
 
 static bool read_base64url(struct slice text, uint8_t *bytes, size_t size_max, size_t *len)
 {
-    return sodium_base642bin(bytes, size_max, (const char *)text.data, text.len, NULL, len, NULL, VARIANT) == 0;
+    return base64_decode(text, VARIANT, bytes, size_max, len);
 }
 
-/* ---- access tokens: making --------------------------------------------------------------------------------------------- */
+/* ---- access tokens: making ------------------------------------------------------------------------------------- */
 
 void token_mint(const struct token_keys *keys, const struct token_claims *claims, struct writer *out)
 {
@@ -142,7 +148,7 @@ void token_mint(const struct token_keys *keys, const struct token_claims *claims
     write_base64url(out, slice_of(signature, sizeof signature));
 }
 
-/* ---- access tokens: verifying ------------------------------------------------------------------------------------------ */
+/* ---- access tokens: verifying ---------------------------------------------------------------------------------- */
 
 struct token_parts {
     struct slice header, claims, signature; /* base64url */
@@ -178,7 +184,8 @@ static bool is_string(const json_t *value, const char *text)
     return json_is_string(value) && strcmp(json_string_value(value), text) == 0;
 }
 
-/* The key the header names, NULL unless the header is exactly what we mint: HS256, a known key, perhaps "typ". Any other member
+/* The key the header names, NULL unless the header is exactly what we mint: HS256, a known key, perhaps "typ". Any
+ * other member
  * ("crit", "jwk", "zip" ...) would change what the token means, so it is refused. */
 static const struct key *key_of_header(const struct token_keys *keys, const json_t *header)
 {
@@ -219,8 +226,8 @@ static bool read_claims(const json_t *object, struct token_claims *claims)
            read_time(json_object_get(object, "exp"), &claims->expires_s);
 }
 
-static enum result check_times(const json_t *object, const struct token_claims *claims, uint64_t now_s, uint32_t leeway_s,
-                               uint32_t lifetime_max_s)
+static enum result check_times(const json_t *object, const struct token_claims *claims, uint64_t now_s,
+                               uint32_t leeway_s, uint32_t lifetime_max_s)
 {
     if (claims->expires_s <= claims->issued_s) return RESULT_MALFORMED;
     if (claims->expires_s - claims->issued_s > lifetime_max_s) return RESULT_MALFORMED;
@@ -251,7 +258,7 @@ enum result token_verify(const struct token_keys *keys, struct slice token, uint
     return res;
 }
 
-/* ---- refresh tokens ---------------------------------------------------------------------------------------------------- */
+/* ---- refresh tokens -------------------------------------------------------------------------------------------- */
 
 void token_refresh_make(uint64_t user_id, const char *device_id, const uint8_t random[REFRESH_RANDOM_SIZE],
                         struct writer *out)
@@ -285,9 +292,12 @@ enum result token_refresh_parse(struct slice token, uint64_t *user_id, char devi
     return RESULT_OK;
 }
 
-void token_hash(struct slice token, uint8_t out[TOKEN_HASH_SIZE]) { crypto_hash_sha256(out, token.data, token.len); }
+void token_hash(struct slice token, uint8_t out[TOKEN_HASH_SIZE])
+{
+    crypto_hash_sha256(out, token.data, token.len);
+}
 
-/* ---- passwords --------------------------------------------------------------------------------------------------------- */
+/* ---- passwords ------------------------------------------------------------------------------------------------- */
 
 enum result token_password_hash(struct slice password, uint32_t passes, uint64_t memory_bytes,
                                 char out[TOKEN_PASSWORD_HASH_MAX])

@@ -12,10 +12,10 @@
 #include "core/check.h"
 #include "core/cursor.h"
 
-#define WIRE_VARINT 0u
-#define WIRE_FIXED64 1u
-#define WIRE_BYTES 2u
-#define WIRE_FIXED32 5u
+#define WIRE_VARINT     0u
+#define WIRE_FIXED64    1u
+#define WIRE_BYTES      2u
+#define WIRE_FIXED32    5u
 #define WIRE_VARINT_MAX 10 /* bytes */
 
 struct wire_field {
@@ -74,8 +74,14 @@ static inline uint8_t *wire_put_varint(uint8_t *p, uint64_t value)
     return p;
 }
 
-static inline uint32_t wire_tag(uint32_t number, uint32_t type) { return number << 3 | type; }
-static inline uint32_t wire_tag_size(uint32_t number) { return wire_varint_size(wire_tag(number, 0)); }
+static inline uint32_t wire_tag(uint32_t number, uint32_t type)
+{
+    return number << 3 | type;
+}
+static inline uint32_t wire_tag_size(uint32_t number)
+{
+    return wire_varint_size(wire_tag(number, 0));
+}
 /* Size of a whole field of type WIRE_BYTES. */
 static inline uint64_t wire_bytes_size(uint32_t number, uint64_t len)
 {
@@ -98,9 +104,28 @@ static inline void wire_write_head(struct writer *out, uint32_t number, uint64_t
     wire_write_varint(out, len);
 }
 
-/* A nested message of unknown length: remember wire_nest_begin()'s place after the tag, write the content, then wire_nest_end() moves the
- * content up by the size of its length. Nesting is shallow, so the moves cost less than counting first. */
-static inline size_t wire_nest_begin(const struct writer *out) { return out->len; }
+/* Fields as proto3 writes them: one that holds its default is left out. */
+static inline void wire_write_u64(struct writer *out, uint32_t number, uint64_t value)
+{
+    if (value == 0) return;
+    uint8_t bytes[2 * WIRE_VARINT_MAX];
+    uint8_t *p = wire_put_varint(bytes, wire_tag(number, WIRE_VARINT));
+    writer_raw(out, bytes, (size_t)(wire_put_varint(p, value) - bytes));
+}
+static inline void wire_write_bytes(struct writer *out, uint32_t number, struct slice bytes)
+{
+    if (bytes.len == 0) return;
+    wire_write_head(out, number, bytes.len);
+    writer_raw(out, bytes.data, bytes.len);
+}
+
+/* A nested message of unknown length: remember wire_nest_begin()'s place after the tag, write the content, then
+ * wire_nest_end() moves the content up by the size of its length. Nesting is shallow, so the moves cost less than
+ * counting first. */
+static inline size_t wire_nest_begin(const struct writer *out)
+{
+    return out->len;
+}
 static inline void wire_nest_end(struct writer *out, size_t begin)
 {
     if (out->failed) return;

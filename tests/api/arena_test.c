@@ -10,7 +10,10 @@ static void setup(void)
     enum result res = envelope_arena_create(&arena, 64 * 1024);
     cr_assert_eq(res, RESULT_OK);
 }
-static void teardown(void) { envelope_arena_destroy(arena); }
+static void teardown(void)
+{
+    envelope_arena_destroy(arena);
+}
 TestSuite(arena, .init = setup, .fini = teardown);
 
 Test(arena, memory_is_zeroed_aligned_and_apart)
@@ -53,11 +56,18 @@ Test(arena, the_whole_limit_can_be_one_piece)
 
 Test(arena, unpacking_is_strict_about_text)
 {
-    static const struct { const char *name, *bytes; uint32_t len; enum result want; } cases[] = {
+    static const struct {
+        const char *name, *bytes;
+        uint32_t len;
+        enum result want;
+    } cases[] = {
         {"nothing", "", 0, RESULT_OK},
         {"text", "\x0a\x02hi", 4, RESULT_OK},
         {"characters", "\x0a\x04\xf0\x9f\x98\x80", 6, RESULT_OK},
-        {"a NUL in text", "\x0a\x03" "a\0b", 5, RESULT_MALFORMED},
+        {"a NUL in text",
+         "\x0a\x03"
+         "a\0b",
+         5, RESULT_MALFORMED},
         {"not UTF-8", "\x0a\x01\xff", 3, RESULT_MALFORMED},
         {"an unknown field", "\xfa\x01\x01\xff\x0a\x02hi", 8, RESULT_OK},
         {"cut", "\x0a\x05hi", 4, RESULT_MALFORMED},
@@ -66,8 +76,8 @@ Test(arena, unpacking_is_strict_about_text)
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         ProtobufCMessage *message;
         struct slice packed = slice_of(cases[i].bytes, cases[i].len);
-        cr_expect_eq(envelope_unpack(arena, &ringpost__v1__register_request__descriptor, packed, &message), cases[i].want,
-                     "%s", cases[i].name);
+        cr_expect_eq(envelope_unpack(arena, &ringpost__v1__register_request__descriptor, packed, &message),
+                     cases[i].want, "%s", cases[i].name);
         cr_expect_eq(message != NULL, cases[i].want == RESULT_OK, "%s", cases[i].name);
     }
 }

@@ -6,7 +6,7 @@
 #include "ringpost/v1/ringpost.pb-c.h"
 #include <criterion/criterion.h>
 
-#define SEND RINGPOST__V1__REQUEST__METHOD_SEND
+#define SEND   RINGPOST__V1__REQUEST__METHOD_SEND
 #define ROUNDS 300
 
 static struct writer out, other;
@@ -32,11 +32,16 @@ static void expect_text(const struct writer *got, const char *want)
     cr_expect(slice_equal(writer_slice(got), slice_text(want)), "%.*s", (int)got->len, (char *)got->data);
 }
 
-/* ---- binary requests --------------------------------------------------------------------------------------------------- */
+/* ---- binary requests ------------------------------------------------------------------------------------------- */
 
 Test(envelope, parse_finds_id_method_and_payload)
 {
-    static const struct { const char *name, *bytes; uint32_t len; uint64_t id; uint32_t method, payload_len; } cases[] = {
+    static const struct {
+        const char *name, *bytes;
+        uint32_t len;
+        uint64_t id;
+        uint32_t method, payload_len;
+    } cases[] = {
         {"id, method", "\x0a\x07\x08\x07\xa2\x01\x02\x08\x01", 9, 7, 20, 2},
         {"method, id", "\x0a\x07\xa2\x01\x02\x08\x01\x08\x07", 9, 7, 20, 2},
         {"no id", "\x0a\x05\xa2\x01\x02\x08\x01", 7, 0, 20, 2},
@@ -57,7 +62,10 @@ Test(envelope, parse_finds_id_method_and_payload)
 
 Test(envelope, parse_refuses_anything_else)
 {
-    static const struct { const char *name, *bytes; uint32_t len; } cases[] = {
+    static const struct {
+        const char *name, *bytes;
+        uint32_t len;
+    } cases[] = {
         {"nothing", "", 0},
         {"no method", "\x0a\x02\x08\x01", 4},
         {"empty request", "\x0a\x00", 2},
@@ -66,7 +74,10 @@ Test(envelope, parse_refuses_anything_else)
         {"two ids", "\x0a\x06\x08\x01\x08\x01\x62\x00", 8},
         {"id as bytes", "\x0a\x04\x0a\x00\x62\x00", 6},
         {"method as a number", "\x0a\x04\x08\x01\x60\x00", 6},
-        {"method as four bytes", "\x0a\x07\x08\x01\x65" "1234", 9},
+        {"method as four bytes",
+         "\x0a\x07\x08\x01\x65"
+         "1234",
+         9},
         {"a response", "\x12\x04\x08\x01\x62\x00", 6},
         {"a push", "\x1a\x02\x0a\x00", 4},
         {"request as a number", "\x08\x01", 2},
@@ -83,7 +94,8 @@ Test(envelope, parse_refuses_anything_else)
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct envelope_request request;
-        cr_expect_eq(envelope_parse(&request, slice_of(cases[i].bytes, cases[i].len)), RESULT_MALFORMED, "%s", cases[i].name);
+        cr_expect_eq(envelope_parse(&request, slice_of(cases[i].bytes, cases[i].len)), RESULT_MALFORMED, "%s",
+                     cases[i].name);
     }
 }
 
@@ -117,15 +129,22 @@ Test(envelope, parse_reads_what_protobuf_packs)
     }
 }
 
-/* ---- text requests ----------------------------------------------------------------------------------------------------- */
+/* ---- text requests --------------------------------------------------------------------------------------------- */
 
 Test(envelope, parse_json)
 {
-    static const struct { const char *json; enum result want; uint64_t id; uint32_t method; const char *text; } cases[] = {
+    static const struct {
+        const char *json;
+        enum result want;
+        uint64_t id;
+        uint32_t method;
+        const char *text;
+    } cases[] = {
         {"{\"request\":{\"id\":\"7\",\"send\":{\"room_id\":\"1\"}}}", RESULT_OK, 7, SEND, ""},
         {"{\"request\":{\"send\":{\"room_id\":\"1\"},\"id\":7}}", RESULT_OK, 7, SEND, ""},
         {"{\"request\":{\"send\":{\"room_id\":\"1\"}}}", RESULT_OK, 0, SEND, ""},
-        {"{\"request\":{\"id\":\"18446744073709551615\",\"send\":{\"room_id\":\"1\"}}}", RESULT_OK, UINT64_MAX, SEND, ""},
+        {"{\"request\":{\"id\":\"18446744073709551615\",\"send\":{\"room_id\":\"1\"}}}", RESULT_OK, UINT64_MAX, SEND,
+         ""},
         {"{\"request\":{\"id\":\"7\",\"sing\":{\"song\":1}}}", RESULT_OK, 7, 0, ""},
         {"{\"request\":{\"id\":\"7\",\"send\":{\"room\":1}}}", RESULT_MALFORMED, 7, SEND,
          "field room: SendRequest has no such field"},
@@ -133,12 +152,14 @@ Test(envelope, parse_json)
         {"{\"request\":{\"id\":\"7\",\"send\":null}}", RESULT_MALFORMED, 7, SEND, "an object is expected"},
         {"{\"request\":{\"id\":\"7\"}}", RESULT_MALFORMED, 7, 0, "request: one method is expected"},
         {"{\"request\":{}}", RESULT_MALFORMED, 0, 0, "request: one method is expected"},
-        {"{\"request\":{\"id\":\"7\",\"send\":{},\"sync\":{}}}", RESULT_MALFORMED, 7, 0, "request: one method is expected"},
+        {"{\"request\":{\"id\":\"7\",\"send\":{},\"sync\":{}}}", RESULT_MALFORMED, 7, 0,
+         "request: one method is expected"},
         {"{\"request\":{\"send\":{},\"sync\":{}}}", RESULT_MALFORMED, 0, 0, "request: one method is expected"},
         {"{\"request\":{\"id\":-1,\"send\":{}}}", RESULT_MALFORMED, 0, 0, "field id: a number is expected"},
         {"{\"request\":{\"id\":null,\"send\":{}}}", RESULT_MALFORMED, 0, 0, "field id: a number is expected"},
         {"{\"request\":[]}", RESULT_MALFORMED, 0, 0, "{\"request\":{…}} is expected"},
-        {"{\"request\":{\"id\":\"7\",\"send\":{}},\"push\":{}}", RESULT_MALFORMED, 0, 0, "{\"request\":{…}} is expected"},
+        {"{\"request\":{\"id\":\"7\",\"send\":{}},\"push\":{}}", RESULT_MALFORMED, 0, 0,
+         "{\"request\":{…}} is expected"},
         {"{\"response\":{}}", RESULT_MALFORMED, 0, 0, "{\"request\":{…}} is expected"},
         {"{}", RESULT_MALFORMED, 0, 0, "{\"request\":{…}} is expected"},
         {"[]", RESULT_MALFORMED, 0, 0, "a JSON object is expected"},
@@ -153,11 +174,12 @@ Test(envelope, parse_json)
         cr_expect_eq(request.method, cases[i].method, "%s", cases[i].json);
         cr_expect_str_eq(text, cases[i].text, "%s", cases[i].json);
         bool has_payload = res == RESULT_OK && cases[i].method == SEND;
-        cr_expect(slice_equal(request.payload, has_payload ? SLICE_TEXT("\x08\x01") : SLICE_EMPTY), "%s", cases[i].json);
+        cr_expect(slice_equal(request.payload, has_payload ? SLICE_TEXT("\x08\x01") : SLICE_EMPTY), "%s",
+                  cases[i].json);
     }
 }
 
-/* ---- what we write ----------------------------------------------------------------------------------------------------- */
+/* ---- what we write --------------------------------------------------------------------------------------------- */
 
 /* Expects in `out` exactly what protobuf-c packs for `envelope`, then the same as JSON in `other`. */
 static void expect_frame(const Ringpost__V1__Envelope *envelope, const struct writer *json)
@@ -168,7 +190,8 @@ static void expect_frame(const Ringpost__V1__Envelope *envelope, const struct wr
     envelope_pack(&want, &envelope->base);
     cr_assert(slice_equal(writer_slice(&out), writer_slice(&want)));
     char text[128];
-    enum result res = json_to_packed(&ringpost__v1__envelope__descriptor, writer_slice(json), &packed, text, sizeof text);
+    enum result res =
+        json_to_packed(&ringpost__v1__envelope__descriptor, writer_slice(json), &packed, text, sizeof text);
     cr_assert_eq(res, RESULT_OK, "%s", text);
     cr_assert(slice_equal(writer_slice(&packed), writer_slice(&want)), "%.*s", (int)json->len, (char *)json->data);
     writer_deinit(&packed);
@@ -287,14 +310,17 @@ Test(envelope, errors_carry_their_row)
 {
     struct envelope_error error = {.error = ERROR_ROOM_FULL};
     envelope_error_json(&out, 7, &error);
-    expect_text(&out, "{\"response\":{\"id\":\"7\",\"error\":{\"code\":\"RESOURCE_EXHAUSTED\",\"reason\":\"room_full\","
-                      "\"message\":\"the room has all the members it may have\",\"retryable\":false,\"retry_after_ms\":0,"
-                      "\"request_id\":\"\"}}}");
+    expect_text(&out,
+                "{\"response\":{\"id\":\"7\",\"error\":{\"code\":\"RESOURCE_EXHAUSTED\",\"reason\":\"room_full\","
+                "\"message\":\"the room has all the members it may have\",\"retryable\":false,\"retry_after_ms\":0,"
+                "\"request_id\":\"\"}}}");
     error = (struct envelope_error){ERROR_RATE_LIMITED, "slow \"down\"", 250, "w1-9"};
     writer_reset(&out);
     envelope_error_body(&out, &error);
-    expect_text(&out, "{\"error\":{\"code\":\"RESOURCE_EXHAUSTED\",\"reason\":\"rate_limited\",\"message\":\"slow \\\"down\\\"\","
-                      "\"retryable\":true,\"retry_after_ms\":250,\"request_id\":\"w1-9\"}}");
+    expect_text(
+        &out,
+        "{\"error\":{\"code\":\"RESOURCE_EXHAUSTED\",\"reason\":\"rate_limited\",\"message\":\"slow \\\"down\\\"\","
+        "\"retryable\":true,\"retry_after_ms\":250,\"request_id\":\"w1-9\"}}");
 
     writer_reset(&out);
     envelope_error(&out, 7, &error);
@@ -319,14 +345,23 @@ Test(envelope, hello_says_what_a_client_needs)
     cr_expect(slice_equal(writer_slice(&out), writer_slice(&other)));
 }
 
-/* ---- routing keys and descriptors -------------------------------------------------------------------------------------- */
+/* ---- routing keys and descriptors ------------------------------------------------------------------------------ */
 
 Test(envelope, peek)
 {
-    static const struct { const char *name, *bytes; uint32_t len; enum result want; uint64_t value; } numbers[] = {
+    static const struct {
+        const char *name, *bytes;
+        uint32_t len;
+        enum result want;
+        uint64_t value;
+    } numbers[] = {
         {"nothing", "", 0, RESULT_OK, 0},
         {"the field", "\x08\x05", 2, RESULT_OK, 5},
-        {"behind others", "\x12\x01x\x19" "12345678\x25" "1234\x08\xac\x02", 20, RESULT_OK, 300},
+        {"behind others",
+         "\x12\x01x\x19"
+         "12345678\x25"
+         "1234\x08\xac\x02",
+         20, RESULT_OK, 300},
         {"the last counts", "\x08\x05\x08\x06", 4, RESULT_OK, 6},
         {"absent", "\x10\x05", 2, RESULT_OK, 0},
         {"another type", "\x0a\x00", 2, RESULT_MALFORMED, 0},

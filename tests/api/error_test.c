@@ -6,7 +6,12 @@
 
 Test(error, rows_say_what_the_list_says)
 {
-    static const struct { enum error error; const char *reason, *code; uint16_t status; bool retryable; } cases[] = {
+    static const struct {
+        enum error error;
+        const char *reason, *code;
+        uint16_t status;
+        bool retryable;
+    } cases[] = {
         {ERROR_NONE, "none", "OK", 200, false},
         {ERROR_ROOM_FULL, "room_full", "RESOURCE_EXHAUSTED", 409, false},
         {ERROR_NOT_A_MEMBER, "not_a_member", "PERMISSION_DENIED", 403, false},

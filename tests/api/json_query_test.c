@@ -5,16 +5,19 @@
 #include "ringpost/v1/ringpost.pb-c.h"
 #include <criterion/criterion.h>
 
-#define HISTORY &ringpost__v1__history_request__descriptor
-#define USER &ringpost__v1__user_request__descriptor
-#define PRESENCE &ringpost__v1__presence_request__descriptor
-#define SEND &ringpost__v1__send_request__descriptor
-#define TYPING &ringpost__v1__typing_request__descriptor
+#define HISTORY   &ringpost__v1__history_request__descriptor
+#define USER      &ringpost__v1__user_request__descriptor
+#define PRESENCE  &ringpost__v1__presence_request__descriptor
+#define SEND      &ringpost__v1__send_request__descriptor
+#define TYPING    &ringpost__v1__typing_request__descriptor
 #define PLATFORMS &ringpost__v1__presence__descriptor
 
 Test(json_query, stands_for_a_json_object)
 {
-    static const struct { const ProtobufCMessageDescriptor *descriptor; const char *query, *json; } cases[] = {
+    static const struct {
+        const ProtobufCMessageDescriptor *descriptor;
+        const char *query, *json;
+    } cases[] = {
         {HISTORY, "", "{}"},
         {HISTORY, "room_id=5", "{\"room_id\":\"5\"}"},
         {HISTORY, "room_id=18446744073709551615&limit=50", "{\"room_id\":\"18446744073709551615\",\"limit\":50}"},
@@ -38,7 +41,8 @@ Test(json_query, stands_for_a_json_object)
         char text[128];
         writer_reset(&got);
         writer_reset(&want);
-        enum result res = json_query_to_packed(cases[i].descriptor, slice_text(cases[i].query), &got, text, sizeof text);
+        enum result res =
+            json_query_to_packed(cases[i].descriptor, slice_text(cases[i].query), &got, text, sizeof text);
         cr_expect_eq(res, RESULT_OK, "%s: %s", cases[i].query, text);
         res = json_to_packed(cases[i].descriptor, slice_text(cases[i].json), &want, text, sizeof text);
         cr_expect_eq(res, RESULT_OK, "%s: %s", cases[i].json, text);
@@ -50,7 +54,10 @@ Test(json_query, stands_for_a_json_object)
 
 Test(json_query, refuses_what_stands_for_nothing)
 {
-    static const struct { const ProtobufCMessageDescriptor *descriptor; const char *query, *why; } cases[] = {
+    static const struct {
+        const ProtobufCMessageDescriptor *descriptor;
+        const char *query, *why;
+    } cases[] = {
         {HISTORY, "room_id", "query: name=value is expected between the &"},
         {HISTORY, "&", "query: name=value is expected between the &"},
         {HISTORY, "room_id=1&", "query: name=value is expected between the &"},
@@ -70,14 +77,16 @@ Test(json_query, refuses_what_stands_for_nothing)
         {TYPING, "stopped=TRUE", "field stopped: true or false is expected"},
         {SEND, "kind=image", "field kind: no such name of MessageKind"},
         {SEND, "body=%21", "field body: base64 is expected"},
-        {PRESENCE, "user_ids=1&user_ids=x", "field user_ids[1]: a whole number from 0 to 18446744073709551615 is expected"},
+        {PRESENCE, "user_ids=1&user_ids=x",
+         "field user_ids[1]: a whole number from 0 to 18446744073709551615 is expected"},
         {&ringpost__v1__event__descriptor, "message=1", "field message: an object does not fit into a query"},
     };
     struct writer out;
     writer_init(&out, 0);
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         char text[128] = "";
-        enum result res = json_query_to_packed(cases[i].descriptor, slice_text(cases[i].query), &out, text, sizeof text);
+        enum result res =
+            json_query_to_packed(cases[i].descriptor, slice_text(cases[i].query), &out, text, sizeof text);
         cr_expect_eq(res, RESULT_MALFORMED, "%s", cases[i].query);
         cr_expect_str_eq(text, cases[i].why, "%s said: %s", cases[i].query, text);
         cr_expect_eq(out.len, 0, "%s", cases[i].query);

@@ -1,4 +1,4 @@
-/* tests/api/json_read_test.c - JSON to protobuf, rule by rule. What is accepted is shown as the JSON that comes back. */
+/* tests/api/json_read_test.c - JSON to protobuf, rule by rule. What is accepted is shown as JSON again. */
 #include "api/envelope.h"
 #include "api/json.h"
 #include "core/check.h"
@@ -6,14 +6,14 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
-#define MESSAGE &ringpost__v1__message__descriptor
-#define SEND &ringpost__v1__send_request__descriptor
-#define CREATE &ringpost__v1__create_room_request__descriptor
+#define MESSAGE  &ringpost__v1__message__descriptor
+#define SEND     &ringpost__v1__send_request__descriptor
+#define CREATE   &ringpost__v1__create_room_request__descriptor
 #define PRESENCE &ringpost__v1__presence__descriptor
-#define EVENT &ringpost__v1__event__descriptor
-#define SYNC &ringpost__v1__sync_response__descriptor
-#define HISTORY &ringpost__v1__history_request__descriptor
-#define ROOM &ringpost__v1__room__descriptor
+#define EVENT    &ringpost__v1__event__descriptor
+#define SYNC     &ringpost__v1__sync_response__descriptor
+#define HISTORY  &ringpost__v1__history_request__descriptor
+#define ROOM     &ringpost__v1__room__descriptor
 
 typedef const ProtobufCMessageDescriptor *descriptor_t;
 static struct writer packed, json;
@@ -63,7 +63,8 @@ struct refused {
 static void expect_refused(const struct refused *cases, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        cr_expect_eq(read_json(cases[i].descriptor, slice_text(cases[i].given)), RESULT_MALFORMED, "%s", cases[i].given);
+        cr_expect_eq(read_json(cases[i].descriptor, slice_text(cases[i].given)), RESULT_MALFORMED, "%s",
+                     cases[i].given);
         cr_expect_eq(packed.len, 0, "%s", cases[i].given);
         size_t len = strlen(cases[i].why);
         bool is_beginning = cases[i].why[len - 1] == '~';
@@ -191,6 +192,8 @@ Test(json_read, bytes)
         {SEND, "{\"body\":\"AA A\"}", "field body: ~"},
         {SEND, "{\"body\":\"AA\\nA\"}", "field body: ~"},
         {SEND, "{\"body\":\"é\"}", "field body: ~"},
+        {SEND, "{\"body\":\"éé\"}", "field body: ~"},
+        {SEND, "{\"body\":\"AAAAA\u00e9A=\"}", "field body: ~"},
         {SEND, "{\"body\":[65]}", "field body: a base64 string is expected"},
     };
     expect_accepted(accepted, COUNT_OF(accepted));
@@ -213,7 +216,8 @@ Test(json_read, lists)
         {CREATE, "{\"member_ids\":[1,[2]]}", "field member_ids[1]: ~"},
         {PRESENCE, "{\"platforms\":[\"a\",\"b\",3]}", "field platforms[2]: a string is expected"},
         {SYNC, "{\"events\":[null]}", "field events[0]: an object is expected"},
-        {SYNC, "{\"events\":[{},{\"room\":{\"room\":{\"name\":1}}}]}", "field events[1].room.room.name: a string is expected"},
+        {SYNC, "{\"events\":[{},{\"room\":{\"room\":{\"name\":1}}}]}",
+         "field events[1].room.room.name: a string is expected"},
     };
     expect_accepted(accepted, COUNT_OF(accepted));
     expect_refused(refused, COUNT_OF(refused));
@@ -303,7 +307,8 @@ Test(json_read, defaults_take_no_bytes_and_fields_are_in_order)
 Test(json_read, appends_and_takes_back_when_refused)
 {
     writer_raw(&packed, "head", 4);
-    enum result res = json_to_packed(HISTORY, SLICE_TEXT("{\"room_id\":1,\"limit\":\"x\"}"), &packed, text, sizeof text);
+    enum result res =
+        json_to_packed(HISTORY, SLICE_TEXT("{\"room_id\":1,\"limit\":\"x\"}"), &packed, text, sizeof text);
     cr_expect_eq(res, RESULT_MALFORMED);
     cr_expect(slice_equal(writer_slice(&packed), SLICE_TEXT("head")));
     res = json_to_packed(HISTORY, SLICE_TEXT("{\"room_id\":1}"), &packed, text, sizeof text);
@@ -330,7 +335,8 @@ Test(json_read, what_is_wrong_fits_any_buffer_and_stays_text)
         cr_expect_eq(json_to_packed(EVENT, slice_text(given), &packed, small, size), RESULT_MALFORMED);
         if (size == 0) continue;
         cr_assert_lt(strnlen(small, size), size);
-        cr_expect(((uint8_t)small[strlen(small) - (strlen(small) > 0)] & 0xc0) != 0xc0, "no head of a character at the end");
+        cr_expect(((uint8_t)small[strlen(small) - (strlen(small) > 0)] & 0xc0) != 0xc0,
+                  "no head of a character at the end");
     }
     cr_expect_eq(json_to_packed(EVENT, SLICE_TEXT("["), &packed, NULL, 0), RESULT_MALFORMED);
 }

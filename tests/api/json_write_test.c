@@ -13,12 +13,19 @@ static void setup(void)
     api_init();
     writer_init(&out, 0);
 }
-static void teardown(void) { writer_deinit(&out); }
+static void teardown(void)
+{
+    writer_deinit(&out);
+}
 TestSuite(json_write, .init = setup, .fini = teardown);
 
 Test(json_write, strings_are_escaped)
 {
-    static const struct { const char *text; size_t len; const char *want; } cases[] = {
+    static const struct {
+        const char *text;
+        size_t len;
+        const char *want;
+    } cases[] = {
         {"", 0, "\"\""},
         {"plain / text", 12, "\"plain / text\""},
         {"\"\\", 2, "\"\\\"\\\\\""},
@@ -26,7 +33,11 @@ Test(json_write, strings_are_escaped)
         {"\0\x01\x0b\x1f", 4, "\"\\u0000\\u0001\\u000b\\u001f\""},
         {"\x7f", 1, "\"\x7f\""},
         {"é漢😀", 9, "\"é漢😀\""},
-        {"a\xff" "b", 3, "\"a\xef\xbf\xbd" "b\""},
+        {"a\xff"
+         "b",
+         3,
+         "\"a\xef\xbf\xbd"
+         "b\""},
         {"\xe6\xbc", 2, "\"\xef\xbf\xbd\xef\xbf\xbd\""},
         {"\xed\xa0\x80", 3, "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\""},
     };
@@ -40,7 +51,10 @@ Test(json_write, strings_are_escaped)
 
 Test(json_write, decimals_have_all_their_digits)
 {
-    static const struct { uint64_t value; const char *want; } cases[] = {
+    static const struct {
+        uint64_t value;
+        const char *want;
+    } cases[] = {
         {0, "0"}, {9, "9"}, {10, "10"}, {1234567890, "1234567890"}, {UINT64_MAX, "18446744073709551615"},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
@@ -64,9 +78,12 @@ Test(json_write, all_fields_are_shown_but_unset_messages_and_empty_lists)
     expect_json(&ringpost__v1__user_response__descriptor, SLICE_EMPTY, "{}");
     expect_json(&ringpost__v1__create_room_request__descriptor, SLICE_EMPTY,
                 "{\"name\":\"\",\"joinable\":false,\"client_room_id\":\"\"}");
-    expect_json(&ringpost__v1__send_request__descriptor, SLICE_TEXT("\x08\x01\x20\x06\x2a\x02\xfb\xff"),
-                "{\"room_id\":\"1\",\"to_user_id\":\"0\",\"client_msg_id\":\"\",\"kind\":\"CUSTOM\",\"body\":\"+/8=\"}");
-    expect_json(&ringpost__v1__presence__descriptor, SLICE_TEXT("\x10\x01\x22\x01" "a\x22\x00"),
+    expect_json(
+        &ringpost__v1__send_request__descriptor, SLICE_TEXT("\x08\x01\x20\x06\x2a\x02\xfb\xff"),
+        "{\"room_id\":\"1\",\"to_user_id\":\"0\",\"client_msg_id\":\"\",\"kind\":\"CUSTOM\",\"body\":\"+/8=\"}");
+    expect_json(&ringpost__v1__presence__descriptor,
+                SLICE_TEXT("\x10\x01\x22\x01"
+                           "a\x22\x00"),
                 "{\"user_id\":\"0\",\"online\":true,\"last_seen_ms\":\"0\",\"platforms\":[\"a\",\"\"]}");
 }
 

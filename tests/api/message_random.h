@@ -1,4 +1,5 @@
-/* tests/api/message_random.h - messages of any type with random content, from a seed; and every type of the contract. */
+/* tests/api/message_random.h - messages of any type with random content, from a seed; and every type of the contract.
+ */
 #ifndef TESTS_API_MESSAGE_RANDOM_H
 #define TESTS_API_MESSAGE_RANDOM_H
 
@@ -11,7 +12,8 @@ uint64_t random_next(struct random *random);
 /* 0 … count - 1 */
 uint32_t random_below(struct random *random, uint32_t count);
 
-/* A message with every kind of content: edge numbers, text of one to four bytes a character, lists, set and unset messages. */
+/* A message with every kind of content: edge numbers, text of one to four bytes a character, lists, set and unset
+ * messages. */
 ProtobufCMessage *message_random(struct envelope_arena *arena, const ProtobufCMessageDescriptor *descriptor,
                                  struct random *random);
 

@@ -1,4 +1,5 @@
-/* tests/api/openapi_test.c - the document is JSON, whole, and complete: routes, references, descriptions, error reasons. */
+/* tests/api/openapi_test.c - the document is JSON, whole, and complete: routes, references, descriptions, error
+ * reasons. */
 #include "api/envelope.h"
 #include "api/message_random.h"
 #include "api/openapi.h"
@@ -8,9 +9,9 @@
 #include <jansson.h>
 #include <stdio.h>
 
-#define SEND RINGPOST__V1__REQUEST__METHOD_SEND
+#define SEND     RINGPOST__V1__REQUEST__METHOD_SEND
 #define PRESENCE RINGPOST__V1__REQUEST__METHOD_PRESENCE
-#define MEMBERS RINGPOST__V1__REQUEST__METHOD_MEMBERS
+#define MEMBERS  RINGPOST__V1__REQUEST__METHOD_MEMBERS
 #define REGISTER RINGPOST__V1__REQUEST__METHOD_REGISTER
 
 static const struct openapi_route routes[] = {
@@ -32,7 +33,10 @@ static void setup(void)
     cr_assert_not_null(document, "%s at %d", error.text, error.position);
     writer_deinit(&out);
 }
-static void teardown(void) { json_decref(document); }
+static void teardown(void)
+{
+    json_decref(document);
+}
 TestSuite(openapi, .init = setup, .fini = teardown);
 
 /* "a/b/c" below the document; the names of the document have no '/' but paths, which are looked up by hand. */
@@ -119,7 +123,10 @@ static uint32_t follow_references(const json_t *node)
     return count;
 }
 
-Test(openapi, every_reference_leads_somewhere) { cr_expect_gt(follow_references(document), 100); }
+Test(openapi, every_reference_leads_somewhere)
+{
+    cr_expect_gt(follow_references(document), 100);
+}
 
 Test(openapi, every_field_of_every_message_is_described)
 {

@@ -5,7 +5,10 @@
 
 Test(utf8, counts_well_formed_bytes)
 {
-    static const struct { const char *name, *bytes; uint32_t len, want; } cases[] = {
+    static const struct {
+        const char *name, *bytes;
+        uint32_t len, want;
+    } cases[] = {
         {"empty", "", 0, 0},
         {"ASCII with a NUL", "a\0b", 3, 3},
         {"first of two bytes", "\xc2\x80", 2, 2},

@@ -17,7 +17,11 @@ Test(wire, varints_come_back)
 
 Test(wire, fields_are_read_or_refused)
 {
-    static const struct { const char *name, *bytes; uint32_t len; bool want; } cases[] = {
+    static const struct {
+        const char *name, *bytes;
+        uint32_t len;
+        bool want;
+    } cases[] = {
         {"varint", "\x08\x05", 2, true},
         {"varint that is longer than needed", "\x08\x85\x00", 3, true},
         {"varint of ten bytes", "\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11, true},
@@ -29,10 +33,22 @@ Test(wire, fields_are_read_or_refused)
         {"empty bytes", "\x12\x00", 2, true},
         {"bytes cut", "\x12\x03hi", 4, false},
         {"length near 2^64", "\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11, false},
-        {"eight bytes", "\x09" "12345678", 9, true},
-        {"eight bytes cut", "\x09" "1234567", 8, false},
-        {"four bytes", "\x0d" "1234", 5, true},
-        {"four bytes cut", "\x0d" "123", 4, false},
+        {"eight bytes",
+         "\x09"
+         "12345678",
+         9, true},
+        {"eight bytes cut",
+         "\x09"
+         "1234567",
+         8, false},
+        {"four bytes",
+         "\x0d"
+         "1234",
+         5, true},
+        {"four bytes cut",
+         "\x0d"
+         "123",
+         4, false},
         {"group", "\x0b\x0c", 2, false},
         {"type 6", "\x0e", 1, false},
         {"type 7", "\x0f", 1, false},
