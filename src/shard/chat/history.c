@@ -1,0 +1,138 @@
+/* shard/chat/history.c - a room's timeline by page, for its members: down from the newest, or up from a seq the client has. */
+#include "api/wire.h"
+#include "shard/chat/pages.h"
+#include "shard/memory.h"
+#include "shard/room/reading.h"
+#include "shard/room/room.h"
+#include "shard/room/view.h"
+
+#define HISTORY_LIMIT_DEFAULT 50
+#define HISTORY_LIMIT_MAX 200
+
+enum history_field { HISTORY_MESSAGES = 1, HISTORY_HAS_MORE, HISTORY_NEXT_SEQ, HISTORY_HEAD_SEQ };
+
+struct page {
+    const struct history_params *params;
+    struct writer *out;
+    uint64_t last_seq; /* of the last message on the page */
+    uint32_t count;
+    bool has_more, bad;
+};
+
+static bool page_full(const struct page *page)
+{
+    return page->count == page->params->limit || page->out->len > PAGE_SIZE_MAX_BYTES;
+}
+
+static void page_add(struct page *page, uint64_t seq, struct slice value)
+{
+    struct message_record message;
+    struct cursor c = cursor_of(value);
+    if (!message_record_read(&message, &c)) {
+        page->bad = true;
+        return;
+    }
+    wire_write_tag(page->out, HISTORY_MESSAGES, WIRE_BYTES);
+    size_t begin = wire_nest_begin(page->out);
+    message_pack(page->out, page->params->room_id, &message);
+    wire_nest_end(page->out, begin);
+    page->last_seq = seq;
+    page->count++;
+}
+
+/* ---- downwards: in the order of the rows ---- */
+
+static bool take_message(void *context, struct slice key, struct slice value)
+{
+    struct page *page = context;
+    page->has_more = page_full(page);
+    if (page->has_more) return false;
+    page_add(page, timeline_seq(key), value);
+    return !page->bad;
+}
+
+static enum result read_down(struct page *page, struct store_view *view)
+{
+    const struct history_params *params = page->params;
+    uint64_t newest = params->before_seq == 0 ? UINT64_MAX : params->before_seq - 1;
+    struct key from = timeline_key(params->room_id, newest), until = key_after(KEY_MESSAGE, params->room_id);
+    return store_scan(view, key_slice(&from), key_slice(&until), take_message, page);
+}
+
+/* ---- upwards: the rows of the page, newest first, then the other way round ---- */
+
+struct stack {
+    struct writer bytes;
+    size_t *starts; /* of each row in bytes */
+    uint32_t count, capacity;
+};
+
+static bool push_row(void *context, struct slice key, struct slice value)
+{
+    struct stack *stack = context;
+    (void)key;
+    if (stack->count == stack->capacity) return false;
+    stack->starts[stack->count++] = stack->bytes.len;
+    writer_raw(&stack->bytes, value.data, value.len);
+    return true;
+}
+
+static enum result read_up(struct page *page, struct store_view *view)
+{
+    const struct history_params *params = page->params;
+    if (params->after_seq >= params->head_seq) return RESULT_OK;
+    uint64_t left = params->head_seq - params->after_seq;
+    struct stack stack = {.capacity = left < params->limit ? (uint32_t)left : params->limit};
+    writer_init(&stack.bytes, 0);
+    stack.starts = memory_alloc(stack.capacity * sizeof *stack.starts);
+    struct key from = timeline_key(params->room_id, params->after_seq + stack.capacity);
+    struct key until = timeline_key(params->room_id, params->after_seq);
+    enum result result = store_scan(view, key_slice(&from), key_slice(&until), push_row, &stack);
+    if (result == RESULT_OK && (stack.count != stack.capacity || stack.bytes.failed)) result = RESULT_CORRUPT; /* no holes */
+    size_t end = stack.bytes.len;
+    for (uint32_t i = stack.count; i > 0 && result == RESULT_OK && !page->bad && !page_full(page); i--) {
+        size_t start = stack.starts[i - 1];
+        page_add(page, params->after_seq + (stack.count - i) + 1, slice_of(stack.bytes.data + start, end - start));
+        end = start;
+    }
+    page->has_more = page->last_seq < params->head_seq;
+    free(stack.starts);
+    writer_deinit(&stack.bytes);
+    return result;
+}
+
+void history_read(struct read_job *job, struct store_view *view)
+{
+    const struct history_params *params = (const void *)job->params;
+    struct page page = {.params = params, .out = &job->reply};
+    enum result result = params->after_seq != 0 ? read_up(&page, view) : read_down(&page, view);
+    if (result != RESULT_OK || page.bad) {
+        job->error = ERROR_INTERNAL;
+        return;
+    }
+    wire_write_u64(&job->reply, HISTORY_HAS_MORE, page.has_more);
+    wire_write_u64(&job->reply, HISTORY_NEXT_SEQ, page.last_seq);
+    wire_write_u64(&job->reply, HISTORY_HEAD_SEQ, params->head_seq);
+}
+
+void handle_history(struct shard *shard, struct request *request)
+{
+    Ringpost__V1__HistoryRequest *in = REQUEST_UNPACK(shard, request, HistoryRequest);
+    if (in == NULL) return;
+    if (in->limit > HISTORY_LIMIT_MAX) {
+        request_refuse_because(shard, request, ERROR_BAD_FIELD, "limit: at most 200");
+        return;
+    }
+    if (in->before_seq != 0 && in->after_seq != 0) {
+        request_refuse_because(shard, request, ERROR_BAD_FIELD, "before_seq, after_seq: at most one of the two");
+        return;
+    }
+    const struct room *room = request_member_room(shard, request, in->room_id, NULL);
+    if (room == NULL) return;
+    struct history_params params = {.room_id = in->room_id,
+                                    .head_seq = room->head_seq,
+                                    .before_seq = in->before_seq,
+                                    .after_seq = in->after_seq,
+                                    .limit = in->limit == 0 ? HISTORY_LIMIT_DEFAULT : in->limit};
+    request_read(shard, request, history_read, &params, sizeof params);
+}

@@ -1,0 +1,196 @@
+/* shard/chat/send.c - the one path of a message: to a room, or to a person, which is to the room of the two.
+ * Happy path: handle_send (fields) -> SEND: check (member? repeated?) … durable -> apply: seq and msg_id, timeline, local members, relays -> reply.
+ * The first message between two people makes their room; then the handler has asked who the other one is.
+ * A repeat with the same client_msg_id and body gives the first result again and changes nothing; another body is a conflict. */
+#include "api/utf8.h"
+#include "shard/chat/inbox.h"
+#include "shard/methods.h"
+#include "shard/room/room.h"
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#define CLIENT_MSG_ID_MAX 64
+
+/* ---- the command ---- */
+
+static const struct direct *send_direct(struct machine *machine, const struct send_record *send)
+{
+    return direct_of(machine_entity(machine, ENTITY_DIRECT, send->low_id, send->high_id));
+}
+
+/* 0: the two have no room yet. */
+static uint64_t send_room_id(struct machine *machine, const struct send_record *send)
+{
+    if (send->room_id != 0) return send->room_id;
+    const struct direct *direct = send_direct(machine, send);
+    return direct->entity.exists ? direct->room_id : 0;
+}
+
+static struct dedup_entry send_entry(const struct send_record *send, uint64_t room_id, uint64_t sender_id)
+{
+    struct dedup_entry entry = {.room_id = room_id};
+    dedup_id(&entry, room_id, sender_id, send->client_msg_id);
+    entry.body_hash = XXH3_64bits_withSeed(send->body.data, send->body.len, send->kind);
+    return entry;
+}
+
+void needs_send(struct needs *needs, const struct command *command)
+{
+    struct send_record send = COMMAND_RECORD(send, command);
+    uint64_t room_id = send.room_id;
+    if (room_id == 0) {
+        struct entity *direct = needs_entity(needs, ENTITY_DIRECT, send.low_id, send.high_id);
+        if (direct == NULL) return;
+        if (!direct->exists) {
+            needs_entity(needs, ENTITY_INBOX, send.low_id, 0);
+            if (machine_is_home(needs->machine, send.high_id)) needs_entity(needs, ENTITY_INBOX, send.high_id, 0);
+            return;
+        }
+        room_id = direct_of(direct)->room_id;
+    }
+    needs_entity(needs, ENTITY_ROOM, room_id, 0);
+    needs_entity(needs, ENTITY_MEMBER, room_id, command->actor_id);
+    room_needs_local(needs, room_id, 0);
+}
+
+enum error check_send(struct machine *machine, const struct command *command)
+{
+    struct send_record send = COMMAND_RECORD(send, command);
+    uint64_t room_id = send_room_id(machine, &send);
+    if (room_id == 0) return ERROR_NONE;
+    struct dedup_entry entry = send_entry(&send, room_id, command->actor_id);
+    const struct dedup_entry *first = dedup_find(machine->dedup, &entry);
+    if (first != NULL) return first->body_hash == entry.body_hash ? ERROR_NONE : ERROR_CLIENT_ID_CONFLICT;
+    const struct room *room = room_of(machine_entity(machine, ENTITY_ROOM, room_id, 0));
+    if (!room->entity.exists) return ERROR_ROOM_NOT_FOUND;
+    if (!machine_entity(machine, ENTITY_MEMBER, room_id, command->actor_id)->exists) return ERROR_NOT_A_MEMBER;
+    return room->dismissed ? ERROR_ROOM_DISMISSED : ERROR_NONE;
+}
+
+static struct room *send_make_room(struct machine *machine, const struct send_record *send, const struct command *command,
+                                   struct effects *effects)
+{
+    bool sender_is_low = command->actor_id == send->low_id;
+    struct person_record people[2] = {
+        {.user_id = send->low_id, .name = sender_is_low ? send->sender_name : send->peer_name},
+        {.user_id = send->high_id, .name = sender_is_low ? send->peer_name : send->sender_name}};
+    return direct_create(machine, people, command->actor_id, command->time_ms, effects);
+}
+
+static void send_reply(struct effects *effects, const struct dedup_entry *result)
+{
+    Ringpost__V1__SendResponse response = RINGPOST__V1__SEND_RESPONSE__INIT;
+    response.msg_id = result->result_id;
+    response.room_id = result->room_id;
+    response.seq = result->seq;
+    response.time_ms = result->time_ms;
+    effects_reply(effects, &response.base);
+}
+
+void apply_send(struct machine *machine, const struct command *command, struct effects *effects)
+{
+    struct send_record send = COMMAND_RECORD(send, command);
+    uint64_t room_id = send_room_id(machine, &send);
+    if (room_id == 0) room_id = send_make_room(machine, &send, command, effects)->entity.key.a;
+    struct dedup_entry entry = send_entry(&send, room_id, command->actor_id);
+    const struct dedup_entry *first = dedup_find(machine->dedup, &entry);
+    if (first != NULL) {
+        send_reply(effects, first);
+        return;
+    }
+    struct message_record draft = {.sender_id = command->actor_id,
+                                   .time_ms = command->time_ms,
+                                   .kind = send.kind,
+                                   .sender_name = send.sender_name,
+                                   .client_msg_id = send.client_msg_id,
+                                   .body = send.body};
+    struct room *room = room_of(machine_entity(machine, ENTITY_ROOM, room_id, 0));
+    struct message_record message = room_append(machine, room, &draft, effects);
+    entry.result_id = message.msg_id;
+    entry.seq = message.seq;
+    entry.time_ms = message.time_ms;
+    dedup_add(machine->dedup, &entry);
+    send_reply(effects, &entry);
+}
+
+/* ---- the method ---- */
+
+/* What is wrong with the fields, and in *error which refusal that is; NULL: nothing. */
+static const char *send_fault(const struct shard *shard, const struct request *request, const Ringpost__V1__SendRequest *in,
+                              enum error *error)
+{
+    struct slice client_id = slice_text(in->client_msg_id), body = slice_of(in->body.data, in->body.len);
+    int kind = (int)in->kind;
+    bool is_text = kind == RINGPOST__V1__MESSAGE_KIND__TEXT || kind == RINGPOST__V1__MESSAGE_KIND__EMOJI;
+    *error = ERROR_BAD_FIELD;
+    if ((in->room_id == 0) == (in->to_user_id == 0)) return "room_id, to_user_id: exactly one of the two";
+    if (in->to_user_id == request->actor.user_id) return "to_user_id: not yourself";
+    if (client_id.len == 0 || client_id.len > CLIENT_MSG_ID_MAX || utf8_valid_len(client_id) != client_id.len)
+        return "client_msg_id: 1 to 64 bytes of UTF-8";
+    if (kind < 0 || kind > RINGPOST__V1__MESSAGE_KIND__CUSTOM) return "kind: not a MessageKind";
+    if (is_text && body.len == 0) return "body: must not be empty";
+    *error = ERROR_BODY_TOO_LARGE;
+    if (in->body.len > shard_limits(shard)->body_size_max_bytes) return error_row(ERROR_BODY_TOO_LARGE)->message;
+    *error = ERROR_BAD_FIELD;
+    return is_text && utf8_valid_len(body) != body.len ? "body: text must be UTF-8" : NULL;
+}
+
+static void send_propose(struct shard *shard, struct request *request, const struct send_record *record)
+{
+    struct writer bytes;
+    writer_init(&bytes, 0);
+    send_record_write(&bytes, record);
+    request_propose(shard, request, COMMAND_SEND, writer_slice(&bytes));
+    writer_deinit(&bytes);
+}
+
+/* True: `record` names the pair and the peer. False: refused, or waiting. */
+static bool send_introduce(struct shard *shard, struct request *request, uint64_t peer_id, struct send_record *record)
+{
+    uint64_t ids[2] = {request->actor.user_id, peer_id};
+    const struct people_answer *people = NULL;
+    if (!request_people(shard, request, ids, 2, &people)) return false;
+    uint32_t rooms_max = shard_limits(shard)->rooms_per_user_max;
+    enum error error = ERROR_NONE;
+    if (!people[0].exists || !people[1].exists) error = ERROR_USER_NOT_FOUND;
+    else if (people[0].room_count >= rooms_max || people[1].room_count >= rooms_max) error = ERROR_TOO_MANY_ROOMS;
+    if (error != ERROR_NONE) {
+        request_refuse(shard, request, error);
+        return false;
+    }
+    record->low_id = ids[0] < ids[1] ? ids[0] : ids[1];
+    record->high_id = ids[0] < ids[1] ? ids[1] : ids[0];
+    record->peer_name = people[1].name;
+    return true;
+}
+
+void handle_send(struct shard *shard, struct request *request)
+{
+    Ringpost__V1__SendRequest *in = REQUEST_UNPACK(shard, request, SendRequest);
+    if (in == NULL) return;
+    enum error error;
+    const char *fault = send_fault(shard, request, in, &error);
+    if (fault != NULL) {
+        request_refuse_because(shard, request, error, fault);
+        return;
+    }
+    struct send_record record = {.room_id = in->room_id,
+                                 .kind = (uint8_t)in->kind,
+                                 .client_msg_id = slice_text(in->client_msg_id),
+                                 .sender_name = request->actor.name,
+                                 .body = slice_of(in->body.data, in->body.len)};
+    if (in->to_user_id != 0) {
+        uint64_t actor_id = request->actor.user_id, peer_id = in->to_user_id;
+        bool possible = id_type(peer_id) == ID_USER && id_partition(peer_id) < request_machine(shard)->options.shard_count;
+        if (!possible) {
+            request_refuse(shard, request, ERROR_USER_NOT_FOUND);
+            return;
+        }
+        struct entity *direct = request_entity(shard, request, ENTITY_DIRECT, actor_id < peer_id ? actor_id : peer_id,
+                                               actor_id < peer_id ? peer_id : actor_id);
+        if (direct == NULL) return;
+        if (direct->exists) record.room_id = direct_of(direct)->room_id;
+        else if (!send_introduce(shard, request, peer_id, &record)) return;
+    }
+    send_propose(shard, request, &record);
+}

@@ -1,0 +1,139 @@
+/* shard/chat/sync.c - a user's stream after a SyncKey: what every device converges by, pushes or no pushes.
+ * Happy path: the entries after the client's key, messages filled in from this shard's copy of the timeline; on the last page the heads of large
+ * rooms that moved, because those leave no entries.
+ * A key older than what is kept, or one we never gave: reset, and the client starts over from `conversations`. */
+#include "api/wire.h"
+#include "shard/chat/inbox.h"
+#include "shard/chat/pages.h"
+#include "shard/room/reading.h"
+#include "shard/room/view.h"
+#include "shard/session.h"
+
+#define SYNC_LIMIT_DEFAULT 100
+#define SYNC_LIMIT_MAX 500
+
+enum sync_field { SYNC_EVENTS = 1, SYNC_SYNC_KEY, SYNC_HAS_MORE, SYNC_RESET, SYNC_HEADS };
+enum event_field { EVENT_SYNC_KEY = 1 };
+enum head_field { HEAD_ROOM_ID = 1, HEAD_HEAD_SEQ, HEAD_READ_SEQ };
+
+struct page {
+    const struct sync_params *params;
+    struct store_view *view;
+    struct writer *out;
+    struct writer scratch; /* a message or a view being read */
+    uint64_t last_key;
+    uint32_t count;
+    enum result result;
+};
+
+static bool event_message_read(struct page *page, struct cursor *c)
+{
+    struct event_message_record event;
+    struct message_record message;
+    bool found;
+    if (!event_message_record_read(&event, c)) return false;
+    struct key key = timeline_key(event.room_id, event.seq);
+    if (reading_get(page->view, &key, &page->scratch, &found) != RESULT_OK || !found) return false;
+    struct cursor row = cursor_of(writer_slice(&page->scratch));
+    if (!message_record_read(&message, &row)) return false;
+    event_pack_message(page->out, event.room_id, &message);
+    return true;
+}
+
+static bool event_pack(struct page *page, struct slice value)
+{
+    struct cursor c = cursor_of(value);
+    uint8_t kind = cursor_u8(&c);
+    struct event_read_record read;
+    struct relay_change_record change;
+    if (kind == EVENT_MESSAGE) return event_message_read(page, &c);
+    if (kind == EVENT_READ && event_read_record_read(&read, &c)) event_pack_read(page->out, &read);
+    else if (kind == EVENT_CHANGE && relay_change_record_read(&change, &c)) event_pack_change(page->out, &change);
+    else return false;
+    return true;
+}
+
+static bool take_event(void *context, struct slice key, struct slice value)
+{
+    struct page *page = context;
+    if (page->count == page->params->limit || page->out->len > PAGE_SIZE_MAX_BYTES) return false;
+    page->last_key = key_u64_at(key, 9);
+    page->count++;
+    wire_write_tag(page->out, SYNC_EVENTS, WIRE_BYTES);
+    size_t begin = wire_nest_begin(page->out);
+    wire_write_u64(page->out, EVENT_SYNC_KEY, page->last_key);
+    if (!event_pack(page, value)) page->result = RESULT_CORRUPT;
+    wire_nest_end(page->out, begin);
+    return page->result == RESULT_OK;
+}
+
+static bool take_head(void *context, struct slice key, struct slice value)
+{
+    struct page *page = context;
+    struct conversation_row row;
+    page->result = conversation_row_read(&row, page->view, key, value, &page->scratch);
+    if (page->result != RESULT_OK) return false;
+    if (!row.snapshot.large || row.head_seq <= row.conversation.read_seq) return true;
+    wire_write_tag(page->out, SYNC_HEADS, WIRE_BYTES);
+    size_t begin = wire_nest_begin(page->out);
+    wire_write_u64(page->out, HEAD_ROOM_ID, row.room_id);
+    wire_write_u64(page->out, HEAD_HEAD_SEQ, row.head_seq);
+    wire_write_u64(page->out, HEAD_READ_SEQ, row.conversation.read_seq);
+    wire_nest_end(page->out, begin);
+    return true;
+}
+
+/* The whole of one kind that belongs to the user, from `first` on. */
+static void page_scan(struct page *page, enum key_kind kind, uint64_t first, bool (*each)(void *, struct slice, struct slice))
+{
+    struct key from = key_two(kind, page->params->user_id, first), until = key_after(kind, page->params->user_id);
+    enum result result = store_scan(page->view, key_slice(&from), key_slice(&until), each, page);
+    if (page->result == RESULT_OK) page->result = result;
+}
+
+void sync_read(struct read_job *job, struct store_view *view)
+{
+    struct sync_params *params = (void *)job->params;
+    struct page page = {.params = params, .view = view, .out = &job->reply, .last_key = params->sync_key};
+    writer_init(&page.scratch, 0);
+    bool reset = params->sync_key > params->head || params->sync_key + 1 < params->kept_first;
+    if (reset) page.last_key = params->head;
+    else page_scan(&page, KEY_EVENT, params->sync_key + 1, take_event);
+    bool has_more = page.last_key < params->head;
+    if (page.result == RESULT_OK && !has_more) page_scan(&page, KEY_CONVERSATION, 0, take_head);
+    wire_write_u64(&job->reply, SYNC_SYNC_KEY, page.last_key);
+    wire_write_u64(&job->reply, SYNC_HAS_MORE, has_more);
+    wire_write_u64(&job->reply, SYNC_RESET, reset);
+    params->reached = page.last_key;
+    if (page.result != RESULT_OK || job->reply.failed) job->error = ERROR_INTERNAL;
+    writer_deinit(&page.scratch);
+}
+
+/* The device that asked is up to date so far: a session of it that was too slow may be pushed to again. */
+static void sync_answer(struct shard *shard, struct request *request, struct read_job *job)
+{
+    const struct sync_params *params = (const void *)job->params;
+    struct entity *inbox = request_entity(shard, request, ENTITY_INBOX, params->user_id, 0); /* pinned by the request */
+    for (struct session *s = inbox_of(inbox)->sessions; s != NULL; s = s->next)
+        if (slice_equal(slice_text(s->device_id), request->actor.device_id)) session_synced(s, params->reached);
+    request_reply_packed(shard, request, writer_slice(&job->reply));
+}
+
+void handle_sync(struct shard *shard, struct request *request)
+{
+    Ringpost__V1__SyncRequest *in = REQUEST_UNPACK(shard, request, SyncRequest);
+    if (in == NULL) return;
+    if (in->limit > SYNC_LIMIT_MAX) {
+        request_refuse_because(shard, request, ERROR_BAD_FIELD, "limit: at most 500");
+        return;
+    }
+    struct entity *entity = request_entity(shard, request, ENTITY_INBOX, request->actor.user_id, 0);
+    if (entity == NULL) return;
+    uint64_t head = inbox_of(entity)->head, kept = request_machine(shard)->options.inbox_events_max;
+    struct sync_params params = {.user_id = request->actor.user_id,
+                                 .sync_key = in->sync_key,
+                                 .head = head,
+                                 .kept_first = head > kept ? head - kept + 1 : 1,
+                                 .limit = in->limit == 0 ? SYNC_LIMIT_DEFAULT : in->limit};
+    request_read_then(shard, request, sync_read, &params, sizeof params, sync_answer);
+}
