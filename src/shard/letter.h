@@ -22,6 +22,7 @@ enum letter_kind {
     LETTER_WATCH,        /* number = call; presence and typing subscriptions, see presence/watch.h */
     LETTER_WATCHED,      /* number = call; payload = presence_records */
     LETTER_UNWATCH,      /* session = number: forget it */
+    LETTER_MOVE,         /* to a worker (to_shard's): a connection; the one letter that is not flat: payload = move_luggage, door.c */
     LETTER_NOTIFY,       /* ephemeral push: payload = u32 count, u64 session ids, u32 Push field, packed message */
 };
 
@@ -30,6 +31,7 @@ struct origin {
     uint16_t worker;
     uint8_t door;  /* enum conn_door */
     uint8_t json;
+    uint8_t cors; /* HTTP from a page of allowed origin number cors - 1; 0: no such page */
     uint32_t slot, generation;
     uint64_t request_id; /* the client's own number */
     uint64_t started_ns;

@@ -90,6 +90,7 @@ static void load_done(struct store_job *job)
 {
     struct loading *l = CONTAINER_OF(job, struct loading, job);
     struct shard *s = l->shard;
+    s->jobs_open--;
     struct loading **link = loading_bucket(s, l->fresh->key);
     while (*link != l) link = &(*link)->hash_next;
     *link = l->hash_next;
@@ -128,6 +129,7 @@ static struct loading *loading_start(struct shard *s, struct entity_key key)
     l->hash_next = *bucket;
     *bucket = l;
     metrics_add(&s->options.metrics->store_reads, 1);
+    s->jobs_open++;
     store_submit(s->options.store, &l->job);
     return l;
 }
@@ -293,6 +295,7 @@ static void read_done(struct store_job *job)
     struct read_job *j = CONTAINER_OF(job, struct read_job, job);
     struct shard *s = j->shard;
     struct request *r = j->request;
+    s->jobs_open--;
     ASSERT(r->stage == REQUEST_READING);
     r->stage = REQUEST_RUNNING;
     metrics_observe(&s->options.metrics->store_read_ns, shard_now_ns(s) - j->started_ns);
@@ -318,6 +321,7 @@ void request_read_then(struct shard *s, struct request *r, void (*read)(struct r
     if (size > 0) memcpy(j->params, params, size);
     r->stage = REQUEST_READING;
     metrics_add(&s->options.metrics->store_reads, 1);
+    s->jobs_open++;
     store_submit(s->options.store, &j->job);
 }
 
@@ -342,6 +346,7 @@ static void hash_done(struct password_job *job)
     h->request->stage = REQUEST_RUNNING;
     struct shard *s = job->shard;
     struct request *r = h->request;
+    s->jobs_open--;
     s->running = r; /* `then` is a continuation of the handler: it may find needs missing */
     h->then(s, r, job);
     bool still = s->running == r && r->stage == REQUEST_RUNNING;
@@ -367,7 +372,10 @@ void request_hash_password(struct shard *s, struct request *r, const char *passw
         memcpy(h->job.hash, verify_hash, strlen(verify_hash) + 1);
     }
     r->stage = REQUEST_CALLING;
-    if (s->options.ports.hash_password(s->options.ports.context, &h->job) == RESULT_OK) return;
+    if (s->options.ports.hash_password(s->options.ports.context, &h->job) == RESULT_OK) {
+        s->jobs_open++;
+        return;
+    }
     r->stage = REQUEST_RUNNING;
     free(h);
     request_refuse(s, r, ERROR_SERVER_BUSY);

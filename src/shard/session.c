@@ -136,7 +136,7 @@ static void roster_done(struct store_job *base)
     entity_unpin(s->machine->entities, &inbox);
     writer_deinit(&job->rooms);
     free(job);
-    s->requests_open--;
+    s->jobs_open--;
 }
 
 static void roster_fill(struct shard *s, struct inbox *inbox)
@@ -150,7 +150,7 @@ static void roster_fill(struct shard *s, struct inbox *inbox)
     job->job.done = roster_done;
     writer_init(&job->rooms, 0);
     entity_pin(&inbox->entity);
-    s->requests_open++; /* the shard is not idle while it is under way */
+    s->jobs_open++;
     store_submit(s->options.store, &job->job);
 }
 
@@ -199,7 +199,7 @@ void session_close(struct session *session)
     table_remove(&s->sessions, session);
     metrics_sub(&s->options.metrics->sessions_open, 1);
     if (inbox->sessions == NULL) roster_remove_all(s->machine->roster, inbox);
-    seen_note(s, inbox, session->device_id);
+    seen_note(s, inbox, slice_text(session->device_id));
     presence_changed(s, inbox);
     struct entity *entity = &inbox->entity;
     entity_unpin(s->machine->entities, &entity);

@@ -38,14 +38,14 @@ static void recovery_load_needs(struct store_job *job, struct store_view *view)
 static enum result recovery_run(struct recovery *r, void (*run)(struct store_job *, struct store_view *))
 {
     r->job.run = run;
-    r->shard->options.run_now(r->shard->options.store, &r->job);
+    store_run_now(r->shard->options.store, &r->job);
     return r->result;
 }
 
 static enum result recovery_write(struct shard *s)
 {
     machine_end_batch(s->machine, &s->effects);
-    return s->options.write_now(s->options.store, &s->effects.puts, s->machine->applied_index);
+    return store_write_now(s->options.store, &s->effects.puts, s->machine->applied_index);
 }
 
 static enum result recovery_apply(void *context, const struct commitlog_record *record)
@@ -165,6 +165,10 @@ void shard_close(struct shard *s)
     free(s);
 }
 
+void shard_begin_close(struct shard *s) { s->closing = true; }
+
+bool shard_quiet(const struct shard *s) { return s->jobs_open == 0 && commitlog_idle(s->log); }
+
 bool shard_idle(const struct shard *s) { return s->pending_first == NULL && commitlog_idle(s->log) && s->requests_open == 0; }
 
 /* ---- letters ---- */
@@ -192,6 +196,7 @@ void shard_receive(struct shard *s, struct letter *letter)
     case LETTER_WATCH:
     case LETTER_UNWATCH:
     case LETTER_NOTIFY: watch_on_letter(s, letter); break;
+    case LETTER_MOVE:
     case LETTER_REPLY: ASSERT(!"replies go to workers"); break;
     }
 }

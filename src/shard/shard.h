@@ -70,19 +70,19 @@ struct shard_options {
     struct buf_pool *pool;              /* of the worker; borrowed */
     struct metrics *metrics;            /* of the worker */
     const struct token_keys *token_keys;
-    /* Reads of the store during recovery, on the calling thread (store_run_now / the simulator's). */
-    void (*run_now)(struct store *store, struct store_job *job);
-    enum result (*write_now)(struct store *store, struct writer *batch, uint64_t applied);
 };
 
 /* Opens the log, replays what the store lacks, fills the outboxes. OK: *out serves as soon as letters come. CORRUPT/IO with
  * `text`. Blocks. *replayed gets the number of commands applied. */
 NODISCARD enum result shard_open(struct shard **out, const struct shard_options *options, uint64_t *replayed, char *text,
                                  size_t text_size);
-/* After the last turn: nothing in flight in the log (shard_idle). Requests under way are answered NOT_READY. */
-void shard_close(struct shard *shard);
-/* No command or request under way: may be closed. */
+/* No command or request under way. */
 bool shard_idle(const struct shard *shard);
+/* From now on writes are refused NOT_READY; turns go on until shard_quiet: no job of ours is elsewhere, nothing is in the log's hands. */
+void shard_begin_close(struct shard *shard);
+bool shard_quiet(const struct shard *shard);
+/* Only when quiet. What is durable and not yet applied is applied at the next start. */
+void shard_close(struct shard *shard);
 
 /* A letter for this shard; takes it. */
 void shard_receive(struct shard *shard, struct letter *letter);

@@ -51,6 +51,7 @@ struct shard {
     uint64_t durable_index;
     uint64_t last_time_ms;
     uint32_t requests_open, requests_parked;
+    uint32_t jobs_open;             /* with the storage or the password thread */
     struct loading **loading;       /* buckets by entity key; request.c */
     struct source *sources;         /* shard_count of them */
     bool acks_owed;

@@ -1,0 +1,430 @@
+/* shard/door.c - sockets: frames in, logins, moving home, answers out. HTTP is in door_http.c.
+ * Failure modes: a frame that is no envelope is answered BAD_REQUEST; a method that is not there UNKNOWN_METHOD; a full
+ * outbound queue closes the socket. A connection that goes away while its requests are under way: their answers find no handle. */
+#include "shard/door_internal.h"
+#include "api/envelope.h"
+#include "api/token.h"
+#include "shard/memory.h"
+#include <stdio.h>
+
+enum result door_create(struct door **out, const struct door_options *options)
+{
+    struct door *d = memory_alloc(sizeof *d);
+    d->options = *options;
+    writer_init(&d->packed, 0);
+    writer_init(&d->frame, 0);
+    writer_init(&d->detail, 0);
+    *out = d;
+    return RESULT_OK;
+}
+
+void door_destroy(struct door *d)
+{
+    if (d == NULL) return;
+    writer_deinit(&d->packed);
+    writer_deinit(&d->frame);
+    writer_deinit(&d->detail);
+    free(d);
+}
+
+void door_set_server(struct door *d, struct server *server) { d->server = server; }
+
+static struct client *client_of(struct conn *conn) { return *conn_user(conn); }
+
+static struct client *client_create(struct door *d, struct conn *conn, bool json)
+{
+    struct client *client = memory_alloc(sizeof *client);
+    client->door = d;
+    client->conn = conn;
+    client->json = json;
+    *conn_user(conn) = client;
+    return client;
+}
+
+struct origin door_origin(const struct door *d, const struct conn *conn, bool json, uint64_t request_id)
+{
+    struct conn_handle handle = conn_handle_of(conn);
+    return (struct origin){.worker = d->options.worker,
+                           .door = (uint8_t)conn_door_of(conn),
+                           .json = json,
+                           .slot = handle.slot,
+                           .generation = handle.generation,
+                           .request_id = request_id,
+                           .started_ns = d->options.ports.now_ns(d->options.ports.context)};
+}
+
+enum error door_verify(const struct door *d, struct slice token, struct token_claims *claims)
+{
+    uint64_t now_s = d->options.ports.now_ms(d->options.ports.context) / 1000;
+    enum result result = token_verify(d->options.token_keys, token, now_s, d->options.token_leeway_s,
+                                      d->options.token_lifetime_max_s, claims);
+    if (result == RESULT_TIMEOUT) return ERROR_TOKEN_EXPIRED;
+    if (result != RESULT_OK || id_partition(claims->user_id) >= d->options.shard_count) return ERROR_TOKEN_INVALID;
+    return ERROR_NONE;
+}
+
+/* ---- answers ---- */
+
+static void send_frame(struct client *client, bool json)
+{
+    struct door *d = client->door;
+    enum result result =
+        conn_send_frame(client->conn, json ? CONN_FRAME_TEXT : CONN_FRAME_BINARY, writer_slice(&d->frame), NULL);
+    if (result == RESULT_BUSY)
+        conn_close(client->conn, (struct conn_goodbye){CLOSE_TOO_SLOW, "too slow: reconnect and sync"});
+}
+
+static void send_error(struct client *client, bool json, uint64_t id, const struct envelope_error *error)
+{
+    struct door *d = client->door;
+    writer_reset(&d->frame);
+    if (json) envelope_error_json(&d->frame, id, error);
+    else envelope_error(&d->frame, id, error);
+    metrics_add(&d->options.metrics->requests_refused, 1);
+    send_frame(client, json);
+}
+
+static void refuse(struct client *client, bool json, uint64_t id, enum error error, const char *detail)
+{
+    char request_id[24];
+    snprintf(request_id, sizeof request_id, "%llu", (unsigned long long)id);
+    struct envelope_error refusal = {.error = error, .detail = detail, .request_id = request_id};
+    send_error(client, json, id, &refusal);
+}
+
+static void reply_socket(struct door *d, struct client *client, const struct letter *letter)
+{
+    bool json = letter->origin.json != 0;
+    uint64_t id = letter->origin.request_id;
+    if (letter->error != ERROR_NONE) {
+        char request_id[24];
+        snprintf(request_id, sizeof request_id, "%llu", (unsigned long long)id);
+        struct slice detail = letter_payload(letter);
+        writer_reset(&d->detail);
+        writer_raw(&d->detail, detail.data, detail.len);
+        writer_u8(&d->detail, 0);
+        struct envelope_error error = {.error = (enum error)letter->error,
+                                       .detail = detail.len > 0 ? (const char *)d->detail.data : NULL,
+                                       .retry_after_ms = letter->retry_after_ms,
+                                       .request_id = request_id};
+        send_error(client, json, id, &error);
+        return;
+    }
+    writer_reset(&d->frame);
+    if (json) envelope_response_json(&d->frame, id, letter->method, letter_payload(letter));
+    else envelope_response(&d->frame, id, letter->method, letter_payload(letter));
+    send_frame(client, json);
+}
+
+void door_on_reply(struct door *d, struct letter *letter)
+{
+    struct conn *conn = server_find(d->server, (struct conn_handle){letter->origin.slot, letter->origin.generation});
+    metrics_observe(&d->options.metrics->request_ns,
+                    d->options.ports.now_ns(d->options.ports.context) - letter->origin.started_ns);
+    if (conn == NULL) {
+        letter_free(letter);
+        return;
+    }
+    if (letter->origin.door == CONN_DOOR_HTTP) {
+        door_reply_http(d, conn, letter);
+    } else {
+        struct client *client = client_of(conn);
+        ASSERT(client->in_flight > 0);
+        client->in_flight--;
+        reply_socket(d, client, letter);
+        if (client->paused && client->in_flight <= DOOR_IN_FLIGHT_MAX / 2) {
+            client->paused = false;
+            conn_resume(conn);
+        }
+    }
+    letter_free(letter);
+}
+
+/* ---- requests ---- */
+
+static void client_pause(struct client *client)
+{
+    client->paused = true;
+    conn_pause(client->conn);
+}
+
+static struct actor_record actor_of(const struct token_claims *claims)
+{
+    return (struct actor_record){.user_id = claims->user_id,
+                                 .issued_s = claims->issued_s,
+                                 .expires_s = claims->expires_s,
+                                 .device_id = slice_text(claims->device_id),
+                                 .platform = slice_text(claims->platform)};
+}
+
+static void post_auth(struct door *d, struct client *client, const struct token_claims *claims, bool json, uint64_t id,
+                      struct slice payload)
+{
+    struct actor_record actor = actor_of(claims);
+    struct letter *letter = letter_make(LETTER_REQUEST, 0, id_partition(claims->user_id), &actor, payload);
+    letter->origin = door_origin(d, client->conn, json, id);
+    letter->method = RINGPOST__V1__REQUEST__METHOD_AUTH;
+    letter->admitted = true; /* the handler is the admission */
+    letter->number = client->session == NULL ? 0 : client->session->id;
+    client->in_flight++;
+    client_pause(client);
+    d->options.ports.post(d->options.ports.context, letter);
+}
+
+/* ---- moving home ---- */
+
+struct move { /* payload of a MOVE letter, before the packed AuthRequest */
+    struct conn_luggage *luggage;
+    struct token_claims claims;
+    uint64_t request_id;
+    bool json, client_json;
+};
+
+struct departure { /* from conn_detach until the socket is free to go */
+    struct door *door;
+    struct client *client;
+    struct letter *letter;
+};
+
+static void on_gone(void *context, struct conn_luggage *luggage)
+{
+    struct departure *departure = context;
+    struct door *d = departure->door;
+    if (luggage == NULL) { /* the peer closed meanwhile; on_close frees the client */
+        letter_free(departure->letter);
+    } else {
+        memcpy(departure->letter->bytes + offsetof(struct move, luggage), &luggage, sizeof luggage);
+        metrics_add(&d->options.metrics->connections_migrated, 1);
+        d->options.ports.post(d->options.ports.context, departure->letter);
+        free(departure->client);
+    }
+    free(departure);
+}
+
+static void move_home(struct door *d, struct client *client, const struct token_claims *claims, bool json, uint64_t id,
+                      struct slice payload)
+{
+    ASSERT(client->session == NULL && client->in_flight == 0); /* before login there is one request at a time */
+    struct move move = {.claims = *claims, .request_id = id, .json = json, .client_json = client->json};
+    struct letter *letter =
+        letter_create(LETTER_MOVE, 0, id_partition(claims->user_id), (uint32_t)sizeof move + payload.len);
+    memcpy(letter->bytes, &move, sizeof move);
+    if (payload.len > 0) memcpy(letter->bytes + sizeof move, payload.data, payload.len);
+    struct departure *departure = memory_alloc(sizeof *departure);
+    *departure = (struct departure){d, client, letter};
+    conn_detach(client->conn, on_gone, departure);
+}
+
+void door_on_move(struct door *d, struct letter *letter)
+{
+    struct move move;
+    memcpy(&move, letter->bytes, sizeof move);
+    struct conn *conn = conn_adopt(d->server, move.luggage);
+    if (conn != NULL) {
+        struct client *client = client_create(d, conn, move.client_json);
+        post_auth(d, client, &move.claims, move.json, move.request_id,
+                  slice_of(letter->bytes + sizeof move, letter->len - sizeof move));
+    }
+    letter_free(letter);
+}
+
+void door_drop_move(struct letter *letter)
+{
+    struct move move;
+    memcpy(&move, letter->bytes, sizeof move);
+    conn_luggage_free(move.luggage);
+    letter_free(letter);
+}
+
+/* ---- frames ---- */
+
+static void on_auth(struct door *d, struct client *client, bool json, const struct envelope_request *request)
+{
+    struct slice token = SLICE_EMPTY;
+    struct token_claims claims;
+    enum error error = ERROR_BAD_REQUEST;
+    if (envelope_peek_bytes(request->payload, 1, &token) == RESULT_OK) error = door_verify(d, token, &claims);
+    if (error == ERROR_NONE && client->session != NULL && claims.user_id != client->session->inbox->entity.key.a)
+        error = ERROR_OTHER_USER;
+    if (error != ERROR_NONE) {
+        refuse(client, json, request->id, error, NULL);
+        return;
+    }
+    if (d->options.ports.is_local(d->options.ports.context, id_partition(claims.user_id)))
+        post_auth(d, client, &claims, json, request->id, request->payload);
+    else
+        move_home(d, client, &claims, json, request->id, request->payload);
+}
+
+/* Nobody is logged in yet: accounts only, one at a time. */
+static void on_open_method(struct door *d, struct client *client, bool json, const struct envelope_request *request,
+                           const struct method *method)
+{
+    uint16_t shard = 0;
+    enum error error = method_route(method, request->payload, 0, d->options.shard_count, &shard);
+    if (error != ERROR_NONE) {
+        refuse(client, json, request->id, error, NULL);
+        return;
+    }
+    struct letter *letter = letter_make(LETTER_REQUEST, 0, shard, NULL, request->payload);
+    letter->origin = door_origin(d, client->conn, json, request->id);
+    letter->method = method->number;
+    letter->admitted = true;
+    client->in_flight++;
+    client_pause(client);
+    d->options.ports.post(d->options.ports.context, letter);
+}
+
+static void on_request(struct door *d, struct client *client, bool json, const struct envelope_request *request)
+{
+    const struct method *method = method_by_number(request->method);
+    metrics_add(&d->options.metrics->requests, 1);
+    if (d->options.pages->state == HOST_RECOVERING) {
+        refuse(client, json, request->id, ERROR_NOT_READY, NULL);
+    } else if (method == NULL) {
+        refuse(client, json, request->id, ERROR_UNKNOWN_METHOD, NULL);
+    } else if (method->number == RINGPOST__V1__REQUEST__METHOD_AUTH) {
+        on_auth(d, client, json, request);
+    } else if (method->access == ACCESS_OPEN) {
+        on_open_method(d, client, json, request, method);
+    } else if (client->session == NULL) {
+        refuse(client, json, request->id, ERROR_NOT_AUTHENTICATED, NULL);
+    } else {
+        struct origin origin = door_origin(d, client->conn, json, request->id);
+        if (++client->in_flight >= DOOR_IN_FLIGHT_MAX) client_pause(client);
+        session_request(client->session, method, request->payload, &origin);
+    }
+}
+
+static void on_frame(void *context, struct conn *conn, enum conn_frame encoding, struct slice payload)
+{
+    struct door *d = context;
+    struct client *client = client_of(conn);
+    struct envelope_request request = {0};
+    bool json = encoding == CONN_FRAME_TEXT;
+    char text[256] = "";
+    enum result result;
+    if (json) {
+        writer_reset(&d->packed);
+        result = envelope_parse_json(&request, payload, &d->packed, text, sizeof text);
+    } else {
+        result = envelope_parse(&request, payload);
+    }
+    if (result != RESULT_OK) refuse(client, json, request.id, ERROR_BAD_REQUEST, text[0] == '\0' ? NULL : text);
+    else on_request(d, client, json, &request);
+}
+
+/* ---- the life of a socket ---- */
+
+static bool offers(struct slice list, const char *protocol)
+{
+    size_t len = strlen(protocol);
+    for (uint32_t i = 0; i + len <= list.len; i++) {
+        bool begins = i == 0 || list.data[i - 1] == ',' || list.data[i - 1] == ' ';
+        bool ends = i + len == list.len || list.data[i + len] == ',' || list.data[i + len] == ' ';
+        if (begins && ends && memcmp(list.data + i, protocol, len) == 0) return true;
+    }
+    return false;
+}
+
+static bool on_upgrade(void *context, struct conn *conn, const struct http_request *request, const char **subprotocol,
+                       struct http_response *refusal)
+{
+    struct door *d = context;
+    static const char not_here[] = "{\"error\":{\"code\":\"NOT_FOUND\",\"reason\":\"unknown_method\",\"message\":\"WebSocket is "
+                                   "served at /v1/socket\",\"retryable\":false,\"retry_after_ms\":0,\"request_id\":\"\"}}";
+    static const char recovering[] = "{\"error\":{\"code\":\"UNAVAILABLE\",\"reason\":\"not_ready\",\"message\":\"the server is "
+                                     "starting\",\"retryable\":true,\"retry_after_ms\":1000,\"request_id\":\"\"}}";
+    static const char origin[] = "{\"error\":{\"code\":\"PERMISSION_DENIED\",\"reason\":\"origin_refused\",\"message\":\"this "
+                                 "Origin is not allowed\",\"retryable\":false,\"retry_after_ms\":0,\"request_id\":\"\"}}";
+    *subprotocol = NULL;
+    if (!slice_equal(request->path, SLICE_TEXT("/v1/socket"))) {
+        *refusal = (struct http_response){.status = 404, .content_type = "application/json", .body = slice_text(not_here)};
+        return false;
+    }
+    if (d->options.pages->state == HOST_RECOVERING) {
+        *refusal = (struct http_response){.status = 503, .content_type = "application/json", .body = slice_text(recovering)};
+        return false;
+    }
+    if (!door_origin_allowed(d, request)) {
+        *refusal = (struct http_response){.status = 403, .content_type = "application/json", .body = slice_text(origin)};
+        return false;
+    }
+    struct slice offered = http_request_header(request, "Sec-WebSocket-Protocol");
+    bool json = true;
+    if (offered.data != NULL && offers(offered, "ringpost.v1.proto")) {
+        json = false;
+        *subprotocol = "ringpost.v1.proto";
+    } else if (offered.data != NULL && offers(offered, "ringpost.v1.json")) {
+        *subprotocol = "ringpost.v1.json";
+    }
+    client_create(d, conn, json);
+    return true;
+}
+
+static void on_open(void *context, struct conn *conn)
+{
+    struct door *d = context;
+    struct client *client = client_of(conn);
+    if (client == NULL) client = client_create(d, conn, false);
+    writer_reset(&d->frame);
+    envelope_hello(&d->frame, client->json, d->options.heartbeat_interval_ms, d->options.frame_size_max,
+                   d->options.authenticate_timeout_ms, d->options.server_version);
+    send_frame(client, client->json);
+}
+
+static void on_drained(void *context, struct conn *conn)
+{
+    (void)context;
+    struct client *client = client_of(conn);
+    if (client != NULL && client->session != NULL) session_drained(client->session);
+}
+
+static void on_close(void *context, struct conn *conn)
+{
+    (void)context;
+    struct client *client = client_of(conn);
+    if (client == NULL) return;
+    *conn_user(conn) = NULL;
+    if (client->session != NULL) session_close(client->session);
+    free(client);
+}
+
+const struct server_events door_events = {
+    .on_http = door_on_http,
+    .on_upgrade = on_upgrade,
+    .on_open = on_open,
+    .on_frame = on_frame,
+    .on_drained = on_drained,
+    .on_close = on_close,
+};
+
+/* ---- ports of the shards ---- */
+
+bool door_session_bind(struct door *d, const struct origin *origin, struct session *session)
+{
+    struct conn *conn = server_find(d->server, (struct conn_handle){origin->slot, origin->generation});
+    if (conn == NULL) return false;
+    struct client *client = client_of(conn);
+    ASSERT(client->session == NULL || client->session == session);
+    client->session = session;
+    session->json = client->json;
+    session->connection = client;
+    conn_set_authenticated(conn);
+    return true;
+}
+
+enum result door_session_send(struct door *d, struct session *session, struct slice head, struct buf *body, bool *above_soft)
+{
+    struct client *client = session->connection;
+    enum result result = conn_send_frame(client->conn, session->json ? CONN_FRAME_TEXT : CONN_FRAME_BINARY, head, body);
+    *above_soft = conn_outbound_bytes(client->conn) > d->options.outbound_soft_bytes;
+    return result;
+}
+
+void door_session_end(struct door *d, struct session *session, uint16_t close_code, const char *reason)
+{
+    (void)d;
+    struct client *client = session->connection;
+    conn_close(client->conn, (struct conn_goodbye){close_code, reason});
+}

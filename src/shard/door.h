@@ -1,0 +1,66 @@
+/* shard/door.h - between connections and shards: bytes that are whole requests become letters, answers become frames.
+ * Owns:    a client record per WebSocket or TCP connection; nothing per idle HTTP connection.
+ * Thread:  its worker.            Depends: net/, api/, shard/session.h.  Start at: shard/shard.h
+ *
+ *   socket before login: one request at a time (the connection is paused until its answer); register, login, refresh, auth
+ *   auth: token verified here -> the connection moves to its user's home worker (once) -> the home shard checks the device and opens the session
+ *   socket after login: every request goes through session_request(); at most DOOR_IN_FLIGHT_MAX under way, then the connection is paused
+ *   HTTP: token verified here -> letter to the user's home shard -> owner -> reply to this connection */
+#ifndef SHARD_DOOR_H
+#define SHARD_DOOR_H
+
+#include "net/conn.h"
+#include "net/server.h"
+#include "shard/shard.h"
+
+#define DOOR_IN_FLIGHT_MAX 256 /* requests of one socket */
+
+struct door;
+
+enum host_state { HOST_RECOVERING, HOST_SERVING, HOST_STOPPING };
+struct host_pages { /* what /readyz, /metrics, /version and /openapi.json say; of the whole process */
+    _Atomic int state; /* enum host_state */
+    struct metrics *const *metrics;
+    uint32_t worker_count, shard_count;
+    struct slice openapi;
+    const char *version, *instance_id;
+};
+
+struct door_ports { /* what the worker gives */
+    void *context;
+    void (*post)(void *context, struct letter *letter); /* takes; to letter->to_shard, or for MOVE to its worker */
+    bool (*is_local)(void *context, uint16_t shard);
+    uint64_t (*now_ms)(void *context);
+    uint64_t (*now_ns)(void *context);
+};
+
+struct door_options {
+    struct door_ports ports;
+    uint16_t worker, shard_count;
+    const struct token_keys *token_keys;
+    uint32_t token_leeway_s, token_lifetime_max_s;
+    uint32_t heartbeat_interval_ms, frame_size_max, authenticate_timeout_ms, outbound_soft_bytes;
+    const struct host_pages *pages; /* health, metrics, version, OpenAPI */
+    const char *const *allowed_origins;
+    uint32_t allowed_origin_count;
+    struct metrics *metrics;
+    const char *server_version;
+};
+
+NODISCARD enum result door_create(struct door **out, const struct door_options *options);
+void door_destroy(struct door *door);
+void door_set_server(struct door *door, struct server *server);
+extern const struct server_events door_events; /* context: the door */
+
+/* A REPLY letter for this worker; takes it. */
+void door_on_reply(struct door *door, struct letter *letter);
+/* A MOVE letter for this worker; takes it. */
+void door_on_move(struct door *door, struct letter *letter);
+void door_drop_move(struct letter *letter); /* closes what it carries; for a worker that stops */
+
+/* Ports of the shards of this worker (context: the door). */
+bool door_session_bind(struct door *door, const struct origin *origin, struct session *session);
+enum result door_session_send(struct door *door, struct session *session, struct slice head, struct buf *body, bool *above_soft);
+void door_session_end(struct door *door, struct session *session, uint16_t close_code, const char *reason);
+
+#endif

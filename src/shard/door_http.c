@@ -1,0 +1,271 @@
+/* shard/door_http.c - the HTTP door: methods as JSON, the pages of operations, the web chat.
+ * Happy path: POST /v1/chat/send with a Bearer token -> JSON to packed -> letter to the user's home shard -> reply letter -> JSON.
+ * Reads are also GET with their fields in the query. Every refusal is {"error":{…}} with the status of its row. */
+#include "api/json.h"
+#include "api/token.h"
+#include "shard/door_internal.h"
+#include "web/assets.h"
+#include <stdio.h>
+
+#define CORS_MAX 512
+
+/* ---- origins ---- */
+
+/* Number of the allowed origin, from 1; 0: none. */
+static uint8_t origin_listed(const struct door *d, struct slice origin)
+{
+    for (uint32_t i = 0; origin.data != NULL && i < d->options.allowed_origin_count; i++)
+        if (slice_equal(origin, slice_text(d->options.allowed_origins[i]))) return (uint8_t)(i + 1);
+    return 0;
+}
+
+bool door_origin_allowed(const struct door *d, const struct http_request *request)
+{
+    struct slice origin = http_request_header(request, "Origin");
+    if (origin.data == NULL) return true; /* no browser */
+    if (origin_listed(d, origin) != 0) return true;
+    struct slice host = http_request_header(request, "Host");
+    static const char *const schemes[] = {"http://", "https://"};
+    for (size_t i = 0; i < COUNT_OF(schemes); i++) {
+        uint32_t len = (uint32_t)strlen(schemes[i]);
+        if (origin.len > len && memcmp(origin.data, schemes[i], len) == 0 &&
+            slice_equal(slice_of(origin.data + len, origin.len - len), host))
+            return true;
+    }
+    return false;
+}
+
+/* Header lines for a page of a listed origin; empty for everybody else. */
+static struct slice cors_headers(const struct door *d, uint8_t cors, char out[CORS_MAX])
+{
+    if (cors == 0) return SLICE_EMPTY;
+    int len = snprintf(out, CORS_MAX,
+                       "Access-Control-Allow-Origin: %s\r\nVary: Origin\r\nAccess-Control-Allow-Headers: Authorization, "
+                       "Content-Type\r\nAccess-Control-Allow-Methods: GET, POST\r\nAccess-Control-Max-Age: 600\r\n",
+                       d->options.allowed_origins[cors - 1]);
+    ASSERT(len > 0 && len < CORS_MAX); /* CONFIG_TEXT_MAX bounds an origin */
+    return slice_of(out, (size_t)len);
+}
+
+/* ---- answers ---- */
+
+static void send_response(struct conn *conn, const struct http_response *response)
+{
+    enum result result = conn_send_http(conn, response);
+    if (result == RESULT_BUSY) conn_close(conn, (struct conn_goodbye){CLOSE_TOO_SLOW, "response larger than the outbound limit"});
+}
+
+static void send_text(struct conn *conn, uint16_t status, const char *type, struct slice body)
+{
+    struct http_response response = {.status = status, .content_type = type, .body = body};
+    send_response(conn, &response);
+}
+
+static void refuse(struct door *d, struct conn *conn, enum error error, const char *detail, uint32_t retry_after_ms,
+                   uint8_t cors)
+{
+    char request_id[48], lines[CORS_MAX + 64], cors_text[CORS_MAX];
+    struct slice headers = cors_headers(d, cors, cors_text);
+    struct origin origin = door_origin(d, conn, true, 0);
+    snprintf(request_id, sizeof request_id, "%x-%x-%llx", origin.slot, origin.generation,
+             (unsigned long long)(origin.started_ns & 0xffffffff));
+    struct envelope_error refusal = {
+        .error = error, .detail = detail, .retry_after_ms = retry_after_ms, .request_id = request_id};
+    metrics_add(&d->options.metrics->requests_refused, 1);
+    writer_reset(&d->frame);
+    envelope_error_body(&d->frame, &refusal);
+    int len = snprintf(lines, sizeof lines, "%.*s", (int)headers.len, headers.len > 0 ? (const char *)headers.data : "");
+    if (retry_after_ms > 0)
+        len += snprintf(lines + len, sizeof lines - (size_t)len, "Retry-After: %u\r\n", (retry_after_ms + 999) / 1000);
+    if (error_row(error)->status == 401)
+        len += snprintf(lines + len, sizeof lines - (size_t)len, "WWW-Authenticate: Bearer\r\n");
+    struct http_response response = {.status = error_row(error)->status,
+                                     .content_type = "application/json",
+                                     .headers = slice_of(lines, (size_t)len),
+                                     .body = writer_slice(&d->frame)};
+    send_response(conn, &response);
+}
+
+void door_reply_http(struct door *d, struct conn *conn, const struct letter *letter)
+{
+    struct slice payload = letter_payload(letter);
+    if (letter->error != ERROR_NONE) {
+        writer_reset(&d->detail);
+        writer_raw(&d->detail, payload.data, payload.len);
+        writer_u8(&d->detail, 0);
+        refuse(d, conn, (enum error)letter->error, payload.len > 0 ? (const char *)d->detail.data : NULL,
+               letter->retry_after_ms, letter->origin.cors);
+        return;
+    }
+    writer_reset(&d->frame);
+    enum result result = json_from_packed(envelope_response_descriptor(letter->method), payload, &d->frame);
+    ASSERT(result == RESULT_OK); /* our own shard packed it */
+    char cors_text[CORS_MAX];
+    struct http_response response = {.status = 200,
+                                     .content_type = "application/json",
+                                     .headers = cors_headers(d, letter->origin.cors, cors_text),
+                                     .body = writer_slice(&d->frame)};
+    send_response(conn, &response);
+}
+
+/* ---- pages of operations ---- */
+
+static void page_ready(struct door *d, struct conn *conn)
+{
+    static const char *const texts[] = {"{\"ready\":false,\"reason\":\"recovering\"}\n", "{\"ready\":true}\n",
+                                        "{\"ready\":false,\"reason\":\"stopping\"}\n"};
+    int state = d->options.pages->state;
+    send_text(conn, state == HOST_SERVING ? 200 : 503, "application/json", slice_text(texts[state]));
+}
+
+static void page_metrics(struct door *d, struct conn *conn)
+{
+    writer_reset(&d->frame);
+    metrics_render(&d->frame, d->options.pages->metrics, d->options.pages->worker_count);
+    send_text(conn, 200, "text/plain; version=0.0.4; charset=utf-8", writer_slice(&d->frame));
+}
+
+static void page_version(struct door *d, struct conn *conn)
+{
+    const struct host_pages *pages = d->options.pages;
+    char text[256];
+    int len = snprintf(text, sizeof text, "{\"name\":\"ringpost\",\"version\":\"%s\",\"api\":\"v1\",\"workers\":%u,\"shards\":%u,\"instance\":\"%s\"}\n",
+                       pages->version, pages->worker_count, pages->shard_count, pages->instance_id);
+    send_text(conn, 200, "application/json", slice_of(text, (size_t)len));
+}
+
+static void page_health(struct door *d, struct conn *conn)
+{
+    (void)d;
+    send_text(conn, 200, "application/json", SLICE_TEXT("{\"healthy\":true}\n"));
+}
+
+static void page_openapi(struct door *d, struct conn *conn)
+{
+    send_text(conn, 200, "application/json", d->options.pages->openapi);
+}
+
+static const struct {
+    const char *path;
+    void (*answer)(struct door *, struct conn *);
+} pages[] = {
+    {"/healthz", page_health}, {"/readyz", page_ready}, {"/metrics", page_metrics}, {"/version", page_version},
+    {"/openapi.json", page_openapi},
+};
+
+static bool serve_page(struct door *d, struct conn *conn, const struct http_request *request)
+{
+    for (size_t i = 0; i < COUNT_OF(pages); i++) {
+        if (!slice_equal(request->path, slice_text(pages[i].path))) continue;
+        pages[i].answer(d, conn);
+        return true;
+    }
+    return false;
+}
+
+static bool serve_asset(struct conn *conn, const struct http_request *request)
+{
+    const struct web_asset *asset = web_asset_find(request->path);
+    if (asset == NULL) return false;
+    char headers[640];
+    int len = snprintf(headers, sizeof headers,
+                       "ETag: %s\r\nCache-Control: no-cache\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: "
+                       "no-referrer\r\nContent-Security-Policy: %s\r\n",
+                       asset->etag, WEB_CONTENT_SECURITY_POLICY);
+    ASSERT(len > 0 && (size_t)len < sizeof headers);
+    bool unchanged = slice_equal(http_request_header(request, "If-None-Match"), slice_text(asset->etag));
+    struct http_response response = {.status = unchanged ? 304 : 200,
+                                     .content_type = asset->content_type,
+                                     .headers = slice_of(headers, (size_t)len),
+                                     .body = unchanged ? SLICE_EMPTY : asset->body};
+    send_response(conn, &response);
+    return true;
+}
+
+/* ---- methods ---- */
+
+static struct slice bearer(const struct http_request *request)
+{
+    struct slice header = http_request_header(request, "Authorization");
+    if (header.data == NULL || header.len < 7 || strncasecmp((const char *)header.data, "Bearer ", 7) != 0) return SLICE_EMPTY;
+    return slice_of(header.data + 7, header.len - 7);
+}
+
+/* The request message, packed into d->packed. */
+static enum error read_message(struct door *d, const struct http_request *request, const struct method *method, char *text,
+                               size_t text_size)
+{
+    const ProtobufCMessageDescriptor *descriptor = envelope_request_descriptor(method->number);
+    enum result result;
+    writer_reset(&d->packed);
+    if (slice_equal(request->method, SLICE_TEXT("POST")))
+        result = request->body.len == 0 ? RESULT_OK : json_to_packed(descriptor, request->body, &d->packed, text, text_size);
+    else if (method->is_read)
+        result = json_query_to_packed(descriptor, request->query, &d->packed, text, text_size);
+    else
+        return ERROR_METHOD_NOT_ALLOWED;
+    return result == RESULT_OK ? ERROR_NONE : ERROR_BAD_REQUEST;
+}
+
+static enum error make_letter(struct door *d, const struct http_request *request, const struct method *method,
+                              struct letter **letter)
+{
+    uint16_t shard = 0;
+    if (method->access == ACCESS_OPEN) {
+        enum error error = method_route(method, writer_slice(&d->packed), 0, d->options.shard_count, &shard);
+        if (error != ERROR_NONE) return error;
+        *letter = letter_make(LETTER_REQUEST, 0, shard, NULL, writer_slice(&d->packed));
+        (*letter)->admitted = true;
+        return ERROR_NONE;
+    }
+    struct token_claims claims;
+    struct slice token = bearer(request);
+    if (token.len == 0) return ERROR_NOT_AUTHENTICATED;
+    enum error error = door_verify(d, token, &claims);
+    if (error != ERROR_NONE) return error;
+    struct actor_record actor = {.user_id = claims.user_id,
+                                 .issued_s = claims.issued_s,
+                                 .expires_s = claims.expires_s,
+                                 .device_id = slice_text(claims.device_id),
+                                 .platform = slice_text(claims.platform)};
+    *letter = letter_make(LETTER_REQUEST, 0, id_partition(claims.user_id), &actor, writer_slice(&d->packed));
+    return ERROR_NONE;
+}
+
+static void on_method(struct door *d, struct conn *conn, const struct http_request *request, const struct method *method,
+                      uint8_t cors)
+{
+    char text[256] = "";
+    struct letter *letter = NULL;
+    metrics_add(&d->options.metrics->requests, 1);
+    enum error error = method->access == ACCESS_SOCKET ? ERROR_SOCKET_ONLY : ERROR_NONE;
+    if (error == ERROR_NONE && d->options.pages->state != HOST_SERVING) error = ERROR_NOT_READY;
+    if (error == ERROR_NONE) error = read_message(d, request, method, text, sizeof text);
+    if (error == ERROR_NONE) error = make_letter(d, request, method, &letter);
+    if (error != ERROR_NONE) {
+        refuse(d, conn, error, text[0] == '\0' ? NULL : text, 0, cors);
+        return;
+    }
+    letter->origin = door_origin(d, conn, true, 0);
+    letter->origin.cors = cors;
+    letter->method = method->number;
+    d->options.ports.post(d->options.ports.context, letter);
+}
+
+void door_on_http(void *context, struct conn *conn, const struct http_request *request)
+{
+    struct door *d = context;
+    uint8_t cors = origin_listed(d, http_request_header(request, "Origin"));
+    if (slice_equal(request->method, SLICE_TEXT("OPTIONS"))) {
+        char cors_text[CORS_MAX];
+        struct http_response response = {.status = 204, .headers = cors_headers(d, cors, cors_text)};
+        send_response(conn, &response);
+        return;
+    }
+    const struct method *method = method_by_path(request->path);
+    bool get = slice_equal(request->method, SLICE_TEXT("GET")) || slice_equal(request->method, SLICE_TEXT("HEAD"));
+    if (method != NULL) on_method(d, conn, request, method, cors);
+    else if (get && serve_page(d, conn, request)) return;
+    else if (get && serve_asset(conn, request)) return;
+    else refuse(d, conn, ERROR_UNKNOWN_METHOD, NULL, 0, cors);
+}

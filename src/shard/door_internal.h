@@ -1,0 +1,31 @@
+/* shard/door_internal.h - what door.c (sockets) and door_http.c share. */
+#ifndef SHARD_DOOR_INTERNAL_H
+#define SHARD_DOOR_INTERNAL_H
+
+#include "shard/door.h"
+#include "shard/methods.h"
+#include "shard/session.h"
+
+struct door {
+    struct door_options options;
+    struct server *server;
+    struct writer packed, frame; /* scratch of one request or answer */
+    struct writer detail;
+};
+
+struct client { /* of a WebSocket or TCP connection: *conn_user() */
+    struct session *session; /* NULL before login */
+    struct conn *conn;
+    struct door *door;
+    uint32_t in_flight;
+    bool json, paused;
+};
+
+/* Fills claims from "Bearer …" or a bare token. NONE, TOKEN_INVALID, TOKEN_EXPIRED. */
+enum error door_verify(const struct door *door, struct slice token, struct token_claims *claims);
+struct origin door_origin(const struct door *door, const struct conn *conn, bool json, uint64_t request_id);
+bool door_origin_allowed(const struct door *door, const struct http_request *request);
+void door_reply_http(struct door *door, struct conn *conn, const struct letter *letter);
+void door_on_http(void *context, struct conn *conn, const struct http_request *request);
+
+#endif

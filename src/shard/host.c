@@ -1,0 +1,274 @@
+/* shard/host.c - starting and stopping the process.
+ * Happy path: data directory -> keys -> listener -> lobby answers -> every worker recovers its shards on its own thread, all at
+ * once -> lobby ends -> workers serve -> signal -> workers stop -> stores flushed -> directory closed.
+ * Failure mode: whatever fails before serving undoes the rest and says why. */
+#include "shard/host.h"
+#include "api/envelope.h"
+#include "api/openapi.h"
+#include "api/token.h"
+#include "core/check.h"
+#include "core/clock.h"
+#include "core/host.h"
+#include "core/logger.h"
+#include "net/server.h"
+#include "shard/lobby.h"
+#include "shard/memory.h"
+#include "shard/methods.h"
+#include "shard/worker.h"
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdio.h>
+
+#define TEXT_MAX 512
+
+struct crew { /* one worker and its thread */
+    struct host *host;
+    struct worker *worker;
+    struct worker_options options;
+    pthread_t thread;
+    bool started;
+    enum result result;
+    uint64_t replayed;
+    char text[TEXT_MAX];
+};
+
+struct host {
+    const struct config *config;
+    struct datadir *datadir;
+    struct token_keys *token_keys;
+    struct mailbox *mailbox;
+    struct password_pool *passwords;
+    struct lobby *lobby;
+    struct host_pages pages;
+    struct writer openapi;
+    struct metrics **metrics;
+    uint32_t worker_count, shard_count;
+    int *listen_fds;
+    uint16_t port;
+    struct crew *crew;
+    sem_t prepared, serving;  /* posted once by each worker */
+    sem_t go;                 /* posted once for each worker when all are prepared, or one failed */
+    _Atomic bool failed;
+};
+
+/* ---- the parts ---- */
+
+/* A machine that cannot hold the default number of connections is warned about; one that was asked for it is refused. */
+static enum result raise_limits(const struct config *config, char *text, size_t text_size)
+{
+    uint64_t reached = 0;
+    enum result result = host_raise_open_files((uint64_t)config->connections_max + 1024, &reached, text, text_size);
+    if (result != RESULT_BUSY || config->origins[CONFIG_OPTION_connections_max].source != CONFIG_DEFAULT) return result;
+    LOG_WARN("host", "fewer connections than connections_max can be held reason=\"%s\"", text);
+    text[0] = '\0';
+    return RESULT_OK;
+}
+
+static enum result open_data(struct host *h, char *text, size_t text_size)
+{
+    const struct config *c = h->config;
+    enum result result = datadir_open(&h->datadir, c->data_dir, c->shards, c->shards != 0 ? c->shards : host_core_count(), text, text_size);
+    if (result != RESULT_OK) return result;
+    h->shard_count = datadir_shards(h->datadir);
+    h->worker_count = c->workers != 0 ? c->workers : host_core_count();
+    if (h->worker_count > h->shard_count) h->worker_count = h->shard_count;
+    uint8_t secret[32];
+    result = datadir_key(h->datadir, "default", secret, sizeof secret);
+    if (result == RESULT_OK) result = token_keys_create(&h->token_keys);
+    if (result == RESULT_OK) result = token_keys_add(h->token_keys, "default", slice_of(secret, sizeof secret));
+    if (result != RESULT_OK) snprintf(text, text_size, "cannot read or make the token key in %s/keys: %s", c->data_dir, result_text(result));
+    return result;
+}
+
+static void render_openapi(struct host *h)
+{
+    struct openapi_route routes[64];
+    uint32_t count = 0;
+    ASSERT(method_count <= COUNT_OF(routes));
+    for (uint32_t i = 0; i < method_count; i++)
+        if (methods[i].access != ACCESS_SOCKET)
+            routes[count++] = (struct openapi_route){methods[i].number, methods[i].path, methods[i].is_read,
+                                                     methods[i].access == ACCESS_USER};
+    writer_init(&h->openapi, 0);
+    openapi_render(&h->openapi, routes, count, RINGPOST_VERSION);
+}
+
+static enum result open_parts(struct host *h, char *text, size_t text_size)
+{
+    const struct config *c = h->config;
+    h->metrics = memory_alloc(h->worker_count * sizeof *h->metrics);
+    for (uint32_t i = 0; i < h->worker_count; i++) h->metrics[i] = memory_alloc(sizeof **h->metrics);
+    h->pages = (struct host_pages){.state = HOST_RECOVERING,
+                                   .metrics = h->metrics,
+                                   .worker_count = h->worker_count,
+                                   .shard_count = h->shard_count,
+                                   .openapi = writer_slice(&h->openapi),
+                                   .version = RINGPOST_VERSION,
+                                   .instance_id = datadir_id(h->datadir)};
+    struct password_pool_options passwords = {.workers = h->worker_count,
+                                              .threads = c->password_threads,
+                                              .queue_max = c->password_queue_max,
+                                              .passes = c->password_ops,
+                                              .memory_bytes = c->password_memory_bytes};
+    enum result result = mailbox_create(&h->mailbox, h->worker_count, c->mailbox_slots);
+    if (result == RESULT_OK) result = password_pool_create(&h->passwords, &passwords);
+    if (result != RESULT_OK) {
+        snprintf(text, text_size, "cannot start: %s", result_text(result));
+        return result;
+    }
+    h->listen_fds = memory_alloc(h->worker_count * sizeof *h->listen_fds);
+    for (uint32_t i = 0; i < h->worker_count; i++) h->listen_fds[i] = -1;
+    result = server_listen_group(c->listen, h->worker_count, h->listen_fds, &h->port, text, text_size);
+    if (result != RESULT_OK) return result;
+    return lobby_start(&h->lobby, c, &h->pages, h->listen_fds, h->worker_count, text, text_size);
+}
+
+/* ---- the crew ---- */
+
+static void on_worker_serving(void *context)
+{
+    struct crew *member = context;
+    sem_post(&member->host->serving);
+}
+
+static void *crew_main(void *context)
+{
+    struct crew *member = context;
+    struct host *h = member->host;
+    member->result = worker_prepare(&member->worker, &member->options, &member->replayed, member->text, sizeof member->text);
+    if (member->result != RESULT_OK) h->failed = true;
+    sem_post(&h->prepared);
+    while (sem_wait(&h->go) != 0) continue;
+    if (!h->failed) {
+        member->result = worker_run(member->worker, on_worker_serving, member, member->text, sizeof member->text);
+        if (member->result != RESULT_OK) {
+            h->failed = true;
+            sem_post(&h->serving);
+        }
+    }
+    return NULL;
+}
+
+static void crew_start(struct host *h)
+{
+    h->crew = memory_alloc(h->worker_count * sizeof *h->crew);
+    for (uint32_t i = 0; i < h->worker_count; i++) {
+        struct crew *member = &h->crew[i];
+        member->host = h;
+        member->options = (struct worker_options){.number = (uint16_t)i,
+                                                  .worker_count = (uint16_t)h->worker_count,
+                                                  .shard_count = (uint16_t)h->shard_count,
+                                                  .listen_fd = h->listen_fds[i],
+                                                  .config = h->config,
+                                                  .datadir = h->datadir,
+                                                  .mailbox = h->mailbox,
+                                                  .passwords = h->passwords,
+                                                  .token_keys = h->token_keys,
+                                                  .pages = &h->pages,
+                                                  .metrics = h->metrics[i]};
+        if (pthread_create(&member->thread, NULL, crew_main, member) != 0)
+            check_fatal("cannot start a worker thread: raise the process limit (ulimit -u, LimitNPROC=)");
+        member->started = true;
+    }
+}
+
+static void wait_each(struct host *h, sem_t *semaphore)
+{
+    for (uint32_t i = 0; i < h->worker_count; i++)
+        while (sem_wait(semaphore) != 0) continue;
+}
+
+static enum result crew_result(const struct host *h, char *text, size_t text_size)
+{
+    for (uint32_t i = 0; i < h->worker_count; i++) {
+        if (h->crew[i].result == RESULT_OK) continue;
+        snprintf(text, text_size, "%s", h->crew[i].text);
+        return h->crew[i].result;
+    }
+    return RESULT_OK;
+}
+
+static void crew_release(struct host *h)
+{
+    lobby_stop(h->lobby); /* before the workers accept */
+    h->lobby = NULL;
+    for (uint32_t i = 0; i < h->worker_count; i++) sem_post(&h->go);
+}
+
+static void crew_join(struct host *h)
+{
+    for (uint32_t i = 0; i < h->worker_count; i++)
+        if (h->crew[i].started) pthread_join(h->crew[i].thread, NULL);
+    for (uint32_t i = 0; i < h->worker_count; i++) worker_destroy(h->crew[i].worker);
+}
+
+/* ---- the life of the process ---- */
+
+static void close_parts(struct host *h)
+{
+    lobby_stop(h->lobby);
+    free(h->crew);
+    free(h->listen_fds);
+    password_pool_destroy(h->passwords);
+    mailbox_destroy(h->mailbox);
+    if (h->metrics != NULL)
+        for (uint32_t i = 0; i < h->worker_count; i++) free(h->metrics[i]);
+    free(h->metrics);
+    token_keys_destroy(h->token_keys);
+    writer_deinit(&h->openapi);
+    datadir_close(h->datadir);
+}
+
+static enum result serve(struct host *h, const sigset_t *signals, void (*on_serving)(const char *, uint16_t), char *text, size_t text_size)
+{
+    uint64_t started = clock_monotonic_ns(), replayed = 0;
+    crew_start(h);
+    wait_each(h, &h->prepared);
+    for (uint32_t i = 0; i < h->worker_count; i++) replayed += h->crew[i].replayed;
+    bool prepared = !h->failed;
+    crew_release(h);
+    if (prepared) {
+        wait_each(h, &h->serving);
+        if (!h->failed) {
+            h->pages.state = HOST_SERVING;
+            LOG_INFO("host", "serving address=%s port=%u workers=%u shards=%u replayed=%llu start_ms=%llu", h->config->listen, h->port,
+                     h->worker_count, h->shard_count, (unsigned long long)replayed,
+                     (unsigned long long)((clock_monotonic_ns() - started) / 1000000));
+            if (on_serving != NULL) on_serving(h->config->listen, h->port);
+            int signal = 0;
+            while (sigwait(signals, &signal) != 0) continue;
+            LOG_INFO("host", "stopping signal=%d", signal);
+        }
+        h->pages.state = HOST_STOPPING;
+        for (uint32_t i = 0; i < h->worker_count; i++) worker_stop(h->crew[i].worker);
+    }
+    crew_join(h);
+    return crew_result(h, text, text_size);
+}
+
+enum result host_run(const struct config *config, void (*on_serving)(const char *, uint16_t), char *text, size_t text_size)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL); /* inherited by every thread: the main one waits for them */
+    signal(SIGPIPE, SIG_IGN);
+    struct host h = {.config = config};
+    text[0] = '\0';
+    sem_init(&h.prepared, 0, 0);
+    sem_init(&h.serving, 0, 0);
+    sem_init(&h.go, 0, 0);
+    api_init();
+    render_openapi(&h);
+    enum result result = raise_limits(config, text, text_size);
+    if (result == RESULT_OK) result = open_data(&h, text, text_size);
+    if (result == RESULT_OK) result = open_parts(&h, text, text_size);
+    if (result == RESULT_OK) result = serve(&h, &signals, on_serving, text, text_size);
+    close_parts(&h);
+    sem_destroy(&h.prepared);
+    sem_destroy(&h.serving);
+    sem_destroy(&h.go);
+    return result;
+}

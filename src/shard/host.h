@@ -1,0 +1,16 @@
+/* shard/host.h - the whole server in one process: data directory, keys, listener, lobby, workers, orderly end.
+ * Thread:  host_run on the main thread; it returns when a signal (SIGINT, SIGTERM) was handled.
+ * Depends: everything in shard/.  Start at: shard/shard.h */
+#ifndef SHARD_HOST_H
+#define SHARD_HOST_H
+
+#include "core/config.h"
+
+#define RINGPOST_VERSION "0.1.0"
+
+/* Serves until told to stop. OK: stopped in good order. Failure to start: `text` says what and the remedy. `on_serving` (may be
+ * NULL) is called once with the real address when every shard has recovered. */
+NODISCARD enum result host_run(const struct config *config, void (*on_serving)(const char *address, uint16_t port), char *text,
+                               size_t text_size);
+
+#endif

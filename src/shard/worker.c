@@ -1,0 +1,510 @@
+/* shard/worker.c - the loop. Failure modes: a ring that cannot be made ends the start with the remedy; everything later is
+ * handled by the part that met it. Stopping: close connections (bounded by their write time-out), let shards finish what is in their
+ * logs (bounded by STOP_SHARDS_MS), then wait only for what the disk and the storage thread still hold. */
+#include "shard/worker.h"
+#include "core/check.h"
+#include "core/clock.h"
+#include "core/host.h"
+#include "core/io.h"
+#include "core/logger.h"
+#include "core/timer.h"
+#include "shard/memory.h"
+#include "shard/session.h"
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+
+#define BUDGET_COMPLETIONS 512
+#define BUDGET_ANSWERS 512
+#define BUDGET_LETTERS 512
+#define BUDGET_TIMERS 512
+#define BUDGET_APPLY 1000
+#define WAIT_MS_MAX 1000         /* a lost wake-up is latency, not a hang */
+#define TICK_MS 1000
+#define POOL_SIZE_MAX (256u << 20) /* payload bytes under way to connections of one worker */
+#define STOP_POLL_MS 10
+#define STOP_SHARDS_MS 5000
+
+struct owned_shard {
+    struct shard *shard;
+    struct disk *disk;
+    struct store *store;
+};
+
+struct worker {
+    struct worker_options options;
+    struct io *io;
+    struct timer_wheel timers;
+    struct buf_pool *pool;
+    struct server *server;
+    struct door *door;
+    struct storage_thread *storage;
+    struct doorbell bell;
+    struct io_op bell_op; /* the read of the bell's counter */
+    uint64_t bell_rings;
+    struct timer tick;
+    struct owned_shard *shards; /* shard s stands at s / worker_count */
+    uint32_t shard_count;
+    _Atomic bool stopping;
+    bool bell_ready;
+    uint64_t stop_started_ms;
+    enum { RUN_SERVING, RUN_CLOSING_CONNECTIONS, RUN_SETTLING, RUN_WAITING, RUN_ENDED } phase;
+};
+
+/* ---- ports ---- */
+
+static uint64_t port_now_ms(void *context)
+{
+    (void)context;
+    return clock_wall_ms();
+}
+
+static uint64_t port_now_ns(void *context)
+{
+    (void)context;
+    return clock_monotonic_ns();
+}
+
+static void port_random(void *context, void *out, size_t len)
+{
+    (void)context;
+    clock_random(out, len);
+}
+
+static void port_post(void *context, struct letter *letter)
+{
+    struct worker *w = context;
+    mailbox_post(w->options.mailbox, w->options.number, letter->to_shard % w->options.worker_count, letter);
+    metrics_add(&w->options.metrics->letters_sent, 1);
+}
+
+static void port_reply(void *context, struct letter *letter)
+{
+    struct worker *w = context;
+    if (letter->origin.worker == w->options.number) door_on_reply(w->door, letter);
+    else mailbox_post(w->options.mailbox, w->options.number, letter->origin.worker, letter);
+}
+
+static enum result port_hash_password(void *context, struct password_job *job)
+{
+    struct worker *w = context;
+    return password_pool_submit(w->options.passwords, w->options.number, job);
+}
+
+static bool port_session_bind(void *context, const struct origin *origin, struct session *session)
+{
+    struct worker *w = context;
+    return origin->worker == w->options.number && door_session_bind(w->door, origin, session);
+}
+
+static enum result port_session_send(void *context, struct session *session, struct slice head, struct buf *body, bool *above_soft)
+{
+    struct worker *w = context;
+    return door_session_send(w->door, session, head, body, above_soft);
+}
+
+static void port_session_end(void *context, struct session *session, uint16_t close_code, const char *reason)
+{
+    struct worker *w = context;
+    door_session_end(w->door, session, close_code, reason);
+}
+
+static bool port_is_local(void *context, uint16_t shard)
+{
+    struct worker *w = context;
+    return shard % w->options.worker_count == w->options.number;
+}
+
+/* ---- preparing ---- */
+
+static struct machine_options machine_options_of(const struct worker *w, uint16_t shard)
+{
+    const struct config *c = w->options.config;
+    return (struct machine_options){.shard = shard,
+                                    .shard_count = w->options.shard_count,
+                                    .room_members_max = c->room_members_max,
+                                    .fanout_threshold = c->fanout_threshold,
+                                    .inbox_events_max = c->inbox_events_max,
+                                    .devices_per_user_max = c->devices_per_user_max,
+                                    .dedup_entries = c->dedup_entries,
+                                    .entities_max = c->entities_max,
+                                    .outbox_entries_max = c->outbox_entries_max};
+}
+
+static struct shard_limits limits_of(const struct config *c)
+{
+    return (struct shard_limits){.requests_parked_max = c->requests_parked_max,
+                                 .store_backlog_max_bytes = c->store_backlog_max_bytes,
+                                 .body_size_max_bytes = c->body_size_max_bytes,
+                                 .rooms_per_user_max = c->rooms_per_user_max,
+                                 .sessions_per_user_max = c->devices_per_user_max,
+                                 .messages_per_second = c->rate_messages_per_second,
+                                 .messages_burst = c->rate_messages_burst,
+                                 .requests_per_second = c->rate_requests_per_second,
+                                 .requests_burst = c->rate_requests_burst,
+                                 .access_token_ttl_s = c->access_token_ttl_ms / 1000,
+                                 .refresh_token_ttl_s = (uint32_t)(c->refresh_token_ttl_ms / 1000),
+                                 .token_leeway_s = c->token_leeway_ms / 1000};
+}
+
+static enum result open_shard(struct worker *w, struct owned_shard *owned, uint16_t number, uint64_t *replayed, char *text,
+                              size_t text_size)
+{
+    char part[64], path[1024];
+    snprintf(part, sizeof part, "shard-%04u/log", number);
+    enum result result = datadir_path(w->options.datadir, part, path, sizeof path);
+    struct disk_options disk = {.path = path, .segment_size_bytes = w->options.config->segment_size_bytes, .spare_count_max = 2};
+    if (result == RESULT_OK) result = disk_open(&owned->disk, &disk, text, text_size);
+    if (result != RESULT_OK) return result;
+    snprintf(part, sizeof part, "shard-%04u/store", number);
+    result = datadir_path(w->options.datadir, part, path, sizeof path);
+    uint64_t applied = 0;
+    if (result == RESULT_OK)
+        result = storage_thread_open_store(w->storage, path, &owned->store, &applied, text, text_size);
+    if (result != RESULT_OK) return result;
+    struct shard_options options = {
+        .machine = machine_options_of(w, number),
+        .limits = limits_of(w->options.config),
+        .ports = {.context = w,
+                  .now_ms = port_now_ms,
+                  .now_ns = port_now_ns,
+                  .random = port_random,
+                  .post = port_post,
+                  .reply = port_reply,
+                  .hash_password = port_hash_password,
+                  .session_bind = port_session_bind,
+                  .session_send = port_session_send,
+                  .session_end = port_session_end},
+        .disk = owned->disk,
+        .store = owned->store,
+        .store_applied_index = applied,
+        .log_pending_max_bytes = w->options.config->log_pending_max_bytes,
+        .pool = w->pool,
+        .metrics = w->options.metrics,
+        .token_keys = w->options.token_keys,
+    };
+    return shard_open(&owned->shard, &options, replayed, text, text_size);
+}
+
+static enum result prepare(struct worker *w, uint64_t *replayed, char *text, size_t text_size)
+{
+    const struct config *c = w->options.config;
+    char name[16];
+    snprintf(name, sizeof name, "storage-%u", w->options.number);
+    struct storage_thread_options storage = {.name = name,
+                                             .queue_length_max = 4096,
+                                             .memtable_size_bytes = c->memtable_size_bytes,
+                                             .block_cache_size_bytes = c->block_cache_bytes,
+                                             .flush_interval_ms = c->flush_interval_ms};
+    enum result result = buf_pool_create(&w->pool, POOL_SIZE_MAX);
+    if (result == RESULT_OK) result = doorbell_init(&w->bell);
+    w->bell_ready = result == RESULT_OK;
+    if (result == RESULT_OK) result = storage_thread_start(&w->storage, &storage);
+    if (result != RESULT_OK) return result;
+    storage_thread_set_doorbell(w->storage, &w->bell);
+    password_pool_set_doorbell(w->options.passwords, w->options.number, &w->bell);
+    mailbox_set_doorbell(w->options.mailbox, w->options.number, &w->bell);
+    for (uint32_t s = w->options.number; s < w->options.shard_count && result == RESULT_OK; s += w->options.worker_count)
+        result = open_shard(w, &w->shards[w->shard_count++], (uint16_t)s, replayed, text, text_size);
+    return result;
+}
+
+enum result worker_prepare(struct worker **out, const struct worker_options *options, uint64_t *replayed, char *text, size_t text_size)
+{
+    struct worker *w = memory_alloc(sizeof *w);
+    w->options = *options;
+    w->shards = memory_alloc((options->shard_count / options->worker_count + 1u) * sizeof *w->shards);
+    text[0] = '\0';
+    enum result result = prepare(w, replayed, text, text_size);
+    if (result == RESULT_OK) {
+        *out = w;
+        return RESULT_OK;
+    }
+    if (text[0] == '\0') snprintf(text, text_size, "worker %u: %s", options->number, result_text(result));
+    worker_destroy(w);
+    *out = NULL;
+    return result;
+}
+
+void worker_destroy(struct worker *w)
+{
+    if (w == NULL) return;
+    for (uint32_t i = 0; i < w->shard_count; i++)
+        if (w->shards[i].shard != NULL) shard_close(w->shards[i].shard);
+    if (w->storage != NULL) storage_thread_stop(w->storage);
+    for (uint32_t i = 0; i < w->shard_count; i++)
+        if (w->shards[i].disk != NULL) w->shards[i].disk->ops->close(w->shards[i].disk);
+    if (w->bell_ready) doorbell_deinit(&w->bell);
+    if (w->pool != NULL) buf_pool_destroy(w->pool);
+    free(w->shards);
+    free(w);
+}
+
+/* ---- the turn ---- */
+
+static void on_bell(struct io_op *op, int32_t res, struct slice bytes)
+{
+    struct worker *w = CONTAINER_OF(op, struct worker, bell_op);
+    (void)bytes;
+    if (res != -ECANCELED) io_read(w->io, &w->bell_op, w->bell.fd, &w->bell_rings, sizeof w->bell_rings, 0);
+}
+
+static void on_cancelled(struct io_op *op, int32_t res, struct slice bytes)
+{
+    (void)op; /* the bell's own completion says that it ended */
+    (void)res;
+    (void)bytes;
+}
+
+static void receive_letters(struct worker *w)
+{
+    struct letter *letters[BUDGET_LETTERS];
+    uint32_t count = mailbox_take(w->options.mailbox, w->options.number, letters, BUDGET_LETTERS);
+    for (uint32_t i = 0; i < count; i++) {
+        struct letter *letter = letters[i];
+        if (letter->kind == LETTER_REPLY) door_on_reply(w->door, letter);
+        else if (letter->kind == LETTER_MOVE && w->phase != RUN_SERVING) door_drop_move(letter);
+        else if (letter->kind == LETTER_MOVE) door_on_move(w->door, letter);
+        else shard_receive(w->shards[letter->to_shard / w->options.worker_count].shard, letter);
+    }
+}
+
+static void maintain_log(void *context) { commitlog_maintain(context); }
+
+static void on_tick(struct timer *timer)
+{
+    struct worker *w = CONTAINER_OF(timer, struct worker, tick);
+    uint64_t backlog = 0;
+    for (uint32_t i = 0; i < w->shard_count; i++) {
+        shard_tick(w->shards[i].shard);
+        backlog += store_backlog_bytes(w->shards[i].store);
+    }
+    metrics_set(&w->options.metrics->store_backlog_bytes, backlog);
+    timer_arm(&w->timers, &w->tick, w->timers.now_ms + TICK_MS);
+}
+
+/* True when a shard has more to do at once. */
+static bool run_shards(struct worker *w)
+{
+    bool more = false;
+    for (uint32_t i = 0; i < w->shard_count; i++) more |= shard_apply(w->shards[i].shard, BUDGET_APPLY) == BUDGET_APPLY;
+    for (uint32_t i = 0; i < w->shard_count; i++) {
+        struct commitlog *log = shard_log(w->shards[i].shard);
+        shard_flush(w->shards[i].shard);
+        if (commitlog_wants_maintenance(log)) storage_thread_run(w->storage, maintain_log, log);
+    }
+    return more;
+}
+
+static bool work_waits(struct worker *w)
+{
+    return mailbox_readable(w->options.mailbox, w->options.number) || storage_thread_readable(w->storage) ||
+           password_pool_readable(w->options.passwords, w->options.number);
+}
+
+/* Looks for work for `spin` microseconds before the thread may sleep. */
+static bool spin_finds_work(struct worker *w)
+{
+    if (w->options.config->spin_us == 0) return false;
+    uint64_t until = clock_monotonic_ns() + (uint64_t)w->options.config->spin_us * 1000;
+    do {
+        if (work_waits(w)) return true;
+        if (io_turn(w->io, 0, BUDGET_COMPLETIONS) > 0) return true;
+    } while (clock_monotonic_ns() < until);
+    return false;
+}
+
+static void collect(struct worker *w, bool busy)
+{
+    if (mailbox_congested(w->options.mailbox, w->options.number)) { /* clients wait until the rings have room */
+        sched_yield();
+        return;
+    }
+    uint32_t wait_ms = busy ? 0 : timer_wheel_wait_ms(&w->timers, w->stopping ? STOP_POLL_MS : WAIT_MS_MAX);
+    if (wait_ms > 0 && spin_finds_work(w)) wait_ms = 0;
+    if (wait_ms > 0) {
+        doorbell_sleep(&w->bell);
+        if (work_waits(w) || (w->stopping && w->phase == RUN_SERVING)) wait_ms = 0;
+    }
+    io_turn(w->io, wait_ms, BUDGET_COMPLETIONS);
+    doorbell_awake(&w->bell);
+}
+
+static bool turn(struct worker *w, bool busy)
+{
+    collect(w, busy);
+    uint64_t started = clock_monotonic_ns();
+    storage_thread_collect(w->storage, BUDGET_ANSWERS);
+    password_pool_collect(w->options.passwords, w->options.number, BUDGET_ANSWERS);
+    receive_letters(w);
+    timer_wheel_advance(&w->timers, started / 1000000, BUDGET_TIMERS);
+    bool more = run_shards(w);
+    server_flush(w->server);
+    storage_thread_publish(w->storage);
+    password_pool_publish(w->options.passwords, w->options.number);
+    metrics_add(&w->options.metrics->doorbells_rung, mailbox_publish(w->options.mailbox, w->options.number));
+    metrics_add(&w->options.metrics->turns, 1);
+    metrics_observe(&w->options.metrics->turn_ns, clock_monotonic_ns() - started);
+    return more || work_waits(w);
+}
+
+/* ---- stopping ---- */
+
+static bool all(struct worker *w, bool (*test)(const struct shard *))
+{
+    for (uint32_t i = 0; i < w->shard_count; i++)
+        if (!test(w->shards[i].shard)) return false;
+    return true;
+}
+
+static void stop_step(struct worker *w, uint64_t now_ms)
+{
+    uint64_t since = now_ms - w->stop_started_ms;
+    switch (w->phase) {
+    case RUN_SERVING:
+        if (!w->stopping) return;
+        w->stop_started_ms = now_ms;
+        server_stop(w->server, (struct conn_goodbye){CLOSE_GOING_AWAY, "server is stopping"});
+        w->phase = RUN_CLOSING_CONNECTIONS;
+        break;
+    case RUN_CLOSING_CONNECTIONS:
+        if (server_idle(w->server)) w->phase = RUN_SETTLING;
+        break;
+    case RUN_SETTLING:
+        if (!all(w, shard_idle) && since < STOP_SHARDS_MS) return;
+        for (uint32_t i = 0; i < w->shard_count; i++) shard_begin_close(w->shards[i].shard);
+        w->phase = RUN_WAITING;
+        break;
+    case RUN_WAITING:
+        if (all(w, shard_quiet)) w->phase = RUN_ENDED;
+        break;
+    case RUN_ENDED: break;
+    }
+}
+
+void worker_stop(struct worker *w)
+{
+    w->stopping = true;
+    doorbell_ring(&w->bell);
+}
+
+/* ---- running ---- */
+
+static void pin(const struct worker *w)
+{
+    char name[16];
+    snprintf(name, sizeof name, "worker-%u", w->options.number);
+    pthread_setname_np(pthread_self(), name);
+    if (logger_attach(name) != RESULT_OK) LOG_WARN("worker", "no log ring of its own worker=%u", w->options.number);
+    if (w->options.config->pin_workers && host_pin_thread(w->options.number) != RESULT_OK)
+        LOG_WARN("worker", "cannot pin worker=%u", w->options.number);
+}
+
+static struct server_options server_options_of(const struct worker *w)
+{
+    const struct config *c = w->options.config;
+    return (struct server_options){.connections_max = (c->connections_max + w->options.worker_count - 1) / w->options.worker_count,
+                                   .connections_per_ip_max = c->connections_per_ip_max,
+                                   .frame_size_max = c->frame_size_max_bytes,
+                                   .http_head_size_max = c->http_head_size_max_bytes,
+                                   .http_body_size_max = c->http_body_size_max_bytes,
+                                   .outbound_soft_bytes = c->outbound_soft_bytes,
+                                   .outbound_hard_bytes = c->outbound_hard_bytes,
+                                   .header_timeout_ms = c->header_timeout_ms,
+                                   .authenticate_timeout_ms = c->authenticate_timeout_ms,
+                                   .keep_alive_timeout_ms = c->keep_alive_timeout_ms,
+                                   .keep_alive_requests_max = c->keep_alive_requests_max,
+                                   .heartbeat_interval_ms = c->heartbeat_interval_ms,
+                                   .heartbeat_timeout_ms = c->heartbeat_timeout_ms,
+                                   .write_timeout_ms = c->write_timeout_ms,
+                                   .accepts_per_turn_max = c->accepts_per_turn_max};
+}
+
+static enum result make_door(struct worker *w, const char *const *origins)
+{
+    const struct config *c = w->options.config;
+    struct door_options options = {
+        .ports = {.context = w, .post = port_post, .is_local = port_is_local, .now_ms = port_now_ms, .now_ns = port_now_ns},
+        .worker = w->options.number,
+        .shard_count = w->options.shard_count,
+        .token_keys = w->options.token_keys,
+        .token_leeway_s = c->token_leeway_ms / 1000,
+        .token_lifetime_max_s = c->access_token_ttl_ms / 1000,
+        .heartbeat_interval_ms = c->heartbeat_interval_ms,
+        .frame_size_max = c->frame_size_max_bytes,
+        .authenticate_timeout_ms = c->authenticate_timeout_ms,
+        .outbound_soft_bytes = c->outbound_soft_bytes,
+        .pages = w->options.pages,
+        .allowed_origins = origins,
+        .allowed_origin_count = c->allowed_origins.count,
+        .metrics = w->options.metrics,
+        .server_version = w->options.pages->version,
+    };
+    return door_create(&w->door, &options);
+}
+
+static enum result open_outside(struct worker *w, const char *const *origins, char *text, size_t text_size)
+{
+    const struct config *c = w->options.config;
+    struct io_options io = {.entries = c->ring_entries,
+                            .receive_buffer_count = c->receive_buffers,
+                            .receive_buffer_size_bytes = c->receive_buffer_size_bytes};
+    enum result result = io_create(&w->io, &io, text, text_size);
+    if (result != RESULT_OK) return result;
+    timer_wheel_init(&w->timers, clock_monotonic_ns() / 1000000);
+    result = make_door(w, origins);
+    if (result != RESULT_OK) return result;
+    struct server_options server = server_options_of(w);
+    result = server_create(&w->server, &server, w->io, &w->timers, w->pool, w->options.metrics, w->options.listen_fd, &door_events,
+                           w->door);
+    if (result != RESULT_OK) {
+        snprintf(text, text_size, "worker %u: cannot make the connection table: %s", w->options.number, result_text(result));
+        return result;
+    }
+    door_set_server(w->door, w->server);
+    for (uint32_t i = 0; i < w->shard_count; i++) disk_attach_io(w->shards[i].disk, w->io);
+    w->bell_op.done = on_bell;
+    io_read(w->io, &w->bell_op, w->bell.fd, &w->bell_rings, sizeof w->bell_rings, 0);
+    w->tick.fired = on_tick;
+    timer_arm(&w->timers, &w->tick, w->timers.now_ms + TICK_MS);
+    return RESULT_OK;
+}
+
+static void close_outside(struct worker *w)
+{
+    if (w->io == NULL) return;
+    for (uint32_t i = 0; i < w->shard_count; i++) {
+        shard_close(w->shards[i].shard); /* before the server: its sessions are gone already, its log is at rest */
+        w->shards[i].shard = NULL;
+    }
+    timer_cancel(&w->timers, &w->tick);
+    if (w->bell_op.armed) {
+        struct io_op cancel = {.done = on_cancelled};
+        io_cancel(w->io, &cancel, &w->bell_op);
+        while (cancel.armed || w->bell_op.armed) io_turn(w->io, 10, BUDGET_COMPLETIONS);
+    }
+    if (w->server != NULL) server_destroy(w->server);
+    door_destroy(w->door);
+    io_destroy(w->io);
+    w->io = NULL;
+}
+
+enum result worker_run(struct worker *w, void (*serving)(void *), void *context, char *text, size_t text_size)
+{
+    const char *origins[CONFIG_ITEMS_MAX];
+    for (uint32_t i = 0; i < w->options.config->allowed_origins.count; i++)
+        origins[i] = config_item(&w->options.config->allowed_origins, i);
+    pin(w);
+    enum result result = open_outside(w, origins, text, text_size);
+    if (result == RESULT_OK) {
+        server_start(w->server);
+        serving(context);
+        for (bool busy = true; w->phase != RUN_ENDED;) {
+            busy = turn(w, busy);
+            stop_step(w, w->timers.now_ms);
+        }
+    }
+    close_outside(w);
+    return result;
+}
