@@ -186,7 +186,6 @@ void conn_on_timer(struct timer *timer);
 void conn_watch(struct conn *conn, uint64_t deadline_ms);
 void conn_set_phase_deadline(struct conn *conn, uint64_t deadline_ms);
 void conn_heard(struct conn *conn);
-uint64_t conn_heartbeat_at(struct conn *conn);
 /* Counts a control frame; false: too many in this second. */
 bool conn_control_allowed(struct conn *conn);
 

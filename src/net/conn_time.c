@@ -46,12 +46,16 @@ static uint32_t conn_silence_ms(const struct conn *conn)
     return (uint32_t)conn_now_ms(conn) - conn->received_ms;
 }
 
-/* One interval from now, +-20 %, so that connections of one moment do not beat in step for ever. */
-uint64_t conn_heartbeat_at(struct conn *conn)
+static uint32_t conn_heartbeat_ms_min(const struct conn *conn)
 {
-    uint32_t interval_ms = conn->server->options.heartbeat_interval_ms;
-    uint32_t spread_ms = interval_ms / 5 * 2;
-    return conn_now_ms(conn) + interval_ms - spread_ms / 2 + server_random(conn->server) % (spread_ms + 1);
+    return conn->server->options.heartbeat_interval_ms / 5 * 4;
+}
+
+/* One interval, +-20 %, so that connections of one moment do not beat in step for ever. */
+static uint32_t conn_heartbeat_ms(struct conn *conn)
+{
+    uint32_t spread_ms = conn->server->options.heartbeat_interval_ms / 5 * 2;
+    return conn_heartbeat_ms_min(conn) + server_random(conn->server) % (spread_ms + 1);
 }
 
 bool conn_control_allowed(struct conn *conn)
@@ -76,7 +80,7 @@ void conn_set_authenticated(struct conn *conn)
     if (conn->state != CONN_OPEN && conn->state != CONN_LEAVING) return;
     ASSERT(conn_has_frames(conn));
     conn->authenticated = true;
-    conn_set_phase_deadline(conn, conn_heartbeat_at(conn));
+    conn_set_phase_deadline(conn, conn_now_ms(conn) + conn_heartbeat_ms(conn));
     conn_watch(conn, conn_now_ms(conn) + conn->server->options.heartbeat_timeout_ms);
 }
 
@@ -164,9 +168,10 @@ static void conn_partial_due(struct conn *conn)
 
 static void conn_heartbeat_due(struct conn *conn)
 {
-    uint32_t quiet_min_ms = conn->server->options.heartbeat_interval_ms / 2;
-    conn_set_phase_deadline(conn, conn_heartbeat_at(conn));
-    if (conn_silence_ms(conn) < quiet_min_ms) return; /* it lives */
+    uint32_t silence_ms = conn_silence_ms(conn);
+    bool lives = silence_ms < conn_heartbeat_ms_min(conn);
+    conn_set_phase_deadline(conn, conn_now_ms(conn) + conn_heartbeat_ms(conn) - (lives ? silence_ms : 0));
+    if (lives) return;
     if (conn->door == CONN_DOOR_WEBSOCKET)
         door_websocket_ping(conn);
     else

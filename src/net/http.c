@@ -88,12 +88,19 @@ static void http_span_put(struct http_reader *reader, uint32_t index, const stru
     memcpy(reader->spans.data + index * sizeof *span, span, sizeof *span);
 }
 
+/* Optional white space behind a value is not part of it; the library removes only what stands before. */
+static struct slice http_trim_right(struct slice value)
+{
+    while (value.len > 0 && (value.data[value.len - 1] == ' ' || value.data[value.len - 1] == '\t')) value.len--;
+    return value;
+}
+
 static struct http_header http_header_at(const struct http_reader *reader, uint32_t index)
 {
     struct http_span span = http_span_at(reader, index);
     return (struct http_header){
         .name = slice_of(reader->text.data + span.name_at, span.name_len),
-        .value = slice_of(reader->text.data + span.value_at, span.value_len),
+        .value = http_trim_right(slice_of(reader->text.data + span.value_at, span.value_len)),
     };
 }
 

@@ -1,6 +1,6 @@
-/* tests/net/harness.h - a real server and its clients on the loopback, turned by one thread, with a clock the test owns.
- * A test says what the peers do and turns the loop until a condition holds, a bounded number of times. Time-outs are tested by
- * moving the clock, never by waiting. */
+/* tests/net/harness.h - a real server and its clients on the loopback, turned by one thread, with a clock the test
+ * owns. A test says what the peers do and turns the loop until a condition holds, a bounded number of times. Time-outs
+ * are tested by moving the clock, never by waiting. */
 #ifndef TESTS_NET_HARNESS_H
 #define TESTS_NET_HARNESS_H
 
@@ -33,8 +33,10 @@ struct harness {
     struct writer log;     /* of each request: "METHOD path?query body\n" */
 
     /* what the test wants; NULL: the default */
-    void (*on_frame)(struct harness *harness, struct conn *conn, enum conn_frame encoding, struct slice payload); /* echo */
-    void (*on_http)(struct harness *harness, struct conn *conn, const struct http_request *request); /* 200 and the log line */
+    void (*on_frame)(struct harness *harness, struct conn *conn, enum conn_frame encoding,
+                     struct slice payload); /* echo */
+    void (*on_http)(struct harness *harness, struct conn *conn,
+                    const struct http_request *request); /* 200 and the log line */
     bool (*on_upgrade)(struct harness *harness, struct conn *conn, const struct http_request *request,
                        const char **subprotocol, struct http_response *refusal); /* yes */
 };

@@ -4,7 +4,10 @@
 #include <stdlib.h>
 
 static struct buf_pool *pool;
-static void setup(void) { cr_assert_eq(buf_pool_create(&pool, 1u << 20), RESULT_OK); }
+static void setup(void)
+{
+    cr_assert_eq(buf_pool_create(&pool, 1u << 20), RESULT_OK);
+}
 static void teardown(void)
 {
     cr_assert_eq(buf_pool_used_bytes(pool), 0);

@@ -10,12 +10,17 @@ Test(tcpframe, magic)
         const char *bytes;
         enum tcpframe_magic want;
     } cases[] = {
-        {"", TCPFRAME_MAGIC_MORE},    {"R", TCPFRAME_MAGIC_MORE},  {"RPT", TCPFRAME_MAGIC_MORE},
-        {"RPT1", TCPFRAME_MAGIC_YES}, {"RPT1x", TCPFRAME_MAGIC_YES}, {"RPT2", TCPFRAME_MAGIC_NO},
+        {"", TCPFRAME_MAGIC_MORE},    {"R", TCPFRAME_MAGIC_MORE},       {"RPT", TCPFRAME_MAGIC_MORE},
+        {"RPT1", TCPFRAME_MAGIC_YES}, {"RPT1x", TCPFRAME_MAGIC_YES},    {"RPT2", TCPFRAME_MAGIC_NO},
         {"G", TCPFRAME_MAGIC_NO},     {"REPORT / ", TCPFRAME_MAGIC_NO}, {"RPX", TCPFRAME_MAGIC_NO},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++)
         cr_expect_eq(tcpframe_magic_check(slice_text(cases[i].bytes)), cases[i].want, "%s", cases[i].bytes);
+}
+
+static bool refused(const struct writer *out)
+{
+    return out->len > 0 && memchr(out->data, '!', out->len) != NULL;
 }
 
 /* Writes "F<payload>" for a frame, "H" for a heartbeat, "!" for a refusal. */
@@ -65,10 +70,10 @@ Test(tcpframe, whole_and_at_every_pair_of_splits)
                 tcpframe_parser_init(&parser);
                 writer_init(&out, 0);
                 run(&parser, bytes, first, &out);
-                if (memchr(out.data, '!', out.len) == NULL) run(&parser, bytes + first, second - first, &out);
-                if (memchr(out.data, '!', out.len) == NULL) run(&parser, bytes + second, c->len - second, &out);
-                cr_expect(slice_equal(writer_slice(&out), slice_text(c->want)), "%s at %zu, %zu: %.*s", c->name, first, second,
-                          (int)out.len, (const char *)out.data);
+                if (!refused(&out)) run(&parser, bytes + first, second - first, &out);
+                if (!refused(&out)) run(&parser, bytes + second, c->len - second, &out);
+                cr_expect(slice_equal(writer_slice(&out), slice_text(c->want)), "%s at %zu, %zu: %.*s", c->name, first,
+                          second, (int)out.len, (const char *)out.data);
                 writer_deinit(&out);
                 tcpframe_parser_deinit(&parser);
             }
