@@ -30,6 +30,7 @@ static const char rocks_options_text[] =
     "create_if_missing=true;"
     "max_open_files=-1;"
     "keep_log_file_num=3;"
+    "info_log_level=HEADER_LEVEL;" /* none of its own log: on a full disk the line after a failed one is an assertion in RocksDB */
     "stats_dump_period_sec=0;"
     "stats_persist_period_sec=0;"
     "max_background_jobs=2;"

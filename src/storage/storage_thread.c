@@ -428,7 +428,7 @@ enum result storage_thread_start(struct storage_thread **out, const struct stora
     if (thread == NULL) return RESULT_NOMEM;
     memset(thread, 0, sizeof *thread);
     thread->options = *options;
-    snprintf(thread->name, sizeof thread->name, "%s", options->name);
+    snprintf(thread->name, sizeof thread->name, "%s", options->name); /* cut to what a thread name may have */
     thread->options.name = thread->name;
     enum result result = spsc_create(&thread->asks, options->queue_length_max);
     if (result != RESULT_OK) goto err_free;

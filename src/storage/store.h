@@ -106,6 +106,7 @@ struct storage_thread_options {
     uint64_t block_cache_size_bytes; /* shared by all instances of the process */
     uint32_t flush_interval_ms;     /* at most this much time between flushes, so that the log can be trimmed */
 };
+/* After logger_start(): the thread attaches to it. */
 NODISCARD enum result storage_thread_start(struct storage_thread **out, const struct storage_thread_options *options);
 /* Runs everything that was submitted, `done` included (on the calling thread), ends the thread, flushes and closes every store. */
 void storage_thread_stop(struct storage_thread *thread);

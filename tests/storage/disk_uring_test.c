@@ -57,10 +57,12 @@ static enum result machine_open_log(struct machine *m, uint64_t after)
     return commitlog_open(&m->log, &options, after, on_record, m, m->text, sizeof m->text);
 }
 
-static void machine_start(struct machine *m, bool buffered)
+/* `small_size_bytes` 0: on the ordinary file system. */
+static void machine_start(struct machine *m, bool buffered, unsigned small_size_bytes)
 {
     *m = (struct machine){0};
-    scratch_init(&m->scratch);
+    if (small_size_bytes == 0) scratch_init(&m->scratch);
+    else if (!scratch_init_small(&m->scratch, small_size_bytes)) cr_skip_test("no small file system here");
     const struct io_options options = {.entries = 8, .receive_buffer_count = 2, .receive_buffer_size_bytes = 4096};
     if (io_create(&m->io, &options, m->text, sizeof m->text) != RESULT_OK) {
         scratch_deinit(&m->scratch);
@@ -114,7 +116,7 @@ static uint32_t count_files(struct machine *m, const char *pattern)
 static void write_recycle_and_reopen(bool buffered)
 {
     struct machine m;
-    machine_start(&m, buffered);
+    machine_start(&m, buffered, 0);
     cr_assert_eq(machine_open_log(&m, 0), RESULT_OK, "%s", m.text);
     for (uint32_t i = 0; i < 200; i++) {
         append(&m, i * 40);
@@ -142,10 +144,52 @@ static void write_recycle_and_reopen(bool buffered)
 Test(disk_uring, direct_writes_recycle_and_reopen) { write_recycle_and_reopen(false); }
 Test(disk_uring, buffered_writes_recycle_and_reopen) { write_recycle_and_reopen(true); }
 
+/* Room for four segments of 64 KiB and a ballast; then without the ballast. */
+static void fill_the_disk(bool buffered)
+{
+    struct machine m;
+    machine_start(&m, buffered, 400 << 10);
+    FILE *ballast = fopen(scratch_path(&m.scratch, "ballast"), "w");
+    static const uint8_t bytes[128 << 10];
+    cr_assert_eq(fwrite(bytes, sizeof bytes, 1, ballast), 1);
+    fclose(ballast);
+    cr_assert_eq(machine_open_log(&m, 0), RESULT_OK, "%s", m.text);
+    uint8_t body[4000];
+    uint64_t index = 0, accepted = 0;
+    enum result result = RESULT_OK;
+    while (accepted < 1000) {
+        for (uint32_t i = 0; i < sizeof body; i++) body[i] = (uint8_t)(accepted + 1 + i);
+        result = commitlog_append(m.log, 1, slice_of(body, sizeof body), &index);
+        if (result != RESULT_OK) break;
+        accepted++;
+        settle(&m);
+    }
+    cr_expect_eq(result, RESULT_FULL, "%s", result_text(result));
+    cr_expect_eq(m.durable, accepted);
+    cr_expect_eq(accepted, 4 * 15);
+    cr_expect_eq(count_files(&m, "making"), 0, "what could not be filled does not take the room of others");
+    unlink(scratch_path(&m.scratch, "ballast"));
+    uint64_t freed_ns = clock_monotonic_ns();
+    while (commitlog_append(m.log, 1, SLICE_EMPTY, &index) != RESULT_OK) {
+        cr_assert_lt(clock_monotonic_ns() - freed_ns, 30000000000ull, "still full half a minute later");
+        commitlog_flush(m.log);
+        while (commitlog_wants_maintenance(m.log)) commitlog_maintain(m.log);
+    }
+    settle(&m);
+    machine_close_log(&m);
+    machine_open_disk(&m, buffered);
+    cr_assert_eq(machine_open_log(&m, 0), RESULT_OK, "%s", m.text);
+    cr_expect_eq(m.last, accepted + 1);
+    machine_stop(&m);
+}
+
+Test(disk_uring, a_full_disk_refuses_and_goes_on) { fill_the_disk(false); }
+Test(disk_uring, a_full_disk_refuses_and_goes_on_buffered) { fill_the_disk(true); }
+
 Test(disk_uring, an_offline_scan_changes_nothing)
 {
     struct machine m;
-    machine_start(&m, false);
+    machine_start(&m, false, 0);
     cr_assert_eq(machine_open_log(&m, 0), RESULT_OK, "%s", m.text);
     for (int i = 0; i < 30; i++) append(&m, 4000);
     settle(&m);

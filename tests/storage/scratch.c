@@ -2,8 +2,10 @@
 #include "storage/scratch.h"
 #include "core/check.h"
 #include <ftw.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,13 +16,31 @@ void scratch_init(struct scratch *scratch)
     ASSERT(mkdtemp(scratch->path) != NULL);
 }
 
+bool scratch_init_small(struct scratch *scratch, unsigned size_bytes)
+{
+    scratch_init(scratch);
+    char options[32];
+    snprintf(options, sizeof options, "size=%u", size_bytes);
+    /* Root needs only a mount table of its own; others also a user namespace in which they may mount. */
+    bool alone = unshare(CLONE_NEWNS) == 0 || unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0;
+    if (alone && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+        mount("tmpfs", scratch->path, "tmpfs", 0, options) == 0)
+        return true;
+    scratch_deinit(scratch);
+    return false;
+}
+
 static int remove_one(const char *path, const struct stat *status, int type, struct FTW *walk)
 {
     (void)status, (void)type, (void)walk;
     return remove(path);
 }
 
-void scratch_deinit(struct scratch *scratch) { ASSERT(nftw(scratch->path, remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0); }
+void scratch_deinit(struct scratch *scratch)
+{
+    (void)umount2(scratch->path, MNT_DETACH); /* of a small one; else nothing happens */
+     ASSERT(nftw(scratch->path, remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0);
+}
 
 const char *scratch_path(struct scratch *scratch, const char *name)
 {

@@ -1,0 +1,133 @@
+/* tests/storage/rocks_test.c - what happens while RocksDB takes no writes: a stall, a full disk. Reads go on and see everything;
+ * what was held back is written when it can be. The rest of rocks.c is tested through the store (store_test.c). */
+#include "storage/rocks.h"
+#include "core/check.h"
+#include "core/logger.h"
+#include "storage/scratch.h"
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define VALUE_SIZE (16u << 10)
+#define WRITES_MAX 20000
+
+static struct rocks *open_rocks(struct scratch *scratch, uint64_t memtable_size_bytes)
+{
+    struct rocks *rocks;
+    uint64_t applied;
+    char text[512] = "";
+    const struct rocks_options options = {
+        .path = scratch_path(scratch, "store"), .memtable_size_bytes = memtable_size_bytes, .block_cache_size_bytes = 1 << 20};
+    cr_assert_eq(rocks_open(&rocks, &options, &applied, text, sizeof text), RESULT_OK, "%s", text);
+    return rocks;
+}
+
+static void key_of(char text[32], uint64_t number) { snprintf(text, 32, "key-%06lu", number); }
+
+/* Index i puts i under a key of its own, and deletes the key of i - 2. */
+static bool write_index(struct rocks *rocks, uint64_t i)
+{
+    static uint8_t value[VALUE_SIZE];
+    struct writer batch;
+    char key[32];
+    for (uint32_t b = 0; b < VALUE_SIZE; b++) value[b] = (uint8_t)((i * 2654435761u + b * b) >> 3); /* hard to compress */
+    memcpy(value, &i, sizeof i);
+    writer_init(&batch, 0);
+    key_of(key, i);
+    store_batch_put(&batch, slice_text(key), slice_of(value, sizeof value));
+    if (i > 2) {
+        key_of(key, i - 2);
+        store_batch_delete(&batch, slice_text(key));
+    }
+    rocks_stage(rocks, writer_slice(&batch));
+    writer_deinit(&batch);
+    return rocks_commit(rocks, i);
+}
+
+struct seen {
+    uint64_t count, last;
+};
+
+static bool see(void *context, struct slice key, struct slice value)
+{
+    struct seen *seen = context;
+    (void)key;
+    memcpy(&seen->last, value.data, sizeof seen->last);
+    seen->count++;
+    return true;
+}
+
+/* The state after index `last`: the keys of last - 1 and last, and no other. */
+static void check_state(struct rocks *rocks, uint64_t last)
+{
+    struct store_view *view = rocks_view(rocks);
+    struct seen seen = {0};
+    struct writer key, value;
+    char text[32];
+    writer_init(&key, 0);
+    writer_init(&value, 0);
+    cr_assert_eq(store_scan(view, SLICE_EMPTY, SLICE_EMPTY, see, &seen), RESULT_OK);
+    cr_assert_eq(seen.count, 2, "%lu keys after index %lu", seen.count, last);
+    cr_assert_eq(seen.last, last);
+    cr_assert_eq(store_last(view, SLICE_EMPTY, SLICE_EMPTY, &key, &value), RESULT_OK);
+    key_of(text, last);
+    cr_assert(slice_equal(writer_slice(&key), slice_text(text)));
+    cr_assert_eq(store_get(view, slice_text(text), NULL), RESULT_OK);
+    key_of(text, last - 2);
+    cr_assert_eq(store_get(view, slice_text(text), NULL), RESULT_MISSING);
+    cr_assert_eq(rocks_applied_index(rocks), last);
+    writer_deinit(&key);
+    writer_deinit(&value);
+}
+
+Test(rocks, a_stall_holds_writes_back_and_reads_go_on, .timeout = 60)
+{
+    struct scratch scratch;
+    scratch_init(&scratch);
+    struct rocks *rocks = open_rocks(&scratch, 64 << 10); /* six memtables of four values each are soon full */
+    uint64_t last = 0;
+    while (last < WRITES_MAX && write_index(rocks, last + 1)) last++;
+    cr_assert_lt(last, WRITES_MAX, "RocksDB never stalled");
+    last++; /* the one that was held back */
+    cr_assert(rocks_holds_back(rocks));
+    check_state(rocks, last);
+    for (int i = 0; i < 10; i++) write_index(rocks, ++last);
+    check_state(rocks, last);
+    while (!rocks_retry(rocks)) check_state(rocks, last);
+    cr_expect_not(rocks_holds_back(rocks));
+    check_state(rocks, last);
+    rocks_close(rocks);
+
+    rocks = open_rocks(&scratch, 64 << 10);
+    check_state(rocks, last);
+    cr_expect_eq(rocks_durable_index(rocks), last);
+    rocks_close(rocks);
+    scratch_deinit(&scratch);
+}
+
+Test(rocks, a_full_disk_holds_writes_back_and_reads_go_on, .timeout = 60)
+{
+    struct scratch scratch;
+    if (!scratch_init_small(&scratch, 6 << 20)) cr_skip_test("no small file system here");
+    struct rocks *rocks = open_rocks(&scratch, 64 << 10);
+    FILE *ballast = fopen(scratch_path(&scratch, "ballast"), "w");
+    static const uint8_t kilobyte[1024];
+    while (fwrite(kilobyte, sizeof kilobyte, 1, ballast) == 1 && fflush(ballast) == 0) {}
+    fclose(ballast);
+    uint64_t last = 0, held_for = 0;
+    while (last < WRITES_MAX && held_for < 200) held_for = write_index(rocks, ++last) ? 0 : held_for + 1;
+    cr_assert_lt(last, WRITES_MAX, "the disk was never full");
+    check_state(rocks, last);
+    cr_expect_lt(rocks_durable_index(rocks), last);
+
+    unlink(scratch_path(&scratch, "ballast"));
+    while (!rocks_retry(rocks)) usleep(1000); /* RocksDB looks for room by itself every few seconds */
+    write_index(rocks, ++last);
+    check_state(rocks, last);
+    rocks_close(rocks);
+    rocks = open_rocks(&scratch, 64 << 10);
+    check_state(rocks, last);
+    rocks_close(rocks);
+    scratch_deinit(&scratch);
+}
