@@ -1,0 +1,88 @@
+/* layers: net core */
+/* tests/fuzz/http_fuzz.c - HTTP requests: however the input is cut, the same requests come out and the same input is
+ * refused; what comes out keeps the promises the layer above builds on; the WebSocket handshake check survives every
+ * request. */
+#include "core/check.h"
+#include "net/http.h"
+#include "net/websocket.h"
+#include <stddef.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const struct http_limits limits = {.head_size_max = 1024, .body_size_max = 512};
+
+static void put(struct writer *log, struct slice slice)
+{
+    writer_u32(log, slice.len);
+    if (slice.len > 0) writer_raw(log, slice.data, slice.len);
+}
+
+static void check_request(const struct http_reader *reader, struct writer *log)
+{
+    struct http_request request;
+    http_reader_request(reader, &request);
+    ASSERT(request.header_count <= HTTP_HEADERS_MAX && request.body.len <= limits.body_size_max);
+    ASSERT(request.path.len > 0 && memchr(request.path.data, '?', request.path.len) == NULL);
+    put(log, request.method);
+    put(log, request.path);
+    put(log, request.query);
+    put(log, request.body);
+    for (uint32_t i = 0; i < request.header_count; i++) {
+        struct slice value = request.headers[i].value;
+        ASSERT(request.headers[i].name.len > 0);
+        for (uint32_t b = 0; b < value.len; b++) ASSERT(value.data[b] >= 0x20 || value.data[b] == '\t');
+        put(log, request.headers[i].name);
+        put(log, value);
+    }
+    char accept[WEBSOCKET_ACCEPT_SIZE + 1];
+    const char *reason;
+    if (websocket_asked(&request)) (void)websocket_handshake(&request, accept, &reason);
+}
+
+/* Writes down the requests. False: refused. */
+static bool run(struct http_reader *reader, struct slice in, struct writer *log)
+{
+    for (;;) {
+        switch (http_reader_feed(reader, &in, &limits)) {
+        case HTTP_EVENT_MORE: ASSERT(in.len == 0); return true;
+        case HTTP_EVENT_CONTINUE: break;
+        case HTTP_EVENT_REQUEST:
+            check_request(reader, log);
+            http_reader_reset(reader);
+            break;
+        case HTTP_EVENT_REFUSED: {
+            char body[HTTP_ERROR_BODY_SIZE_MAX];
+            ASSERT(http_refusal_response((enum http_refusal)reader->refusal, body).status >= 400);
+            return false;
+        }
+        }
+    }
+}
+
+/* The first byte says where the rest is cut, and whether the reader is moved there. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size == 0) return 0;
+    struct slice bytes = slice_of(data + 1, size - 1);
+    uint32_t cut = (uint32_t)(data[0] >> 1) * bytes.len / 128;
+    struct http_reader whole, first, second;
+    struct writer from_whole, from_parts;
+    http_reader_init(&whole);
+    http_reader_init(&first);
+    http_reader_init(&second);
+    writer_init(&from_whole, 0);
+    writer_init(&from_parts, 0);
+    bool accepted = run(&whole, bytes, &from_whole);
+    bool goes_on = run(&first, slice_of(bytes.data, cut), &from_parts);
+    bool move = (data[0] & 1) != 0;
+    if (goes_on && move) ASSERT(http_reader_move(&second, &first));
+    if (goes_on) goes_on = run(move ? &second : &first, slice_of(bytes.data + cut, bytes.len - cut), &from_parts);
+    ASSERT(goes_on == accepted);
+    ASSERT(slice_equal(writer_slice(&from_whole), writer_slice(&from_parts)));
+    writer_deinit(&from_whole);
+    writer_deinit(&from_parts);
+    http_reader_deinit(&whole);
+    http_reader_deinit(&first);
+    http_reader_deinit(&second);
+    return 0;
+}
