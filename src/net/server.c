@@ -199,8 +199,19 @@ static void server_take(struct server *server, int fd)
     conn_settle(conn);
 }
 
+/* The descriptor may be one of several for the same socket (the lobby's): closed when the accept has ended, never shut down. */
+static void server_stop_listening(struct server *server)
+{
+    if (server->accept.armed && !server->accept_cancel.armed)
+        io_cancel(server->io, &server->accept_cancel, &server->accept);
+    if (server->accept.armed || server->accept_cancel.armed || server->listen_fd < 0) return;
+    close(server->listen_fd);
+    server->listen_fd = -1;
+}
+
 static void server_accept_step(struct server *server)
 {
+    if (server->stopping) server_stop_listening(server);
     if (!server->accepting || server->stopping) return;
     bool enough = server->accepted_this_turn >= server->options.accepts_per_turn_max;
     if (enough && server->accept.armed && !server->accept_cancel.armed)
@@ -213,11 +224,10 @@ static void server_on_accept(struct io_op *op, int32_t res, struct slice bytes)
 {
     (void)bytes;
     struct server *server = CONTAINER_OF(op, struct server, accept);
-    bool exhausted = res == -EMFILE || res == -ENFILE || res == -ENOMEM || res == -ENOBUFS;
     if (res >= 0) {
         server->accepted_this_turn++;
         server_take(server, res);
-    } else if (exhausted) {
+    } else if (res != -ECANCELED && !server->stopping) { /* out of descriptors or memory: not at once again */
         timer_arm(server->timers, &server->accept_timer, server_now_ms(server) + ACCEPT_PAUSE_MS);
     }
     server_accept_step(server);
@@ -306,7 +316,7 @@ void server_stop(struct server *server, struct conn_goodbye goodbye)
     if (server->stopping) return;
     server->stopping = true;
     timer_cancel(server->timers, &server->accept_timer);
-    if (server->listen_fd >= 0) shutdown(server->listen_fd, SHUT_RDWR); /* refuses newcomers and ends the accept */
+    server_stop_listening(server);
     for (uint32_t slot = 0; slot < server->slot_count; slot++) {
         struct conn *conn = server_slot(server, slot);
         if (conn->state == CONN_OPEN) conn_close(conn, goodbye);

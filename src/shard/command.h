@@ -65,7 +65,7 @@ COMMAND_LIST(COMMAND_AS_PROTOTYPE)
 
 /* The record of a command whose bytes are our own: decoding cannot fail. */
 #define COMMAND_RECORD(name, command)                                                                                  \
-    ({                                                                                                                 \
+    __extension__({                                                                                                    \
         struct name##_record record_;                                                                                  \
         struct cursor cursor_ = cursor_of((command)->body);                                                            \
         bool read_ = name##_record_read(&record_, &cursor_);                                                           \
