@@ -49,18 +49,16 @@ static int take_server_flags(int argc, char **argv, struct config_arguments *arg
     return kept;
 }
 
-enum { KEY_CONFIG = 'c' };
-static const struct argp_option load_options[] = {
-    {"config", KEY_CONFIG, "FILE", 0, "the configuration file (default: none)", 0},
-    {"json", 'j', NULL, 0, "print JSON", 0},
-    {NULL, 0, NULL, 0, NULL, 0},
-};
+#define OPTION_CONFIG {"config", 'c', "FILE", 0, "the configuration file (default: none)", 0}
+static const struct argp_option check_options[] = {
+    OPTION_CONFIG, {"json", 'j', NULL, 0, "print the outcome as JSON", 0}, {NULL, 0, NULL, 0, NULL, 0}};
+static const struct argp_option show_options[] = {OPTION_CONFIG, {NULL, 0, NULL, 0, NULL, 0}};
 
 static error_t config_parse(int key, char *argument, struct argp_state *state)
 {
     struct config_arguments *arguments = state->input;
     switch (key) {
-    case KEY_CONFIG: arguments->file = argument; return 0;
+    case 'c': arguments->file = argument; return 0;
     case 'j': arguments->json = true; return 0;
     case ARGP_KEY_ARG: argp_error(state, "`%s` is one too many", argument); return 0;
     default: return ARGP_ERR_UNKNOWN;
@@ -109,7 +107,7 @@ static int config_check(int argc, char **argv)
         "Examples:\n"
         "  ringpost config check --config /etc/ringpost.conf\n"
         "  ringpost config check --workers=4 --data-dir /srv/ringpost";
-    static const struct argp argp = {.options = load_options, .parser = config_parse, .doc = about_check};
+    static const struct argp argp = {.options = check_options, .parser = config_parse, .doc = about_check};
     static struct config_arguments arguments;
     static struct config config;
     char text[1024] = "";
@@ -141,7 +139,7 @@ static int config_show(int argc, char **argv)
     static const char about_show[] = "Prints the values in force as a configuration file, each with where it comes from.\v"
                                      "Example:\n"
                                      "  ringpost config show --config /etc/ringpost.conf --workers=2";
-    static const struct argp argp = {.options = load_options, .parser = config_parse, .doc = about_show};
+    static const struct argp argp = {.options = show_options, .parser = config_parse, .doc = about_show};
     static struct config_arguments arguments;
     static struct config config;
     char error[1024] = "";
