@@ -24,8 +24,7 @@ void conn_enter(struct conn *conn, enum conn_state state)
     conn->state = (uint8_t)state;
 }
 
-/* ---- what others may ask -------------------------------------------------------------------------------------------
- */
+/* ---- what others may ask ----------------------------------------------------------------------------------------- */
 
 enum conn_door conn_door_of(const struct conn *conn)
 {
@@ -59,8 +58,7 @@ const char *conn_peer(const struct conn *conn, char *out, size_t out_size)
     return out;
 }
 
-/* ---- input ---------------------------------------------------------------------------------------------------------
- */
+/* ---- input ------------------------------------------------------------------------------------------------------- */
 
 struct conn_partial *conn_begin_partial(struct conn *conn)
 {
@@ -233,8 +231,7 @@ void conn_resume(struct conn *conn)
     server_mark_ready(conn);
 }
 
-/* ---- output --------------------------------------------------------------------------------------------------------
- */
+/* ---- output ------------------------------------------------------------------------------------------------------ */
 
 enum result conn_queue(struct conn *conn, const struct slice *parts, uint32_t part_count, struct buf *shared_buf,
                        struct slice shared)
@@ -311,8 +308,7 @@ static void conn_on_send(struct io_op *op, int32_t res, struct slice bytes)
     conn_settle(conn);
 }
 
-/* ---- the end -------------------------------------------------------------------------------------------------------
- */
+/* ---- the end ----------------------------------------------------------------------------------------------------- */
 
 void conn_close(struct conn *conn, struct conn_goodbye goodbye)
 {

@@ -3,15 +3,15 @@
  * Thread:  the worker that owns it; conn_detach()/conn_adopt() carry it to another.
  * Depends: core/ only.            Start at: net/net.h
  *
- *   DETECT --first bytes--> HTTP | WEBSOCKET (after upgrade) | TCP      any --conn_close()--> CLOSING --no op armed-->
- * CLOSED DETECT: 'R' 'P' 'T' '1' = raw TCP (the magic "RPT1" is sent once by the client, then frames); anything else is
- * HTTP/1.1. any but CLOSING --conn_detach()--> LEAVING (recv cancelled) --no op armed--> its socket goes to another
- * worker
+ *   DETECT --first bytes--> HTTP | TCP          HTTP --upgrade--> WEBSOCKET         (these four: open; frames and requests flow)
+ *   open --conn_close()--> FAREWELL (queued output leaves, the peer's end is awaited, both bounded) --> CLOSING --no op armed--> CLOSED
+ *   open --conn_detach()--> LEAVING (recv cancelled) --no op armed--> its socket goes to another worker
+ *   open, FAREWELL --the socket fails--> CLOSING
+ *   DETECT: 'R' 'P' 'T' '1' = raw TCP (the magic "RPT1" is sent once by the client, then frames); anything else is HTTP/1.1.
  *
- * Output: every frame is appended to the connection's out buffer and the connection is put on the server's dirty list;
- * once per turn server_flush() gives each dirty connection one send. Small shared payloads (<= CONN_COPY_MAX) are
- * copied, larger ones are referenced and sent as iovecs of the same sendmsg. While a send is in flight further output
- * waits for its completion. */
+ * Output: every frame is appended to the connection's out buffer and the connection is put on the server's dirty list; once per
+ * turn server_flush() gives each dirty connection one send. Small shared payloads (<= CONN_COPY_MAX) are copied, larger ones
+ * are referenced and sent as iovecs of the same sendmsg. While a send is in flight further output waits for its completion. */
 #ifndef NET_CONN_H
 #define NET_CONN_H
 
@@ -29,8 +29,7 @@ struct server;
 enum conn_door { CONN_DOOR_NONE, CONN_DOOR_HTTP, CONN_DOOR_WEBSOCKET, CONN_DOOR_TCP };
 enum conn_frame { CONN_FRAME_TEXT, CONN_FRAME_BINARY }; /* TCP frames are always BINARY */
 
-/* Why the connection ends, told to the peer where the door can: WebSocket close code, HTTP status + Connection: close.
- */
+/* Why the connection ends, told to the peer where the door can: WebSocket close code, HTTP status + Connection: close. */
 struct conn_goodbye {
     uint16_t websocket_code; /* 1000.. ; 4000-4999 ours, see api/error.h */
     const char *reason;      /* static or copied before return; <= 123 bytes on WebSocket */
@@ -40,7 +39,7 @@ struct http_header {
     struct slice name, value;
 };
 #define HTTP_HEADERS_MAX 64
-struct http_request {                 /* borrowed for the callback */
+struct http_request { /* borrowed for the callback */
     struct slice method, path, query; /* path without '?'; not percent-decoded */
     struct http_header headers[HTTP_HEADERS_MAX];
     uint32_t header_count;
@@ -52,11 +51,11 @@ struct slice http_request_header(const struct http_request *request, const char 
 
 struct http_response {
     uint16_t status;
-    const char *content_type; /* NULL: no body type */
-    struct slice headers;     /* further whole lines, each ending in \r\n; may be empty */
-    struct slice body;        /* borrowed; copied, or referenced when body_buf is given */
-    struct buf *body_buf;     /* optional: body is a part of this buf, which is ref'd */
-    bool head_only;           /* answer to HEAD */
+    const char *content_type;  /* NULL: no body type */
+    struct slice headers;      /* further whole lines, each ending in \r\n; may be empty */
+    struct slice body;         /* borrowed; copied, or referenced when body_buf is given */
+    struct buf *body_buf;      /* optional: body is a part of this buf, which is ref'd */
+    bool head_only;            /* no body, only its length; set by itself for a HEAD request */
 };
 
 /* Slot and generation name a connection from anywhere; a stale handle finds nothing. */
@@ -72,35 +71,31 @@ void **conn_user(struct conn *conn); /* the door handler's own pointer; NULL at 
 uint32_t conn_outbound_bytes(const struct conn *conn);
 const char *conn_peer(const struct conn *conn, char *out, size_t out_size); /* "127.0.0.1:5000" */
 
-/* Queues one frame made of `head` (copied) followed by `body` (may be NULL; ref'd or copied). `encoding` is ignored by
- * TCP. OK; BUSY: the outbound hard limit would be passed, nothing queued (the caller closes, or stops pushing); CLOSED.
- */
+/* Queues one frame made of `head` (copied) followed by `body` (may be NULL; ref'd or copied). `encoding` is ignored by TCP.
+ * OK; BUSY: the outbound hard limit would be passed, nothing queued (the caller closes, or stops pushing); CLOSED. */
 NODISCARD enum result conn_send_frame(struct conn *conn, enum conn_frame encoding, struct slice head, struct buf *body);
-/* Answers the HTTP request that on_http delivered last; requests of a connection are delivered one at a time. */
+/* Answers the HTTP request that on_http delivered last; requests of a connection are delivered one at a time. OK; BUSY: the
+ * pool is empty, the request stays unanswered (the caller tries again or closes); CLOSED. */
 NODISCARD enum result conn_send_http(struct conn *conn, const struct http_response *response);
 /* Upgrades after on_upgrade said yes is done by net itself. */
 
-/* Stops delivering frames and requests (input waits, bounded by one receive) until resumed; e.g. while login is under
- * way. */
+/* Stops delivering frames and requests (input waits, bounded by what one turn receives) until resumed; e.g. while login is under way. */
 void conn_pause(struct conn *conn);
 void conn_resume(struct conn *conn);
 
 /* The connection is authenticated: the time limit to authenticate ends, heartbeats begin. */
 void conn_set_authenticated(struct conn *conn);
 
-/* The only way to CLOSING. Queued output is still sent (bounded by the write time-out). on_close follows, later, once.
- */
+/* The only way to CLOSING. Queued output is still sent (bounded by the write time-out). on_close follows, later, once. */
 void conn_close(struct conn *conn, struct conn_goodbye goodbye);
 
-/* ---- moving to another worker ---- */
-struct conn_luggage; /* descriptor, door, WebSocket state, unread input, unsent output: heap, owned by whoever holds it
-                      */
-/* Begins to leave; `gone(context, luggage)` runs later on this worker when no operation is armed (luggage NULL: the
- * peer closed meanwhile; on_close is then called, otherwise not). The frame being handled right now counts as consumed.
- */
+/* ---- moving to another worker ------------------------------------------------------------------------------------ */
+struct conn_luggage; /* descriptor, door, WebSocket state, unread input, unsent output: heap, owned by whoever holds it */
+/* Begins to leave; `gone(context, luggage)` runs later on this worker when no operation is armed (luggage NULL: the peer
+ * closed meanwhile; on_close is then called, otherwise not). The frame being handled right now counts as consumed. WEBSOCKET and TCP only. */
 void conn_detach(struct conn *conn, void (*gone)(void *context, struct conn_luggage *luggage), void *context);
-/* Takes the luggage; NULL when the slot table is full (the descriptor is closed, the luggage freed). Delivers what
- * waits in it only after the caller's next return to the loop; the new connection is paused until conn_resume(). */
+/* Takes the luggage; NULL when the slot table is full (the descriptor is closed, the luggage freed). Delivers what waits
+ * in it only after the caller's next return to the loop; the new connection is paused until conn_resume(). */
 struct conn *conn_adopt(struct server *server, struct conn_luggage *luggage);
 void conn_luggage_free(struct conn_luggage *luggage); /* closes the descriptor; for a worker that is stopping */
 

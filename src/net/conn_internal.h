@@ -41,8 +41,7 @@
 enum conn_state { CONN_CLOSED, CONN_OPEN, CONN_LEAVING, CONN_FAREWELL, CONN_CLOSING };
 
 /* FLUSH: output is sent. LISTEN: WebSocket only, our Close is out, theirs is awaited. LINGER: our direction is shut,
- * their end of stream is awaited, because closing with unread input would reset the connection and lose what we sent
- * last. */
+ * their end of stream is awaited: closing with unread input would reset the connection and lose what we sent last. */
 enum conn_farewell { CONN_FAREWELL_FLUSH, CONN_FAREWELL_LISTEN, CONN_FAREWELL_LINGER };
 
 struct conn_partial { /* heap: a request, message or frame of which only a part is here */
@@ -147,7 +146,7 @@ static inline uint64_t conn_now_ms(const struct conn *conn)
     return server_now_ms(conn->server);
 }
 
-/* ---- server.c ---- */
+/* ---- server.c ---------------------------------------------------------------------------------------------------- */
 /* A slot for `fd`, counted, its operations and timer set. NULL at connections_max, when `peer` has `per_ip_max`
  * connections already (0: no limit), or without memory; the caller still owns `fd`. */
 struct conn *server_open_slot(struct server *server, int fd, const struct in6_addr *peer, uint16_t peer_port,
@@ -158,7 +157,7 @@ void server_mark_dirty(struct conn *conn);
 void server_mark_ready(struct conn *conn);
 uint32_t server_random(struct server *server);
 
-/* ---- conn.c ---- */
+/* ---- conn.c ------------------------------------------------------------------------------------------------------ */
 /* Sets the operations and the timer of a cleared slot. */
 void conn_init(struct conn *conn);
 /* One send of what waits, unless one is in flight. */
@@ -180,7 +179,7 @@ void conn_free_waiting(struct conn *conn);
 void conn_release(struct conn *conn);
 void conn_finish(struct conn *conn); /* the descriptor, on_close, conn_release */
 
-/* ---- conn_time.c ---- */
+/* ---- conn_time.c ------------------------------------------------------------------------------------------------- */
 void conn_on_timer(struct timer *timer);
 /* The timer fires not later than `deadline_ms`; it then looks at every deadline. */
 void conn_watch(struct conn *conn, uint64_t deadline_ms);
@@ -189,10 +188,10 @@ void conn_heard(struct conn *conn);
 /* Counts a control frame; false: too many in this second. */
 bool conn_control_allowed(struct conn *conn);
 
-/* ---- conn_move.c ---- */
+/* ---- conn_move.c ------------------------------------------------------------------------------------------------- */
 void conn_leave_step(struct conn *conn);
 
-/* ---- the doors: each consumes from *in and reports through server->events ---- */
+/* ---- the doors: each consumes from *in and reports through server->events ---------------------------------------- */
 void door_http_feed(struct conn *conn, struct slice *in);
 /* Answers with a refusal and closes. */
 void door_http_refuse(struct conn *conn, enum http_refusal refusal);

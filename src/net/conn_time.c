@@ -84,8 +84,7 @@ void conn_set_authenticated(struct conn *conn)
     conn_watch(conn, conn_now_ms(conn) + conn->server->options.heartbeat_timeout_ms);
 }
 
-/* ---- which comes first ---------------------------------------------------------------------------------------------
- */
+/* ---- which comes first ------------------------------------------------------------------------------------------- */
 
 static void deadline_earlier(struct conn_deadline *nearest, enum conn_due due, uint64_t at_ms)
 {
@@ -117,8 +116,7 @@ static struct conn_deadline conn_nearest_deadline(const struct conn *conn)
     return nearest;
 }
 
-/* ---- what happens then ---------------------------------------------------------------------------------------------
- */
+/* ---- what happens then ------------------------------------------------------------------------------------------- */
 
 static void conn_timed_out(struct conn *conn)
 {
@@ -131,7 +129,8 @@ static void conn_time_out(struct conn *conn, uint16_t websocket_code, const char
     conn_close(conn, (struct conn_goodbye){websocket_code, reason});
 }
 
-/* The kernel takes a whole send at once or waits: progress is what the peer acknowledged meanwhile. */
+/* The kernel takes a whole send at once or waits: progress is what the peer acknowledged since the last look, one period ago.
+ * So a peer that stops altogether is found after one to two periods. */
 static void conn_write_due(struct conn *conn)
 {
     struct tcp_info info = {0};

@@ -66,8 +66,7 @@ bool http_reader_move(struct http_reader *to, struct http_reader *from)
     return text && spans && body;
 }
 
-/* ---- what was gathered ---------------------------------------------------------------------------------------------
- */
+/* ---- what was gathered ------------------------------------------------------------------------------------------- */
 
 static uint32_t http_header_count(const struct http_reader *reader)
 {
@@ -164,8 +163,7 @@ void http_reader_request(const struct http_reader *reader, struct http_request *
     request->keep_alive = reader->keep_alive;
 }
 
-/* ---- callbacks of the library: 0 goes on
- * ------------------------------------------------------------------------------- */
+/* ---- callbacks of the library: 0 goes on ---------------------------------------------------------------------------- */
 
 static struct http_feeding *http_feeding_of(struct http_parser *parser)
 {
@@ -317,8 +315,7 @@ static int http_on_complete(struct http_parser *parser)
     return 0;
 }
 
-/* ---- feeding -------------------------------------------------------------------------------------------------------
- */
+/* ---- feeding ----------------------------------------------------------------------------------------------------- */
 
 static enum http_refusal http_refusal_of(const struct http_reader *reader)
 {
@@ -362,8 +359,7 @@ enum http_event http_reader_feed(struct http_reader *reader, struct slice *in, c
     return HTTP_EVENT_CONTINUE;
 }
 
-/* ---- responses -----------------------------------------------------------------------------------------------------
- */
+/* ---- responses --------------------------------------------------------------------------------------------------- */
 
 static const struct http_refusal_row {
     uint16_t status;

@@ -29,24 +29,26 @@ enum http_event {
 };
 
 /* One row per refusal, so status, reason and text cannot drift. */
+/* clang-format off */
 #define HTTP_REFUSAL_LIST(X)                                                                                           \
-    X(NONE, 500, "INTERNAL", "internal", "the server failed")                                                          \
-    X(MALFORMED, 400, "INVALID_ARGUMENT", "bad_request", "the request is not valid HTTP/1.1")                          \
-    X(LENGTH_UNCLEAR, 400, "INVALID_ARGUMENT", "bad_request", "the length of the body is not clear")                   \
-    X(HOST, 400, "INVALID_ARGUMENT", "bad_request", "exactly one Host header is needed")                               \
-    X(WEBSOCKET, 400, "INVALID_ARGUMENT", "bad_request", "the WebSocket handshake is not valid")                       \
-    X(ORIGIN, 403, "PERMISSION_DENIED", "upgrade_refused", "this WebSocket is not allowed")                            \
-    X(TIMEOUT, 408, "DEADLINE_EXCEEDED", "request_timeout", "the request did not arrive in time")                      \
-    X(BODY_TOO_LARGE, 413, "INVALID_ARGUMENT", "body_too_large", "the body is larger than the limit")                  \
-    X(TARGET_TOO_LARGE, 414, "INVALID_ARGUMENT", "target_too_large", "the path is longer than the limit")              \
-    X(EXPECTATION, 417, "INVALID_ARGUMENT", "expectation_unknown", "only 100-continue can be expected")                \
-    X(UPGRADE_VERSION, 426, "INVALID_ARGUMENT", "websocket_version", "Sec-WebSocket-Version must be 13")               \
-    X(HEAD_TOO_LARGE, 431, "INVALID_ARGUMENT", "head_too_large", "the headers are larger than the limit")              \
-    X(METHOD_UNKNOWN, 501, "UNIMPLEMENTED", "method_unknown", "there is no such HTTP method")                          \
-    X(ENCODING_UNKNOWN, 501, "UNIMPLEMENTED", "encoding_unknown", "only the transfer coding chunked is known")         \
-    X(BUSY, 503, "RESOURCE_EXHAUSTED", "server_busy", "a limit of the server is reached: try again")                   \
-    X(CLOSING, 503, "UNAVAILABLE", "not_ready", "the connection is being closed: try again")                           \
-    X(VERSION, 505, "UNIMPLEMENTED", "http_version", "HTTP/1.0 and HTTP/1.1 are spoken here")
+    X(NONE,             500, "INTERNAL",           "internal",            "the server failed")                         \
+    X(MALFORMED,        400, "INVALID_ARGUMENT",   "bad_request",         "the request is not valid HTTP/1.1")         \
+    X(LENGTH_UNCLEAR,   400, "INVALID_ARGUMENT",   "bad_request",         "the length of the body is not clear")       \
+    X(HOST,             400, "INVALID_ARGUMENT",   "bad_request",         "exactly one Host header is needed")         \
+    X(WEBSOCKET,        400, "INVALID_ARGUMENT",   "bad_request",         "the WebSocket handshake is not valid")      \
+    X(ORIGIN,           403, "PERMISSION_DENIED",  "upgrade_refused",     "this WebSocket is not allowed")             \
+    X(TIMEOUT,          408, "DEADLINE_EXCEEDED",  "request_timeout",     "the request did not arrive in time")        \
+    X(BODY_TOO_LARGE,   413, "INVALID_ARGUMENT",   "body_too_large",      "the body is larger than the limit")         \
+    X(TARGET_TOO_LARGE, 414, "INVALID_ARGUMENT",   "target_too_large",    "the path is longer than the limit")         \
+    X(EXPECTATION,      417, "INVALID_ARGUMENT",   "expectation_unknown", "only 100-continue can be expected")         \
+    X(UPGRADE_VERSION,  426, "INVALID_ARGUMENT",   "websocket_version",   "Sec-WebSocket-Version must be 13")          \
+    X(HEAD_TOO_LARGE,   431, "INVALID_ARGUMENT",   "head_too_large",      "the headers are larger than the limit")     \
+    X(METHOD_UNKNOWN,   501, "UNIMPLEMENTED",      "method_unknown",      "there is no such HTTP method")              \
+    X(ENCODING_UNKNOWN, 501, "UNIMPLEMENTED",      "encoding_unknown",    "only the transfer coding chunked is known") \
+    X(BUSY,             503, "RESOURCE_EXHAUSTED", "server_busy",         "a limit of the server is reached")          \
+    X(CLOSING,          503, "UNAVAILABLE",        "not_ready",           "the connection is being closed")            \
+    X(VERSION,          505, "UNIMPLEMENTED",      "http_version",        "HTTP/1.0 and HTTP/1.1 are spoken here")
+/* clang-format on */
 
 #define HTTP_REFUSAL_AS_ENUM(name, status, code, reason, message) HTTP_REFUSAL_##name,
 enum http_refusal { HTTP_REFUSAL_LIST(HTTP_REFUSAL_AS_ENUM) HTTP_REFUSAL_COUNT };
@@ -89,7 +91,7 @@ static inline bool http_reader_is_old(const struct http_reader *reader)
     return reader->parser.http_minor == 0;
 }
 
-/* ---- responses ---- */
+/* ---- responses --------------------------------------------------------------------------------------------------- */
 enum http_connection { HTTP_CONNECTION_DEFAULT, HTTP_CONNECTION_KEEP_ALIVE, HTTP_CONNECTION_CLOSE };
 /* Status line, Content-Type, Content-Length, Connection; not response->headers and not the empty line. Returns its
  * size. */

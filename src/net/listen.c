@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -122,11 +123,18 @@ static uint16_t listen_port(const struct listen_address *address)
     return ntohs(address->storage.ss_family == AF_INET6 ? v6.sin6_port : v4.sin_port);
 }
 
+#define LISTEN_PATIENCE_MS 2000 /* a killed server's last operations hold its port for a moment */
+#define LISTEN_RETRY_MS    20
+
 /* Whether the port is free of other listeners; a port the kernel will choose is. 0 or an errno. */
 static int listen_probe(const struct listen_address *address)
 {
     if (listen_port(address) == 0) return 0;
     int fd = listen_bind(address, false);
+    for (int waited_ms = 0; fd < 0 && errno == EADDRINUSE && waited_ms < LISTEN_PATIENCE_MS; waited_ms += LISTEN_RETRY_MS) {
+        poll(NULL, 0, LISTEN_RETRY_MS);
+        fd = listen_bind(address, false);
+    }
     if (fd < 0) return errno;
     close(fd);
     return 0;

@@ -16,8 +16,7 @@
 
 static void server_accept_step(struct server *server);
 
-/* ---- slots ---------------------------------------------------------------------------------------------------------
- */
+/* ---- slots ------------------------------------------------------------------------------------------------------- */
 
 static struct conn *server_slot(const struct server *server, uint32_t slot)
 {
@@ -98,8 +97,7 @@ uint32_t server_random(struct server *server)
     return (uint32_t)(server->random >> 32);
 }
 
-/* ---- the lists -----------------------------------------------------------------------------------------------------
- */
+/* ---- the lists --------------------------------------------------------------------------------------------------- */
 
 void server_mark_dirty(struct conn *conn)
 {
@@ -158,8 +156,7 @@ static void server_on_ready(struct io_op *op, int32_t res, struct slice bytes)
     }
 }
 
-/* ---- accepting -----------------------------------------------------------------------------------------------------
- */
+/* ---- accepting --------------------------------------------------------------------------------------------------- */
 
 /* False: the peer is gone already. */
 static bool server_peer_of(int fd, struct in6_addr *peer, uint16_t *port)
@@ -244,8 +241,7 @@ static void server_on_accept_timer(struct timer *timer)
     server_accept_step(CONTAINER_OF(timer, struct server, accept_timer));
 }
 
-/* ---- start and stop ------------------------------------------------------------------------------------------------
- */
+/* ---- start and stop ---------------------------------------------------------------------------------------------- */
 
 static void server_check_options(const struct server_options *options)
 {

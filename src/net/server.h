@@ -9,44 +9,43 @@
 #include "core/timer.h"
 #include "net/conn.h"
 
-/* What the layer above does with bytes that are whole requests or frames. Called from the loop, never nested in a
- * conn_* call. A callback may send, pause, detach or close the connection. */
+/* What the layer above does with bytes that are whole requests or frames. Called from the loop, never nested in a conn_* call.
+ * A callback may send, pause, detach or close the connection. */
 struct server_events {
     void (*on_http)(void *context, struct conn *conn, const struct http_request *request);
-    /* A WebSocket handshake arrived and is well formed. True: *subprotocol is NULL or one the client offered (static
-     * text), and net answers 101. False: *refusal is what to answer (e.g. 403 for a foreign Origin). */
+    /* A WebSocket handshake arrived and is well formed. True: *subprotocol is NULL or one the client offered (static text),
+     * and net answers 101. False: *refusal is what to answer (e.g. 403 for a foreign Origin). */
     bool (*on_upgrade)(void *context, struct conn *conn, const struct http_request *request, const char **subprotocol,
                        struct http_response *refusal);
-    void (*on_open)(void *context,
-                    struct conn *conn); /* the door is known and it is WEBSOCKET or TCP: frames may flow */
+    void (*on_open)(void *context, struct conn *conn); /* the door is known and it is WEBSOCKET or TCP: frames may flow */
     void (*on_frame)(void *context, struct conn *conn, enum conn_frame encoding, struct slice payload);
-    void (*on_drained)(void *context,
-                       struct conn *conn); /* outbound fell from above the soft limit to below half of it */
-    void (*on_close)(void *context, struct conn *conn); /* the handle is dead already; last chance for *conn_user() */
+    void (*on_drained)(void *context, struct conn *conn); /* outbound fell from above the soft limit to below half of it */
+    void (*on_close)(void *context, struct conn *conn);   /* the handle is dead already; last chance for *conn_user() */
 };
 
 struct server_options { /* limits: what happens at each is in net/server.c beside its use and in the README table */
     uint32_t connections_max;
-    uint32_t connections_per_ip_max;  /* 0: no limit; counted per worker */
-    uint32_t frame_size_max;          /* WebSocket message and TCP frame, bytes: close 1009 */
-    uint32_t http_head_size_max;      /* request line and headers: 431 */
-    uint32_t http_body_size_max;      /* 413 */
-    uint32_t outbound_soft_bytes;     /* on_drained is told about it; the layer above stops pushing */
-    uint32_t outbound_hard_bytes;     /* BUSY */
-    uint32_t header_timeout_ms;       /* accept -> first complete request: 408 */
-    uint32_t authenticate_timeout_ms; /* WebSocket/TCP open -> conn_set_authenticated(): close 4401 */
-    uint32_t keep_alive_timeout_ms;   /* idle HTTP connection */
+    uint32_t connections_per_ip_max;     /* 0: no limit; counted per worker */
+    uint32_t frame_size_max;             /* WebSocket message and TCP frame, bytes: close 1009 */
+    uint32_t http_head_size_max;         /* request line and headers: 431 */
+    uint32_t http_body_size_max;         /* 413 */
+    uint32_t outbound_soft_bytes;        /* on_drained is told about it; the layer above stops pushing */
+    uint32_t outbound_hard_bytes;        /* BUSY */
+    uint32_t header_timeout_ms;          /* accept -> first complete request: 408 */
+    uint32_t authenticate_timeout_ms;    /* WebSocket/TCP open -> conn_set_authenticated(): close 4401 */
+    uint32_t keep_alive_timeout_ms;      /* idle HTTP connection */
     uint32_t keep_alive_requests_max;
-    uint32_t heartbeat_interval_ms; /* WebSocket ping / TCP empty frame, jittered +-20 % */
-    uint32_t heartbeat_timeout_ms;  /* nothing received for so long: close 4408 */
-    uint32_t write_timeout_ms;      /* no progress of a send: close */
+    uint32_t heartbeat_interval_ms;      /* WebSocket ping / TCP empty frame, jittered +-20 % */
+    uint32_t heartbeat_timeout_ms;       /* nothing received for so long: close 4408 */
+    uint32_t write_timeout_ms;           /* no progress of a send: close */
     uint32_t accepts_per_turn_max;
 };
 
-/* `listen_fd`: bound and listening, one per worker (SO_REUSEPORT), taken over; -1: none (the worker only adopts). */
+/* `listen_fd`: bound and listening, one per worker (SO_REUSEPORT), taken over when OK; -1: none (the worker only
+ * adopts). */
 NODISCARD enum result server_create(struct server **out, const struct server_options *options, struct io *io,
-                                    struct timer_wheel *timers, struct buf_pool *pool, struct metrics *metrics,
-                                    int listen_fd, const struct server_events *events, void *context);
+                                    struct timer_wheel *timers, struct buf_pool *pool, struct metrics *metrics, int listen_fd,
+                                    const struct server_events *events, void *context);
 /* Begins accepting; before it only adopting works. */
 void server_start(struct server *server);
 /* Stops accepting and closes every connection with `goodbye`; server_idle() turns true when all are gone. */
@@ -57,14 +56,13 @@ void server_destroy(struct server *server);
 void server_flush(struct server *server);
 uint32_t server_connection_count(const struct server *server);
 
-/* Binds `count` listening sockets, one per worker, to one "host:port" ("127.0.0.1:7800", "[::]:7800"; port 0 lets the
- * kernel choose) with SO_REUSEPORT; TCP_NODELAY and cubic are inherited by what they accept. *port gets the real port.
- * A port another process listens on is refused (EXISTS), even when that process shares it with itself. OK: the caller
- * owns fds[0..count-1]. Failure: no descriptor stays open and `text` says what is wrong and the remedy. */
+/* Binds `count` listening sockets, one per worker, to one "host:port" ("127.0.0.1:7800", "[::]:7800"; port 0 lets the kernel choose)
+ * with SO_REUSEPORT; TCP_NODELAY and cubic are inherited by what they accept. *port gets the real port. A port another process
+ * listens on is refused (EXISTS), even when that process shares it with itself. OK: the caller owns fds[0..count-1].
+ * Failure: no descriptor stays open and `text` says what is wrong and the remedy. */
 NODISCARD enum result server_listen_group(const char *address, uint32_t count, int *fds, uint16_t *port, char *text,
                                           size_t text_size);
-/* A group of one. Calling it twice for the same port is refused: workers that share a port need server_listen_group().
- */
+/* A group of one. Calling it twice for the same port is refused: workers that share a port need server_listen_group(). */
 NODISCARD enum result server_listen(const char *address, int *fd, uint16_t *port, char *text, size_t text_size);
 
 #endif

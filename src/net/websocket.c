@@ -71,8 +71,7 @@ static struct websocket_event websocket_more(void)
     return (struct websocket_event){.kind = WEBSOCKET_EVENT_MORE};
 }
 
-/* ---- the head ------------------------------------------------------------------------------------------------------
- */
+/* ---- the head ---------------------------------------------------------------------------------------------------- */
 
 static uint32_t websocket_long_length_size(uint8_t byte1)
 {
@@ -182,8 +181,7 @@ static struct websocket_event websocket_head_step(struct websocket_parser *parse
     return websocket_more();
 }
 
-/* ---- the payload ---------------------------------------------------------------------------------------------------
- */
+/* ---- the payload ------------------------------------------------------------------------------------------------- */
 
 bool websocket_code_valid(uint16_t code)
 {
@@ -268,8 +266,7 @@ struct websocket_event websocket_parser_feed(struct websocket_parser *parser, st
     }
 }
 
-/* ---- writing -------------------------------------------------------------------------------------------------------
- */
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
 
 uint32_t websocket_write_head(uint8_t out[WEBSOCKET_HEAD_SIZE_MAX], enum websocket_opcode opcode, uint64_t payload_size)
 {

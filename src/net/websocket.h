@@ -98,7 +98,7 @@ void websocket_unmask(uint8_t *out, const uint8_t *in, size_t len, const uint8_t
 /* Codes a peer may send. */
 bool websocket_code_valid(uint16_t code);
 
-/* ---- the handshake ---- */
+/* ---- the handshake ----------------------------------------------------------------------------------------------- */
 /* True when the request asks to become a WebSocket at all. */
 bool websocket_asked(const struct http_request *request);
 /* 0: well formed, and `accept` gets the value of Sec-WebSocket-Accept. Else the HTTP status (400, 426) and *reason a

@@ -176,8 +176,7 @@ void harness_deinit(struct harness *h)
     if (--harness_count == 0) cr_assert_eq(__lsan_do_recoverable_leak_check(), 0);
 }
 
-/* ---- clients -------------------------------------------------------------------------------------------------------
- */
+/* ---- clients ----------------------------------------------------------------------------------------------------- */
 
 void peer_connect(struct peer *peer, const struct harness *harness)
 {

@@ -251,8 +251,7 @@ Test(websocket, written_close_fits_and_is_cut_at_a_character)
     cr_expect_eq(websocket_write_close(frame, 1000, reason), 2 + 125);
 }
 
-/* ---- handshake -----------------------------------------------------------------------------------------------------
- */
+/* ---- handshake --------------------------------------------------------------------------------------------------- */
 
 struct handshake_case {
     const char *name, *method, *upgrade, *connection, *key, *version, *second_key;
