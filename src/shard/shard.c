@@ -227,8 +227,10 @@ uint32_t shard_apply(struct shard *s, uint32_t budget)
         free(p);
         applied++;
     }
-    if (applied > 0) machine_end_batch(s->machine, &s->effects);
-    if (s->effects.puts.len > 0) store_write(s->options.store, &s->effects.puts, s->machine->applied_index);
+    if (applied > 0) { /* deletes of acknowledged stream entries wait for a batch too: every batch has an index of its own */
+        machine_end_batch(s->machine, &s->effects);
+        store_write(s->options.store, &s->effects.puts, s->machine->applied_index);
+    }
     if (s->acks_owed) relay_send_acks(s);
     return applied;
 }

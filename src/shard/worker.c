@@ -184,7 +184,10 @@ static enum result open_shard(struct worker *w, struct owned_shard *owned, uint1
         .metrics = w->options.metrics,
         .token_keys = w->options.token_keys,
     };
-    return shard_open(&owned->shard, &options, replayed, text, text_size);
+    uint64_t commands = 0;
+    result = shard_open(&owned->shard, &options, &commands, text, text_size);
+    *replayed += commands;
+    return result;
 }
 
 static enum result prepare(struct worker *w, uint64_t *replayed, char *text, size_t text_size)
