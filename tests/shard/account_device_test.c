@@ -166,6 +166,18 @@ Test(account_device, revoking_ends_tokens_and_sessions)
     fixture_destroy(f);
 }
 
+Test(account_device, a_revoked_refresh_token_stays_dead_when_a_backend_brings_the_device_back)
+{
+    struct fixture *f = fixture_at(NOW_MS);
+    uint64_t user_id = fixture_add_user(f, "alice");
+    cr_assert_eq(put(f, user_id, "laptop", hash_a), ERROR_NONE);
+    cr_assert_eq(revoke(f, user_id, "laptop"), ERROR_NONE);
+    cr_assert_eq(put(f, user_id, "laptop", NULL), ERROR_NONE);
+    device_at(f, user_id, "laptop")->refresh_expires_ms = NOW_MS + 1000000; /* the hash alone has to refuse */
+    cr_expect_eq(turn_over(f, user_id, "laptop", hash_a, hash_b), ERROR_TOKEN_INVALID);
+    fixture_destroy(f);
+}
+
 Test(account_device, revoking_what_was_never_listed_leaves_a_tombstone)
 {
     struct fixture *f = fixture_at(NOW_MS);

@@ -24,7 +24,8 @@ static struct rig {
     bool connection_gone, passwords_busy;
     uint32_t hash_count; /* argon2id runs */
     struct letter *posted_first, **posted_last;
-    struct letter *reply;
+    struct letter *reply; /* the last */
+    uint32_t reply_count;
     struct password_job *hashing;
     struct session *bound;
     uint32_t end_count;
@@ -56,8 +57,9 @@ static void port_post(void *context, struct letter *letter)
 static void port_reply(void *context, struct letter *letter)
 {
     (void)context;
-    cr_assert_null(rig.reply, "answered once");
+    letter_free(rig.reply);
     rig.reply = letter;
+    rig.reply_count++;
 }
 
 static enum result port_hash(void *context, struct password_job *job)
@@ -214,7 +216,7 @@ TestSuite(account_login, .init = setup, .fini = teardown);
 
 /* ---- calls ---- */
 
-static enum error call_as(const struct actor_record *actor, uint64_t session_id, const char *path, const ProtobufCMessage *message)
+static void send_as(const struct actor_record *actor, uint64_t session_id, const char *path, const ProtobufCMessage *message)
 {
     const struct method *method = method_by_path(slice_text(path));
     cr_assert_not_null(method, "%s", path);
@@ -226,10 +228,18 @@ static enum error call_as(const struct actor_record *actor, uint64_t session_id,
     letter->number = session_id;
     letter->admitted = actor == NULL || method->handle == handle_auth; /* as the doors do */
     writer_deinit(&packed);
+    shard_receive(rig.shard, letter);
+}
+
+/* Its outcome; ERROR_COUNT: no answer came. */
+static enum error call_as(const struct actor_record *actor, uint64_t session_id, const char *path, const ProtobufCMessage *message)
+{
     letter_free(rig.reply);
     rig.reply = NULL;
-    shard_receive(rig.shard, letter);
+    rig.reply_count = 0;
+    send_as(actor, session_id, path, message);
     pump();
+    cr_expect_leq(rig.reply_count, 1, "answered once");
     return rig.reply == NULL ? ERROR_COUNT : (enum error)rig.reply->error;
 }
 
@@ -466,6 +476,23 @@ Test(account_login, auth_lists_a_device_that_a_backend_vouches_for)
     cr_expect_str_eq(devices->devices[1]->device_id, "kiosk");
     cr_expect(devices->devices[1]->online);
     ringpost__v1__devices_response__free_unpacked(devices, NULL);
+}
+
+Test(account_login, a_device_revoked_while_it_is_being_listed_gets_no_session)
+{
+    struct token_claims minted = log_in("laptop", NULL);
+    strcpy(minted.device_id, "kiosk");
+    struct actor_record actor = actor_of(&minted);
+    Ringpost__V1__LogoutRequest logout = RINGPOST__V1__LOGOUT_REQUEST__INIT;
+    Ringpost__V1__AuthRequest auth = RINGPOST__V1__AUTH_REQUEST__INIT;
+    rig.reply_count = 0;
+    send_as(&actor, 0, "/v1/account/logout", &logout.base);
+    send_as(&actor, 0, "/v1/account/auth", &auth.base); /* admitted: the logout is not durable yet */
+    cr_assert_eq(rig.reply_count, 0);
+    pump();
+    cr_expect_eq(rig.reply_count, 2);
+    cr_expect_eq(rig.reply->error, ERROR_DEVICE_REVOKED);
+    cr_expect_null(rig.bound);
 }
 
 Test(account_login, auth_of_a_socket_that_is_gone_leaves_no_session)
