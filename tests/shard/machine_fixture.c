@@ -12,8 +12,14 @@ static int compare(struct slice a, struct slice b)
     return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
 }
 
-static struct slice row_key(const struct fixture_row *row) { return slice_of(row->key, row->key_len); }
-static struct slice row_value(const struct fixture_row *row) { return slice_of(row->value, row->value_len); }
+static struct slice row_key(const struct fixture_row *row)
+{
+    return slice_of(row->key, row->key_len);
+}
+static struct slice row_value(const struct fixture_row *row)
+{
+    return slice_of(row->value, row->value_len);
+}
 
 /* Index of the first row whose key is not before `key`. */
 static uint32_t store_seek(const struct fixture_store *store, struct slice key)
@@ -21,8 +27,10 @@ static uint32_t store_seek(const struct fixture_store *store, struct slice key)
     uint32_t low = 0, high = store->count;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        if (compare(row_key(&store->rows[middle]), key) < 0) low = middle + 1;
-        else high = middle;
+        if (compare(row_key(&store->rows[middle]), key) < 0)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return low;
 }
@@ -76,8 +84,10 @@ static void store_write_batch(struct fixture_store *store, struct slice operatio
     while (cursor_left(&c) > 0) {
         uint8_t operation = cursor_u8(&c);
         struct slice key = cursor_bytes(&c);
-        if (operation == 1) store_put(store, key, cursor_bytes(&c));
-        else store_delete(store, key);
+        if (operation == 1)
+            store_put(store, key, cursor_bytes(&c));
+        else
+            store_delete(store, key);
         cr_assert(!c.bad && (operation == 1 || operation == 2), "a batch that cannot be read");
     }
 }
@@ -212,8 +222,10 @@ static enum error propose(struct fixture *f, uint16_t type, struct slice body)
         free(p);
         return error;
     }
-    if (f->last != NULL) f->last->next = p;
-    else f->first = p;
+    if (f->last != NULL)
+        f->last->next = p;
+    else
+        f->first = p;
     f->last = p;
     return ERROR_NONE;
 }
@@ -315,7 +327,8 @@ void fixture_replay(const struct fixture *from, struct fixture *to)
             fixture_end_batch(to);
             continue;
         }
-        /* A command that lost its race when it was applied must lose it again, not be refused here: no check before the batch. */
+        /* A command that lost its race when it was applied must lose it again, not be refused here: no check before the
+         * batch. */
         struct slice body = cursor_bytes(&c);
         struct fixture_command *p = memory_alloc(sizeof *p + body.len);
         p->type = type;
@@ -324,8 +337,10 @@ void fixture_replay(const struct fixture *from, struct fixture *to)
         needs_init(&p->needs, to->machine);
         struct command command = command_of(p, 0);
         make_resident(to, &command, &p->needs);
-        if (to->last != NULL) to->last->next = p;
-        else to->first = p;
+        if (to->last != NULL)
+            to->last->next = p;
+        else
+            to->first = p;
         to->last = p;
     }
     cr_assert(cursor_done(&c));

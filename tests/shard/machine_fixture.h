@@ -1,7 +1,8 @@
-/* tests/shard/machine_fixture.h - a shard's machine without a disk: commands in, effects out, puts kept in a sorted array.
- * A command is encoded as the log holds it, its missing entities are loaded from the array, it is checked and applied; several
- * may be proposed before the first is applied, as one batch of the log. Machines of several shards pass on their relays.
- * What was applied can be applied again to another machine: the same log has to give the same puts. */
+/* tests/shard/machine_fixture.h - a shard's machine without a disk: commands in, effects out, puts kept in a sorted
+ * array. A command is encoded as the log holds it, its missing entities are loaded from the array, it is checked and
+ * applied; several may be proposed before the first is applied, as one batch of the log. Machines of several shards
+ * pass on their relays. What was applied can be applied again to another machine: the same log has to give the same
+ * puts. */
 #ifndef TESTS_SHARD_MACHINE_FIXTURE_H
 #define TESTS_SHARD_MACHINE_FIXTURE_H
 
@@ -38,7 +39,7 @@ struct fixture {
     struct writer journal; /* the puts of all batches, one after another */
     uint64_t now_ms;       /* time of the next command; each one takes a millisecond */
     uint64_t users;
-    bool forgetful;        /* drops every unpinned entity after each batch */
+    bool forgetful; /* drops every unpinned entity after each batch */
 };
 
 /* Options that suit tests; change what matters and create. */
@@ -74,7 +75,7 @@ enum error fixture_run(struct fixture *fixture, enum command_type type, uint64_t
 
 /* The reply of the last command, unpacked; the caller frees it. */
 void *fixture_reply(struct fixture *fixture, const ProtobufCMessageDescriptor *descriptor);
-#define FIXTURE_REPLY(fixture, name) ((Ringpost__V1__##name *)fixture_reply(fixture, &ringpost__v1__##name##__descriptor))
+#define FIXTURE_REPLY(fixture, name) fixture_reply(fixture, &ringpost__v1__##name##__descriptor) /* void * */
 
 /* The entity, loaded when it is not resident; valid until the end of the next batch. */
 struct entity *fixture_entity(struct fixture *fixture, enum entity_kind kind, uint64_t a, uint64_t b);

@@ -1,4 +1,5 @@
-/* shard/chat/conversation.c - see conversation.h. Made and deleted by room changes (room/view.c), moved by mark_read. */
+/* shard/chat/conversation.c - see conversation.h. Made and deleted by room changes (room/view.c), moved by mark_read.
+ */
 #include "shard/chat/conversation.h"
 #include "shard/memory.h"
 #include "shard/records.h"
@@ -42,9 +43,10 @@ void conversation_put(const struct conversation *conversation, struct effects *e
 {
     ASSERT(conversation->entity.exists);
     struct key key = key_two(KEY_CONVERSATION, conversation->entity.key.a, conversation->entity.key.b);
-    struct conversation_record record = {.joined_seq = conversation->joined_seq,
-                                         .read_seq = conversation->read_seq,
-                                         .peer_id = conversation->peer_id,
-                                         .peer_name = conversation->peer_name == NULL ? SLICE_EMPTY : slice_text(conversation->peer_name)};
+    struct conversation_record record = {
+        .joined_seq = conversation->joined_seq,
+        .read_seq = conversation->read_seq,
+        .peer_id = conversation->peer_id,
+        .peer_name = conversation->peer_name == NULL ? SLICE_EMPTY : slice_text(conversation->peer_name)};
     EFFECTS_PUT(effects, &key, conversation, &record);
 }

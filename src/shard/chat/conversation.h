@@ -8,11 +8,14 @@
 struct conversation { /* exists: the user is a member (as far as this shard has heard) */
     struct entity entity;
     uint64_t joined_seq, read_seq;
-    uint64_t peer_id;  /* DIRECT, else 0 */
-    char *peer_name;   /* owned, may be NULL */
+    uint64_t peer_id; /* DIRECT, else 0 */
+    char *peer_name;  /* owned, may be NULL */
 };
 extern const struct entity_type conversation_type;
-static inline struct conversation *conversation_of(struct entity *e) { return CONTAINER_OF(e, struct conversation, entity); }
+static inline struct conversation *conversation_of(struct entity *e)
+{
+    return CONTAINER_OF(e, struct conversation, entity);
+}
 void conversation_put(const struct conversation *conversation, struct effects *effects);
 
 #endif

@@ -7,9 +7,14 @@
 #include "shard/room/view.h"
 
 #define CONVERSATIONS_LIMIT_DEFAULT 100
-#define CONVERSATIONS_LIMIT_MAX 500
+#define CONVERSATIONS_LIMIT_MAX     500
 
-enum conversations_field { CONVERSATIONS_CONVERSATIONS = 1, CONVERSATIONS_HAS_MORE, CONVERSATIONS_NEXT_CURSOR, CONVERSATIONS_SYNC_KEY };
+enum conversations_field {
+    CONVERSATIONS_CONVERSATIONS = 1,
+    CONVERSATIONS_HAS_MORE,
+    CONVERSATIONS_NEXT_CURSOR,
+    CONVERSATIONS_SYNC_KEY
+};
 enum conversation_field {
     CONVERSATION_ROOM = 1,
     CONVERSATION_PEER_ID,
@@ -20,8 +25,8 @@ enum conversation_field {
     CONVERSATION_LAST_MESSAGE,
 };
 
-enum result conversation_row_read(struct conversation_row *row, struct store_view *view, struct slice key, struct slice value,
-                                  struct writer *scratch)
+enum result conversation_row_read(struct conversation_row *row, struct store_view *view, struct slice key,
+                                  struct slice value, struct writer *scratch)
 {
     row->room_id = key_u64_at(key, 9);
     struct cursor c = cursor_of(value);

@@ -1,4 +1,5 @@
-/* shard/chat/history.c - a room's timeline by page, for its members: down from the newest, or up from a seq the client has. */
+/* shard/chat/history.c - a room's timeline by page, for its members: down from the newest, or up from a seq the client
+ * has. */
 #include "api/wire.h"
 #include "shard/chat/pages.h"
 #include "shard/memory.h"
@@ -7,7 +8,7 @@
 #include "shard/room/view.h"
 
 #define HISTORY_LIMIT_DEFAULT 50
-#define HISTORY_LIMIT_MAX 200
+#define HISTORY_LIMIT_MAX     200
 
 enum history_field { HISTORY_MESSAGES = 1, HISTORY_HAS_MORE, HISTORY_NEXT_SEQ, HISTORY_HEAD_SEQ };
 
@@ -88,7 +89,8 @@ static enum result read_up(struct page *page, struct store_view *view)
     struct key from = timeline_key(params->room_id, params->after_seq + stack.capacity);
     struct key until = timeline_key(params->room_id, params->after_seq);
     enum result result = store_scan(view, key_slice(&from), key_slice(&until), push_row, &stack);
-    if (result == RESULT_OK && (stack.count != stack.capacity || stack.bytes.failed)) result = RESULT_CORRUPT; /* no holes */
+    if (result == RESULT_OK && (stack.count != stack.capacity || stack.bytes.failed))
+        result = RESULT_CORRUPT; /* no holes */
     size_t end = stack.bytes.len;
     for (uint32_t i = stack.count; i > 0 && result == RESULT_OK && !page->bad && !page_full(page); i--) {
         size_t start = stack.starts[i - 1];

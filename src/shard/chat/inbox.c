@@ -66,7 +66,8 @@ static void inbox_drop(struct machine *machine, struct entity *entity)
 const struct entity_type inbox_type = {
     .name = "inbox", .size_bytes = sizeof(struct inbox), .load = inbox_load, .drop = inbox_drop};
 
-void inbox_append(struct machine *machine, struct inbox *inbox, uint32_t event, struct slice value, struct effects *effects)
+void inbox_append(struct machine *machine, struct inbox *inbox, uint32_t event, struct slice value,
+                  struct effects *effects)
 {
     uint64_t user_id = inbox->entity.key.a, kept = machine->options.inbox_events_max;
     struct key key = key_two(KEY_EVENT, user_id, ++inbox->head);

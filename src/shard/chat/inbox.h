@@ -11,23 +11,29 @@ struct session;
 
 struct inbox { /* entity.exists: the user exists */
     struct entity entity;
-    uint64_t head;            /* newest sync_key; first kept = head - inbox_events_max + 1, at least 1 */
+    uint64_t head; /* newest sync_key; first kept = head - inbox_events_max + 1, at least 1 */
     uint64_t last_seen_ms;
     uint32_t room_count;
-    uint32_t roster_count;    /* large rooms it is listed in; runtime only */
-    uint32_t membership_changes; /* rooms joined or left since it became resident; runtime only, counted by view_apply_change */
-    char *name, *display_name; /* owned */
-    struct session *sessions; /* online devices; each pins this entity */
-    struct watcher *watchers; /* sessions that subscribed to this user's presence; presence/watch.c; each pins this entity */
+    uint32_t roster_count;       /* large rooms it is listed in; runtime only */
+    uint32_t membership_changes; /* rooms joined or left since it became resident; runtime only, counted by
+                                    view_apply_change */
+    char *name, *display_name;   /* owned */
+    struct session *sessions;    /* online devices; each pins this entity */
+    struct watcher
+        *watchers; /* sessions that subscribed to this user's presence; presence/watch.c; each pins this entity */
     uint64_t messages_bucket, requests_bucket; /* rate limits: rate_limit.h */
 };
 extern const struct entity_type inbox_type;
 
-static inline struct inbox *inbox_of(struct entity *entity) { return CONTAINER_OF(entity, struct inbox, entity); }
+static inline struct inbox *inbox_of(struct entity *entity)
+{
+    return CONTAINER_OF(entity, struct inbox, entity);
+}
 
-/* Apply: the next entry of the user's stream, which is event number `event` of the effects; `value` is what the store keeps
- * (u8 event_kind, record). Forgets the entry that leaves the kept window. */
-void inbox_append(struct machine *machine, struct inbox *inbox, uint32_t event, struct slice value, struct effects *effects);
+/* Apply: the next entry of the user's stream, which is event number `event` of the effects; `value` is what the store
+ * keeps (u8 event_kind, record). Forgets the entry that leaves the kept window. */
+void inbox_append(struct machine *machine, struct inbox *inbox, uint32_t event, struct slice value,
+                  struct effects *effects);
 /* Apply: writes the inbox record (room_count, last_seen). */
 void inbox_put(const struct inbox *inbox, struct effects *effects);
 

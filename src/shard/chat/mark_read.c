@@ -1,5 +1,5 @@
-/* shard/chat/mark_read.c - how far a user has read one room; on the user's home shard, told to all their devices through the stream.
- * Never goes back, never past the head this shard knows. */
+/* shard/chat/mark_read.c - how far a user has read one room; on the user's home shard, told to all their devices
+ * through the stream. Never goes back, never past the head this shard knows. */
 #include "shard/chat/conversation.h"
 #include "shard/chat/inbox.h"
 #include "shard/methods.h"
@@ -16,7 +16,8 @@ void needs_read(struct needs *needs, const struct command *command)
 enum error check_read(struct machine *machine, const struct command *command)
 {
     struct read_record read = COMMAND_RECORD(read, command);
-    return machine_entity(machine, ENTITY_CONVERSATION, read.user_id, read.room_id)->exists ? ERROR_NONE : ERROR_NOT_A_MEMBER;
+    return machine_entity(machine, ENTITY_CONVERSATION, read.user_id, read.room_id)->exists ? ERROR_NONE
+                                                                                            : ERROR_NOT_A_MEMBER;
 }
 
 static void read_tell(struct machine *machine, const struct conversation *conversation, struct effects *effects)
@@ -36,7 +37,8 @@ static void read_tell(struct machine *machine, const struct conversation *conver
 void apply_read(struct machine *machine, const struct command *command, struct effects *effects)
 {
     struct read_record read = COMMAND_RECORD(read, command);
-    struct conversation *conversation = conversation_of(machine_entity(machine, ENTITY_CONVERSATION, read.user_id, read.room_id));
+    struct conversation *conversation =
+        conversation_of(machine_entity(machine, ENTITY_CONVERSATION, read.user_id, read.room_id));
     const struct view *view = view_of(machine_entity(machine, ENTITY_VIEW, read.room_id, 0));
     ASSERT(view->entity.exists);
     uint64_t seq = read.seq < view->head_seq ? read.seq : view->head_seq;

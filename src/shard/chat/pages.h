@@ -1,6 +1,6 @@
-/* shard/chat/pages.h - what is read by page on the storage thread: a room's history, a user's stream, a user's conversations.
- * Thread:  the storage thread.    Depends: shard/request.h.      Start at: shard/shard.h
- * Each appends a packed response to job->reply; job->params holds its parameters. A page ends at `limit` or at PAGE_SIZE_MAX_BYTES. */
+/* shard/chat/pages.h - what is read by page on the storage thread: a room's history, a user's stream, a user's
+ * conversations. Thread:  the storage thread.    Depends: shard/request.h.      Start at: shard/shard.h Each appends a
+ * packed response to job->reply; job->params holds its parameters. A page ends at `limit` or at PAGE_SIZE_MAX_BYTES. */
 #ifndef SHARD_CHAT_PAGES_H
 #define SHARD_CHAT_PAGES_H
 
@@ -19,7 +19,7 @@ struct sync_params {
     uint64_t user_id, sync_key;
     uint64_t head, kept_first; /* of the stream when the page was asked for; kept_first: the oldest entry there is */
     uint32_t limit;
-    uint64_t reached;          /* out: the sync_key of the answer */
+    uint64_t reached; /* out: the sync_key of the answer */
 };
 void sync_read(struct read_job *job, struct store_view *view);
 
@@ -37,7 +37,7 @@ struct conversation_row {
     struct snapshot_record snapshot;
 };
 /* Reads the row under (key, value) and the view of its room; slices borrow `value` and `scratch`. */
-NODISCARD enum result conversation_row_read(struct conversation_row *row, struct store_view *view, struct slice key, struct slice value,
-                                            struct writer *scratch);
+NODISCARD enum result conversation_row_read(struct conversation_row *row, struct store_view *view, struct slice key,
+                                            struct slice value, struct writer *scratch);
 
 #endif

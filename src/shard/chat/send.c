@@ -1,7 +1,8 @@
 /* shard/chat/send.c - the one path of a message: to a room, or to a person, which is to the room of the two.
- * Happy path: handle_send (fields) -> SEND: check (member? repeated?) … durable -> apply: seq and msg_id, timeline, local members, relays -> reply.
- * The first message between two people makes their room; then the handler has asked who the other one is.
- * A repeat with the same client_msg_id and body gives the first result again and changes nothing; another body is a conflict. */
+ * Happy path: handle_send (fields) -> SEND: check (member? repeated?) … durable -> apply: seq and msg_id, timeline,
+ * local members, relays -> reply. The first message between two people makes their room; then the handler has asked who
+ * the other one is. A repeat with the same client_msg_id and body gives the first result again and changes nothing;
+ * another body is a conflict. */
 #include "api/utf8.h"
 #include "shard/chat/inbox.h"
 #include "shard/methods.h"
@@ -67,8 +68,8 @@ enum error check_send(struct machine *machine, const struct command *command)
     return room->dismissed ? ERROR_ROOM_DISMISSED : ERROR_NONE;
 }
 
-static struct room *send_make_room(struct machine *machine, const struct send_record *send, const struct command *command,
-                                   struct effects *effects)
+static struct room *send_make_room(struct machine *machine, const struct send_record *send,
+                                   const struct command *command, struct effects *effects)
 {
     bool sender_is_low = command->actor_id == send->low_id;
     struct person_record people[2] = {
@@ -116,8 +117,8 @@ void apply_send(struct machine *machine, const struct command *command, struct e
 /* ---- the method ---- */
 
 /* What is wrong with the fields, and in *error which refusal that is; NULL: nothing. */
-static const char *send_fault(const struct shard *shard, const struct request *request, const Ringpost__V1__SendRequest *in,
-                              enum error *error)
+static const char *send_fault(const struct shard *shard, const struct request *request,
+                              const Ringpost__V1__SendRequest *in, enum error *error)
 {
     struct slice client_id = slice_text(in->client_msg_id), body = slice_of(in->body.data, in->body.len);
     int kind = (int)in->kind;
@@ -152,8 +153,10 @@ static bool send_introduce(struct shard *shard, struct request *request, uint64_
     if (!request_people(shard, request, ids, 2, &people)) return false;
     uint32_t rooms_max = shard_limits(shard)->rooms_per_user_max;
     enum error error = ERROR_NONE;
-    if (!people[0].exists || !people[1].exists) error = ERROR_USER_NOT_FOUND;
-    else if (people[0].room_count >= rooms_max || people[1].room_count >= rooms_max) error = ERROR_TOO_MANY_ROOMS;
+    if (!people[0].exists || !people[1].exists)
+        error = ERROR_USER_NOT_FOUND;
+    else if (people[0].room_count >= rooms_max || people[1].room_count >= rooms_max)
+        error = ERROR_TOO_MANY_ROOMS;
     if (error != ERROR_NONE) {
         request_refuse(shard, request, error);
         return false;
@@ -181,7 +184,8 @@ void handle_send(struct shard *shard, struct request *request)
                                  .body = slice_of(in->body.data, in->body.len)};
     if (in->to_user_id != 0) {
         uint64_t actor_id = request->actor.user_id, peer_id = in->to_user_id;
-        bool possible = id_type(peer_id) == ID_USER && id_partition(peer_id) < request_machine(shard)->options.shard_count;
+        bool possible =
+            id_type(peer_id) == ID_USER && id_partition(peer_id) < request_machine(shard)->options.shard_count;
         if (!possible) {
             request_refuse(shard, request, ERROR_USER_NOT_FOUND);
             return;
@@ -189,8 +193,10 @@ void handle_send(struct shard *shard, struct request *request)
         struct entity *direct = request_entity(shard, request, ENTITY_DIRECT, actor_id < peer_id ? actor_id : peer_id,
                                                actor_id < peer_id ? peer_id : actor_id);
         if (direct == NULL) return;
-        if (direct->exists) record.room_id = direct_of(direct)->room_id;
-        else if (!send_introduce(shard, request, peer_id, &record)) return;
+        if (direct->exists)
+            record.room_id = direct_of(direct)->room_id;
+        else if (!send_introduce(shard, request, peer_id, &record))
+            return;
     }
     send_propose(shard, request, &record);
 }

@@ -1,7 +1,7 @@
 /* shard/chat/sync.c - a user's stream after a SyncKey: what every device converges by, pushes or no pushes.
- * Happy path: the entries after the client's key, messages filled in from this shard's copy of the timeline; on the last page the heads of large
- * rooms that moved, because those leave no entries.
- * A key older than what is kept, or one we never gave: reset, and the client starts over from `conversations`. */
+ * Happy path: the entries after the client's key, messages filled in from this shard's copy of the timeline; on the
+ * last page the heads of large rooms that moved, because those leave no entries. A key older than what is kept, or one
+ * we never gave: reset, and the client starts over from `conversations`. */
 #include "api/wire.h"
 #include "shard/chat/inbox.h"
 #include "shard/chat/pages.h"
@@ -10,7 +10,7 @@
 #include "shard/session.h"
 
 #define SYNC_LIMIT_DEFAULT 100
-#define SYNC_LIMIT_MAX 500
+#define SYNC_LIMIT_MAX     500
 
 enum sync_field { SYNC_EVENTS = 1, SYNC_SYNC_KEY, SYNC_HAS_MORE, SYNC_RESET, SYNC_HEADS };
 enum event_field { EVENT_SYNC_KEY = 1 };
@@ -47,9 +47,12 @@ static bool event_pack(struct page *page, struct slice value)
     struct event_read_record read;
     struct relay_change_record change;
     if (kind == EVENT_MESSAGE) return event_message_read(page, &c);
-    if (kind == EVENT_READ && event_read_record_read(&read, &c)) event_pack_read(page->out, &read);
-    else if (kind == EVENT_CHANGE && relay_change_record_read(&change, &c)) event_pack_change(page->out, &change);
-    else return false;
+    if (kind == EVENT_READ && event_read_record_read(&read, &c))
+        event_pack_read(page->out, &read);
+    else if (kind == EVENT_CHANGE && relay_change_record_read(&change, &c))
+        event_pack_change(page->out, &change);
+    else
+        return false;
     return true;
 }
 
@@ -84,7 +87,8 @@ static bool take_head(void *context, struct slice key, struct slice value)
 }
 
 /* The whole of one kind that belongs to the user, from `first` on. */
-static void page_scan(struct page *page, enum key_kind kind, uint64_t first, bool (*each)(void *, struct slice, struct slice))
+static void page_scan(struct page *page, enum key_kind kind, uint64_t first,
+                      bool (*each)(void *, struct slice, struct slice))
 {
     struct key from = key_two(kind, page->params->user_id, first), until = key_after(kind, page->params->user_id);
     enum result result = store_scan(page->view, key_slice(&from), key_slice(&until), each, page);
@@ -97,8 +101,10 @@ void sync_read(struct read_job *job, struct store_view *view)
     struct page page = {.params = params, .view = view, .out = &job->reply, .last_key = params->sync_key};
     writer_init(&page.scratch, 0);
     bool reset = params->sync_key > params->head || params->sync_key + 1 < params->kept_first;
-    if (reset) page.last_key = params->head;
-    else page_scan(&page, KEY_EVENT, params->sync_key + 1, take_event);
+    if (reset)
+        page.last_key = params->head;
+    else
+        page_scan(&page, KEY_EVENT, params->sync_key + 1, take_event);
     bool has_more = page.last_key < params->head;
     if (page.result == RESULT_OK && !has_more) page_scan(&page, KEY_CONVERSATION, 0, take_head);
     wire_write_u64(&job->reply, SYNC_SYNC_KEY, page.last_key);

@@ -1,6 +1,7 @@
 /* shard/room/create.c - making a group. It lives on its creator's home shard.
- * Happy path: the handler asks who the first members are -> ROOM_CREATE with their names -> apply gives the id, the members, and tells each.
- * A repeat with the same client_room_id gives the first result again, as it was: everything in it is in the command and the window. */
+ * Happy path: the handler asks who the first members are -> ROOM_CREATE with their names -> apply gives the id, the
+ * members, and tells each. A repeat with the same client_room_id gives the first result again, as it was: everything in
+ * it is in the command and the window. */
 #include "api/utf8.h"
 #include "shard/account/account.h"
 #include "shard/chat/inbox.h"
@@ -20,7 +21,8 @@ static struct dedup_entry create_entry(const struct room_create_record *create, 
     entry.body_hash = XXH3_64bits_withSeed(create->name.data, create->name.len, create->joinable);
     struct cursor people = cursor_of(create->people);
     struct person_record person;
-    while (person_next(&people, &person)) entry.body_hash = XXH3_64bits_withSeed(&person.user_id, sizeof person.user_id, entry.body_hash);
+    while (person_next(&people, &person))
+        entry.body_hash = XXH3_64bits_withSeed(&person.user_id, sizeof person.user_id, entry.body_hash);
     return entry;
 }
 

@@ -1,7 +1,7 @@
 /* shard/room/direct.c - the one conversation of two people, found by their ids on the home shard of the smaller one.
  * Happy path: the first send between the two makes the room; every later one finds it here.
- * Two first sends in one batch: both named only the pair, since there was no room yet. The second finds the one the first has made, still
- * resident because this entity holds it. */
+ * Two first sends in one batch: both named only the pair, since there was no room yet. The second finds the one the
+ * first has made, still resident because this entity holds it. */
 #include "shard/memory.h"
 #include "shard/room/reading.h"
 #include "shard/room/room.h"
@@ -41,8 +41,8 @@ static void direct_hold(struct machine *machine, struct direct *direct, const st
     for (uint32_t i = 0; i < DIRECT_HELD; i++) entity_pin(direct->held[i]);
 }
 
-struct room *direct_create(struct machine *machine, const struct person_record people[2], uint64_t actor_id, uint64_t time_ms,
-                           struct effects *effects)
+struct room *direct_create(struct machine *machine, const struct person_record people[2], uint64_t actor_id,
+                           uint64_t time_ms, struct effects *effects)
 {
     ASSERT(people[0].user_id < people[1].user_id);
     struct direct *direct = direct_of(machine_entity(machine, ENTITY_DIRECT, people[0].user_id, people[1].user_id));

@@ -8,7 +8,8 @@ static Ringpost__V1__Role role_out(uint8_t role)
                                 : RINGPOST__V1__ROLE__MEMBER;
 }
 
-const struct room *request_member_room(struct shard *shard, struct request *request, uint64_t room_id, const struct member **member)
+const struct room *request_member_room(struct shard *shard, struct request *request, uint64_t room_id,
+                                       const struct member **member)
 {
     struct entity *room = request_entity(shard, request, ENTITY_ROOM, room_id, 0);
     struct entity *own = request_entity(shard, request, ENTITY_MEMBER, room_id, request->actor.user_id);

@@ -1,4 +1,5 @@
-/* shard/room/guests.c - from the ids in a request to people who exist: asked at their home shards, by name, in ascending order. */
+/* shard/room/guests.c - from the ids in a request to people who exist: asked at their home shards, by name, in
+ * ascending order. */
 #include "shard/room/room_internal.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -23,13 +24,14 @@ static bool guests_add(struct guests *guests, uint64_t user_id)
     return true;
 }
 
-bool guests_collect(struct guests *guests, struct shard *shard, struct request *request, const char *field, const uint64_t *ids,
-                    size_t id_count)
+bool guests_collect(struct guests *guests, struct shard *shard, struct request *request, const char *field,
+                    const uint64_t *ids, size_t id_count)
 {
     guests->count = 0;
     for (size_t i = 0; i < id_count; i++) {
         if (ids[i] == request->actor.user_id) continue;
-        bool possible = id_type(ids[i]) == ID_USER && id_partition(ids[i]) < request_machine(shard)->options.shard_count;
+        bool possible =
+            id_type(ids[i]) == ID_USER && id_partition(ids[i]) < request_machine(shard)->options.shard_count;
         if (!possible) {
             refuse_unknown(shard, request, ids[i]);
             return false;

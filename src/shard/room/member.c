@@ -1,4 +1,5 @@
-/* shard/room/member.c - one member of a room, on the room's shard. A user who is none is an entity too: exists == false. */
+/* shard/room/member.c - one member of a room, on the room's shard. A user who is none is an entity too: exists ==
+ * false. */
 #include "shard/memory.h"
 #include "shard/room/reading.h"
 #include "shard/room/room.h"
@@ -38,6 +39,7 @@ void member_put(const struct member *member, struct effects *effects)
 {
     ASSERT(member->entity.exists);
     struct key key = key_two(KEY_MEMBER, member->entity.key.a, member->entity.key.b);
-    struct member_record record = {.role = member->role, .joined_ms = member->joined_ms, .name = slice_text(member->name)};
+    struct member_record record = {
+        .role = member->role, .joined_ms = member->joined_ms, .name = slice_text(member->name)};
     EFFECTS_PUT(effects, &key, member, &record);
 }

@@ -5,7 +5,7 @@
 #include "shard/room/room.h"
 
 #define MEMBERS_LIMIT_DEFAULT 100
-#define MEMBERS_LIMIT_MAX 500
+#define MEMBERS_LIMIT_MAX     500
 
 enum members_field { MEMBERS_MEMBERS = 1, MEMBERS_HAS_MORE, MEMBERS_NEXT_CURSOR };
 enum member_field { MEMBER_USER_ID = 1, MEMBER_NAME, MEMBER_ROLE, MEMBER_JOINED_MS };

@@ -1,6 +1,7 @@
 /* shard/room/membership.c - coming and going: join and invite are MEMBERS_ADD, leave and remove are MEMBERS_REMOVE.
- * The limit is exact: check counts the newcomers against the members of the moment it runs, and it runs again right before apply, after every
- * earlier command of the batch. An invitation is all or none; whoever is a member already is left out. */
+ * The limit is exact: check counts the newcomers against the members of the moment it runs, and it runs again right
+ * before apply, after every earlier command of the batch. An invitation is all or none; whoever is a member already is
+ * left out. */
 #include "shard/room/room_internal.h"
 
 static struct member *member_at(struct machine *machine, uint64_t room_id, uint64_t user_id)
@@ -51,10 +52,12 @@ enum error check_members_add(struct machine *machine, const struct command *comm
     struct cursor people = cursor_of(add.people);
     struct person_record person;
     while (person_next(&people, &person)) newcomers += !member_at(machine, add.room_id, person.user_id)->entity.exists;
-    return newcomers > 0 && room->member_count + newcomers > room_member_max(machine, room->type) ? ERROR_ROOM_FULL : ERROR_NONE;
+    return newcomers > 0 && room->member_count + newcomers > room_member_max(machine, room->type) ? ERROR_ROOM_FULL
+                                                                                                  : ERROR_NONE;
 }
 
-static void members_add_reply(struct effects *effects, const struct machine *machine, const struct room *room, bool invited, uint32_t added)
+static void members_add_reply(struct effects *effects, const struct machine *machine, const struct room *room,
+                              bool invited, uint32_t added)
 {
     Ringpost__V1__Room out;
     room_fill(room, machine, &out);
@@ -158,7 +161,8 @@ void apply_members_remove(struct machine *machine, const struct command *command
 
 /* ---- the methods ---- */
 
-static void propose_add(struct shard *shard, struct request *request, uint64_t room_id, bool invited, struct slice people)
+static void propose_add(struct shard *shard, struct request *request, uint64_t room_id, bool invited,
+                        struct slice people)
 {
     struct members_add_record record = {.room_id = room_id, .invited = invited, .people = people};
     struct writer bytes;
@@ -178,8 +182,10 @@ static void propose_remove(struct shard *shard, struct request *request, uint64_
     writer_deinit(&bytes);
 }
 
-/* One who is no member yet and has all the rooms one may have: true when the request was refused for that, or waits to know. */
-static bool refuse_sated(struct shard *shard, struct request *request, uint64_t room_id, const struct people_answer *people, uint32_t count)
+/* One who is no member yet and has all the rooms one may have: true when the request was refused for that, or waits to
+ * know. */
+static bool refuse_sated(struct shard *shard, struct request *request, uint64_t room_id,
+                         const struct people_answer *people, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         if (!guest_is_sated(shard, &people[i])) continue;

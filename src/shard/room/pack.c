@@ -1,6 +1,7 @@
 /* shard/room/pack.c - messages, rooms and changes as the contract has them, written straight from records.
- * A message is packed once per shard and an event once per shard, however many users get it; protobuf-c's structs would cost five times as
- * much. Field numbers are those of schemas/ringpost/v1/ringpost.proto; the unit test unpacks with protobuf-c. */
+ * A message is packed once per shard and an event once per shard, however many users get it; protobuf-c's structs would
+ * cost five times as much. Field numbers are those of schemas/ringpost/v1/ringpost.proto; the unit test unpacks with
+ * protobuf-c. */
 #include "api/wire.h"
 #include "shard/room/room.h"
 #include "shard/room/view.h"

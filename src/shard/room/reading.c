@@ -1,4 +1,5 @@
-/* shard/room/reading.c - see reading.h. The newest message is the first row of a timeline: one step of a forward scan. */
+/* shard/room/reading.c - see reading.h. The newest message is the first row of a timeline: one step of a forward scan.
+ */
 #include "shard/room/reading.h"
 
 enum result reading_get(struct store_view *view, const struct key *key, struct writer *value, bool *found)

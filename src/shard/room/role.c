@@ -1,4 +1,5 @@
-/* shard/room/role.c - who may do what in a group. The owner gives roles; giving OWNER hands the room over and makes the old owner an admin.
+/* shard/room/role.c - who may do what in a group. The owner gives roles; giving OWNER hands the room over and makes the
+ * old owner an admin.
  *
  *              send, leave   invite, update, remove members   remove admins, dismiss, set_role
  *   MEMBER         yes
@@ -26,8 +27,8 @@ enum error check_role_set(struct machine *machine, const struct command *command
     return set.user_id == command->actor_id && set.role != ROLE_OWNER ? ERROR_OWNER_MUST_STAY : ERROR_NONE;
 }
 
-static void role_change(struct machine *machine, struct room *room, struct member *member, uint8_t role, const struct command *command,
-                        struct effects *effects)
+static void role_change(struct machine *machine, struct room *room, struct member *member, uint8_t role,
+                        const struct command *command, struct effects *effects)
 {
     member->role = role;
     member_put(member, effects);

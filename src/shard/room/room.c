@@ -1,6 +1,7 @@
-/* shard/room/room.c - the authoritative room: who may enter is decided here, every seq is given here, every shard concerned is told from here.
- * Happy path of a message: room_append -> one timeline row, the local view (inboxes and pushes of members here), one relay per other shard.
- * Happy path of a change: member record and room record -> room_tell -> the local view, one relay per other shard. */
+/* shard/room/room.c - the authoritative room: who may enter is decided here, every seq is given here, every shard
+ * concerned is told from here. Happy path of a message: room_append -> one timeline row, the local view (inboxes and
+ * pushes of members here), one relay per other shard. Happy path of a change: member record and room record ->
+ * room_tell -> the local view, one relay per other shard. */
 #include "shard/room/room.h"
 #include "shard/memory.h"
 #include "shard/room/reading.h"
@@ -14,7 +15,8 @@ static bool room_read(struct room *room, struct slice value)
 {
     struct room_record record;
     struct cursor c = cursor_of(value);
-    if (!room_record_read(&record, &c) || !cursor_done(&c) || record.shard_counts.len % sizeof(uint32_t) != 0) return false;
+    if (!room_record_read(&record, &c) || !cursor_done(&c) || record.shard_counts.len % sizeof(uint32_t) != 0)
+        return false;
     room->type = record.type;
     room->owner_id = record.owner_id;
     room->member_count = record.member_count;
@@ -104,7 +106,8 @@ void room_fill(const struct room *room, const struct machine *machine, Ringpost_
     out->large = room->large;
 }
 
-enum error room_admits(struct machine *machine, uint64_t room_id, uint64_t actor_id, uint8_t role_min, struct room **out)
+enum error room_admits(struct machine *machine, uint64_t room_id, uint64_t actor_id, uint8_t role_min,
+                       struct room **out)
 {
     struct room *room = room_of(machine_entity(machine, ENTITY_ROOM, room_id, 0));
     if (!room->entity.exists) return ERROR_ROOM_NOT_FOUND;
@@ -119,14 +122,16 @@ enum error room_admits(struct machine *machine, uint64_t room_id, uint64_t actor
 
 void room_needs_local(struct needs *needs, uint64_t room_id, uint64_t target_id)
 {
-    if (target_id != 0) view_needs_change(needs, room_id, target_id);
-    else view_needs_message(needs, room_id);
+    if (target_id != 0)
+        view_needs_change(needs, room_id, target_id);
+    else
+        view_needs_message(needs, room_id);
 }
 
 /* ---- telling ---- */
 
-static bool room_concerns(struct machine *machine, const struct room *room, const struct relay_change_record *change, bool everywhere,
-                          uint16_t shard)
+static bool room_concerns(struct machine *machine, const struct room *room, const struct relay_change_record *change,
+                          bool everywhere, uint16_t shard)
 {
     if (change->target_id != 0 && id_partition(change->target_id) == shard) return true;
     if (change->change == CHANGE_ROOM_JOINED) return false; /* first members hear of themselves only */
@@ -136,8 +141,8 @@ static bool room_concerns(struct machine *machine, const struct room *room, cons
     return everywhere || !room->large || !comes_or_goes;
 }
 
-static void room_tell_shards(struct machine *machine, struct room *room, const struct relay_change_record *change, bool everywhere,
-                             struct effects *effects)
+static void room_tell_shards(struct machine *machine, struct room *room, const struct relay_change_record *change,
+                             bool everywhere, struct effects *effects)
 {
     struct snapshot_record snapshot;
     struct writer snapshot_bytes, payload;
@@ -152,14 +157,17 @@ static void room_tell_shards(struct machine *machine, struct room *room, const s
     ASSERT(room->count_count == machine->options.shard_count);
     for (uint16_t shard = 0; shard < machine->options.shard_count; shard++) {
         if (!room_concerns(machine, room, &relay, everywhere, shard)) continue;
-        if (shard == machine->options.shard) view_apply_change(machine, &relay, effects);
-        else stream_emit(machine->streams, shard, RELAY_CHANGE, writer_slice(&payload), effects);
+        if (shard == machine->options.shard)
+            view_apply_change(machine, &relay, effects);
+        else
+            stream_emit(machine->streams, shard, RELAY_CHANGE, writer_slice(&payload), effects);
     }
     writer_deinit(&snapshot_bytes);
     writer_deinit(&payload);
 }
 
-void room_tell(struct machine *machine, struct room *room, const struct relay_change_record *change, struct effects *effects)
+void room_tell(struct machine *machine, struct room *room, const struct relay_change_record *change,
+               struct effects *effects)
 {
     room_tell_shards(machine, room, change, false, effects);
 }
@@ -184,8 +192,8 @@ static void room_enrol(struct machine *machine, struct room *room, const struct 
     ASSERT(room->member_count <= room_member_max(machine, room->type));
 }
 
-void room_add_member(struct machine *machine, struct room *room, const struct person_record *person, uint8_t role, uint64_t actor_id,
-                     uint64_t time_ms, struct effects *effects)
+void room_add_member(struct machine *machine, struct room *room, const struct person_record *person, uint8_t role,
+                     uint64_t actor_id, uint64_t time_ms, struct effects *effects)
 {
     room_enrol(machine, room, person, role, time_ms, effects);
     bool grows_large = !room->large && room->member_count > machine->options.fanout_threshold;
@@ -200,8 +208,8 @@ void room_add_member(struct machine *machine, struct room *room, const struct pe
     room_tell_shards(machine, room, &change, grows_large, effects);
 }
 
-void room_remove_member(struct machine *machine, struct room *room, struct member *member, uint64_t actor_id, uint64_t time_ms,
-                        struct effects *effects)
+void room_remove_member(struct machine *machine, struct room *room, struct member *member, uint64_t actor_id,
+                        uint64_t time_ms, struct effects *effects)
 {
     ASSERT(member->entity.exists && member->entity.key.a == room->entity.key.a);
     uint64_t user_id = member->entity.key.b;
@@ -224,8 +232,9 @@ void room_remove_member(struct machine *machine, struct room *room, struct membe
 
 /* ---- a new room ---- */
 
-/* The entity of a thing that did not exist before this command: nobody could name it in needs, so it is made and pinned here. Somebody may have
- * asked for the id before it was given; then it is resident as something that does not exist. */
+/* The entity of a thing that did not exist before this command: nobody could name it in needs, so it is made and pinned
+ * here. Somebody may have asked for the id before it was given; then it is resident as something that does not exist.
+ */
 static struct entity *make(struct needs *made, enum entity_kind kind, uint64_t a, uint64_t b)
 {
     struct entity_key key = {.a = a, .b = b, .kind = kind};
@@ -257,8 +266,8 @@ static struct room *room_make(struct needs *made, const struct room_draft *draft
     return room;
 }
 
-static void room_welcome(struct machine *machine, struct room *room, const struct room_draft *draft, uint32_t i, uint8_t role,
-                         struct effects *effects)
+static void room_welcome(struct machine *machine, struct room *room, const struct room_draft *draft, uint32_t i,
+                         uint8_t role, struct effects *effects)
 {
     const struct person_record *person = &draft->people[i];
     struct relay_change_record change = {.change = CHANGE_ROOM_JOINED,
@@ -296,8 +305,8 @@ struct room *room_create(struct machine *machine, const struct room_draft *draft
 
 /* ---- the timeline ---- */
 
-static void room_relay_message(struct machine *machine, const struct room *room, const struct relay_message_record *relay,
-                               struct effects *effects)
+static void room_relay_message(struct machine *machine, const struct room *room,
+                               const struct relay_message_record *relay, struct effects *effects)
 {
     struct writer payload;
     writer_init(&payload, 0);
@@ -309,7 +318,8 @@ static void room_relay_message(struct machine *machine, const struct room *room,
     writer_deinit(&payload);
 }
 
-struct message_record room_append(struct machine *machine, struct room *room, const struct message_record *draft, struct effects *effects)
+struct message_record room_append(struct machine *machine, struct room *room, const struct message_record *draft,
+                                  struct effects *effects)
 {
     ASSERT(room->entity.exists && !room->dismissed && room->count_count == machine->options.shard_count);
     struct message_record message = *draft;
@@ -322,7 +332,8 @@ struct message_record room_append(struct machine *machine, struct room *room, co
     effects_put(effects, &key, writer_slice(&bytes));
     struct relay_message_record relay = {
         .room_id = room->entity.key.a, .large = room->large, .message = writer_slice(&bytes)};
-    if (machine_entity(machine, ENTITY_VIEW, room->entity.key.a, 0)->exists) view_apply_message(machine, &relay, effects);
+    if (machine_entity(machine, ENTITY_VIEW, room->entity.key.a, 0)->exists)
+        view_apply_message(machine, &relay, effects);
     room_relay_message(machine, room, &relay, effects);
     writer_deinit(&bytes);
     return message;

@@ -1,4 +1,5 @@
-/* shard/room/room_internal.h - what the commands of rooms share: lists of people, in records and as clients name them. */
+/* shard/room/room_internal.h - what the commands of rooms share: lists of people, in records and as clients name them.
+ */
 #ifndef SHARD_ROOM_ROOM_INTERNAL_H
 #define SHARD_ROOM_ROOM_INTERNAL_H
 
@@ -6,7 +7,7 @@
 #include "shard/room/room.h"
 
 #define ROOM_NAME_CHARACTERS_MAX 64
-#define ROOM_GUESTS_MAX 100 /* people named in one request */
+#define ROOM_GUESTS_MAX          100 /* people named in one request */
 
 /* Walks `people` of a record: person_records one after another, our own bytes. False at the end. */
 static inline bool person_next(struct cursor *people, struct person_record *person)
@@ -22,10 +23,10 @@ struct guests { /* whom a request names, ascending, without repeats and without 
     uint32_t count;
 };
 /* False: the request was refused, because they are too many or one cannot be a user of this server. */
-bool guests_collect(struct guests *guests, struct shard *shard, struct request *request, const char *field, const uint64_t *ids,
-                    size_t id_count);
-/* Asks their home shards who they are. NULL: refused (somebody does not exist), or waiting and the handler returns. Else one answer per
- * guest, in order. */
+bool guests_collect(struct guests *guests, struct shard *shard, struct request *request, const char *field,
+                    const uint64_t *ids, size_t id_count);
+/* Asks their home shards who they are. NULL: refused (somebody does not exist), or waiting and the handler returns.
+ * Else one answer per guest, in order. */
 const struct people_answer *guests_ask(const struct guests *guests, struct shard *shard, struct request *request);
 /* One has all the rooms one may have. */
 bool guest_is_sated(const struct shard *shard, const struct people_answer *answer);

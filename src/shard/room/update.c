@@ -50,7 +50,8 @@ void handle_update_room(struct shard *shard, struct request *request)
         request_refuse_because(shard, request, ERROR_BAD_FIELD, "name: at most 64 characters");
         return;
     }
-    struct room_update_record record = {.room_id = in->room_id, .name = slice_text(in->name), .joinable = in->joinable != 0};
+    struct room_update_record record = {
+        .room_id = in->room_id, .name = slice_text(in->name), .joinable = in->joinable != 0};
     struct writer bytes;
     writer_init(&bytes, 0);
     room_update_record_write(&bytes, &record);

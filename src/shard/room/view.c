@@ -1,7 +1,7 @@
 /* shard/room/view.c - delivering to the members of a room who live on this shard.
- * Happy path of a message: the timeline copy, the event packed once, one inbox entry and one push per local member. No allocation and no look-up
- * per member: the view holds their inboxes, pinned.
- * A large room has no list: its messages go to whoever the roster finds online, and the inboxes do not hear of them. */
+ * Happy path of a message: the timeline copy, the event packed once, one inbox entry and one push per local member. No
+ * allocation and no look-up per member: the view holds their inboxes, pinned. A large room has no list: its messages go
+ * to whoever the roster finds online, and the inboxes do not hear of them. */
 #include "shard/room/view.h"
 #include "shard/chat/conversation.h"
 #include "shard/memory.h"
@@ -81,8 +81,10 @@ static enum result view_load(struct entity *fresh, struct store_view *store)
     writer_init(&value, 0);
     enum result result = reading_get(store, &key, &value, &fresh->exists);
     if (result == RESULT_OK && fresh->exists) {
-        if (view_value_read(writer_slice(&value), &snapshot, &head_seq)) result = timeline_newest(store, room_id, NULL, &newest);
-        else result = RESULT_CORRUPT;
+        if (view_value_read(writer_slice(&value), &snapshot, &head_seq))
+            result = timeline_newest(store, room_id, NULL, &newest);
+        else
+            result = RESULT_CORRUPT;
         if (result == RESULT_OK) view_update(view, &snapshot, newest > head_seq ? newest : head_seq);
     }
     writer_deinit(&value);
@@ -121,8 +123,10 @@ static uint32_t members_seek(const struct view *view, uint64_t user_id)
     uint32_t low = 0, high = view->local_count;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        if (view->members[middle]->entity.key.a < user_id) low = middle + 1;
-        else high = middle;
+        if (view->members[middle]->entity.key.a < user_id)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return low;
 }
@@ -222,8 +226,8 @@ void view_apply_message(struct machine *machine, const struct relay_message_reco
 /* ---- a change ---- */
 
 /* One event of `change` for these inboxes but `skipped`. */
-static void send_change(struct machine *machine, struct inbox *const *inboxes, uint32_t count, const struct inbox *skipped,
-                        const struct relay_change_record *change, struct effects *effects)
+static void send_change(struct machine *machine, struct inbox *const *inboxes, uint32_t count,
+                        const struct inbox *skipped, const struct relay_change_record *change, struct effects *effects)
 {
     if (count == 0 || (count == 1 && inboxes[0] == skipped)) return;
     uint32_t event = effects_event_begin(effects);
@@ -237,8 +241,8 @@ static void send_change(struct machine *machine, struct inbox *const *inboxes, u
         if (inboxes[i] != skipped) inbox_append(machine, inboxes[i], event, value, effects);
 }
 
-static void target_enters(struct machine *machine, struct view *view, struct inbox *inbox, const struct relay_change_record *change,
-                          bool listed, struct effects *effects)
+static void target_enters(struct machine *machine, struct view *view, struct inbox *inbox,
+                          const struct relay_change_record *change, bool listed, struct effects *effects)
 {
     uint64_t room_id = view->entity.key.a, user_id = inbox->entity.key.a;
     struct conversation *conversation = conversation_of(machine_entity(machine, ENTITY_CONVERSATION, user_id, room_id));
@@ -254,11 +258,14 @@ static void target_enters(struct machine *machine, struct view *view, struct inb
     inbox->room_count++;
     inbox->membership_changes++;
     inbox_put(inbox, effects);
-    if (listed) members_add(view, inbox);
-    else if (inbox->sessions != NULL) roster_add(machine->roster, room_id, inbox);
+    if (listed)
+        members_add(view, inbox);
+    else if (inbox->sessions != NULL)
+        roster_add(machine->roster, room_id, inbox);
 }
 
-static void target_leaves(struct machine *machine, struct view *view, struct inbox *inbox, bool listed, struct effects *effects)
+static void target_leaves(struct machine *machine, struct view *view, struct inbox *inbox, bool listed,
+                          struct effects *effects)
 {
     uint64_t room_id = view->entity.key.a, user_id = inbox->entity.key.a;
     struct entity *conversation = machine_entity(machine, ENTITY_CONVERSATION, user_id, room_id);
@@ -271,13 +278,15 @@ static void target_leaves(struct machine *machine, struct view *view, struct inb
     inbox->room_count--;
     inbox->membership_changes++;
     inbox_put(inbox, effects);
-    if (listed) members_remove(machine, view, inbox);
-    else roster_remove(machine->roster, room_id, inbox);
+    if (listed)
+        members_remove(machine, view, inbox);
+    else
+        roster_remove(machine->roster, room_id, inbox);
 }
 
 /* What the change means for the one it is about, who lives here. Returns that inbox. */
-static struct inbox *apply_to_target(struct machine *machine, struct view *view, const struct relay_change_record *change, bool listed,
-                                     struct effects *effects)
+static struct inbox *apply_to_target(struct machine *machine, struct view *view,
+                                     const struct relay_change_record *change, bool listed, struct effects *effects)
 {
     struct inbox *inbox = inbox_of(machine_entity(machine, ENTITY_INBOX, change->target_id, 0));
     struct relay_change_record own = *change;

@@ -3,9 +3,10 @@
  * Thread:  the shard's worker (a home shard of members).  Depends: shard/machine.h.  Start at: shard/shard.h
  * Relays arrive here: on the room's own shard within the same apply, elsewhere through a RELAY command.
  *
- *   COLD --an apply found all inboxes resident (needs named them)--> COMPLETE --room becomes large--> LARGE (no list, for ever)
- *   A loaded view of a small room is COLD: `cold_ids` names its members, whose inboxes are loaded like any other entity. They are not read
- *   together with the view, because one could have changed and been dropped again before the view arrives. */
+ *   COLD --an apply found all inboxes resident (needs named them)--> COMPLETE --room becomes large--> LARGE (no list,
+ * for ever) A loaded view of a small room is COLD: `cold_ids` names its members, whose inboxes are loaded like any
+ * other entity. They are not read together with the view, because one could have changed and been dropped again before
+ * the view arrives. */
 #ifndef SHARD_ROOM_VIEW_H
 #define SHARD_ROOM_VIEW_H
 
@@ -19,16 +20,21 @@ struct view { /* exists: at least one member of this shard, now or before */
     uint32_t member_count, member_max;
     uint8_t type;
     bool dismissed, joinable, large;
-    char *name;             /* owned */
-    struct inbox **members; /* owned array, ascending by user id; pinned inboxes of the local members; empty when large */
+    char *name; /* owned */
+    struct inbox *
+        *members; /* owned array, ascending by user id; pinned inboxes of the local members; empty when large */
     uint32_t local_count, local_capacity;
-    uint64_t *cold_ids;     /* owned; NULL unless COLD */
+    uint64_t *cold_ids; /* owned; NULL unless COLD */
     uint32_t cold_count;
 };
 extern const struct entity_type view_type;
-static inline struct view *view_of(struct entity *e) { return CONTAINER_OF(e, struct view, entity); }
+static inline struct view *view_of(struct entity *e)
+{
+    return CONTAINER_OF(e, struct view, entity);
+}
 
-/* The value under KEY_VIEW: snapshot_record, then u64 head_seq at the last change (later messages: the timeline). False: none of ours. */
+/* The value under KEY_VIEW: snapshot_record, then u64 head_seq at the last change (later messages: the timeline).
+ * False: none of ours. */
 bool view_value_read(struct slice value, struct snapshot_record *snapshot, uint64_t *head_seq);
 
 /* What applying a relay touches. */
