@@ -4,9 +4,12 @@
 #include "shard/machine_fixture.h"
 #include <criterion/criterion.h>
 
-static struct user_create_record alice = {.name = SLICE_TEXT("alice"),
-                                          .display_name = SLICE_TEXT("Alice L."),
-                                          .password_hash = SLICE_TEXT("$argon2id$hash")};
+static struct user_create_record record_of(const char *name)
+{
+    return (struct user_create_record){.name = slice_text(name),
+                                       .display_name = SLICE_TEXT("Alice L."),
+                                       .password_hash = SLICE_TEXT("$argon2id$hash")};
+}
 
 static struct fixture *shard_of(const char *name, uint16_t shard_count)
 {
@@ -50,6 +53,7 @@ static void expect_alice(struct fixture *f, uint64_t user_id, uint64_t created_m
 
 Test(account_register, makes_name_account_and_inbox)
 {
+    struct user_create_record alice = record_of("alice");
     for (int forgetful = 0; forgetful < 2; forgetful++) {
         struct fixture *f = shard_of("alice", 4);
         f->forgetful = forgetful == 1; /* then everything is read back from the store */
@@ -65,6 +69,7 @@ Test(account_register, makes_name_account_and_inbox)
 
 Test(account_register, a_name_is_given_once)
 {
+    struct user_create_record alice = record_of("alice");
     struct fixture *f = shard_of("alice", 4);
     cr_assert_eq(FIXTURE_RUN(f, 0, USER_CREATE, user_create, &alice), ERROR_NONE);
     uint64_t user_id = replied_user(f);
@@ -78,7 +83,7 @@ Test(account_register, a_name_is_given_once)
 Test(account_register, of_two_in_one_batch_the_second_is_refused_when_applied)
 {
     struct fixture *f = shard_of("alice", 4);
-    struct user_create_record other = alice;
+    struct user_create_record alice = record_of("alice"), other = alice;
     other.display_name = SLICE_TEXT("The other Alice");
     cr_assert_eq(FIXTURE_PROPOSE(f, 0, USER_CREATE, user_create, &alice), ERROR_NONE);
     cr_assert_eq(FIXTURE_PROPOSE(f, 0, USER_CREATE, user_create, &other), ERROR_NONE, "both pass the first look");
@@ -95,8 +100,7 @@ Test(account_register, of_two_in_one_batch_the_second_is_refused_when_applied)
 Test(account_register, replays_to_the_same_store)
 {
     struct fixture *f = shard_of("alice", 1), *again = shard_of("alice", 1);
-    struct user_create_record bob = alice;
-    bob.name = SLICE_TEXT("bob");
+    struct user_create_record alice = record_of("alice"), bob = record_of("bob");
     cr_assert_eq(FIXTURE_RUN(f, 0, USER_CREATE, user_create, &alice), ERROR_NONE);
     cr_assert_eq(FIXTURE_RUN(f, 0, USER_CREATE, user_create, &alice), ERROR_NAME_TAKEN);
     cr_assert_eq(FIXTURE_RUN(f, 0, USER_CREATE, user_create, &bob), ERROR_NONE);

@@ -61,7 +61,7 @@ Test(account_text, device_ids_and_platforms)
 
 Test(account_text, text_is_counted_in_characters_and_has_no_controls)
 {
-    static const struct {
+    const struct {
         const char *name;
         struct slice text;
         uint32_t min, max;
