@@ -12,7 +12,8 @@ struct effects;
 
 /*    NAME             number  owner file */
 #define COMMAND_LIST(X)                                                                                                \
-    X(RELAY, 1, relay)                   /* stream.c */                                                               \
+    X(RELAY, 1, relay)                   /* relay.c */                                                                \
+    X(LIMITS, 2, limits)                 /* limits.c */                                                               \
     X(USER_CREATE, 10, user_create)      /* account/register.c */                                                     \
     X(DEVICE_PUT, 11, device_put)        /* account/login.c */                                                        \
     X(REFRESH, 12, refresh)              /* account/refresh.c */                                                      \

@@ -24,23 +24,21 @@ struct dedup {
     uint32_t first_block, block_count, block_capacity;
 };
 
-enum result dedup_create(struct dedup **out, uint32_t capacity)
+static void allocate(struct dedup *d, uint32_t capacity)
 {
     ASSERT(capacity >= DEDUP_CAPACITY_MIN);
-    *out = NULL;
-    struct dedup *d = calloc(1, sizeof *d);
-    if (d == NULL) return RESULT_NOMEM;
     d->capacity = capacity;
     d->slot_count = 16;
     while (d->slot_count < capacity) d->slot_count *= 2;
-    d->ring = calloc(capacity, sizeof *d->ring);
-    d->next = calloc(capacity, sizeof *d->next);
-    d->slots = calloc(d->slot_count, sizeof *d->slots);
-    if (d->ring == NULL || d->next == NULL || d->slots == NULL) {
-        dedup_destroy(d);
-        return RESULT_NOMEM;
-    }
-    *out = d;
+    d->ring = memory_alloc(capacity * sizeof *d->ring);
+    d->next = memory_alloc(capacity * sizeof *d->next);
+    d->slots = memory_alloc(d->slot_count * sizeof *d->slots);
+}
+
+enum result dedup_create(struct dedup **out, uint32_t capacity)
+{
+    *out = memory_alloc(sizeof **out);
+    allocate(*out, capacity);
     return RESULT_OK;
 }
 
@@ -85,15 +83,33 @@ static void forget_oldest(struct dedup *d)
     d->forgotten++;
 }
 
-void dedup_add(struct dedup *d, const struct dedup_entry *entry)
+/* Entry number n into the ring and its chain. */
+static void place(struct dedup *d, uint64_t n, const struct dedup_entry *entry)
 {
-    if (d->added - d->forgotten == d->capacity) forget_oldest(d);
-    uint32_t position = (uint32_t)(d->added % d->capacity);
+    uint32_t position = (uint32_t)(n % d->capacity);
     d->ring[position] = *entry;
     uint32_t *slot = slot_of(d, entry->id_low);
     d->next[position] = *slot;
     *slot = position + 1;
+}
+
+void dedup_add(struct dedup *d, const struct dedup_entry *entry)
+{
+    if (d->added - d->forgotten == d->capacity) forget_oldest(d);
+    place(d, d->added, entry);
     d->added++;
+}
+
+void dedup_resize(struct dedup *d, uint32_t capacity)
+{
+    if (capacity == d->capacity) return;
+    while (d->added - d->forgotten > capacity) forget_oldest(d);
+    struct dedup old = *d;
+    allocate(d, capacity);
+    for (uint64_t n = d->forgotten; n < d->added; n++) place(d, n, &old.ring[n % old.capacity]);
+    free(old.ring);
+    free(old.next);
+    free(old.slots);
 }
 
 static void blocks_add(struct dedup *d, uint64_t index, uint32_t count)

@@ -22,6 +22,8 @@ struct dedup_entry {
 
 NODISCARD enum result dedup_create(struct dedup **out, uint32_t capacity);
 void dedup_destroy(struct dedup *dedup);
+/* Another window from now on; a smaller one forgets the oldest. */
+void dedup_resize(struct dedup *dedup, uint32_t capacity);
 /* Fills the id of `entry`. `scope`: the room, or 0 for room creation. */
 void dedup_id(struct dedup_entry *entry, uint64_t scope, uint64_t actor_id, struct slice client_id);
 /* NULL when not in the window. */

@@ -12,6 +12,7 @@ enum key_kind {
     KEY_STREAM = 0x02,       /* peer shard            -> stream_record */
     KEY_OUTBOX = 0x03,       /* peer shard | index    -> u16 relay kind | payload */
     KEY_DEDUP = 0x04,        /* last log index        -> dedup entries of that batch */
+    KEY_LIMITS = 0x05,       /* nothing more          -> limits_record */
     KEY_NAME = 0x10,         /* xxh3-128 of the name  -> name_record */
     KEY_ACCOUNT = 0x11,      /* user                  -> account_record */
     KEY_DEVICE = 0x12,       /* user | device id      -> device_record */

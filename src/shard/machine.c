@@ -2,6 +2,7 @@
  * Recovery: machine_load reads counters, stream positions, outbox and dedup window as of the applied index; then every later
  * command of the log runs through machine_load_missing and machine_apply exactly as it did live. */
 #include "shard/machine.h"
+#include "shard/limits.h"
 #include "shard/memory.h"
 #include "shard/records.h"
 
@@ -140,6 +141,7 @@ enum result machine_load(struct machine *m, struct store_view *view, uint64_t ap
 {
     m->applied_index = applied_index;
     enum result result = load_counters(m, view);
+    if (result == RESULT_OK) result = limits_load(m, view);
     if (result == RESULT_OK) result = load_range(m, view, KEY_STREAM, load_position);
     if (result == RESULT_OK) result = load_range(m, view, KEY_OUTBOX, load_entry);
     if (result == RESULT_OK) result = load_range(m, view, KEY_DEDUP, load_block);

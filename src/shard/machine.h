@@ -14,7 +14,7 @@
 #include "shard/roster.h"
 #include "shard/stream.h"
 
-struct machine_options { /* limits that apply reads: part of the state machine's definition while a log is replayed */
+struct machine_options { /* the five limits apply reads are part of the state: changed only by a LIMITS command, see limits.h */
     uint16_t shard, shard_count;
     uint32_t room_members_max;
     uint32_t fanout_threshold;    /* members; above it a room is large, for ever */
@@ -34,6 +34,7 @@ struct machine {
     uint64_t next_sequence[ID_TYPE_COUNT];
     uint64_t applied_index;
     bool counters_changed;
+    bool limits_known; /* a LIMITS command was applied, now or before the last start */
 };
 
 NODISCARD enum result machine_create(struct machine **out, const struct machine_options *options, struct metrics *metrics);

@@ -10,6 +10,11 @@
 #define COMMAND_FIELDS(F) F(u64, time_ms) F(u64, actor_id)
 RECORD(command, COMMAND_FIELDS)
 
+/* limits.c: the limits that apply reads, in force from here on */
+#define LIMITS_FIELDS(F)                                                                                               \
+    F(u32, room_members_max) F(u32, fanout_threshold) F(u32, inbox_events_max) F(u32, devices_per_user_max) F(u32, dedup_entries)
+RECORD(limits, LIMITS_FIELDS)
+
 /* account/ */
 #define USER_CREATE_FIELDS(F) F(bytes, name) F(bytes, display_name) F(bytes, password_hash)
 RECORD(user_create, USER_CREATE_FIELDS)

@@ -225,6 +225,12 @@ static struct command frame_command(struct shard *s, enum command_type type, uin
     return (struct command){.type = type, .time_ms = frame.time_ms, .actor_id = actor_id, .body = record};
 }
 
+enum error request_append_own(struct shard *s, enum command_type type, struct slice record)
+{
+    frame_command(s, type, 0, record);
+    return append(s, type, NULL);
+}
+
 enum error request_try_propose(struct shard *s, struct request *r, enum command_type type, struct slice record,
                                void (*then)(struct shard *, struct request *, enum error))
 {

@@ -1,6 +1,7 @@
 /* shard/shard.c - one shard's engine: opening with recovery, letters in, durable commands applied, the turn's ends.
  * Happy path of a write: see shard.h. Failure modes: a log or store that cannot be read refuses to open; a full log, store backlog
  * or outbox refuses new writes (request.c); a failed sync ends the process (storage/commitlog.c). */
+#include "shard/limits.h"
 #include "shard/memory.h"
 #include "shard/presence/watch.h"
 #include "shard/records.h"
@@ -107,6 +108,20 @@ static enum result recover(struct shard *s, uint64_t *replayed, char *text, size
     return result;
 }
 
+/* The first command of a start with other limits than those in force. */
+static enum result propose_limits(struct shard *s, char *text, size_t text_size)
+{
+    struct writer record;
+    writer_init(&record, 0);
+    enum error error = ERROR_NONE;
+    if (limits_differ(s->machine, &s->options.machine, &record))
+        error = request_append_own(s, COMMAND_LIMITS, writer_slice(&record));
+    writer_deinit(&record);
+    if (error == ERROR_NONE) return RESULT_OK;
+    snprintf(text, text_size, "shard %u: the changed limits cannot be logged: %s", s->options.machine.shard, error_row(error)->message);
+    return RESULT_FULL;
+}
+
 /* ---- open and close ---- */
 
 enum result shard_open(struct shard **out, const struct shard_options *options, uint64_t *replayed, char *text, size_t text_size)
@@ -126,6 +141,7 @@ enum result shard_open(struct shard **out, const struct shard_options *options, 
     if (result == RESULT_OK) result = sessions_init(s);
     if (result == RESULT_OK) result = watch_table_create(&s->watches, options->machine.shard_count);
     if (result == RESULT_OK) result = recover(s, replayed, text, text_size);
+    if (result == RESULT_OK) result = propose_limits(s, text, text_size);
     if (result != RESULT_OK) {
         shard_close(s);
         return result;

@@ -76,6 +76,8 @@ void request_run(struct shard *shard, struct request *request);
 /* NONE: in the log batch (stage LOGGED). With needs missing: NONE too, stage still RUNNING. Else the refusal; nothing changed. */
 enum error request_try_propose(struct shard *shard, struct request *request, enum command_type type, struct slice record,
                                void (*then)(struct shard *, struct request *, enum error));
+/* Puts a command nobody asked for into the log batch, whatever the limits; needs nothing. */
+enum error request_append_own(struct shard *shard, enum command_type type, struct slice record);
 /* The command of `request` was applied. */
 void request_applied(struct shard *shard, struct request *request);
 
