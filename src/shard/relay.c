@@ -31,7 +31,7 @@ static struct relay relay_decode(struct slice body)
     } else {
         ASSERT(relay.frame.kind == RELAY_CHANGE);
         read = relay_change_record_read(&relay.change, &c) && cursor_done(&c);
-        struct snapshot_record snapshot;
+        struct snapshot_record snapshot = {0};
         struct cursor inner = cursor_of(relay.change.snapshot);
         read = read && snapshot_record_read(&snapshot, &inner);
         relay.room_id = snapshot.room_id;

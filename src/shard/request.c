@@ -48,6 +48,8 @@ void request_end(struct shard *s, struct request *r)
     needs_release(&r->needs);
     if (r->state != NULL && r->free_state != NULL) r->free_state(r->state);
     people_free(r->people);
+    bool secret = r->letter->kind == LETTER_REQUEST && r->actor.user_id == 0; /* register, login: holds a password */
+    if (secret) explicit_bzero(r->letter->bytes, r->letter->len);
     letter_free(r->letter);
     free(r);
     ASSERT(s->requests_open > 0);
@@ -179,9 +181,11 @@ void *request_unpack(struct shard *s, struct request *r)
 {
     const ProtobufCMessageDescriptor *descriptor = envelope_request_descriptor(r->letter->method);
     struct slice payload = letter_payload(r->letter);
-    void *message = protobuf_c_message_unpack(descriptor, envelope_arena_allocator(s->arena), payload.len, payload.data);
-    if (message == NULL) request_refuse(s, r, ERROR_BAD_REQUEST);
-    return message;
+    ProtobufCMessage *message = NULL;
+    enum result result = envelope_unpack(s->arena, descriptor, payload, &message);
+    if (result == RESULT_OK) return message;
+    request_refuse(s, r, result == RESULT_NOMEM ? ERROR_SERVER_BUSY : ERROR_BAD_REQUEST);
+    return NULL;
 }
 
 /* ---- joining the log ---- */
@@ -383,6 +387,7 @@ void request_hash_password(struct shard *s, struct request *r, const char *passw
         return;
     }
     r->stage = REQUEST_RUNNING;
+    explicit_bzero(h, sizeof *h);
     free(h);
     request_refuse(s, r, ERROR_SERVER_BUSY);
 }
