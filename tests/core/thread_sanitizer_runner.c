@@ -91,10 +91,10 @@ int main(void)
     unsigned tested = 0, failed = 0;
     for (struct criterion_test **test = __start_cr_tst; test < __stop_cr_tst; test++) {
         if (*test == NULL || (*test)->data->disabled) continue;
+        bool passed = run(*test);
         tested++;
-        if (run(*test)) continue;
-        failed++;
-        fprintf(stderr, "failed: %s/%s\n", (*test)->category, (*test)->name);
+        if (!passed) failed++;
+        printf("%s - %s::%s\n", passed ? "ok" : "not ok", (*test)->category, (*test)->name);
     }
     printf("ThreadSanitizer: tested %u, failed %u\n", tested, failed);
     return tested == 0 || failed > 0 ? 1 : 0;

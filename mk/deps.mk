@@ -1,0 +1,17 @@
+# Debian packages. Each target asks dpkg first: when all is there it takes no time, no network and no rights.
+# README.md says what each one is for. NAME=PACKAGE: only if the command NAME is missing, for what often comes from elsewhere.
+DEPS := gcc libc6-dev make liburing-dev libinih-dev libxxhash-dev librocksdb-dev libhttp-parser-dev libwolfssl-dev \
+        protobuf-c-compiler libprotobuf-c-dev libjansson-dev libsodium-dev libncurses-dev
+DEPS_TEST := libcriterion-dev python3 python3-websockets curl tmux e2fsprogs mount util-linux node=nodejs npm=npm chromium=chromium
+DEPS_FUZZ := clang libclang-rt-dev
+DEPS_LINT := clang-format clang-tidy cppcheck
+
+.PHONY: deps deps-test deps-fuzz deps-lint
+deps:
+	@mk/install_packages.sh $(DEPS)
+deps-test:
+	@mk/install_packages.sh $(DEPS) $(DEPS_TEST)
+deps-fuzz:
+	@mk/install_packages.sh $(DEPS) $(DEPS_FUZZ)
+deps-lint:
+	@mk/install_packages.sh $(DEPS) $(DEPS_TEST) $(DEPS_LINT)

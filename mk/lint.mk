@@ -1,0 +1,53 @@
+# Rules that tools check. `layers` and `headers` are part of `make test`; the others only report.
+
+empty :=
+space := $(empty) $(empty)
+
+# ---- layers: an include points down only --------------------------------------------------------------------------------
+# `ringpost` is the generated ringpost/v1/ringpost.pb-c.h.
+below_includes_core := core
+below_includes_storage := storage core
+below_includes_net := net core
+below_includes_api := api core ringpost
+below_includes_web := web core
+below_includes_shard := shard api web net storage core ringpost
+below_includes_client := client api core ringpost
+below_includes_cli := cli client shard api web net storage core ringpost
+
+# A library is the business of one layer, or of the few named here.
+LIBRARY_OWNERS := liburing.h:core ini.h:core rocksdb/c.h:storage http_parser.h:net wolfssl/.*:net \
+                  protobuf-c/.*:api,shard sodium.h:api,shard jansson.h:api,client,cli curses.h:cli ncurses.h:cli
+
+.PHONY: layers
+layers:
+	@mk/layers.sh $(foreach layer,$(LAYERS),$(layer)=$(subst $(space),$(comma),$(below_includes_$(layer)))) -- $(LIBRARY_OWNERS:%='%')
+
+# ---- headers: each one compiles alone -------------------------------------------------------------------------------------
+HEADERS := $(sort $(shell find src -name '*.h'))
+
+$(BUILD)/headers/%.ok: src/% | $(PB_H)
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS) -MF $@.d -MT $@ -fsyntax-only -include $< -x c /dev/null
+	@touch $@
+
+.PHONY: headers
+headers: $(HEADERS:src/%=$(BUILD)/headers/%.ok)
+	@echo "ok headers: each of $(words $(HEADERS)) compiles alone"
+
+# ---- format, analysis -------------------------------------------------------------------------------------------------------
+SOURCES := $(sort $(shell find src tests perf -name node_modules -prune -o -name '*.[ch]' -print))
+
+.PHONY: format analyze
+# Shows which files clang-format would change; FIX=1 changes them.
+format: deps-lint
+	@clang-format $(if $(FIX),-i,--dry-run) $(SOURCES) 2>&1 | sed -n 's/^\(.*\):[0-9]*:[0-9]*: .*clang-format.*/\1/p' | sort | uniq -c | sort -rn
+
+analyze: deps-lint compile_commands.json
+	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --suppress=missingIncludeSystem \
+	    --suppress=unknownMacro -D_GNU_SOURCE -Isrc -j 2 src
+	clang-tidy --quiet -p . $(filter src/%.c,$(SOURCES)) 2>/dev/null
+
+compile_commands.json: $(SOURCES) $(PB_H)
+	@{ echo '['; separator=' '; for source in $(filter %.c,$(SOURCES)); do \
+	    printf '%s{"directory": "$(CURDIR)", "file": "%s", "command": "$(CC) $(CFLAGS) -Itests -c %s"}\n' "$$separator" $$source $$source; \
+	    separator=','; done; echo ']'; } > $@
