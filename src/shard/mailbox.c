@@ -83,16 +83,17 @@ void mailbox_destroy(struct mailbox *m)
 
 void mailbox_set_doorbell(struct mailbox *m, uint32_t worker, struct doorbell *bell) { m->bells[worker] = bell; }
 
-void mailbox_post(struct mailbox *m, uint32_t from, uint32_t to, struct letter *letter)
+bool mailbox_post(struct mailbox *m, uint32_t from, uint32_t to, struct letter *letter)
 {
     struct pair *pair = pair_of(m, from, to);
     if (from == to) {
         queue_add(&pair->overflow, letter);
-        return;
+        return true;
     }
-    if (pair->overflow.first == NULL && spsc_try_stage(pair->ring, letter)) return;
+    if (pair->overflow.first == NULL && spsc_try_stage(pair->ring, letter)) return true;
     queue_add(&pair->overflow, letter);
     m->sides[from].overflowed++;
+    return false;
 }
 
 static void overflow_stage(struct mailbox *m, struct pair *pair, uint32_t from)

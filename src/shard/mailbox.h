@@ -19,8 +19,8 @@ void mailbox_destroy(struct mailbox *mailbox);
 /* The bell of a worker's loop; before any letter. */
 void mailbox_set_doorbell(struct mailbox *mailbox, uint32_t worker, struct doorbell *bell);
 
-/* Takes the letter. Visible to `to` after the next publish. from == to is allowed. */
-void mailbox_post(struct mailbox *mailbox, uint32_t from, uint32_t to, struct letter *letter);
+/* Takes the letter. Visible to `to` after the next publish. from == to is allowed. False: the ring is full, the letter waits. */
+bool mailbox_post(struct mailbox *mailbox, uint32_t from, uint32_t to, struct letter *letter);
 /* Once per turn: makes what was posted visible, rings sleepers. Returns how many were woken. */
 uint32_t mailbox_publish(struct mailbox *mailbox, uint32_t from);
 bool mailbox_congested(const struct mailbox *mailbox, uint32_t from);

@@ -229,6 +229,7 @@ static void apply_one(struct shard *s, struct pending *p)
     if (p->request != NULL) request_applied(s, p->request); /* the answer first: a kick must not overtake it */
     perform_effects(s, &s->effects);
     metrics_add(&s->options.metrics->commands_applied, 1);
+    if (p->type == COMMAND_SEND && s->effects.error == ERROR_NONE) metrics_add(&s->options.metrics->messages_stored, 1);
 }
 
 uint32_t shard_apply(struct shard *s, uint32_t budget)

@@ -72,18 +72,24 @@ static void port_random(void *context, void *out, size_t len)
     clock_random(out, len);
 }
 
+static void post(struct worker *w, uint32_t to, struct letter *letter)
+{
+    metrics_add(&w->options.metrics->letters_sent, 1);
+    if (!mailbox_post(w->options.mailbox, w->options.number, to, letter))
+        metrics_add(&w->options.metrics->letters_overflowed, 1);
+}
+
 static void port_post(void *context, struct letter *letter)
 {
     struct worker *w = context;
-    mailbox_post(w->options.mailbox, w->options.number, letter->to_shard % w->options.worker_count, letter);
-    metrics_add(&w->options.metrics->letters_sent, 1);
+    post(w, letter->to_shard % w->options.worker_count, letter);
 }
 
 static void port_reply(void *context, struct letter *letter)
 {
     struct worker *w = context;
     if (letter->origin.worker == w->options.number) door_on_reply(w->door, letter);
-    else mailbox_post(w->options.mailbox, w->options.number, letter->origin.worker, letter);
+    else post(w, letter->origin.worker, letter);
 }
 
 static enum result port_hash_password(void *context, struct password_job *job)
