@@ -140,6 +140,34 @@ Test(chat_pages, sync_window_forgets_the_oldest_and_resets_who_is_behind_it)
     world_destroy(&world);
 }
 
+/* The window was smaller once: entries that would be kept today are gone, and older ones may still be there. */
+Test(chat_pages, sync_resets_at_a_hole_that_an_older_limit_left)
+{
+    struct machine_options options = fixture_options(0, 1);
+    options.inbox_events_max = 10;
+    struct world world = world_create(options);
+    uint64_t ada = world_user(&world, 0, "ada");
+    uint64_t room_id = world_create_room(&world, ada, NULL, 0, false); /* entry 1 */
+    send_many(&world, ada, room_id, 1, 9);                             /* entries 2-10 */
+    world.shards[0]->machine->options.inbox_events_max = 4;
+    send_many(&world, ada, room_id, 10, 11); /* entries 11, 12; 7 and 8 are forgotten */
+    world.shards[0]->machine->options.inbox_events_max = 100;
+    send_many(&world, ada, room_id, 12, 12); /* entry 13 */
+    static const struct {
+        uint64_t sync_key, reached;
+        bool reset, has_more;
+    } cases[] = {{3, 6, false, true}, {6, 13, true, false}, {7, 13, true, false}, {8, 13, false, false}};
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        Ringpost__V1__SyncResponse *page = world_sync(&world, ada, cases[i].sync_key, 100);
+        cr_expect_eq(page->reset, cases[i].reset, "from %d", (int)cases[i].sync_key);
+        cr_expect_eq(page->has_more, cases[i].has_more, "from %d", (int)cases[i].sync_key);
+        cr_expect_eq(page->sync_key, cases[i].reached, "from %d", (int)cases[i].sync_key);
+        cr_expect_eq(page->n_events, cases[i].reset ? 0 : cases[i].reached - cases[i].sync_key);
+        WORLD_FREE(page);
+    }
+    world_destroy(&world);
+}
+
 Test(chat_pages, conversations_show_head_unread_and_the_last_message)
 {
     struct world world = world_create(fixture_options(0, 2));

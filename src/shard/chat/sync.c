@@ -23,6 +23,7 @@ struct page {
     struct writer scratch; /* a message or a view being read */
     uint64_t last_key;
     uint32_t count;
+    bool hole; /* the next entry is not kept any more */
     enum result result;
 };
 
@@ -60,7 +61,9 @@ static bool take_event(void *context, struct slice key, struct slice value)
 {
     struct page *page = context;
     if (page->count == page->params->limit || page->out->len > PAGE_SIZE_MAX_BYTES) return false;
-    page->last_key = key_u64_at(key, 9);
+    page->hole = key_u64_at(key, 9) != page->last_key + 1;
+    if (page->hole) return false;
+    page->last_key++;
     page->count++;
     wire_write_tag(page->out, SYNC_EVENTS, WIRE_BYTES);
     size_t begin = wire_nest_begin(page->out);
@@ -101,10 +104,9 @@ void sync_read(struct read_job *job, struct store_view *view)
     struct page page = {.params = params, .view = view, .out = &job->reply, .last_key = params->sync_key};
     writer_init(&page.scratch, 0);
     bool reset = params->sync_key > params->head || params->sync_key + 1 < params->kept_first;
-    if (reset)
-        page.last_key = params->head;
-    else
-        page_scan(&page, KEY_EVENT, params->sync_key + 1, take_event);
+    if (!reset) page_scan(&page, KEY_EVENT, params->sync_key + 1, take_event);
+    if (page.hole && page.count == 0) reset = true; /* after entries: the next page begins with it */
+    if (reset) page.last_key = params->head;
     bool has_more = page.last_key < params->head;
     if (page.result == RESULT_OK && !has_more) page_scan(&page, KEY_CONVERSATION, 0, take_head);
     wire_write_u64(&job->reply, SYNC_SYNC_KEY, page.last_key);
