@@ -282,6 +282,15 @@ void shard_propose_internal(struct shard *s, enum command_type type, uint64_t ac
     s->running = outer;
 }
 
+bool request_ready(struct shard *s, struct request *r, const struct command *command)
+{
+    ASSERT(r->stage == REQUEST_LOGGED);
+    r->needs.missing_count = 0;
+    command_row((uint16_t)command->type)->needs(&r->needs, command);
+    for (uint32_t i = 0; i < r->needs.missing_count; i++) loading_start(s, r->needs.missing[i]);
+    return r->needs.missing_count == 0;
+}
+
 void request_applied(struct shard *s, struct request *r)
 {
     ASSERT(r->stage == REQUEST_LOGGED);

@@ -344,5 +344,8 @@ void session_drained(struct session *session)
 
 void session_synced(struct session *session, uint64_t sync_key)
 {
-    if (session->behind && sync_key == session->inbox->head) session->behind = session->told_behind = false;
+    if (!session->behind) return;
+    session->told_behind = false;
+    if (sync_key == session->inbox->head) session->behind = false;
+    else session_drained(session); /* more was applied while it read: told once more, or it would wait for pushes for ever */
 }

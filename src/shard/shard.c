@@ -219,17 +219,20 @@ void shard_receive(struct shard *s, struct letter *letter)
 
 /* ---- the turn ---- */
 
-static void apply_one(struct shard *s, struct pending *p)
+/* False: an entity the command touches is not resident and on its way; nothing was applied. */
+static bool apply_one(struct shard *s, struct pending *p)
 {
     struct command command;
     bool decoded = command_decode(&command, p->type, p->index, slice_of(p->bytes, p->len));
     ASSERT(decoded);
+    if (p->request != NULL && !request_ready(s, p->request, &command)) return false;
     effects_begin(&s->effects, p->request != NULL && p->type != COMMAND_RELAY);
     machine_apply(s->machine, &command, &s->effects);
     if (p->request != NULL) request_applied(s, p->request); /* the answer first: a kick must not overtake it */
     perform_effects(s, &s->effects);
     metrics_add(&s->options.metrics->commands_applied, 1);
     if (p->type == COMMAND_SEND && s->effects.error == ERROR_NONE) metrics_add(&s->options.metrics->messages_stored, 1);
+    return true;
 }
 
 uint32_t shard_apply(struct shard *s, uint32_t budget)
@@ -238,7 +241,7 @@ uint32_t shard_apply(struct shard *s, uint32_t budget)
     if (budget >= DEDUP_CAPACITY_MIN) budget = DEDUP_CAPACITY_MIN - 1;
     while (applied < budget && s->pending_first != NULL && s->pending_first->index <= s->durable_index) {
         struct pending *p = s->pending_first;
-        apply_one(s, p);
+        if (!apply_one(s, p)) break;
         s->pending_first = p->next;
         if (s->pending_first == NULL) s->pending_last = NULL;
         free(p);
