@@ -129,7 +129,7 @@ static uint64_t user(int shard, int number)
 static void create_users(int shard)
 {
     for (int i = 0; i < USERS_PER_SHARD; i++) {
-        char name[8];
+        char name[24];
         snprintf(name, sizeof name, "u%d%d", shard, i);
         struct user_create_record record = {
             .name = slice_text(name), .display_name = slice_text(name), .password_hash = SLICE_TEXT("none")};
