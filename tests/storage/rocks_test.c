@@ -59,7 +59,7 @@ static bool see(void *context, struct slice key, struct slice value)
 }
 
 /* The state after index `last`: the keys of last - 1 and last, and no other. */
-static void check_state(struct rocks *rocks, uint64_t last)
+static void check_state(struct rocks *rocks, uint64_t last, const char *when)
 {
     struct store_view *view = rocks_view(rocks);
     struct seen seen = {0};
@@ -68,8 +68,8 @@ static void check_state(struct rocks *rocks, uint64_t last)
     writer_init(&key, 0);
     writer_init(&value, 0);
     cr_assert_eq(store_scan(view, SLICE_EMPTY, SLICE_EMPTY, see, &seen), RESULT_OK);
-    cr_assert_eq(seen.count, 2, "%lu keys after index %lu", seen.count, last);
-    cr_assert_eq(seen.last, last);
+    cr_assert_eq(seen.count, 2, "%s: %lu keys after index %lu", when, seen.count, last);
+    cr_assert_eq(seen.last, last, "%s: the last value is of index %lu, not %lu", when, seen.last, last);
     cr_assert_eq(store_last(view, SLICE_EMPTY, SLICE_EMPTY, &key, &value), RESULT_OK);
     key_of(text, last);
     cr_assert(slice_equal(writer_slice(&key), slice_text(text)));
@@ -91,16 +91,16 @@ Test(rocks, a_stall_holds_writes_back_and_reads_go_on, .timeout = 60)
     cr_assert_lt(last, WRITES_MAX, "RocksDB never stalled");
     last++; /* the one that was held back */
     cr_assert(rocks_holds_back(rocks));
-    check_state(rocks, last);
+    check_state(rocks, last, "held back");
     for (int i = 0; i < 10; i++) write_index(rocks, ++last);
-    check_state(rocks, last);
-    while (!rocks_retry(rocks)) check_state(rocks, last);
+    check_state(rocks, last, "more held back");
+    while (!rocks_retry(rocks)) check_state(rocks, last, "waiting");
     cr_expect_not(rocks_holds_back(rocks));
-    check_state(rocks, last);
+    check_state(rocks, last, "written");
     rocks_close(rocks);
 
     rocks = open_rocks(&scratch, 64 << 10);
-    check_state(rocks, last);
+    check_state(rocks, last, "opened again");
     cr_expect_eq(rocks_durable_index(rocks), last);
     rocks_close(rocks);
     scratch_deinit(&scratch);
@@ -109,7 +109,7 @@ Test(rocks, a_stall_holds_writes_back_and_reads_go_on, .timeout = 60)
 Test(rocks, a_full_disk_holds_writes_back_and_reads_go_on, .timeout = 60)
 {
     struct scratch scratch;
-    if (!scratch_init_small(&scratch, 6 << 20)) cr_skip_test("no small file system here");
+    if (!scratch_init_small(&scratch, 16 << 20)) cr_skip_test("no small file system here");
     struct rocks *rocks = open_rocks(&scratch, 64 << 10);
     FILE *ballast = fopen(scratch_path(&scratch, "ballast"), "w");
     static const uint8_t kilobyte[1024];
@@ -118,16 +118,19 @@ Test(rocks, a_full_disk_holds_writes_back_and_reads_go_on, .timeout = 60)
     uint64_t last = 0, held_for = 0;
     while (last < WRITES_MAX && held_for < 200) held_for = write_index(rocks, ++last) ? 0 : held_for + 1;
     cr_assert_lt(last, WRITES_MAX, "the disk was never full");
-    check_state(rocks, last);
+    check_state(rocks, last, "full");
     cr_expect_lt(rocks_durable_index(rocks), last);
 
     unlink(scratch_path(&scratch, "ballast"));
     while (!rocks_retry(rocks)) usleep(1000); /* RocksDB looks for room by itself every few seconds */
     write_index(rocks, ++last);
-    check_state(rocks, last);
+    check_state(rocks, last, "written when there was room");
+    /* A flush during RocksDB's own recovery may end without having flushed; what it calls durable is, and a later one does it. */
+    cr_expect_leq(rocks_durable_index(rocks), last);
+    while (rocks_durable_index(rocks) < last) rocks_flush(rocks);
     rocks_close(rocks);
     rocks = open_rocks(&scratch, 64 << 10);
-    check_state(rocks, last);
+    check_state(rocks, last, "opened again");
     rocks_close(rocks);
     scratch_deinit(&scratch);
 }
