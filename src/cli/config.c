@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define CONFIG_FLAGS_MAX 256
+#define CONFIG_OTHER_FILES 1024 /* beside connections: logs, stores, rings */
 
 struct config_arguments {
     const char *file;
@@ -76,14 +77,16 @@ static enum result config_load(struct config *config, const struct config_argume
     return res == RESULT_OK ? config_validate(config, text, text_size) : res;
 }
 
-/* What the machine lacks is told with its remedy by those who need it; here they are only asked. */
+/* What the machine lacks is told with its remedy by those who need it; here they are only asked. Without enough open files the
+ * server runs, with fewer connections: that is a warning. */
 static bool machine_is_fit(const struct config *config, char *text, size_t text_size)
 {
     uint64_t reached;
     host_raise_locked_memory();
     if (io_probe(text, text_size) != RESULT_OK) return false;
-    /* One descriptor a connection, and some hundred for logs, stores and the rest. */
-    return host_raise_open_files((uint64_t)config->connections_max + 512, &reached, text, text_size) == RESULT_OK;
+    enum result res = host_raise_open_files((uint64_t)config->connections_max + CONFIG_OTHER_FILES, &reached, text, text_size);
+    (void)res; /* told in `text` */
+    return true;
 }
 
 /* {"configuration": good?, "machine": fit?, null when not asked, "message": what is wrong} */
@@ -102,7 +105,8 @@ static int config_check(int argc, char **argv)
         "Checks the configuration as `ringpost serve` would read it, from FILE, the RINGPOST_ environment and the options given here, and "
         "whether this machine can run it.\v"
         "Any option of the server may be given as --NAME=VALUE; `ringpost config options` lists them.\n"
-        "Exits with 2 when the configuration is refused, with 1 when the machine lacks something; stderr says what and the remedy.\n"
+        "Exits with 2 when the configuration is refused, with 1 when the server cannot run on this machine; stderr says why and the remedy, "
+        "also of what only limits it.\n"
         "\n"
         "Examples:\n"
         "  ringpost config check --config /etc/ringpost.conf\n"

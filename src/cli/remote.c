@@ -142,6 +142,9 @@ enum cli_exit remote_explain(const struct remote *remote, enum result result, co
     case RESULT_CLOSED:
         remote_complain("%s: no answer%s%s; it may have been done all the same", remote->name, why[0] != '\0' ? ": " : "", why);
         return CLI_EXIT_UNREACHABLE;
+    case RESULT_TOO_LARGE:
+        remote_complain("refused: larger than the server takes in one message");
+        return CLI_EXIT_REFUSED;
     default:
         remote_complain("%s", result_text(result));
         return CLI_EXIT_FAILED;

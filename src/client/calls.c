@@ -135,6 +135,8 @@ static enum result call_verdict(const struct client *client, const struct call *
     if (client->state == CLIENT_REFUSED) return RESULT_DENIED;
     if (client->state == CLIENT_UNREACHABLE) return RESULT_IO;
     if (call->state == CALL_LOST) return RESULT_CLOSED;
+    /* The server would close the connection over it, again and again. */
+    if (client->greeted && client->frame_size_max > 0 && call->frame_len > client->frame_size_max) return RESULT_TOO_LARGE;
     return now_ns >= call->deadline_ns ? RESULT_TIMEOUT : RESULT_OK;
 }
 

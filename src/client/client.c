@@ -80,7 +80,7 @@ void client_become_ready(struct client *client)
     ASSERT(client->state != CLIENT_READY && !client_is_final(client));
     client->state = CLIENT_READY;
     client->was_ready = true;
-    client->attempt = 0;
+    client->ready_at_ns = clock_monotonic_ns();
     client->text[0] = '\0';
     client_stream_note(client, CLIENT_EVENT_ONLINE);
 }
@@ -99,16 +99,18 @@ static void client_disconnect(struct client *client, const char *why)
 void client_lose(struct client *client, const char *why)
 {
     ASSERT(!client_is_final(client));
+    bool was_ready = client->state == CLIENT_READY;
     client_disconnect(client, why);
     if (!client->was_ready) {
         client->state = CLIENT_UNREACHABLE;
         return;
     }
-    uint64_t random;
+    uint64_t random, now_ns = clock_monotonic_ns();
     clock_random(&random, sizeof random);
+    /* Only a connection that lasted starts the waiting times from the beginning. */
+    if (was_ready && now_ns >= after_ms(client->ready_at_ns, client->backoff_max_ms)) client->attempt = 0;
     client->state = CLIENT_OFFLINE;
-    client->retry_at_ns = after_ms(clock_monotonic_ns(),
-                                   client_backoff_ms(client->attempt++, client->backoff_min_ms, client->backoff_max_ms, random));
+    client->retry_at_ns = after_ms(now_ns, client_backoff_ms(client->attempt++, client->backoff_min_ms, client->backoff_max_ms, random));
 }
 
 void client_refuse(struct client *client, const char *why)
@@ -149,11 +151,13 @@ static void client_on_push(struct client *client, Ringpost__V1__Push *push)
         client_stream_on_push(client, push);
         return;
     }
-    /* An expired session is only an old token: the next connection brings a new one. */
-    if (strcmp(push->session_end->reason, "expired") == 0)
-        client_lose(client, "the session expired");
-    else
+    const char *reason = push->session_end->reason;
+    if (strcmp(reason, "revoked") == 0 || strcmp(reason, "logged_out") == 0)
         client_refuse(client, "this device was logged out");
+    else if (strcmp(reason, "replaced") == 0) /* two that take turns do so ever more slowly: see client_lose() */
+        client_lose(client, "another client with this login took over");
+    else
+        client_lose(client, "the server ended the session"); /* an old token, mostly: the next connection brings a new one */
     ringpost__v1__push__free_unpacked(push, NULL);
 }
 

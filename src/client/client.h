@@ -13,7 +13,8 @@
  *      ^-------------------- connection lost, time-out, server busy -------------'
  *   REFUSED (the server no longer takes this login) and UNREACHABLE (the very first connection failed) are final.
  *
- * Who was connected once is connected again for ever, after a random time below a bound that doubles from 0.5 s to 20 s. Calls whose repetition is
+ * Who was connected once is connected again for ever, after a random time below a bound that doubles from 0.5 s to 20 s and starts over
+ * when a connection lasted. Calls whose repetition is
  * harmless (reads, sends with their client_msg_id, marks) survive that and are sent again as they were; the others end with CLOSED.
  * Sends go out one at a time, each after the answer to the one before: nothing can change their order.
  *
@@ -81,7 +82,8 @@ void client_wait(struct client *client, int timeout_ms);
 /* ---- calls ---- */
 
 /* The end of a call. OK: `response` is there, with an error in it when the server refused. Otherwise NULL and why:
- * TIMEOUT; CLOSED (connection lost, and repeating might do it twice); DENIED (login not taken); IO (unreachable).
+ * TIMEOUT; CLOSED (connection lost, and repeating might do it twice); DENIED (login not taken); IO (unreachable);
+ * TOO_LARGE (for this server's frames).
  * A TIMEOUT or CLOSED call may have been carried out. `response` is borrowed for the call. */
 typedef void (*client_reply_f)(void *context, enum result result, const Ringpost__V1__Response *response);
 

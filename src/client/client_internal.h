@@ -37,6 +37,7 @@ struct client {
     struct identity *identity;
     uint32_t backoff_min_ms, backoff_max_ms, attempt;
     bool was_ready;             /* at least once: from then on it reconnects for ever */
+    uint64_t ready_at_ns;       /* when it last became READY */
     uint64_t retry_at_ns;       /* OFFLINE: the next attempt */
     uint64_t quiet_deadline_ns; /* READY: nothing heard until then means lost */
     bool greeted;               /* hello came on this connection */

@@ -242,16 +242,23 @@ Test(client, a_refused_refresh_is_final)
     stop(&f);
 }
 
-Test(client, a_session_end_is_final_unless_it_only_expired)
+Test(client, only_a_logout_is_final)
 {
-    struct fixture f = {0};
-    start(&f, "good");
-    TURN_UNTIL(f.client, client_state(f.client) == CLIENT_READY);
-    fake_peer_push_session_end(&f.peer, "expired");
-    TURN_UNTIL(f.client, fake_peer_read(&f.peer, &f.peer.auths) == 2 && client_state(f.client) == CLIENT_READY);
-    fake_peer_push_session_end(&f.peer, "revoked");
-    TURN_UNTIL(f.client, client_state(f.client) == CLIENT_REFUSED);
-    stop(&f);
+    static const struct { const char *reason; enum client_state want; } cases[] = {
+        {"expired", CLIENT_READY}, {"replaced", CLIENT_READY}, {"something new", CLIENT_READY},
+        {"revoked", CLIENT_REFUSED}, {"logged_out", CLIENT_REFUSED},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct fixture f = {0};
+        start(&f, "good");
+        TURN_UNTIL(f.client, client_state(f.client) == CLIENT_READY);
+        fake_peer_push_session_end(&f.peer, cases[i].reason);
+        TURN_UNTIL(f.client, client_state(f.client) != CLIENT_READY);
+        if (cases[i].want == CLIENT_READY) TURN_UNTIL(f.client, client_state(f.client) == CLIENT_READY);
+        cr_expect_eq(client_state(f.client), cases[i].want, "%s", cases[i].reason);
+        cr_expect_eq(fake_peer_read(&f.peer, &f.peer.connections), cases[i].want == CLIENT_READY ? 2u : 1u, "%s", cases[i].reason);
+        stop(&f);
+    }
 }
 
 /* ---- reaching it ---- */
@@ -346,6 +353,27 @@ Test(client, an_unanswered_send_goes_out_again_under_the_same_id_and_in_order)
         cr_expect(outcomes[i].replies == 1 && outcomes[i].result == RESULT_OK && outcomes[i].place == i, "send %u", i);
     }
     fake_peer_unlock(&f.peer);
+    stop(&f);
+}
+
+Test(client, what_is_larger_than_a_frame_is_not_sent)
+{
+    struct fixture f = {0};
+    start(&f, "good");
+    static uint8_t body[65536];
+    char id[] = "big";
+    Ringpost__V1__SendRequest send;
+    Ringpost__V1__Request request;
+    Ringpost__V1__Response *response;
+    ringpost__v1__send_request__init(&send);
+    ringpost__v1__request__init(&request);
+    send.client_msg_id = id;
+    send.body = (ProtobufCBinaryData){sizeof body, body};
+    request.method_case = RINGPOST__V1__REQUEST__METHOD_SEND;
+    request.send = &send;
+    cr_expect_eq(client_call_wait(f.client, &request, 0, &response), RESULT_TOO_LARGE);
+    TURN_UNTIL(f.client, client_state(f.client) == CLIENT_READY);
+    cr_expect_eq(fake_peer_read(&f.peer, &f.peer.calls), 0);
     stop(&f);
 }
 
