@@ -16,6 +16,7 @@ Test(room_create, each_first_member_is_told_once_of_the_whole_room)
     uint64_t users[9];
     for (uint16_t i = 0; i < 9; i++) users[i] = world_user(&world, i % 3, "somebody");
     uint64_t room_id = world_create_room(&world, users[0], users + 1, 8, false);
+    cr_expect_eq(stream_waiting(world.shards[0]->machine->streams), 6, "one relay for each of the six elsewhere");
     world_settle(&world);
     for (int i = 0; i < 9; i++) {
         Ringpost__V1__SyncResponse *sync = world_sync(&world, users[i], 0, 10);
