@@ -136,6 +136,8 @@ struct entity *entity_create(struct entity_table *table, struct entity_key key)
     ASSERT(table_lookup(table, key) == NULL);
     struct entity *e = entity_fresh(key);
     table_insert(table, e);
+    struct machine *machine = table->machine;
+    if (machine != NULL && machine->on_created != NULL) machine->on_created(machine->on_created_context, key);
     return e;
 }
 

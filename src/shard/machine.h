@@ -34,6 +34,9 @@ struct machine {
     uint64_t next_sequence[ID_TYPE_COUNT];
     uint64_t applied_index;
     bool counters_changed;
+    /* Told of every entity a command makes (NULL: nobody listens): a load of that key that is under way read too early. */
+    void (*on_created)(void *context, struct entity_key key);
+    void *on_created_context;
     bool limits_known; /* a LIMITS command was applied, now or before the last start */
 };
 

@@ -21,11 +21,16 @@ struct loading { /* one entity on its way from the storage thread */
     struct waiter *first, *last;
     uint64_t started_ns;
     enum result result;
+    bool too_early; /* the entity was made after the job was asked */
 };
+
+static void on_created(void *context, struct entity_key key);
 
 enum result requests_init(struct shard *s)
 {
     s->loading = calloc(LOADING_BUCKETS, sizeof(struct loading *));
+    s->machine->on_created = on_created;
+    s->machine->on_created_context = s;
     return s->loading == NULL ? RESULT_NOMEM : RESULT_OK;
 }
 
@@ -66,6 +71,15 @@ static struct loading **loading_bucket(struct shard *s, struct entity_key key)
     return &s->loading[XXH3_64bits(words, sizeof words) % LOADING_BUCKETS];
 }
 
+/* Somebody asked for an id before it was given. If what was made is evicted again before the answer arrives, "does not exist" must
+ * not come to stand in its place. */
+static void on_created(void *context, struct entity_key key)
+{
+    struct shard *s = context;
+    for (struct loading *l = *loading_bucket(s, key); l != NULL; l = l->hash_next)
+        if (key_equal(l->fresh->key, key)) l->too_early = true;
+}
+
 static void load_run(struct store_job *job, struct store_view *view) /* storage thread */
 {
     struct loading *l = CONTAINER_OF(job, struct loading, job);
@@ -92,6 +106,14 @@ static void load_done(struct store_job *job)
 {
     struct loading *l = CONTAINER_OF(job, struct loading, job);
     struct shard *s = l->shard;
+    if (l->too_early && l->result == RESULT_OK) {
+        struct entity_key key = l->fresh->key;
+        entity_discard(l->fresh);
+        l->fresh = entity_fresh(key);
+        l->too_early = false;
+        store_submit(s->options.store, &l->job);
+        return;
+    }
     s->jobs_open--;
     struct loading **link = loading_bucket(s, l->fresh->key);
     while (*link != l) link = &(*link)->hash_next;
