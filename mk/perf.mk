@@ -1,0 +1,24 @@
+# The load generator and the benchmark. It shares no code with the server, only the schema.
+PERF_OBJECTS := $(patsubst perf/%.c,$(BUILD)/perf/%.o,$(sort $(wildcard perf/*.c)))
+PERF_SCHEMA := $(BUILD)/generated/ringpost/v1/ringpost.pb-c
+
+$(BUILD)/perf/%.o: perf/%.c | $(PERF_SCHEMA).h
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -I. -c -o $@ $<
+
+$(BUILD)/load: $(PERF_OBJECTS) $(PERF_SCHEMA).o
+	$(CC) $(LDFLAGS) -o $@ $^ -lprotobuf-c -lsodium
+
+.PHONY: load bench-smoke test-perf
+load: $(BUILD)/load
+# Every workload for a second (`make bench`: all of them in full): that it runs and that nothing is lost, no matter how fast.
+bench-smoke: all
+	perf/run --smoke
+
+# The generator's own arithmetic: a latency or a duplicate counted wrong would be believed.
+TEST_PERF_OBJECTS := $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(sort $(wildcard tests/perf/*.c)))
+$(TEST_PERF_OBJECTS): CFLAGS += -I.
+$(BUILD)/test-perf: $(TEST_PERF_OBJECTS) $(filter-out $(BUILD)/perf/load.o,$(PERF_OBJECTS)) $(PERF_SCHEMA).o
+	$(CC) $(LDFLAGS) -o $@ $^ -lcriterion -lprotobuf-c -lsodium
+test-perf: $(BUILD)/test-perf
+	$(BUILD)/test-perf

@@ -1,0 +1,156 @@
+/* perf/load.c - the load generator's command line.
+ * `load WORKLOAD [--NAME VALUE]...` makes one measurement against a running server, prints one row and appends it to the files that were
+ * asked for. Exit code: 0 all well, 1 the server lost, doubled or reordered something, 2 the measurement could not be made. */
+#include "perf/workload.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+static const struct workload {
+    const char *name, *meaning;
+    void (*run)(struct bench *bench);
+} workloads[] = {
+    {"pair", "1:1 messages: --groups pairs, both sides send, --window under way each", workload_pair},
+    {"fanout", "--groups rooms of --members, one sends", workload_fanout},
+    {"chatter", "--groups rooms of --members, all send", workload_chatter},
+    {"rate", "--rate messages a second, whatever the server does; --groups of --members (2: 1:1)", workload_rate},
+    {"connect", "connect, log in, close, again: --connections at a time", workload_connect},
+    {"idle", "memory of --connections people who are online and silent", workload_idle},
+    {"drain", "--groups rooms of --members catch up with --messages each by sync", workload_drain},
+    {"crash", "sends until --messages are acknowledged, then kills --server-pid; writes --ledger", workload_crash},
+    {"restart", "reads everything in --ledger back from the restarted server", workload_restart},
+};
+
+/* X(kind, field, flag, default, meaning) */
+#define OPTION_LIST(X)                                                                                    \
+    X(TEXT, server, "server", "127.0.0.1:7800", "address of the server")                                  \
+    X(TEXT, data_dir, "data-dir", "data", "the server's data directory: its token key is read")           \
+    X(TEXT, users_file, "users", "users.bin", "ids of the people registered so far; belongs to the data") \
+    X(TEXT, door, "door", "tcp", "tcp or websocket")                                                      \
+    X(TEXT, ledger, "ledger", NULL, "file between crash and restart")                                     \
+    X(TEXT, json, "json", NULL, "append a line of JSON to this file")                                     \
+    X(TEXT, table, "table", NULL, "append the row to this file")                                          \
+    X(COUNT, groups, "groups", 64, "pairs or rooms")                                                      \
+    X(COUNT, members, "members", 2, "people in each room")                                                \
+    X(COUNT, window, "window", 16, "messages one sender has under way")                                   \
+    X(COUNT, connections, "connections", 64, "for connect and idle")                                      \
+    X(COUNT, messages, "messages", 1000, "for drain (each room), crash (all together)")                   \
+    X(COUNT, body_bytes, "body", 100, "bytes of one message, 28 to 32768")                                \
+    X(COUNT, server_pid, "server-pid", 0, "process whose CPU and memory are reported")                    \
+    X(REAL, rate, "rate", 0, "messages a second of the rate workload")                                    \
+    X(REAL, seconds, "seconds", 5, "length of the measurement")                                           \
+    X(REAL, warmup_seconds, "warmup", 1, "seconds before it")                                             \
+    X(REAL, took_ms, "took-ms", 0, "for restart: the time to put in the report")
+
+enum option_kind { OPTION_TEXT, OPTION_COUNT, OPTION_REAL };
+
+static const struct option_row {
+    enum option_kind kind;
+    size_t offset;
+    const char *flag, *meaning;
+} option_rows[] = {
+#define OPTION_AS_ROW(kind, field, flag, initial, meaning) {OPTION_##kind, offsetof(struct options, field), flag, meaning},
+    OPTION_LIST(OPTION_AS_ROW)
+};
+
+static void usage(FILE *out)
+{
+    fprintf(out, "Usage: load WORKLOAD [--NAME VALUE]...\n\nWorkloads:\n");
+    for (size_t i = 0; i < COUNT_OF(workloads); i++) fprintf(out, "  %-12s %s\n", workloads[i].name, workloads[i].meaning);
+    fprintf(out, "\nOptions:\n");
+    for (size_t i = 0; i < COUNT_OF(option_rows); i++) fprintf(out, "  --%-12s %s\n", option_rows[i].flag, option_rows[i].meaning);
+}
+
+static bool set_option(struct options *options, const struct option_row *row, const char *value)
+{
+    void *field = (char *)options + row->offset;
+    char *end = NULL;
+    errno = 0;
+    switch (row->kind) {
+    case OPTION_TEXT: *(const char **)field = value; return true;
+    case OPTION_COUNT: *(uint64_t *)field = strtoull(value, &end, 10); break;
+    case OPTION_REAL: *(double *)field = strtod(value, &end); break;
+    }
+    return errno == 0 && end != value && *end == '\0';
+}
+
+static void take_options(struct options *options, int argc, char **argv)
+{
+    for (int i = 2; i < argc; i += 2) {
+        const struct option_row *row = NULL;
+        for (size_t k = 0; k < COUNT_OF(option_rows); k++)
+            if (strncmp(argv[i], "--", 2) == 0 && strcmp(argv[i] + 2, option_rows[k].flag) == 0) row = &option_rows[k];
+        if (row == NULL) perf_die("unknown option %s (see load --help)", argv[i]);
+        if (i + 1 == argc || !set_option(options, row, argv[i + 1])) perf_die("%s needs a value", argv[i]);
+    }
+    if (options->body_bytes < 28 || options->body_bytes > 32768) perf_die("--body must be 28 to 32768");
+    if (options->groups == 0 || options->members < 2 || options->window == 0 || options->window > 128)
+        perf_die("at least one group, two members, and a window of 1 to 128");
+}
+
+static const struct workload *workload_named(const char *name)
+{
+    for (size_t i = 0; i < COUNT_OF(workloads); i++)
+        if (strcmp(workloads[i].name, name) == 0) return &workloads[i];
+    return NULL;
+}
+
+const struct driver *driver_named(const char *name)
+{
+    static const struct driver *const drivers[] = {&driver_tcp, &driver_websocket};
+    for (size_t i = 0; i < COUNT_OF(drivers); i++)
+        if (strcmp(drivers[i]->name, name) == 0) return drivers[i];
+    return NULL;
+}
+
+static void raise_open_files(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static bool run(const struct workload *workload, const struct options *options, const struct driver *driver)
+{
+    struct token_mint mint;
+    struct loop loop;
+    struct users users;
+    static struct report report;
+    report.workload = workload->name;
+    token_mint_init(&mint, options->data_dir);
+    loop_init(&loop, options->server, &mint);
+    users_init(&users, options->users_file);
+    struct bench bench = {options, driver, &loop, &users, &report};
+    workload->run(&bench);
+    report_write(&report, options->json, options->table);
+    users_deinit(&users);
+    loop_deinit(&loop);
+    return report_ok(&report);
+}
+
+int main(int argc, char **argv)
+{
+#define OPTION_AS_DEFAULT(kind, field, flag, initial, meaning) .field = (initial),
+    struct options options = {OPTION_LIST(OPTION_AS_DEFAULT)};
+    const struct workload *workload = argc > 1 ? workload_named(argv[1]) : NULL;
+    if (argc > 1 && strcmp(argv[1], "--help") == 0) {
+        usage(stdout);
+        return 0;
+    }
+    if (argc > 1 && strcmp(argv[1], "heading") == 0) {
+        report_print_heading();
+        return 0;
+    }
+    if (workload == NULL) {
+        usage(stderr);
+        return 2;
+    }
+    take_options(&options, argc, argv);
+    const struct driver *driver = driver_named(options.door);
+    if (driver == NULL) perf_die("--door must be tcp or websocket");
+    raise_open_files();
+    return run(workload, &options, driver) ? 0 : 1;
+}

@@ -1,0 +1,117 @@
+/* perf/report.c - see the header. */
+#include "perf/report.h"
+#include "perf/perf.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define CELL_SIZE 192
+
+void report_add(struct report *report, const char *name, double value)
+{
+    if (report->number_count == REPORT_NUMBERS_MAX) perf_die("too many numbers in one report");
+    report->numbers[report->number_count++] = (struct report_number){name, value};
+}
+
+void report_add_fault(struct report *report, const char *name, uint64_t count)
+{
+    if (report->fault_count == REPORT_FAULTS_MAX) perf_die("too many faults in one report");
+    report->faults[report->fault_count++] = (struct report_fault){name, count};
+}
+
+bool report_ok(const struct report *report)
+{
+    for (uint32_t i = 0; i < report->fault_count; i++)
+        if (report->faults[i].count > 0) return false;
+    return true;
+}
+
+/* ---- JSON; all names and settings are our own and need no escapes ---- */
+
+static void json_latency(FILE *out, const char *name, const struct histogram *histogram)
+{
+    if (histogram == NULL || histogram->count == 0) return;
+    fprintf(out, ",\"%s_us\":{\"p50\":%.1f,\"p99\":%.1f,\"p999\":%.1f,\"max\":%.1f,\"count\":%llu}", name,
+            (double)histogram_quantile(histogram, 0.5) / 1e3, (double)histogram_quantile(histogram, 0.99) / 1e3,
+            (double)histogram_quantile(histogram, 0.999) / 1e3, (double)histogram->largest / 1e3,
+            (unsigned long long)histogram->count);
+}
+
+static void json_line(FILE *out, const struct report *report)
+{
+    fprintf(out, "{\"workload\":\"%s\",\"setting\":\"%s\",\"value\":%.2f,\"unit\":\"%s\"", report->workload, report->setting,
+            report->value, report->unit);
+    json_latency(out, "ack", report->ack);
+    json_latency(out, "delivery", report->delivery);
+    fprintf(out, ",\"server_cores\":%.2f,\"generator_cores\":%.2f,\"checked\":%llu", report->cores.server,
+            report->cores.generator, (unsigned long long)report->checked);
+    for (uint32_t i = 0; i < report->number_count; i++)
+        fprintf(out, ",\"%s\":%.2f", report->numbers[i].name, report->numbers[i].value);
+    fprintf(out, ",\"faults\":{");
+    for (uint32_t i = 0; i < report->fault_count; i++)
+        fprintf(out, "%s\"%s\":%llu", i == 0 ? "" : ",", report->faults[i].name, (unsigned long long)report->faults[i].count);
+    fprintf(out, "},\"ok\":%s}\n", report_ok(report) ? "true" : "false");
+}
+
+/* ---- the table ---- */
+
+#define ROW_FORMAT "| %-8s | %-36s | %26s | %-23s | %-23s | %11s | %-34s |\n"
+
+static void cell_latency(char cell[CELL_SIZE], const struct histogram *histogram)
+{
+    cell[0] = '\0';
+    if (histogram == NULL || histogram->count == 0) return;
+    snprintf(cell, CELL_SIZE, "%.2f / %.2f / %.2f", (double)histogram_quantile(histogram, 0.5) / 1e6,
+             (double)histogram_quantile(histogram, 0.99) / 1e6, (double)histogram_quantile(histogram, 0.999) / 1e6);
+}
+
+static void cell_check(char cell[CELL_SIZE], const struct report *report)
+{
+    int len = snprintf(cell, CELL_SIZE, "%llu %s", (unsigned long long)report->checked, report_ok(report) ? "ok" : "FAILED:");
+    for (uint32_t i = 0; i < report->fault_count; i++) {
+        if (report->faults[i].count == 0 || len >= CELL_SIZE) continue;
+        len += snprintf(cell + len, CELL_SIZE - (size_t)len, " %s %llu", report->faults[i].name,
+                        (unsigned long long)report->faults[i].count);
+    }
+}
+
+static void table_row(FILE *out, const struct report *report)
+{
+    char value[CELL_SIZE], ack[CELL_SIZE], delivery[CELL_SIZE], cores[CELL_SIZE], check[CELL_SIZE];
+    snprintf(value, sizeof value, report->value < 100 ? "%.2f %s" : "%.0f %s", report->value, report->unit);
+    cell_latency(ack, report->ack);
+    cell_latency(delivery, report->delivery);
+    snprintf(cores, sizeof cores, "%.2f / %.2f", report->cores.server, report->cores.generator);
+    cell_check(check, report);
+    fprintf(out, ROW_FORMAT, report->workload, report->setting, value, ack, delivery, cores, check);
+}
+
+void report_print_heading(void)
+{
+    printf(ROW_FORMAT, "workload", "setting", "result", "ack p50/p99/p99.9 ms", "delivery p50/p99/p99.9", "cores s / g", "checked");
+    printf("|----------|--------------------------------------|---------------------------:|-------------------------|"
+           "-------------------------|------------:|------------------------------------|\n");
+}
+
+static FILE *open_to_append(const char *path)
+{
+    FILE *file = fopen(path, "a");
+    if (file == NULL) perf_die("%s: %s", path, strerror(errno));
+    return file;
+}
+
+void report_write(const struct report *report, const char *json_path, const char *table_path)
+{
+    table_row(stdout, report);
+    fflush(stdout);
+    if (json_path != NULL) {
+        FILE *file = open_to_append(json_path);
+        json_line(file, report);
+        (void)fclose(file);
+    }
+    if (table_path != NULL) {
+        FILE *file = open_to_append(table_path);
+        table_row(file, report);
+        (void)fclose(file);
+    }
+}

@@ -1,0 +1,43 @@
+/* perf/report.h - one measurement: a line of JSON for machines, a row of a table for people.
+ * The table is Markdown with padded columns, so that it reads as it is. */
+#ifndef PERF_REPORT_H
+#define PERF_REPORT_H
+
+#include "perf/histogram.h"
+#include "perf/process.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#define REPORT_NUMBERS_MAX 16
+#define REPORT_FAULTS_MAX  12
+
+struct report_number {
+    const char *name;
+    double value;
+};
+struct report_fault {
+    const char *name; /* "lost", "duplicated", … */
+    uint64_t count;   /* anything but 0 fails the run */
+};
+
+struct report {
+    const char *workload;
+    char setting[120];
+    double value;
+    const char *unit;
+    const struct histogram *ack, *delivery; /* nanoseconds; NULL: not measured */
+    struct cores cores;
+    struct report_number numbers[REPORT_NUMBERS_MAX]; /* beside the value */
+    struct report_fault faults[REPORT_FAULTS_MAX];
+    uint32_t number_count, fault_count;
+    uint64_t checked; /* arrivals or records that were looked at one by one */
+};
+
+void report_add(struct report *report, const char *name, double value);
+void report_add_fault(struct report *report, const char *name, uint64_t count);
+bool report_ok(const struct report *report);
+/* Appends to the files (NULL: not) and prints the row on stdout. */
+void report_write(const struct report *report, const char *json_path, const char *table_path);
+void report_print_heading(void);
+
+#endif

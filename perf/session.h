@@ -1,0 +1,97 @@
+/* perf/session.h - one connection of one person, and the loop that serves all of them.
+ * Owns:    the loop owns its sessions; a session owns its socket and its buffers.
+ * States:  CONNECTING -> LOGIN -> READY -> CLOSED; any -> CLOSED. A closed session is freed at the end of the loop's turn.
+ * A turn: take what epoll reports, hand it to the drivers, then one send per session that has something to say. */
+#ifndef PERF_SESSION_H
+#define PERF_SESSION_H
+
+#include "perf/driver.h"
+#include "perf/users.h"
+#include <netinet/in.h>
+
+enum session_state { SESSION_CONNECTING, SESSION_LOGIN, SESSION_READY, SESSION_CLOSED };
+
+struct answer { /* to one request; everything is borrowed for the callback */
+    uint64_t id;
+    bool refused, retryable;
+    uint32_t retry_after_ms;
+    struct slice reason;       /* of a refusal */
+    uint32_t method;           /* of a result: its field in Response */
+    struct slice result;       /* of a result: packed */
+    struct slice packed;       /* the whole Response */
+};
+
+struct incoming { /* a message that reached this session */
+    uint64_t room_id, seq, sender_id;
+    struct slice body;
+};
+
+struct session_events { /* NULL: of no interest */
+    void (*on_ready)(struct session *session);
+    void (*on_answer)(struct session *session, const struct answer *answer);
+    void (*on_message)(struct session *session, const struct incoming *message);
+    /* The server or the network ended it; not called for session_close(). */
+    void (*on_closed)(struct session *session, const char *reason);
+};
+
+struct session {
+    const struct driver *driver;
+    const struct session_events *events;
+    void *context; /* the workload's */
+    struct loop *loop;
+    struct session *next_dirty, *next_closed;
+    struct call *call; /* the one being waited for */
+    struct bytes out, partial;
+    size_t out_start;
+    uint64_t user_id;  /* 0: nobody logs in; ready as soon as requests are taken */
+    uint64_t sync_key; /* newest of the user's stream that this session knows */
+    int fd;
+    uint8_t driver_stage; /* the driver's */
+    enum session_state state;
+    bool dirty;
+};
+
+struct loop_counters { /* of all sessions */
+    uint64_t ready, closed_by_server;
+    uint64_t stream_holes; /* an event's sync_key was not the last one plus one */
+    uint64_t behind;       /* the server stopped pushing to a session: it read too slowly */
+};
+
+struct loop {
+    int epoll_fd;
+    struct sockaddr_in server;
+    struct token_mint tokens;
+    struct session *dirty, *closed;
+    uint8_t *receive_buffer;
+    uint64_t now_ns; /* when the bytes being handled were received */
+    uint64_t session_count, opened_count;
+    struct loop_counters counters;
+};
+
+/* `address`: 127.0.0.1:7800. */
+void loop_init(struct loop *loop, const char *address, const struct token_mint *tokens);
+void loop_deinit(struct loop *loop);
+/* One turn; waits for at most `wait_ns`. */
+void loop_turn(struct loop *loop, uint64_t wait_ns);
+/* Turns until `done` says so; false after `timeout_s`. */
+bool loop_until(struct loop *loop, bool (*done)(void *context), void *context, double timeout_s);
+
+struct session *session_open(struct loop *loop, const struct driver *driver, uint64_t user_id,
+                             const struct session_events *events, void *context);
+/* Ends it without a word and without on_closed. */
+void session_close(struct session *session);
+/* Opens `count` sessions, at most some hundreds at a time, and waits until all are ready; ends the program when one is not. */
+void session_open_all(struct loop *loop, const struct driver *driver, const uint64_t *user_ids, uint32_t count,
+                      struct session **sessions);
+
+/* ---- for drivers ---- */
+/* Room for `len` bytes that go out at the end of the turn. */
+uint8_t *session_write(struct session *session, size_t len);
+void session_fail(struct session *session, const char *reason);
+void session_on_ready(struct session *session);
+void session_on_answer(struct session *session, const struct answer *answer);
+void session_on_message(struct session *session, const struct incoming *message);
+/* An event of the user's stream; `message` NULL: of another kind. */
+void session_on_event(struct session *session, uint64_t sync_key, const struct incoming *message);
+
+#endif

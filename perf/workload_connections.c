@@ -1,0 +1,140 @@
+/* perf/workload_connections.c - what connections cost: how many can log in per second, and what one holds while it is idle.
+ *
+ * connect: a number of clients, each in a loop of its own: connect, log in, close, again. The latency is from connect() to the answer
+ * of the login. idle: the server's memory before and after many people are online and silent. */
+#include "perf/workload.h"
+#include <stdio.h>
+#include <string.h>
+
+#define DRAIN_TIMEOUT_NS (10 * NS_PER_S)
+#define IDLE_SETTLE_NS   (2 * NS_PER_S)
+
+/* ---- connect ---- */
+
+struct client {
+    struct connect_run *run;
+    uint64_t user_id, began_ns;
+};
+
+struct connect_run {
+    struct bench *bench;
+    uint64_t logged_in, measured, failed;
+    bool measuring, stopping;
+    struct histogram latency;
+};
+
+static void client_begin(struct client *client);
+
+static void client_on_ready(struct session *session)
+{
+    struct client *client = session->context;
+    struct connect_run *run = client->run;
+    run->logged_in++;
+    if (run->measuring) {
+        run->measured++;
+        histogram_add(&run->latency, run->bench->loop->now_ns - client->began_ns);
+    }
+    session_close(session);
+    if (!run->stopping) client_begin(client);
+}
+
+static void client_on_closed(struct session *session, const char *reason)
+{
+    struct client *client = session->context;
+    if (client->run->failed++ == 0) fprintf(stderr, "load: a login failed: %s\n", reason);
+}
+
+static const struct session_events client_events = {.on_ready = client_on_ready, .on_closed = client_on_closed};
+
+static void client_begin(struct client *client)
+{
+    struct bench *bench = client->run->bench;
+    client->began_ns = perf_now_ns();
+    (void)session_open(bench->loop, bench->driver, client->user_id, &client_events, client);
+}
+
+static void turn_for(struct loop *loop, double seconds)
+{
+    uint64_t end_ns = perf_now_ns() + (uint64_t)(seconds * (double)NS_PER_S);
+    while (perf_now_ns() < end_ns) loop_turn(loop, 10 * NS_PER_MS);
+}
+
+static void finish_clients(struct connect_run *run)
+{
+    struct loop *loop = run->bench->loop;
+    uint64_t deadline = perf_now_ns() + DRAIN_TIMEOUT_NS;
+    run->stopping = true;
+    while (loop->session_count > 0 && perf_now_ns() < deadline) loop_turn(loop, 10 * NS_PER_MS);
+}
+
+void workload_connect(struct bench *bench)
+{
+    static struct connect_run run;
+    const struct options *options = bench->options;
+    struct report *report = bench->report;
+    uint32_t count = (uint32_t)options->connections;
+    struct client *clients = perf_alloc(count, sizeof *clients);
+    users_need(bench->users, bench->loop, count);
+    run = (struct connect_run){.bench = bench};
+    for (uint32_t i = 0; i < count; i++) {
+        clients[i] = (struct client){.run = &run, .user_id = bench->users->ids[i]};
+        client_begin(&clients[i]);
+    }
+    turn_for(bench->loop, options->warmup_seconds);
+    struct spent before = process_spent((int)options->server_pid);
+    run.measuring = true;
+    turn_for(bench->loop, options->seconds);
+    run.measuring = false;
+    struct spent after = process_spent((int)options->server_pid);
+    finish_clients(&run);
+    snprintf(report->setting, sizeof report->setting, "%s, %u at a time", bench->driver->name, count);
+    report->value = (double)run.measured / ((double)(after.at_ns - before.at_ns) / 1e9);
+    report->unit = "logins/s";
+    report->ack = &run.latency;
+    report->cores = process_cores(&before, &after);
+    report->checked = run.logged_in;
+    report_add_fault(report, "failed", run.failed);
+    report_add_fault(report, "unanswered", bench->loop->session_count);
+    free(clients);
+}
+
+/* ---- idle ---- */
+
+static void quiet(struct loop *loop, uint64_t ns)
+{
+    turn_for(loop, (double)ns / (double)NS_PER_S);
+}
+
+static uint64_t grown_per(uint64_t before, uint64_t after, uint32_t count)
+{
+    return after > before ? (after - before) / count : 0;
+}
+
+void workload_idle(struct bench *bench)
+{
+    const struct options *options = bench->options;
+    struct report *report = bench->report;
+    uint32_t count = (uint32_t)options->connections;
+    struct session **sessions = perf_alloc(count, sizeof *sessions);
+    users_need(bench->users, bench->loop, count);
+    quiet(bench->loop, IDLE_SETTLE_NS);
+    struct memory before = process_memory((int)options->server_pid);
+    session_open_all(bench->loop, bench->driver, bench->users->ids, count, sessions);
+    quiet(bench->loop, IDLE_SETTLE_NS);
+    struct memory after = process_memory((int)options->server_pid);
+    struct spent idle_from = process_spent((int)options->server_pid);
+    turn_for(bench->loop, options->seconds);
+    struct spent idle_to = process_spent((int)options->server_pid);
+    snprintf(report->setting, sizeof report->setting, "%s, %u connections", bench->driver->name, count);
+    report->value = (double)grown_per(before.resident_bytes, after.resident_bytes, count);
+    report->unit = "bytes/connection";
+    report->cores = process_cores(&idle_from, &idle_to);
+    report->checked = bench->loop->counters.ready;
+    report_add(report, "server_rss_before", (double)before.resident_bytes);
+    report_add(report, "server_rss_after", (double)after.resident_bytes);
+    report_add(report, "kernel_bytes_both_ends", (double)grown_per(before.kernel_bytes, after.kernel_bytes, count));
+    report_add_fault(report, "disconnected", bench->loop->counters.closed_by_server);
+    for (uint32_t i = 0; i < count && bench->loop->counters.closed_by_server == 0; i++) session_close(sessions[i]);
+    loop_turn(bench->loop, 0);
+    free(sessions);
+}

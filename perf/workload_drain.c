@@ -1,0 +1,135 @@
+/* perf/workload_drain.c - people come back: how fast they catch up by sync with what was written while they were away.
+ *
+ * Rooms with one speaker, everybody else offline. The speakers send; then all others connect at once and page through their streams
+ * from the SyncKey they had. Every message must come exactly once, in the order of its sender. The latency is one person's, from
+ * connect() to the last page. */
+#include "perf/envelope.h"
+#include "perf/traffic.h"
+#include <stdio.h>
+
+#define PAGE_LIMIT      500 /* the most the API gives */
+#define CATCH_UP_MAX_NS (120 * NS_PER_S)
+
+struct drain {
+    struct traffic *traffic;
+    uint32_t waiting; /* people who have not caught up */
+    uint64_t began_ns, pages, events, broken;
+    struct histogram latency;
+};
+
+static struct drain *the_drain; /* the context of a session is its member */
+
+static void ask_page(struct session *session)
+{
+    Ringpost__V1__SyncRequest sync = RINGPOST__V1__SYNC_REQUEST__INIT;
+    Ringpost__V1__Request request = RINGPOST__V1__REQUEST__INIT;
+    sync.sync_key = session->sync_key;
+    sync.limit = PAGE_LIMIT;
+    request.id = 1;
+    request.method_case = RINGPOST__V1__REQUEST__METHOD_SYNC;
+    request.sync = &sync;
+    session->driver->call(session, &request);
+}
+
+static void drain_on_ready(struct session *session)
+{
+    struct member *member = session->context;
+    session->sync_key = member->sync_key_start;
+    ask_page(session);
+}
+
+static void drain_finish(struct session *session)
+{
+    the_drain->waiting--;
+    histogram_add(&the_drain->latency, session->loop->now_ns - the_drain->began_ns);
+    session_close(session);
+}
+
+static void drain_on_answer(struct session *session, const struct answer *answer)
+{
+    struct sync_page page;
+    uint64_t before = session->sync_key;
+    if (answer->refused && answer->retryable) {
+        ask_page(session);
+        return;
+    }
+    if (answer->refused || !envelope_sync_page(session, answer->result, &page) || page.reset ||
+        page.sync_key != session->sync_key) {
+        the_drain->broken++;
+        drain_finish(session);
+        return;
+    }
+    the_drain->pages++;
+    the_drain->events += session->sync_key - before;
+    if (page.has_more) ask_page(session);
+    else drain_finish(session);
+}
+
+static void drain_on_message(struct session *session, const struct incoming *message)
+{
+    traffic_on_arrival(the_drain->traffic, session->context, message);
+}
+
+static void drain_on_closed(struct session *session, const char *reason)
+{
+    (void)session;
+    if (the_drain->broken++ == 0) fprintf(stderr, "load: a session has ended: %s\n", reason);
+    the_drain->waiting--;
+}
+
+static const struct session_events drain_events = {
+    .on_ready = drain_on_ready, .on_answer = drain_on_answer, .on_message = drain_on_message, .on_closed = drain_on_closed};
+
+static void everybody_returns(struct bench *bench, struct drain *drain)
+{
+    const struct traffic_plan *plan = &drain->traffic->plan;
+    the_drain = drain;
+    drain->began_ns = perf_now_ns();
+    for (size_t i = 0; i < (size_t)plan->groups * plan->members; i++) {
+        struct member *member = &drain->traffic->members[i];
+        if (member->sender != NULL) continue;
+        drain->waiting++;
+        (void)session_open(bench->loop, bench->driver, member->user_id, &drain_events, member);
+    }
+    while (drain->waiting > 0 && perf_now_ns() - drain->began_ns < CATCH_UP_MAX_NS) loop_turn(bench->loop, 10 * NS_PER_MS);
+}
+
+static void report_drain(struct bench *bench, const struct drain *drain, uint64_t expected)
+{
+    const struct traffic *traffic = drain->traffic;
+    struct report *report = bench->report;
+    report->ack = &drain->latency;
+    report->unit = "events/s";
+    report_add(report, "events", (double)drain->events);
+    report_add(report, "pages", (double)drain->pages);
+    traffic_report_faults(traffic, report);
+    report_add_fault(report, "not_in_stream", expected > traffic->total.delivered ? expected - traffic->total.delivered : 0);
+    report_add_fault(report, "not_caught_up", drain->waiting);
+    report_add_fault(report, "broken_pages", drain->broken);
+}
+
+void workload_drain(struct bench *bench)
+{
+    static struct drain drain;
+    const struct options *options = bench->options;
+    struct traffic_plan plan = {.groups = (uint32_t)options->groups,
+                                .members = (uint32_t)options->members,
+                                .senders = 1,
+                                .window = (uint32_t)options->window,
+                                .body_bytes = (uint32_t)options->body_bytes,
+                                .messages_max = options->messages * options->groups,
+                                .readers_offline = true};
+    drain = (struct drain){.traffic = traffic_create(bench, &plan)};
+    traffic_run(drain.traffic, 300, false);
+    traffic_settle(drain.traffic);
+    uint64_t expected = drain.traffic->total.acked * (plan.members - 1);
+    struct spent before = process_spent((int)options->server_pid);
+    everybody_returns(bench, &drain);
+    struct spent after = process_spent((int)options->server_pid);
+    bench->report->value = (double)drain.events / ((double)(after.at_ns - before.at_ns) / 1e9);
+    bench->report->cores = process_cores(&before, &after);
+    snprintf(bench->report->setting, sizeof bench->report->setting, "%s, %u people x %llu messages", bench->driver->name,
+             plan.groups * (plan.members - 1), (unsigned long long)options->messages);
+    report_drain(bench, &drain, expected);
+    traffic_destroy(drain.traffic);
+}
