@@ -29,7 +29,9 @@ struct commitlog *commitlog_create(const struct commitlog_options *options)
     log->write.done = commitlog_on_written;
     /* Twice the limit: records are taken from the front, and the rest moves down only when the end is reached. */
     writer_init(&log->staged, 2 * (size_t)options->pending_size_bytes_max + 1);
-    log->batch = aligned_alloc(COMMITLOG_BLOCK_SIZE_MAX, commitlog_batch_size_max(COMMITLOG_BLOCK_SIZE_MAX));
+    uint64_t batch_size_max = commitlog_batch_size_max(COMMITLOG_BLOCK_SIZE_MAX);
+    if (batch_size_max > disk->segment_size_bytes) batch_size_max = round_up(disk->segment_size_bytes, COMMITLOG_BLOCK_SIZE_MAX);
+    log->batch = aligned_alloc(COMMITLOG_BLOCK_SIZE_MAX, batch_size_max);
     log->segment_last = calloc(COMMITLOG_SEGMENTS_MAX, sizeof *log->segment_last);
     if (log->batch == NULL || log->segment_last == NULL) {
         commitlog_destroy(log);

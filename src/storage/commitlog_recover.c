@@ -31,7 +31,7 @@ struct walk {
     uint32_t count;
     uint8_t *window;
     uint64_t window_number, window_offset;
-    uint32_t window_len;
+    uint32_t window_len, window_capacity; /* capacity: of a block, until the sizes of the segments are known */
 
     uint64_t first_index; /* 0: no record yet */
     uint64_t expected;    /* index of the next record; 0: any, at the start of a trimmed log */
@@ -60,6 +60,16 @@ __attribute__((format(printf, 3, 4))) static enum result walk_refuse(struct walk
     return result;
 }
 
+/* A window of `capacity` bytes, with nothing in it. */
+static enum result walk_widen(struct walk *w, uint32_t capacity)
+{
+    free(w->window);
+    w->window = malloc(capacity);
+    w->window_capacity = capacity;
+    w->window_len = 0;
+    return w->window != NULL ? RESULT_OK : walk_refuse(w, RESULT_NOMEM, "%s", result_text(RESULT_NOMEM));
+}
+
 /* ---- reading -------------------------------------------------------------------------------------------------------- */
 
 /* *bytes: `len` bytes of the segment, NULL when it ends before. Valid until the next call. */
@@ -71,7 +81,8 @@ static enum result walk_bytes(struct walk *w, uint64_t number, uint64_t offset, 
         w->window_number = number;
         w->window_offset = round_down(offset, COMMITLOG_BLOCK_SIZE_MAX);
         w->window_len = 0;
-        enum result result = w->disk->ops->read(w->disk, number, w->window_offset, w->window, WALK_WINDOW_SIZE, &w->window_len);
+        enum result result = w->disk->ops->read(w->disk, number, w->window_offset, w->window, w->window_capacity,
+                                                 &w->window_len);
         if (result != RESULT_OK)
             return walk_refuse(w, result, "segment " DISK_SEGMENT_NAME ": cannot be read at offset %" PRIu64 " (%s)", number,
                                w->window_offset, result_text(result));
@@ -259,13 +270,22 @@ static enum result walk_tail(struct walk *w)
     return result;
 }
 
-static enum result walk_all(struct walk *w)
+static enum result walk_headers(struct walk *w)
 {
-    w->expected = w->numbers[0] == 1 ? 1 : 0;
+    uint64_t size_bytes_max = 0;
     for (uint32_t i = 0; i < w->count; i++) {
         enum result result = walk_header(w, i);
         if (result != RESULT_OK) return result;
+        if (w->headers[i].size_bytes > size_bytes_max) size_bytes_max = w->headers[i].size_bytes;
     }
+    return walk_widen(w, size_bytes_max < WALK_WINDOW_SIZE ? (uint32_t)size_bytes_max : WALK_WINDOW_SIZE);
+}
+
+static enum result walk_all(struct walk *w)
+{
+    w->expected = w->numbers[0] == 1 ? 1 : 0;
+    enum result headers = walk_headers(w);
+    if (headers != RESULT_OK) return headers;
     for (uint32_t i = 0; i < w->count; i++) {
         uint64_t end;
         uint64_t before = w->expected;
@@ -286,12 +306,10 @@ static enum result walk_init(struct walk *w)
     if (result != RESULT_OK) return walk_refuse(w, result, "cannot list the segments (%s)", result_text(result));
     if (w->count > COMMITLOG_SEGMENTS_MAX)
         return walk_refuse(w, RESULT_TOO_LARGE, "%u segments, more than %u", w->count, COMMITLOG_SEGMENTS_MAX);
-    w->window = malloc(WALK_WINDOW_SIZE);
     w->headers = calloc((size_t)w->count + 1, sizeof *w->headers);
     w->lasts = calloc((size_t)w->count + 1, sizeof *w->lasts);
-    if (w->window == NULL || w->headers == NULL || w->lasts == NULL)
-        return walk_refuse(w, RESULT_NOMEM, "%s", result_text(RESULT_NOMEM));
-    return RESULT_OK;
+    if (w->headers == NULL || w->lasts == NULL) return walk_refuse(w, RESULT_NOMEM, "%s", result_text(RESULT_NOMEM));
+    return walk_widen(w, COMMITLOG_BLOCK_SIZE_MAX);
 }
 
 static void walk_deinit(struct walk *w)

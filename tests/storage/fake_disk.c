@@ -5,7 +5,7 @@
 #include "core/check.h"
 #include <stdlib.h>
 
-#define FAKE_SEGMENTS_MAX 4096
+#define FAKE_SEGMENTS_MAX 1024
 #define FAKE_WRITES_MAX 64
 
 struct fake_segment {
@@ -28,8 +28,11 @@ struct fake_disk {
     struct fake_disk_options options;
     uint64_t random;
     enum result fail_next; /* OK: nothing fails */
-    bool half_prepared;
+    bool half_prepared, lying;
+    bool breaking; /* blocking operations are counted down to the one that finds no power */
+    uint32_t operations_left;
     uint32_t segment_count, write_count;
+    struct fake_write cached; /* told durable by a lying disk; copy NULL: none */
     struct fake_segment segments[FAKE_SEGMENTS_MAX];
     struct fake_write writes[FAKE_WRITES_MAX];
 };
@@ -70,6 +73,14 @@ static struct fake_segment *add(struct fake_disk *disk, uint64_t size_bytes)
 
 /* ---- blocking operations -------------------------------------------------------------------------------------------- */
 
+static bool is_broken(struct fake_disk *disk)
+{
+    if (!disk->breaking) return false;
+    if (disk->operations_left == 0) return true;
+    disk->operations_left--;
+    return false;
+}
+
 static int compare_numbers(const void *a, const void *b)
 {
     uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
@@ -80,6 +91,8 @@ static enum result fake_list(struct disk *base, uint64_t **numbers, uint32_t *co
 {
     struct fake_disk *disk = fake_of(base);
     *count = 0;
+    *numbers = NULL;
+    if (is_broken(disk)) return RESULT_IO;
     *numbers = calloc(disk->segment_count + 1, sizeof **numbers);
     ASSERT(*numbers != NULL);
     for (uint32_t i = 0; i < disk->segment_count; i++)
@@ -92,6 +105,7 @@ static enum result fake_read(struct disk *base, uint64_t number, uint64_t offset
 {
     const struct fake_segment *segment = find(fake_of(base), number);
     *got = 0;
+    if (is_broken(fake_of(base))) return RESULT_IO;
     if (segment == NULL) return RESULT_MISSING;
     if (offset >= segment->size_bytes) return RESULT_OK;
     uint64_t left = segment->size_bytes - offset;
@@ -116,6 +130,7 @@ static enum result fake_open_segment(struct disk *base, uint64_t number, const v
 {
     struct fake_disk *disk = fake_of(base);
     ASSERT(find(disk, number) == NULL);
+    if (is_broken(disk)) return RESULT_IO;
     enum result result;
     do result = fake_prepare_spare(base);
     while (result == RESULT_BUSY);
@@ -130,7 +145,10 @@ static enum result fake_open_segment(struct disk *base, uint64_t number, const v
 static enum result fake_retire(struct disk *base, uint64_t number)
 {
     struct fake_segment *segment = find(fake_of(base), number);
+    if (is_broken(fake_of(base))) return RESULT_IO;
     if (segment == NULL) return RESULT_MISSING;
+    const struct fake_disk_options *options = &fake_of(base)->options;
+    if (options->retired != NULL) options->retired(options->context, number, segment->bytes);
     if (segment->size_bytes == base->segment_size_bytes) segment->spare = true;
     else fake_disk_remove(fake_of(base), number);
     return RESULT_OK;
@@ -140,8 +158,10 @@ static enum result fake_zero(struct disk *base, uint64_t number, uint64_t offset
 {
     struct fake_segment *segment = find(fake_of(base), number);
     ASSERT(segment != NULL && offset + len <= segment->size_bytes);
+    bool broken = is_broken(fake_of(base));
+    if (broken) len = len == 0 ? 0 : next_random(fake_of(base)) % len;
     memset(segment->bytes + offset, 0, len);
-    return RESULT_OK;
+    return broken ? RESULT_IO : RESULT_OK;
 }
 
 static void fake_close(struct disk *base) { (void)base; }
@@ -216,10 +236,31 @@ static void finish(struct fake_disk *disk, struct fake_write *write, enum result
 
 uint32_t fake_disk_pending(const struct fake_disk *disk) { return disk->write_count; }
 
+/* What a lying disk still holds in its cache reaches the medium. */
+static void settle_cache(struct fake_disk *disk)
+{
+    if (disk->cached.copy == NULL) return;
+    land(disk, &disk->cached, kept_always, 0);
+    free(disk->cached.copy);
+    disk->cached.copy = NULL;
+}
+
+static void complete_lying(struct fake_disk *disk, const struct fake_write *write)
+{
+    settle_cache(disk);
+    disk->cached = *write;
+    write->write->done(write->write, RESULT_OK);
+}
+
 bool fake_disk_complete(struct fake_disk *disk)
 {
     if (disk->write_count == 0) return false;
     struct fake_write write = take_first(disk);
+    if (disk->lying && disk->fail_next == RESULT_OK) {
+        complete_lying(disk, &write);
+        return true;
+    }
+    settle_cache(disk);
     enum result result = disk->fail_next;
     disk->fail_next = RESULT_OK;
     if (result == RESULT_OK) land(disk, &write, kept_always, 0);
@@ -230,10 +271,20 @@ bool fake_disk_complete(struct fake_disk *disk)
 
 void fake_disk_fail_next(struct fake_disk *disk, enum result result) { disk->fail_next = result; }
 
+void fake_disk_set_lying(struct fake_disk *disk, bool lying) { disk->lying = lying; }
+
+void fake_disk_break_after(struct fake_disk *disk, uint32_t operations)
+{
+    disk->breaking = true;
+    disk->operations_left = operations;
+}
+
 static void crash(struct fake_disk *disk, bool (*kept)(struct fake_disk *, uint32_t, uint64_t), const uint64_t *how)
 {
-    disk->half_prepared = false;
+    disk->half_prepared = disk->breaking = false;
     disk->fail_next = RESULT_OK;
+    free(disk->cached.copy);
+    disk->cached.copy = NULL;
     while (disk->write_count > 0) {
         struct fake_write write = take_first(disk);
         land(disk, &write, kept, how != NULL ? *how : next_random(disk));
@@ -272,6 +323,7 @@ void fake_disk_destroy(struct fake_disk *disk)
 {
     ASSERT(disk->write_count == 0); /* completed or crashed */
     for (uint32_t i = 0; i < disk->segment_count; i++) free(disk->segments[i].bytes);
+    free(disk->cached.copy);
     free(disk);
 }
 

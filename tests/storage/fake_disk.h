@@ -18,6 +18,7 @@ struct fake_disk_options {
     uint32_t segments_max; /* live and spare; beyond it the disk is full. 0: no limit */
     uint64_t seed;
     void (*submitted)(void *context); /* a write was handed over: time to plan its completion. May be NULL */
+    void (*retired)(void *context, uint64_t number, const uint8_t *bytes); /* about to become a spare. May be NULL */
     void *context;
 };
 
@@ -34,6 +35,11 @@ uint32_t fake_disk_pending(const struct fake_disk *disk);
 bool fake_disk_complete(struct fake_disk *disk);
 /* The next write to complete fails with `result` instead; which of its sectors got there is up to the seed. */
 void fake_disk_fail_next(struct fake_disk *disk, enum result result);
+/* The disk says that a write is durable when it has only reached a cache, which the next write empties and a crash loses. */
+void fake_disk_set_lying(struct fake_disk *disk, bool lying);
+/* Power fails at the blocking operation after `operations` more: that one (a zero in part) and all later ones give IO, until the
+ * next crash. */
+void fake_disk_break_after(struct fake_disk *disk, uint32_t operations);
 /* Power is lost: what was under way is torn, and its owners hear CLOSED so that they can be closed. */
 void fake_disk_crash(struct fake_disk *disk);
 /* The same with a chosen outcome: bit n of `sectors` says whether the n-th sector of each write under way survives. */

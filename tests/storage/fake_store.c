@@ -33,6 +33,11 @@ struct fake_store {
     uint64_t applied, durable, backlog_bytes;
     struct store_job *first, *last;
     uint32_t queued;
+    struct store_job *answers_first, *answers_last; /* ran, not yet done */
+    bool (*keeps)(void *context, struct slice key, struct slice value);
+    void *keeps_context;
+    bool breaking;
+    uint32_t operations_left;
 };
 
 static struct fake_store *fake_of(struct store *store) { return CONTAINER_OF(store, struct fake_store, store); }
@@ -124,6 +129,7 @@ static void apply(struct fake_store *store, struct slice operations, uint64_t ap
         struct slice key = cursor_bytes(&c);
         struct slice value = operation == 1 ? cursor_bytes(&c) : SLICE_EMPTY;
         ASSERT(!c.bad && (operation == 1 || operation == 2) && key.len > 0 && key.data[0] != 0);
+        if (operation == 1 && store->keeps != NULL && !store->keeps(store->keeps_context, key, value)) continue;
         remember(store, applied, before, set(store, key, operation == 1 ? copy_of(value) : NULL, value.len));
     }
     store->applied = applied;
@@ -131,11 +137,20 @@ static void apply(struct fake_store *store, struct slice operations, uint64_t ap
 
 /* ---- the view ------------------------------------------------------------------------------------------------------- */
 
+static bool is_broken(struct fake_store *store)
+{
+    if (!store->breaking) return false;
+    if (store->operations_left == 0) return true;
+    store->operations_left--;
+    return false;
+}
+
 static struct fake_store *fake_of_view(struct store_view *view) { return CONTAINER_OF(view, struct fake_store, view); }
 
 static enum result fake_get(struct store_view *view, struct slice key, struct writer *value)
 {
     struct fake_store *store = fake_of_view(view);
+    if (is_broken(store)) return RESULT_IO;
     uint32_t position = lower_bound(store, key);
     if (!found_at(store, position, key)) return RESULT_MISSING;
     if (value != NULL) writer_raw(value, store->entries[position].value, store->entries[position].value_len);
@@ -146,6 +161,7 @@ static enum result fake_scan(struct store_view *view, struct slice from, struct 
                              bool (*each)(void *context, struct slice key, struct slice value), void *context)
 {
     struct fake_store *store = fake_of_view(view);
+    if (is_broken(store)) return RESULT_IO;
     for (uint32_t i = lower_bound(store, from); i < store->entry_count; i++) {
         const struct entry *entry = &store->entries[i];
         if (until.len > 0 && compare_keys(key_of(entry), until) >= 0) break;
@@ -158,6 +174,7 @@ static enum result fake_last(struct store_view *view, struct slice from, struct 
                              struct writer *value)
 {
     struct fake_store *store = fake_of_view(view);
+    if (is_broken(store)) return RESULT_IO;
     uint32_t end = until.len == 0 ? store->entry_count : lower_bound(store, until);
     if (end == 0 || compare_keys(key_of(&store->entries[end - 1]), from) < 0) return RESULT_MISSING;
     if (key != NULL) writer_raw(key, store->entries[end - 1].key, store->entries[end - 1].key_len);
@@ -227,6 +244,7 @@ static enum result fake_write_now(struct store *base, struct writer *batch, uint
 {
     struct fake_store *store = fake_of(base);
     ASSERT(store->queued == 0 && !batch->failed);
+    if (is_broken(store)) return RESULT_FULL;
     apply(store, writer_slice(batch), applied);
     writer_reset(batch);
     return RESULT_OK;
@@ -254,12 +272,59 @@ static struct store_job *take_first(struct fake_store *store)
 
 bool fake_store_step(struct fake_store *store)
 {
+    ASSERT(store->answers_first == NULL);
+    return fake_store_run(store) && fake_store_answer(store);
+}
+
+static void run(struct fake_store *store, struct store_job *job)
+{
+    job->run(job, &store->view);
+    job->next = NULL;
+    if (store->answers_first == NULL) store->answers_first = job;
+    else store->answers_last->next = job;
+    store->answers_last = job;
+}
+
+bool fake_store_run(struct fake_store *store)
+{
     struct store_job *job = take_first(store);
     if (job == NULL) return false;
-    job->run(job, &store->view);
+    run(store, job);
+    return true;
+}
+
+static struct store_job *take_answer(struct fake_store *store)
+{
+    struct store_job *job = store->answers_first;
+    if (job != NULL) store->answers_first = job->next;
+    return job;
+}
+
+bool fake_store_answer(struct fake_store *store)
+{
+    struct store_job *job = take_answer(store);
+    if (job == NULL) return false;
     job->done(job);
     return true;
 }
+
+bool fake_store_overtake(struct fake_store *store)
+{
+    struct store_job **link = &store->first, *before = NULL;
+    while (*link != NULL && (*link)->run == write_run) {
+        before = *link;
+        link = &before->next;
+    }
+    struct store_job *job = *link;
+    if (job == NULL) return false;
+    *link = job->next;
+    if (store->last == job) store->last = before;
+    store->queued--;
+    run(store, job);
+    return true;
+}
+
+bool fake_store_idle(const struct fake_store *store) { return store->queued == 0 && store->answers_first == NULL; }
 
 /* ---- flush and crash ------------------------------------------------------------------------------------------------ */
 
@@ -275,6 +340,26 @@ void fake_store_flush(struct fake_store *store)
 
 uint64_t fake_store_applied(const struct fake_store *store) { return store->applied; }
 
+void fake_store_break_after(struct fake_store *store, uint32_t operations)
+{
+    store->breaking = true;
+    store->operations_left = operations;
+}
+
+void fake_store_set_keeps(struct fake_store *store, bool (*keeps)(void *context, struct slice key, struct slice value), void *context)
+{
+    store->keeps = keeps;
+    store->keeps_context = context;
+}
+
+void fake_store_claim(struct fake_store *store, uint64_t index)
+{
+    fake_store_flush(store);
+    store->applied = store->durable = index;
+}
+
+struct store_view *fake_store_view(struct fake_store *store) { return &store->view; }
+
 static void undo_last(struct fake_store *store)
 {
     struct undo *undo = &store->undos[--store->undo_count];
@@ -289,7 +374,8 @@ static void undo_last(struct fake_store *store)
 void fake_store_crash_to(struct fake_store *store, uint64_t index, void (*dropped)(struct store_job *job))
 {
     ASSERT(index >= store->durable);
-    for (struct store_job *job; (job = take_first(store)) != NULL;) {
+    store->breaking = false;
+    for (struct store_job *job; (job = take_answer(store)) != NULL || (job = take_first(store)) != NULL;) {
         if (job->run == write_run) write_done(job);
         else if (dropped != NULL) dropped(job);
     }
@@ -332,7 +418,7 @@ struct fake_store *fake_store_create(uint64_t seed)
 
 void fake_store_destroy(struct fake_store *store)
 {
-    ASSERT(store->queued == 0);
+    ASSERT(fake_store_idle(store));
     fake_store_flush(store);
     for (uint32_t i = 0; i < store->entry_count; i++) {
         free(store->entries[i].key);

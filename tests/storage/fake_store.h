@@ -18,6 +18,14 @@ struct store *fake_store_base(struct fake_store *store);
 uint32_t fake_store_queued(const struct fake_store *store);
 /* Runs the oldest batch or job, `done` included; false when there is none. */
 bool fake_store_step(struct fake_store *store);
+/* The two halves of a step, as a storage thread has them: running the oldest batch or job, and, any time later but in the same order,
+ * its `done`. False when there is none. */
+bool fake_store_run(struct fake_store *store);
+bool fake_store_answer(struct fake_store *store);
+/* Runs the oldest job that is no batch before the batches submitted earlier, which no store may do. */
+bool fake_store_overtake(struct fake_store *store);
+/* Nothing queued, nothing to answer. */
+bool fake_store_idle(const struct fake_store *store);
 void fake_store_flush(struct fake_store *store);
 /* The log index the state stands at: after an open, where replay begins. */
 uint64_t fake_store_applied(const struct fake_store *store);
@@ -27,6 +35,16 @@ uint64_t fake_store_applied(const struct fake_store *store);
 void fake_store_crash(struct fake_store *store, void (*dropped)(struct store_job *job));
 /* The same to the last applied index that is <= `index`, which must not be before the durable one. */
 void fake_store_crash_to(struct fake_store *store, uint64_t index, void (*dropped)(struct store_job *job));
+
+/* Power fails at the operation after `operations` more of run_now (reads) and write_now: that one and all later ones fail, until the
+ * next crash. */
+void fake_store_break_after(struct fake_store *store, uint32_t operations);
+/* Puts that `keeps` refuses are lost, which no store may do. NULL: none. */
+void fake_store_set_keeps(struct fake_store *store, bool (*keeps)(void *context, struct slice key, struct slice value), void *context);
+/* The store says that it stands at `index`, whatever it holds, which no store may do. */
+void fake_store_claim(struct fake_store *store, uint64_t index);
+/* What has run so far, to look at. */
+struct store_view *fake_store_view(struct fake_store *store);
 
 /* Every key and value, in order, into one number: equal states have equal digests. */
 uint64_t fake_store_digest(const struct fake_store *store);
