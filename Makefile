@@ -46,8 +46,10 @@ $(BUILD)/ringpost: $(BUILD)/main.o $(ARCHIVES)
 	@[ "$(BUILD)" != build/plain ] || ln -sf plain/ringpost build/ringpost
 
 # A second make, so that nothing is compiled before `deps` has brought what the compiler needs.
+BUILD_ALL = $(MAKE) --no-print-directory --silent $(if $(findstring -j,$(MAKEFLAGS)),,-j $(shell nproc)) all
 run: deps
-	@$(MAKE) --no-print-directory all
+	@echo "Building; the first time it takes about a minute."
+	@$(BUILD_ALL)
 	$(BUILD)/ringpost serve
 
 PREFIX ?= /usr/local
@@ -55,7 +57,7 @@ install: all
 	install -D -m 755 $(BUILD)/ringpost $(DESTDIR)$(PREFIX)/bin/ringpost
 
 bench: deps
-	@$(MAKE) --no-print-directory all
+	@$(BUILD_ALL)
 	perf/run
 
 clean:

@@ -35,7 +35,7 @@ headers: $(HEADERS:src/%=$(BUILD)/headers/%.ok)
 	@echo "ok headers: each of $(words $(HEADERS)) compiles alone"
 
 # ---- format, analysis -------------------------------------------------------------------------------------------------------
-SOURCES := $(sort $(shell find src tests perf -name node_modules -prune -o -name '*.[ch]' -print))
+SOURCES := $(sort $(shell find $(wildcard src tests perf) -name node_modules -prune -o -name '*.[ch]' -print))
 
 .PHONY: format analyze
 # Shows which files clang-format would change; FIX=1 changes them.
