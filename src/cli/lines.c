@@ -36,20 +36,39 @@ static void add_text(json_t *root, const Ringpost__V1__Message *message)
     if (text != NULL) json_object_set_new(root, "text", text); /* not UTF-8: only the base64 */
 }
 
-void line_print_json(FILE *out, const ProtobufCMessage *message)
+static json_t *json_of(const ProtobufCMessage *message)
 {
     struct writer text;
     writer_init(&text, 0);
     json_from_message(message, &text, false);
     json_t *root = text.failed ? NULL : json_loadb((const char *)text.data, text.len, 0, NULL);
+    writer_deinit(&text);
+    return root;
+}
+
+static void print_line(FILE *out, json_t *root)
+{
+    if (root != NULL) json_dumpf(root, out, JSON_COMPACT);
+    fputc('\n', out);
+    json_decref(root);
+}
+
+void line_print_json(FILE *out, const ProtobufCMessage *message)
+{
+    json_t *root = json_of(message);
     if (root != NULL && message->descriptor == &ringpost__v1__event__descriptor) {
         const Ringpost__V1__Event *event = (const Ringpost__V1__Event *)(const void *)message;
         if (event->kind_case == RINGPOST__V1__EVENT__KIND_MESSAGE) add_text(json_object_get(root, "message"), event->message);
     }
-    if (root != NULL) json_dumpf(root, out, JSON_COMPACT);
-    fputc('\n', out);
-    json_decref(root);
-    writer_deinit(&text);
+    print_line(out, root);
+}
+
+void line_print_json_joined(FILE *out, const ProtobufCMessage *first, const ProtobufCMessage *second)
+{
+    json_t *root = json_of(first), *more = json_of(second);
+    if (root != NULL && more != NULL) json_object_update_missing(root, more);
+    json_decref(more);
+    print_line(out, root);
 }
 
 /* ---- for people ---- */

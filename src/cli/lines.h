@@ -11,6 +11,8 @@
 
 /* The message as JSON in the Protobuf mapping, and a line end. Messages inside get a further field `text` when their body is text. */
 void line_print_json(FILE *out, const ProtobufCMessage *message);
+/* The fields of both in one object; of a name in both the first one's. */
+void line_print_json_joined(FILE *out, const ProtobufCMessage *first, const ProtobufCMessage *second);
 /* An entry of a stream as one line: time, room, who, what. */
 void line_print_event(FILE *out, const Ringpost__V1__Event *event);
 /* "2026-05-01 14:03:07", local time; "never" for 0. */

@@ -315,10 +315,13 @@ static enum cli_exit show_user(struct remote *remote, const char *name)
     request.presence = &ask;
     code = remote_call(remote, &request, &response);
     if (code == CLI_EXIT_OK) {
-        if (remote->json)
+        const Ringpost__V1__Presence *presence = response->presence->n_presence > 0 ? response->presence->presence[0] : NULL;
+        if (remote->json && presence != NULL)
+            line_print_json_joined(stdout, &user->base, &presence->base);
+        else if (remote->json)
             line_print_json(stdout, &user->base);
         else
-            print_user(user, response->presence->n_presence > 0 ? response->presence->presence[0] : NULL);
+            print_user(user, presence);
         ringpost__v1__response__free_unpacked(response, NULL);
     }
     ringpost__v1__user__free_unpacked(user, NULL);

@@ -66,7 +66,8 @@ enum client_state client_state(const struct client *client);
 /* Why it is not READY, for people: "127.0.0.1:7800: cannot connect: Connection refused". Empty when it is. */
 const char *client_text(const struct client *client);
 uint32_t client_retry_ms(const struct client *client); /* OFFLINE: until the next attempt */
-uint64_t client_newest_key(const struct client *client); /* newest entry of the user's stream the server spoke of */
+/* Newest entry of the user's stream: at login, or later once the stream is followed. */
+uint64_t client_newest_key(const struct client *client);
 
 /* ---- turning it ---- */
 

@@ -51,8 +51,9 @@ void client_stream_on_newest(struct client *client, uint64_t sync_key)
 /* True when `event` is the next one of the stream. */
 static bool stream_is_next(struct client *client, uint64_t sync_key)
 {
+    if (!client->following) return false; /* newest_key stays what it was at login: where `from now` begins */
     if (sync_key > client->newest_key) client->newest_key = sync_key;
-    if (!client->following || sync_key <= client->sync_key) return false;
+    if (sync_key <= client->sync_key) return false;
     if (!client->syncing && !client->sync_wanted && sync_key == client->sync_key + 1) {
         client->sync_key = sync_key;
         return true;

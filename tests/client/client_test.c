@@ -484,6 +484,22 @@ Test(client, the_stream_comes_whole_by_pages_pushes_and_after_gaps)
     stop(&f);
 }
 
+Test(client, from_now_begins_at_the_login)
+{
+    struct fixture f = {.peer.stream_length = 5};
+    start(&f, "good");
+    TURN_UNTIL(f.client, client_state(f.client) == CLIENT_READY);
+    grow_stream(&f.peer, 6);
+    fake_peer_push_event(&f.peer, 6); /* before anybody follows */
+    fake_peer_heartbeat(&f.peer);
+    TURN_UNTIL(f.client, fake_peer_read(&f.peer, &f.peer.heartbeats) == 1);
+    cr_expect_eq(client_newest_key(f.client), 5);
+    struct seen seen = {.last_key = 5};
+    client_follow(f.client, client_newest_key(f.client));
+    TURN_UNTIL(f.client, (take_events(f.client, &seen), seen.last_key == 6));
+    stop(&f);
+}
+
 Test(client, the_stream_goes_on_over_a_new_connection)
 {
     struct fixture f = {.peer.stream_length = 5};

@@ -178,6 +178,7 @@ class Accounts(Case):
         self.assertEqual(user["name"], alice.name)
         shown = json.loads(self.expect(alice.run("user", "show", alice.name, "--json"), 0).stdout)
         self.assertEqual(shown["user_id"], user["user_id"])
+        self.assertEqual(shown["online"], True)
         self.expect(alice.run("user", "logout"), 0)
         self.expect(alice.run("user", "whoami"), 3, "nobody is logged in")
         self.expect(alice.run("send", "--to", alice.name, "x"), 3)
@@ -195,7 +196,7 @@ class Accounts(Case):
 
     def test_the_kept_login_is_private_and_per_profile(self):
         alice = Person("alice")
-        path = os.path.join(alice.state, "ringpost", server.url + ".json")
+        path = self.identity_path(alice)
         self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
         self.assertNotIn(PASSWORD, read(path))
         second = Person("second", register=False)
@@ -204,10 +205,29 @@ class Accounts(Case):
         self.assertIn(second.name, alice.run("user", "whoami", "--profile", "work").stdout)
         self.assertIn(alice.name, alice.run("user", "whoami").stdout)
 
+    def identity_path(self, person):
+        return os.path.join(person.state, "ringpost", server.url + ".json")
+
+    def change_identity(self, person, **values):
+        kept = json.loads(read(self.identity_path(person)))
+        with open(self.identity_path(person), "w", encoding="utf-8") as file:
+            json.dump({**kept, **values}, file)
+        return kept
+
+    def test_an_old_token_is_renewed_without_a_word(self):
+        alice = Person("alice")
+        before = self.change_identity(alice, access_expires_ms="1")  # it is over, as far as we know
+        self.expect(alice.run("user", "devices"), 0)
+        after = json.loads(read(self.identity_path(alice)))
+        self.assertNotEqual(after["refresh_token"], before["refresh_token"])
+        self.change_identity(alice, access_token="nonsense")  # it is over, as far as the server knows
+        self.expect(alice.run("user", "devices"), 0)
+        self.change_identity(alice, access_token="nonsense", refresh_token=before["refresh_token"])  # spent
+        self.expect(alice.run("user", "devices"), 3, "log in again")
+
     def test_no_server_is_4(self):
         alice = Person("alice")
-        old = os.path.join(alice.state, "ringpost", server.url + ".json")
-        shutil.copy(old, os.path.join(alice.state, "ringpost", "127.0.0.1:1.json"))
+        shutil.copy(self.identity_path(alice), os.path.join(alice.state, "ringpost", "127.0.0.1:1.json"))
         self.expect(alice.run("send", "--server", "127.0.0.1:1", "--to", "x", "y"), 4, "127.0.0.1:1", "Connection refused")
         self.expect(alice.run("tail", "--server", "127.0.0.1:1"), 4, "ringpost serve")
         self.expect(alice.run("user", "login", "x", "--password-stdin", "--server", "127.0.0.1:1", stdin=PASSWORD), 4)
@@ -218,7 +238,7 @@ class Accounts(Case):
         self.expect(lost.run("user", "login", alice.name, "--password-stdin", stdin=PASSWORD), 0)
         devices = [json.loads(line) for line in self.expect(alice.run("user", "devices", "--json"), 0).stdout.splitlines()]
         self.assertEqual(len(devices), 2)
-        kept = json.loads(read(os.path.join(lost.state, "ringpost", server.url + ".json")))
+        kept = json.loads(read(self.identity_path(lost)))
         self.expect(alice.run("user", "revoke", kept["device_id"]), 0)
         self.expect(lost.run("user", "devices"), 3, "log in again")
         self.expect(alice.run("user", "revoke", "no-such-device"), 5, "device_not_found")
@@ -285,7 +305,7 @@ class SendAndTail(Case):
         self.assertEqual(len(out.splitlines()), 1)
 
     def bob_is_online(self):
-        return "online" in self.alice.run("user", "show", self.bob.name).stdout
+        return json.loads(self.alice.run("user", "show", "--json", self.bob.name).stdout)["online"]
 
     def test_a_terminal_cannot_be_attacked(self):
         self.alice.send(self.bob, "\x1b]0;owned\x07\x1b[2Jred\u202eevil\x9b31m")
@@ -572,5 +592,35 @@ class Chat(Case):
         terminal.wait(r"after")
 
 
+class Lines(unittest.TextTestResult):
+    """One line a test, as tests/run counts them; the details of failures follow on stderr as usual."""
+
+    def startTest(self, test):
+        self.fault = None
+        super().startTest(test)
+
+    def stopTest(self, test):
+        name = test.id().removeprefix("__main__.")
+        print(f"skip {name}: {self.fault[5:]}" if (self.fault or "").startswith("skip ") else f"not ok {name}" if self.fault else f"ok {name}",
+              flush=True)
+        super().stopTest(test)
+
+    def addFailure(self, test, err):
+        self.fault = "failure"
+        super().addFailure(test, err)
+
+    def addError(self, test, err):
+        self.fault = "error"
+        super().addError(test, err)
+
+    def addSubTest(self, test, subtest, err):
+        self.fault = self.fault or ("failure" if err else None)
+        super().addSubTest(test, subtest, err)
+
+    def addSkip(self, test, reason):
+        self.fault = "skip " + reason
+        super().addSkip(test, reason)
+
+
 if __name__ == "__main__":
-    unittest.main()
+    unittest.main(testRunner=unittest.TextTestRunner(resultclass=Lines))
