@@ -274,6 +274,7 @@ enum result datadir_open(struct datadir **out, const char *path, uint32_t shards
 
 void datadir_close(struct datadir *dir)
 {
+    if (dir == NULL) return;
     if (dir->lock_fd >= 0) close(dir->lock_fd); /* and with it the lock */
     if (dir->dir_fd >= 0) close(dir->dir_fd);
     free(dir);

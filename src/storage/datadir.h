@@ -24,7 +24,7 @@ struct datadir;
  * Ringpost directory (files there but no FORMAT), not writable. */
 NODISCARD enum result datadir_open(struct datadir **out, const char *path, uint32_t shards_wanted, uint32_t shards_default,
                                    char *text, size_t text_size);
-void datadir_close(struct datadir *dir);
+void datadir_close(struct datadir *dir); /* NULL: nothing to close */
 uint32_t datadir_shards(const struct datadir *dir);
 const char *datadir_id(const struct datadir *dir);
 /* Path of a part: "shard-0003/log"; creates the directories. `out` gets the whole path; TOO_LARGE when it does not fit. */
