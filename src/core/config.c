@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define ENVIRONMENT_PREFIX "RINGPOST_"
+#define CLIENT_PREFIX      "RINGPOST_CLI_" /* of the command line client's own variables */
 #define PLACE_MAX          512 /* bytes of "file:line" in a message */
 #define NAME_MAX_BYTES     64  /* longer than any option's name */
 
@@ -308,6 +309,7 @@ enum result config_load_environment(struct config *config, char *const *environm
     struct message message = {text, text_size};
     for (; *environment != NULL; environment++) {
         if (strncmp(*environment, ENVIRONMENT_PREFIX, strlen(ENVIRONMENT_PREFIX)) != 0) continue;
+        if (strncmp(*environment, CLIENT_PREFIX, strlen(CLIENT_PREFIX)) == 0) continue;
         enum result res = environment_put(config, *environment, &message);
         if (res != RESULT_OK) return res;
     }

@@ -7,6 +7,7 @@
  *   file           key = value, one a line; # or ; begins a comment line, " ;" a comment after a value; an indented line goes
  *                  on with a list; no sections
  *   environment    RINGPOST_<NAME>, the option's name in capitals; any other RINGPOST_ variable is an error
+ *                  but those of the client, RINGPOST_CLI_…
  *   command line   --name value or --name=value; - and _ are the same
  * Values: a number (10000 or 10k or 2M), a size (512, 64KiB, 8MiB, 1GiB), a duration with its unit (500ms, 30s, 5m, 1h, 30d; spin:
  * 50us), true or false, one word of a choice, text, or a list with commas. Whatever is unknown, out of range or said twice in

@@ -15,6 +15,7 @@ struct relay {
     struct relay_message_record message;
     struct relay_change_record change;
     uint64_t room_id;
+    uint64_t sender_id; /* of a message */
 };
 
 /* Our own bytes: written by another shard of this process or read back from our log. */
@@ -28,6 +29,10 @@ static struct relay relay_decode(struct slice body)
     if (relay.frame.kind == RELAY_MESSAGE) {
         read = relay_message_record_read(&relay.message, &c) && cursor_done(&c);
         relay.room_id = relay.message.room_id;
+        struct message_record message = {0};
+        struct cursor inner = cursor_of(relay.message.message);
+        read = read && message_record_read(&message, &inner);
+        relay.sender_id = message.sender_id;
     } else {
         ASSERT(relay.frame.kind == RELAY_CHANGE);
         read = relay_change_record_read(&relay.change, &c) && cursor_done(&c);
@@ -43,7 +48,7 @@ static struct relay relay_decode(struct slice body)
 void needs_relay(struct needs *needs, const struct command *command)
 {
     struct relay relay = relay_decode(command->body);
-    if (relay.frame.kind == RELAY_MESSAGE) view_needs_message(needs, relay.room_id);
+    if (relay.frame.kind == RELAY_MESSAGE) view_needs_message(needs, relay.room_id, relay.sender_id);
     else view_needs_change(needs, relay.room_id, relay.change.target_id);
 }
 

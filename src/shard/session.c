@@ -156,17 +156,28 @@ static void roster_fill(struct shard *s, struct inbox *inbox)
 
 /* ---- opening and closing ---- */
 
+/* Two tabs or a tool beside an app are two sessions of one device. At the limit the oldest of the same device makes room: it is
+ * most likely a connection that died unheard. */
+static enum result make_room(const struct shard *s, struct inbox *inbox, struct slice device_id)
+{
+    uint32_t count = 0;
+    struct session *oldest = NULL;
+    for (struct session *other = inbox->sessions; other != NULL; other = other->next) { /* newest first */
+        if (other->ending) continue;
+        count++;
+        if (slice_equal(slice_text(other->device_id), device_id)) oldest = other;
+    }
+    if (count < s->options.limits.sessions_per_user_max) return RESULT_OK;
+    if (oldest == NULL) return RESULT_BUSY;
+    session_kick(oldest, CLOSE_GOING_AWAY, "replaced");
+    return RESULT_OK;
+}
+
 enum result session_open(struct session **out, struct shard *s, struct inbox *inbox, const struct actor_record *actor, bool json)
 {
     *out = NULL;
-    uint32_t count = 0;
-    for (struct session *other = inbox->sessions, *next; other != NULL; other = next) {
-        next = other->next;
-        count++;
-        if (slice_equal(slice_text(other->device_id), actor->device_id))
-            session_kick(other, CLOSE_GOING_AWAY, "replaced"); /* one session per device: the newer one stays */
-    }
-    if (count >= s->options.limits.sessions_per_user_max + 1) return RESULT_BUSY;
+    enum result room = make_room(s, inbox, actor->device_id);
+    if (room != RESULT_OK) return room;
     struct session *session = memory_alloc(sizeof *session + actor->device_id.len + 1);
     memcpy(session->device_id, actor->device_id.data, actor->device_id.len);
     ASSERT(actor->platform.len <= TOKEN_PLATFORM_MAX);
@@ -208,6 +219,8 @@ void session_close(struct session *session)
 
 void session_kick(struct session *session, uint16_t close_code, const char *reason)
 {
+    if (session->ending) return;
+    session->ending = true;
     Ringpost__V1__SessionEnd end = RINGPOST__V1__SESSION_END__INIT;
     char text[32];
     size_t len = strlen(reason);

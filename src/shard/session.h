@@ -19,11 +19,12 @@ struct session {
     void *connection;       /* the port's */
     struct watch_list *watching; /* presence/watch.c; NULL: nothing */
     bool json, behind, told_behind;
+    bool ending; /* kicked: its connection is being closed */
     char platform[TOKEN_PLATFORM_MAX + 1];
     char device_id[]; /* NUL-terminated */
 };
 
-/* Makes one for a user whose inbox is resident; BUSY: sessions_per_user_max (the oldest of the same device is ended first). */
+/* Makes one for a user whose inbox is resident; BUSY: sessions_per_user_max and none of them is of this device. */
 NODISCARD enum result session_open(struct session **out, struct shard *shard, struct inbox *inbox, const struct actor_record *actor,
                                    bool json);
 /* The connection is gone: forgets the session, its subscriptions and, with the last one, tells watchers and notes last_seen. */

@@ -37,16 +37,18 @@ Test(chat_send, delivery_costs_one_timeline_row_and_one_small_event_per_member)
     cr_expect_eq(effects->event_count, 1, "packed once");
     cr_expect_eq(effects->push_count, 10, "for everybody, the sender's other devices too");
     struct cursor c = cursor_of(writer_slice(&effects->puts));
-    uint32_t messages = 0, events = 0, others = 0;
+    uint32_t messages = 0, events = 0, marks = 0, others = 0;
     while (cursor_left(&c) > 0) {
         cr_assert_eq(cursor_u8(&c), 1);
         struct slice key = cursor_bytes(&c), value = cursor_bytes(&c);
         messages += key.data[0] == KEY_MESSAGE;
         events += key.data[0] == KEY_EVENT && value.len == 18;
-        others += key.data[0] != KEY_MESSAGE && key.data[0] != KEY_EVENT;
+        marks += key.data[0] == KEY_CONVERSATION;
+        others += key.data[0] != KEY_MESSAGE && key.data[0] != KEY_EVENT && key.data[0] != KEY_CONVERSATION;
     }
     cr_expect_eq(messages, 1);
     cr_expect_eq(events, 10);
+    cr_expect_eq(marks, 1, "the sender has read it");
     cr_expect_eq(others, 0);
     fixture_end_batch(world.shards[0]);
     world_destroy(&world);

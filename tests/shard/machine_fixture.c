@@ -251,6 +251,7 @@ enum error fixture_apply(struct fixture *f)
     struct command command = command_of(p, f->machine->applied_index + 1);
     writer_u16(&f->log, p->type);
     writer_bytes(&f->log, slice_of(p->body, p->len));
+    make_resident(f, &command, &p->needs); /* as the engine: an earlier command may have led to more */
     effects_begin(&f->effects, true);
     machine_apply(f->machine, &command, &f->effects);
     needs_release(&p->needs);

@@ -7,6 +7,7 @@
 #include "shard/chat/inbox.h"
 #include "shard/methods.h"
 #include "shard/room/room.h"
+#include "shard/room/view.h"
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -51,7 +52,7 @@ void needs_send(struct needs *needs, const struct command *command)
     }
     needs_entity(needs, ENTITY_ROOM, room_id, 0);
     needs_entity(needs, ENTITY_MEMBER, room_id, command->actor_id);
-    room_needs_local(needs, room_id, 0);
+    view_needs_message(needs, room_id, command->actor_id);
 }
 
 enum error check_send(struct machine *machine, const struct command *command)

@@ -117,13 +117,12 @@ void sync_read(struct read_job *job, struct store_view *view)
     writer_deinit(&page.scratch);
 }
 
-/* The device that asked is up to date so far: a session of it that was too slow may be pushed to again. */
+/* The session that asked is up to date so far: when it was too slow it may be pushed to again. */
 static void sync_answer(struct shard *shard, struct request *request, struct read_job *job)
 {
     const struct sync_params *params = (const void *)job->params;
-    struct entity *inbox = request_entity(shard, request, ENTITY_INBOX, params->user_id, 0); /* pinned by the request */
-    for (struct session *s = inbox_of(inbox)->sessions; s != NULL; s = s->next)
-        if (slice_equal(slice_text(s->device_id), request->actor.device_id)) session_synced(s, params->reached);
+    struct session *session = session_find(shard, request->letter->number);
+    if (session != NULL) session_synced(session, params->reached);
     request_reply_packed(shard, request, writer_slice(&job->reply));
 }
 

@@ -125,7 +125,7 @@ void room_needs_local(struct needs *needs, uint64_t room_id, uint64_t target_id)
     if (target_id != 0)
         view_needs_change(needs, room_id, target_id);
     else
-        view_needs_message(needs, room_id);
+        view_needs_message(needs, room_id, 0);
 }
 
 /* ---- telling ---- */

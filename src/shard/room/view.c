@@ -167,8 +167,10 @@ static void members_complete(struct machine *machine, struct view *view)
 
 /* ---- needs ---- */
 
-void view_needs_message(struct needs *needs, uint64_t room_id)
+void view_needs_message(struct needs *needs, uint64_t room_id, uint64_t sender_id)
 {
+    if (sender_id != 0 && machine_is_home(needs->machine, sender_id))
+        needs_entity(needs, ENTITY_CONVERSATION, sender_id, room_id);
     struct entity *entity = needs_entity(needs, ENTITY_VIEW, room_id, 0);
     if (entity == NULL) return;
     const struct view *view = view_of(entity);
@@ -177,7 +179,7 @@ void view_needs_message(struct needs *needs, uint64_t room_id)
 
 void view_needs_change(struct needs *needs, uint64_t room_id, uint64_t target_id)
 {
-    view_needs_message(needs, room_id);
+    view_needs_message(needs, room_id, 0);
     if (target_id == 0 || !machine_is_home(needs->machine, target_id)) return;
     needs_entity(needs, ENTITY_INBOX, target_id, 0);
     needs_entity(needs, ENTITY_CONVERSATION, target_id, room_id);
@@ -195,6 +197,18 @@ static struct slice message_event_value(struct effects *effects, uint64_t room_i
     return writer_slice(&effects->scratch);
 }
 
+/* One's own message is read when all before it was; no event says so, every device of the sender knows the rule. */
+static void sender_reads(struct machine *machine, uint64_t room_id, const struct message_record *message,
+                         struct effects *effects)
+{
+    if (!machine_is_home(machine, message->sender_id)) return;
+    struct conversation *conversation =
+        conversation_of(machine_entity(machine, ENTITY_CONVERSATION, message->sender_id, room_id));
+    if (!conversation->entity.exists || conversation->read_seq + 1 != message->seq) return;
+    conversation->read_seq = message->seq;
+    conversation_put(conversation, effects);
+}
+
 void view_apply_message(struct machine *machine, const struct relay_message_record *relay, struct effects *effects)
 {
     struct view *view = view_of(machine_entity(machine, ENTITY_VIEW, relay->room_id, 0));
@@ -209,6 +223,7 @@ void view_apply_message(struct machine *machine, const struct relay_message_reco
     }
     ASSERT(message.seq > view->head_seq);
     view->head_seq = message.seq;
+    sender_reads(machine, relay->room_id, &message, effects);
     if (view->large) {
         writer_reset(&effects->scratch);
         message_pack(&effects->scratch, relay->room_id, &message);

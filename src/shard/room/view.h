@@ -38,7 +38,8 @@ static inline struct view *view_of(struct entity *e)
 bool view_value_read(struct slice value, struct snapshot_record *snapshot, uint64_t *head_seq);
 
 /* What applying a relay touches. */
-void view_needs_message(struct needs *needs, uint64_t room_id);
+/* sender_id 0: not a message, only the view and its members. */
+void view_needs_message(struct needs *needs, uint64_t room_id, uint64_t sender_id);
 void view_needs_change(struct needs *needs, uint64_t room_id, uint64_t target_id);
 /* Apply, on every shard with members. */
 void view_apply_message(struct machine *machine, const struct relay_message_record *relay, struct effects *effects);
