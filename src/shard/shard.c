@@ -98,6 +98,7 @@ static enum result recover(struct shard *s, uint64_t *replayed, char *text, size
                                     .durable = on_durable,
                                     .context = s,
                                     .metrics = s->options.metrics};
+    s->options.ports.random(s->options.ports.context, &log.epoch_base, sizeof log.epoch_base);
     result = commitlog_open(&s->log, &log, s->options.store_applied_index, recovery_apply, &r, text, text_size);
     needs_release(&r.needs);
     if (result != RESULT_OK) return result;
