@@ -51,3 +51,20 @@ compile_commands.json: $(SOURCES) $(PB_H)
 	@{ echo '['; separator=' '; for source in $(filter %.c,$(SOURCES)); do \
 	    printf '%s{"directory": "$(CURDIR)", "file": "%s", "command": "$(CC) $(CFLAGS) -Itests -c %s"}\n' "$$separator" $$source $$source; \
 	    separator=','; done; echo ']'; } > $@
+
+# ---- documents made from the program ------------------------------------------------------------------------------------
+define OPTIONS_HEAD
+# Options
+
+Made from the program by `make docs`; the table is `src/core/config.h`. How to set them: README, "Options".
+
+endef
+export OPTIONS_HEAD
+
+.PHONY: docs docs-check
+docs: all
+	@{ echo "$$OPTIONS_HEAD"; $(BUILD)/ringpost config options; } > docs/options.md
+
+docs-check: all
+	@{ echo "$$OPTIONS_HEAD"; $(BUILD)/ringpost config options; } | cmp -s - docs/options.md \
+	    && echo "ok docs: docs/options.md is what the binary says" || { echo "not ok docs: docs/options.md is old: run make docs"; exit 1; }

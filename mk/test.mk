@@ -20,8 +20,7 @@ SEEDS ?= 1..50
 $(BUILD)/sim: $(SIM_OBJECTS) $(foreach layer,shard api web net storage core,$(BUILD)/lib$(layer).a)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-.PHONY: sim sim-program
-sim-program: $(if $(SIM_OBJECTS),$(BUILD)/sim)
+.PHONY: sim
 sim: $(BUILD)/sim
 	$(BUILD)/sim --seeds $(or $(SEED),$(SEEDS))
 
