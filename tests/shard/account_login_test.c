@@ -1,257 +1,24 @@
 /* tests/shard/account_login_test.c - a person's way through one whole shard: register, log in, authenticate a socket, refresh, list,
  * log out, revoke. The log is on a disk in memory and the store beside it; passwords are hashed when the test pumps. */
-#include "api/api.h"
-#include "core/metrics.h"
-#include "shard/methods.h"
-#include "shard/session.h"
-#include "storage/fake_disk.h"
-#include "storage/fake_store.h"
+#include "shard_fixture.h"
 #include <criterion/criterion.h>
 
 #define NOW_MS UINT64_C(1700000000500)
 #define ACCESS_TTL_S 600
 #define REFRESH_TTL_S 3600
 
-static struct rig {
-    struct shard *shard;
-    struct fake_disk *disk;
-    struct fake_store *store;
-    struct token_keys *keys;
-    struct buf_pool *pool;
-    struct metrics metrics;
-    uint64_t now_ms;
-    uint8_t random;
-    bool connection_gone, passwords_busy;
-    uint32_t hash_count; /* argon2id runs */
-    struct letter *posted_first, **posted_last;
-    struct letter *reply; /* the last */
-    uint32_t reply_count;
-    struct password_job *hashing;
-    struct session *bound;
-    uint32_t end_count;
-    uint16_t close_code;
-} rig;
-
-/* ---- the outside of the shard ---- */
-
-static uint64_t port_now_ms(void *context)
-{
-    (void)context;
-    return rig.now_ms;
-}
-
-static void port_random(void *context, void *out, size_t len)
-{
-    (void)context;
-    memset(out, ++rig.random, len);
-}
-
-static void port_post(void *context, struct letter *letter)
-{
-    (void)context;
-    letter->next = NULL;
-    *rig.posted_last = letter;
-    rig.posted_last = &letter->next;
-}
-
-static void port_reply(void *context, struct letter *letter)
-{
-    (void)context;
-    letter_free(rig.reply);
-    rig.reply = letter;
-    rig.reply_count++;
-}
-
-static enum result port_hash(void *context, struct password_job *job)
-{
-    (void)context;
-    if (rig.passwords_busy) return RESULT_BUSY;
-    cr_assert_null(rig.hashing);
-    rig.hashing = job;
-    rig.hash_count++;
-    return RESULT_OK;
-}
-
-static bool port_bind(void *context, const struct origin *origin, struct session *session)
-{
-    (void)context;
-    (void)origin;
-    if (rig.connection_gone) return false;
-    rig.bound = session;
-    return true;
-}
-
-static enum result port_send(void *context, struct session *session, struct slice head, struct buf *body, bool *above_soft)
-{
-    (void)context;
-    (void)session;
-    (void)head;
-    (void)body;
-    *above_soft = false;
-    return RESULT_OK;
-}
-
-static void port_end(void *context, struct session *session, uint16_t close_code, const char *reason)
-{
-    (void)context;
-    (void)reason;
-    cr_expect_eq(session, rig.bound);
-    rig.end_count++;
-    rig.close_code = close_code;
-}
-
-static bool hash_password(void)
-{
-    struct password_job *job = rig.hashing;
-    if (job == NULL) return false;
-    rig.hashing = NULL;
-    struct slice password = slice_text(job->password);
-    if (job->verify) job->fits = token_password_fits(job->hash, password);
-    else job->result = token_password_hash(password, 1, 8192, job->hash);
-    job->done(job);
-    return true;
-}
-
-static bool deliver_letter(void)
-{
-    struct letter *letter = rig.posted_first;
-    if (letter == NULL) return false;
-    rig.posted_first = letter->next;
-    if (rig.posted_first == NULL) rig.posted_last = &rig.posted_first;
-    letter->next = NULL;
-    shard_receive(rig.shard, letter);
-    return true;
-}
-
-/* Turns until nothing moves any more. */
-static void pump(void)
-{
-    for (bool moved = true; moved;) {
-        moved = fake_store_step(rig.store);
-        moved = hash_password() || moved;
-        moved = deliver_letter() || moved;
-        shard_flush(rig.shard);
-        moved = fake_disk_complete(rig.disk) || moved;
-        moved = shard_apply(rig.shard, 64) > 0 || moved;
-    }
-}
-
-/* ---- life ---- */
-
-static void open_shard(void)
-{
-    struct shard_options options = {
-        .machine = {.shard_count = 1,
-                    .room_members_max = 10,
-                    .fanout_threshold = 5,
-                    .inbox_events_max = 100,
-                    .devices_per_user_max = 3,
-                    .dedup_entries = 4096,
-                    .entities_max = 1000,
-                    .outbox_entries_max = 100},
-        .limits = {.requests_parked_max = 100,
-                   .store_backlog_max_bytes = 1 << 20,
-                   .body_size_max_bytes = 65536,
-                   .rooms_per_user_max = 10,
-                   .sessions_per_user_max = 4,
-                   .access_token_ttl_s = ACCESS_TTL_S,
-                   .refresh_token_ttl_s = REFRESH_TTL_S,
-                   .token_leeway_s = 30},
-        .ports = {.now_ms = port_now_ms,
-                  .now_ns = port_now_ms,
-                  .random = port_random,
-                  .post = port_post,
-                  .reply = port_reply,
-                  .hash_password = port_hash,
-                  .session_bind = port_bind,
-                  .session_send = port_send,
-                  .session_end = port_end},
-        .disk = fake_disk_base(rig.disk),
-        .store = fake_store_base(rig.store),
-        .store_applied_index = fake_store_applied(rig.store),
-        .log_pending_max_bytes = 1 << 20,
-        .pool = rig.pool,
-        .metrics = &rig.metrics,
-        .token_keys = rig.keys,
-    };
-    uint64_t replayed = 0;
-    char text[256] = "";
-    cr_assert_eq(shard_open(&rig.shard, &options, &replayed, text, sizeof text), RESULT_OK, "%s", text);
-}
-
 static void setup(void)
 {
-    api_init();
-    rig.now_ms = NOW_MS;
-    rig.posted_last = &rig.posted_first;
-    struct fake_disk_options disk = {.block_size_bytes = 4096, .segment_size_bytes = 1 << 20, .seed = 1};
-    rig.disk = fake_disk_create(&disk);
-    rig.store = fake_store_create(1);
-    cr_assert_eq(buf_pool_create(&rig.pool, 1 << 20), RESULT_OK);
-    cr_assert_eq(token_keys_create(&rig.keys), RESULT_OK);
-    cr_assert_eq(token_keys_add(rig.keys, "test", SLICE_TEXT("0123456789abcdef0123456789abcdef")), RESULT_OK);
-    open_shard();
+    rig_begin(1);
+    cr_assert_eq(rig.now_ms, NOW_MS);
+    cr_assert_eq(rig.limits.access_token_ttl_s, ACCESS_TTL_S);
+    cr_assert_eq(rig.limits.refresh_token_ttl_s, REFRESH_TTL_S);
+    rig_open();
 }
 
-static void close_shard(void)
-{
-    if (rig.bound != NULL) session_close(rig.bound);
-    rig.bound = NULL;
-    pump();
-    cr_expect(shard_idle(rig.shard));
-    shard_close(rig.shard);
-}
-
-static void teardown(void)
-{
-    close_shard();
-    letter_free(rig.reply);
-    token_keys_destroy(rig.keys);
-    buf_pool_destroy(rig.pool);
-    fake_store_destroy(rig.store);
-    fake_disk_destroy(rig.disk);
-}
-
-TestSuite(account_login, .init = setup, .fini = teardown);
+TestSuite(account_login, .init = setup, .fini = rig_close);
 
 /* ---- calls ---- */
-
-static void send_as(const struct actor_record *actor, uint64_t session_id, const char *path, const ProtobufCMessage *message)
-{
-    const struct method *method = method_by_path(slice_text(path));
-    cr_assert_not_null(method, "%s", path);
-    struct writer packed;
-    writer_init(&packed, 0);
-    envelope_pack(&packed, message);
-    struct letter *letter = letter_make(LETTER_REQUEST, 0, 0, actor, writer_slice(&packed));
-    letter->method = method->number;
-    letter->number = session_id;
-    letter->admitted = actor == NULL || method->handle == handle_auth; /* as the doors do */
-    writer_deinit(&packed);
-    shard_receive(rig.shard, letter);
-}
-
-/* Its outcome; ERROR_COUNT: no answer came. */
-static enum error call_as(const struct actor_record *actor, uint64_t session_id, const char *path, const ProtobufCMessage *message)
-{
-    letter_free(rig.reply);
-    rig.reply = NULL;
-    rig.reply_count = 0;
-    send_as(actor, session_id, path, message);
-    pump();
-    cr_expect_leq(rig.reply_count, 1, "answered once");
-    return rig.reply == NULL ? ERROR_COUNT : (enum error)rig.reply->error;
-}
-
-static void *replied(const ProtobufCMessageDescriptor *descriptor)
-{
-    cr_assert_not_null(rig.reply);
-    cr_assert_eq(rig.reply->error, ERROR_NONE, "%s", error_row((enum error)rig.reply->error)->reason);
-    struct slice payload = letter_payload(rig.reply);
-    void *message = protobuf_c_message_unpack(descriptor, NULL, payload.len, payload.data);
-    cr_assert_not_null(message);
-    return message;
-}
 
 static enum error do_register(const char *name, const char *password)
 {
@@ -259,7 +26,7 @@ static enum error do_register(const char *name, const char *password)
     char name_copy[64], password_copy[320];
     in.name = strcpy(name_copy, name);
     in.password = strcpy(password_copy, password);
-    return call_as(NULL, 0, "/v1/account/register", &in.base);
+    return rig_call(NULL, 0, 0, "/v1/account/register", &in.base);
 }
 
 static enum error do_login(const char *name, const char *password, const char *device_id)
@@ -270,7 +37,7 @@ static enum error do_login(const char *name, const char *password, const char *d
     in.password = strcpy(password_copy, password);
     in.device_id = strcpy(device_copy, device_id);
     in.platform = platform;
-    return call_as(NULL, 0, "/v1/account/login", &in.base);
+    return rig_call(NULL, 0, 0, "/v1/account/login", &in.base);
 }
 
 static enum error do_refresh(const char *token)
@@ -278,7 +45,7 @@ static enum error do_refresh(const char *token)
     Ringpost__V1__RefreshRequest in = RINGPOST__V1__REFRESH_REQUEST__INIT;
     char copy[256];
     in.refresh_token = strcpy(copy, token);
-    return call_as(NULL, 0, "/v1/account/refresh", &in.base);
+    return rig_call(NULL, 0, 0, "/v1/account/refresh", &in.base);
 }
 
 static struct actor_record actor_of(const struct token_claims *claims)
@@ -294,14 +61,14 @@ static enum error do_auth(const struct token_claims *claims, uint64_t session_id
 {
     Ringpost__V1__AuthRequest in = RINGPOST__V1__AUTH_REQUEST__INIT;
     struct actor_record actor = actor_of(claims);
-    return call_as(&actor, session_id, "/v1/account/auth", &in.base);
+    return rig_call(&actor, 0, session_id, "/v1/account/auth", &in.base);
 }
 
 static enum error do_logout(const struct token_claims *claims)
 {
     Ringpost__V1__LogoutRequest in = RINGPOST__V1__LOGOUT_REQUEST__INIT;
     struct actor_record actor = actor_of(claims);
-    return call_as(&actor, 0, "/v1/account/logout", &in.base);
+    return rig_call(&actor, 0, 0, "/v1/account/logout", &in.base);
 }
 
 static enum error do_revoke(const struct token_claims *claims, const char *device_id)
@@ -310,15 +77,15 @@ static enum error do_revoke(const struct token_claims *claims, const char *devic
     char copy[80];
     in.device_id = strcpy(copy, device_id);
     struct actor_record actor = actor_of(claims);
-    return call_as(&actor, 0, "/v1/account/revoke_device", &in.base);
+    return rig_call(&actor, 0, 0, "/v1/account/revoke_device", &in.base);
 }
 
 static Ringpost__V1__DevicesResponse *devices_of(const struct token_claims *claims)
 {
     Ringpost__V1__DevicesRequest in = RINGPOST__V1__DEVICES_REQUEST__INIT;
     struct actor_record actor = actor_of(claims);
-    (void)call_as(&actor, 0, "/v1/account/devices", &in.base);
-    return replied(&ringpost__v1__devices_response__descriptor);
+    (void)rig_call(&actor, 0, 0, "/v1/account/devices", &in.base);
+    return rig_replied(&ringpost__v1__devices_response__descriptor);
 }
 
 static struct token_claims claims_of(const char *access_token)
@@ -334,7 +101,7 @@ static struct token_claims log_in(const char *device_id, char refresh_token[256]
 {
     if (do_register("alice", "correct horse") != ERROR_NONE) cr_assert_eq(rig.reply->error, ERROR_NAME_TAKEN);
     cr_assert_eq(do_login("alice", "correct horse", device_id), ERROR_NONE);
-    Ringpost__V1__LoginResponse *login = replied(&ringpost__v1__login_response__descriptor);
+    Ringpost__V1__LoginResponse *login = rig_replied(&ringpost__v1__login_response__descriptor);
     struct token_claims claims = claims_of(login->access_token);
     cr_assert_lt(strlen(login->refresh_token), 256);
     if (refresh_token != NULL) strcpy(refresh_token, login->refresh_token);
@@ -367,9 +134,9 @@ Test(account_login, register_refuses_what_it_must)
 Test(account_login, login_answers_with_tokens_that_fit)
 {
     cr_assert_eq(do_register("alice", "correct horse"), ERROR_NONE);
-    Ringpost__V1__RegisterResponse *registered = replied(&ringpost__v1__register_response__descriptor);
+    Ringpost__V1__RegisterResponse *registered = rig_replied(&ringpost__v1__register_response__descriptor);
     cr_assert_eq(do_login("Alice", "correct horse", "laptop"), ERROR_NONE, "names are looked up in lower case");
-    Ringpost__V1__LoginResponse *login = replied(&ringpost__v1__login_response__descriptor);
+    Ringpost__V1__LoginResponse *login = rig_replied(&ringpost__v1__login_response__descriptor);
     cr_expect_eq(login->user_id, registered->user_id);
     cr_expect_str_eq(login->user->name, "alice");
     cr_expect_str_eq(login->user->display_name, "alice");
@@ -425,7 +192,7 @@ Test(account_login, a_refresh_token_is_traded_once)
     struct token_claims claims = log_in("laptop", token);
     rig.now_ms += 300 * 1000;
     cr_assert_eq(do_refresh(token), ERROR_NONE);
-    Ringpost__V1__RefreshResponse *fresh = replied(&ringpost__v1__refresh_response__descriptor);
+    Ringpost__V1__RefreshResponse *fresh = rig_replied(&ringpost__v1__refresh_response__descriptor);
     cr_expect_eq(fresh->user_id, claims.user_id);
     cr_expect_eq(claims_of(fresh->access_token).issued_s, claims.issued_s + 300);
     cr_expect_str_eq(claims_of(fresh->access_token).platform, "web");
@@ -451,7 +218,7 @@ Test(account_login, auth_binds_the_socket)
 {
     struct token_claims claims = log_in("laptop", NULL);
     cr_assert_eq(do_auth(&claims, 0), ERROR_NONE);
-    Ringpost__V1__AuthResponse *auth = replied(&ringpost__v1__auth_response__descriptor);
+    Ringpost__V1__AuthResponse *auth = rig_replied(&ringpost__v1__auth_response__descriptor);
     cr_expect_eq(auth->user_id, claims.user_id);
     cr_expect_str_eq(auth->name, "alice");
     cr_expect_eq(auth->sync_key, 0);
@@ -486,10 +253,10 @@ Test(account_login, a_device_revoked_while_it_is_being_listed_gets_no_session)
     Ringpost__V1__LogoutRequest logout = RINGPOST__V1__LOGOUT_REQUEST__INIT;
     Ringpost__V1__AuthRequest auth = RINGPOST__V1__AUTH_REQUEST__INIT;
     rig.reply_count = 0;
-    send_as(&actor, 0, "/v1/account/logout", &logout.base);
-    send_as(&actor, 0, "/v1/account/auth", &auth.base); /* admitted: the logout is not durable yet */
+    rig_send(&actor, 0, 0, "/v1/account/logout", &logout.base);
+    rig_send(&actor, 0, 0, "/v1/account/auth", &auth.base); /* admitted: the logout is not durable yet */
     cr_assert_eq(rig.reply_count, 0);
-    pump();
+    rig_pump();
     cr_expect_eq(rig.reply_count, 2);
     cr_expect_eq(rig.reply->error, ERROR_DEVICE_REVOKED);
     cr_expect_null(rig.bound);
@@ -580,9 +347,9 @@ Test(account_login, all_of_it_survives_a_restart)
     char token[256];
     struct token_claims laptop = log_in("laptop", token), phone = log_in("phone", NULL);
     cr_assert_eq(do_revoke(&laptop, "phone"), ERROR_NONE);
-    close_shard();
-    fake_store_crash(rig.store, NULL); /* any prefix is left of the store; the log has the rest */
-    open_shard();
+    rig_close_shard(0);
+    fake_store_crash(rig.stores[0], NULL); /* any prefix is left of the store; the log has the rest */
+    rig_open_shard(0);
     cr_expect_eq(do_auth(&phone, 0), ERROR_DEVICE_REVOKED);
     cr_expect_eq(do_register("alice", "correct horse"), ERROR_NAME_TAKEN);
     cr_expect_eq(do_refresh(token), ERROR_NONE);
@@ -613,9 +380,9 @@ Test(account_login, users_are_found_by_name_or_id)
         Ringpost__V1__UserRequest in = RINGPOST__V1__USER_REQUEST__INIT;
         in.name = cases[i].name;
         in.user_id = cases[i].user_id;
-        cr_expect_eq(call_as(&actor, 0, "/v1/account/user", &in.base), cases[i].want, "case %zu", i);
+        cr_expect_eq(rig_call(&actor, 0, 0, "/v1/account/user", &in.base), cases[i].want, "case %zu", i);
         if (cases[i].want != ERROR_NONE) continue;
-        Ringpost__V1__UserResponse *found = replied(&ringpost__v1__user_response__descriptor);
+        Ringpost__V1__UserResponse *found = rig_replied(&ringpost__v1__user_response__descriptor);
         cr_expect_eq(found->user->user_id, claims.user_id);
         cr_expect_str_eq(found->user->name, "alice");
         ringpost__v1__user_response__free_unpacked(found, NULL);
