@@ -133,9 +133,12 @@ struct entity *entity_fresh(struct entity_key key)
 
 struct entity *entity_create(struct entity_table *table, struct entity_key key)
 {
-    ASSERT(table_lookup(table, key) == NULL);
-    struct entity *e = entity_fresh(key);
-    table_insert(table, e);
+    struct entity *e = table_lookup(table, key);
+    if (e == NULL) {
+        e = entity_fresh(key);
+        table_insert(table, e);
+    }
+    ASSERT(!e->exists);
     struct machine *machine = table->machine;
     if (machine != NULL && machine->on_created != NULL) machine->on_created(machine->on_created_context, key);
     return e;
