@@ -7,7 +7,7 @@
 #define SETTLE_PATIENCE_NS (5 * NS_PER_S)
 #define RETRY_AFTER_MS_MIN 10
 #define CLIENT_ID_SIZE     16
-#define LOGIN_SETTLE_NS    (NS_PER_S / 2) /* the server looks up the large rooms of those who logged in after its answer */
+#define LOGIN_SETTLE_S     0.5 /* the server looks up the large rooms of those who logged in after its answer */
 
 static struct traffic *the_traffic; /* the one that runs; so a member, of which there are many, needs no pointer to it */
 
@@ -233,7 +233,7 @@ static void log_in(struct traffic *traffic, struct bench *bench)
     }
     free(sessions);
     free(ids);
-    for (uint64_t end_ns = perf_now_ns() + LOGIN_SETTLE_NS; perf_now_ns() < end_ns;) loop_turn(bench->loop, 10 * NS_PER_MS);
+    loop_turn_for(bench->loop, LOGIN_SETTLE_S);
 }
 
 static uint32_t random_run(void)
