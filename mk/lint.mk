@@ -66,5 +66,7 @@ docs: all
 	@{ echo "$$OPTIONS_HEAD"; $(BUILD)/ringpost config options; } > docs/options.md
 
 docs-check: all
+	@for reason in $$(sed -n 's/^ *X(\([A-Z_]*\),.*/\L\1/p' src/api/error.h | grep -v '^none$$'); do \
+	    grep -q "^| \`$$reason\`" docs/protocol.md || { echo "not ok docs: docs/protocol.md lacks the error $$reason"; exit 1; }; done
 	@{ echo "$$OPTIONS_HEAD"; $(BUILD)/ringpost config options; } | cmp -s - docs/options.md \
 	    && echo "ok docs: docs/options.md is what the binary says" || { echo "not ok docs: docs/options.md is old: run make docs"; exit 1; }
