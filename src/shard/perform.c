@@ -41,7 +41,7 @@ static void perform_room_pushes(struct shard *s, struct effects *effects)
         for (uint32_t n = 0; n < count; n++)
             for (struct session *session = online[n]->sessions, *next; session != NULL; session = next) {
                 next = session->next;
-                session_push_frame(session, &frame, false);
+                session_push_room(session, &frame);
             }
         session_frame_done(&frame);
         metrics_add(&s->options.metrics->pushes, count);

@@ -1,7 +1,8 @@
 /* shard/session.c - the sessions of a shard's users: opening, pushing, falling behind, ending.
  * Happy path: auth opens one -> events are pushed as they are applied -> the connection closes -> session_close.
- * A push that finds the queue above its soft limit marks the session behind; from then on its user's stream is not pushed to it until it
- * has synced up to the head. At the hard limit it is closed (CLOSE_TOO_SLOW): the client comes back and syncs. */
+ * A push that finds the queue above its soft limit, or no memory for its payload, marks the session behind; from then on neither its
+ * user's stream nor large rooms are pushed to it until it has synced up to the head and missed nothing meanwhile. At the hard limit
+ * it is closed (CLOSE_TOO_SLOW): the client comes back and syncs. */
 #include "shard/chat/conversation.h"
 #include "shard/memory.h"
 #include "shard/presence/seen.h"
@@ -242,7 +243,9 @@ void session_sweep(struct shard *s, uint64_t now_s)
     for (uint32_t n = 0; n < SWEEP_PER_CALL && n < t->capacity; n++) {
         t->sweep_at = (t->sweep_at + 1) % t->capacity;
         struct session *session = t->slots[t->sweep_at];
-        if (session != NULL && session->expires_s + s->options.limits.token_leeway_s < now_s)
+        if (session == NULL) continue;
+        if (session->owed_behind) session_drained(session);
+        if (session->expires_s + s->options.limits.token_leeway_s < now_s)
             session_kick(session, CLOSE_NOT_AUTHENTICATED, "expired");
     }
 }
@@ -258,6 +261,14 @@ static struct buf *buf_of(struct shard *s, struct slice bytes)
     return buf;
 }
 
+static void session_fall_behind(struct session *session)
+{
+    if (session->behind) return;
+    session->behind = true;
+    session->told_behind = session->owed_behind = false;
+    metrics_add(&session->shard->options.metrics->sessions_behind, 1);
+}
+
 /* Queues one frame; keeps the books of a slow reader. */
 static void session_put(struct session *session, struct slice head, struct buf *body)
 {
@@ -265,11 +276,7 @@ static void session_put(struct session *session, struct slice head, struct buf *
     bool above_soft = false;
     enum result result = ports->session_send(ports->context, session, head, body, &above_soft);
     if (result == RESULT_BUSY) ports->session_end(ports->context, session, CLOSE_TOO_SLOW, "too slow: reconnect and sync");
-    if (above_soft && !session->behind) {
-        session->behind = true;
-        session->told_behind = false;
-        metrics_add(&session->shard->options.metrics->sessions_behind, 1);
-    }
+    if (above_soft) session_fall_behind(session);
 }
 
 static struct buf *event_buf(struct session *session, struct session_event *event)
@@ -294,7 +301,7 @@ void session_push_event(struct session *session, uint64_t sync_key, struct sessi
     if (session->behind) return;
     struct buf *body = event_buf(session, event);
     if (body == NULL) { /* the payload pool is empty: this session syncs later */
-        session->behind = true;
+        session_fall_behind(session);
         session_drained(session);
         return;
     }
@@ -322,11 +329,27 @@ static struct buf *frame_buf(struct session *session, struct session_frame *fram
     return *buf;
 }
 
+/* False: the payload pool is empty. */
+static bool session_try_push(struct session *session, struct session_frame *frame)
+{
+    struct buf *body = frame_buf(session, frame);
+    if (body != NULL) session_put(session, SLICE_EMPTY, body);
+    return body != NULL;
+}
+
 void session_push_frame(struct session *session, struct session_frame *frame, bool droppable)
 {
     if (session->behind && droppable) return;
-    struct buf *body = frame_buf(session, frame);
-    if (body != NULL) session_put(session, SLICE_EMPTY, body);
+    (void)session_try_push(session, frame);
+}
+
+void session_push_room(struct session *session, struct session_frame *frame)
+{
+    if (!session->behind && session_try_push(session, frame)) return;
+    session->missed_room = true;
+    if (session->behind) return;
+    session_fall_behind(session);
+    session_drained(session);
 }
 
 void session_frame_done(struct session_frame *frame)
@@ -345,20 +368,25 @@ void session_push(struct session *session, uint32_t push_field, struct slice pac
 void session_drained(struct session *session)
 {
     if (!session->behind || session->told_behind) return;
-    session->told_behind = true;
     Ringpost__V1__Behind behind = RINGPOST__V1__BEHIND__INIT;
     behind.sync_key = session->inbox->head;
     struct writer packed;
     writer_init(&packed, 0);
     envelope_pack(&packed, &behind.base);
-    session_push(session, RINGPOST__V1__PUSH__KIND_BEHIND, writer_slice(&packed), false);
+    struct session_frame frame = {.push_field = RINGPOST__V1__PUSH__KIND_BEHIND, .packed = writer_slice(&packed)};
+    session->told_behind = session_try_push(session, &frame);
+    session->owed_behind = !session->told_behind;
+    session_frame_done(&frame);
     writer_deinit(&packed);
 }
+
+void session_syncing(struct session *session) { session->missed_room = false; }
 
 void session_synced(struct session *session, uint64_t sync_key)
 {
     if (!session->behind) return;
-    session->told_behind = false;
-    if (sync_key == session->inbox->head) session->behind = false;
-    else session_drained(session); /* more was applied while it read: told once more, or it would wait for pushes for ever */
+    session->told_behind = session->owed_behind = false;
+    /* More was applied while it read: told once more, or it would wait for pushes for ever. */
+    if (sync_key != session->inbox->head || session->missed_room) session_drained(session);
+    else session->behind = false;
 }

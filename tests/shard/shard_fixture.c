@@ -272,10 +272,16 @@ static void send_packed(const struct actor_record *actor, uint16_t shard, uint64
     const struct method *method = method_by_path(slice_text(path));
     cr_assert_not_null(method, "%s", path);
     uint16_t to = actor == NULL ? shard : id_partition(actor->user_id);
+    bool is_auth = method->handle == handle_auth;
+    if (session_id != 0 && !is_auth) {
+        struct origin origin = {0};
+        session_request(session_find(rig.shards[to], session_id), method, packed, &origin);
+        return;
+    }
     struct letter *letter = letter_make(LETTER_REQUEST, to, to, actor, packed);
     letter->method = method->number;
     letter->number = session_id;
-    letter->admitted = actor == NULL || method->handle == handle_auth; /* as the doors do */
+    letter->admitted = actor == NULL || is_auth;
     shard_receive(rig.shards[to], letter);
 }
 
