@@ -326,7 +326,8 @@ static bool spin_finds_work(struct worker *w)
 
 static void collect(struct worker *w, bool busy)
 {
-    if (mailbox_congested(w->options.mailbox, w->options.number)) { /* clients wait until the rings have room */
+    bool has_clients = w->phase == RUN_SERVING; /* a worker that has ended takes nothing: only clients wait for room, never the stop */
+    if (has_clients && mailbox_congested(w->options.mailbox, w->options.number)) { /* clients wait until the rings have room */
         sched_yield();
         return;
     }
