@@ -127,7 +127,7 @@ static void roster_done(struct store_job *base)
     if (job->inbox->sessions != NULL && job->inbox->membership_changes != job->membership_changes) {
         writer_reset(&job->rooms); /* joined or left meanwhile: what was read may be wrong, read again */
         job->membership_changes = job->inbox->membership_changes;
-        store_submit(s->options.store, &job->job);
+        shard_submit(s, &job->job);
         return;
     }
     struct cursor c = cursor_of(writer_slice(&job->rooms));
@@ -152,7 +152,7 @@ static void roster_fill(struct shard *s, struct inbox *inbox)
     writer_init(&job->rooms, 0);
     entity_pin(&inbox->entity);
     s->jobs_open++;
-    store_submit(s->options.store, &job->job);
+    shard_submit(s, &job->job);
 }
 
 /* ---- opening and closing ---- */

@@ -117,6 +117,14 @@ bool rig_deliver(void)
     return letter != NULL;
 }
 
+static bool move_disk(uint16_t i)
+{
+    struct commitlog *log = shard_log(rig.shards[i]);
+    bool maintains = commitlog_wants_maintenance(log);
+    if (maintains) commitlog_maintain(log);
+    return fake_disk_complete(rig.disks[i]) || maintains;
+}
+
 bool rig_turn(void)
 {
     bool moved = hash_password();
@@ -125,7 +133,7 @@ bool rig_turn(void)
         if (rig.shards[i] == NULL) continue;
         if (!rig.stores_held) moved = fake_store_step(rig.stores[i]) || moved;
         shard_flush(rig.shards[i]);
-        if (!rig.disks_held) moved = fake_disk_complete(rig.disks[i]) || moved;
+        if (!rig.disks_held) moved = move_disk(i) || moved;
         moved = shard_apply(rig.shards[i], 64) > 0 || moved;
     }
     return moved;
@@ -209,6 +217,7 @@ void rig_open(void)
 
 static void close_sessions(struct shard *s)
 {
+    if (s == NULL) return;
     for (uint32_t i = 0; i < s->sessions.capacity; i++)
         if (s->sessions.slots[i] != NULL) session_close(s->sessions.slots[i]);
     rig.bound = rig.ended = NULL;
@@ -229,7 +238,7 @@ void rig_close(void)
     for (uint16_t i = 0; i < rig.shard_count; i++) close_sessions(rig.shards[i]);
     rig_pump();
     for (uint16_t i = 0; i < rig.shard_count; i++) {
-        rig_close_shard(i);
+        if (rig.shards[i] != NULL) rig_close_shard(i);
         fake_store_destroy(rig.stores[i]);
         fake_disk_destroy(rig.disks[i]);
     }
