@@ -1,0 +1,436 @@
+/* tests/sim/people.c - see people.h: connections, pushes, and what a device makes of them. */
+#include "sim/people.h"
+#include "core/check.h"
+#include "shard/session.h"
+#include "sim/calls.h"
+#include "sim/oracle.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- who is there ----------------------------------------------------------------------------------------------------- */
+
+struct people *people_create(struct world *w)
+{
+    struct people *people = calloc(1, sizeof *people);
+    ASSERT(people != NULL);
+    people->world = w;
+    people->person_count = w->profile.users;
+    people->device_count = w->profile.devices;
+    people->next_request_id = 1;
+    people->persons = calloc(people->person_count, sizeof *people->persons);
+    ASSERT(people->persons != NULL);
+    for (uint32_t i = 0; i < people->person_count; i++) {
+        struct person *person = &people->persons[i];
+        person->number = i;
+        person->name_number = i / 2; /* two who want the same name */
+        snprintf(person->password, sizeof person->password, "password of %u", i);
+        for (uint32_t n = 0; n < DEVICES_MAX; n++) {
+            struct app *device = &person->devices[n];
+            device->person = person;
+            device->number = i * DEVICES_MAX + n;
+            device->json = dice_one_in(&w->dice, 3);
+            snprintf(device->device_id, sizeof device->device_id, "device-%u", n);
+        }
+    }
+    return people;
+}
+
+struct app *people_app(struct people *people, uint32_t number)
+{
+    ASSERT(number / DEVICES_MAX < people->person_count);
+    return &people->persons[number / DEVICES_MAX].devices[number % DEVICES_MAX];
+}
+
+struct person *people_person(struct people *people, uint64_t user_id)
+{
+    for (uint32_t i = 0; i < people->person_count; i++)
+        if (people->persons[i].user_id == user_id && user_id != 0) return &people->persons[i];
+    report_fail("there is no person of user %lx", (unsigned long)user_id);
+}
+
+struct app_room *app_room(struct app *d, uint64_t room_id)
+{
+    for (uint32_t i = 0; i < d->room_count; i++)
+        if (d->rooms[i].room_id == room_id) return &d->rooms[i];
+    if (d->room_count == d->room_capacity) {
+        d->room_capacity = d->room_capacity == 0 ? 8 : d->room_capacity * 2;
+        d->rooms = realloc(d->rooms, d->room_capacity * sizeof *d->rooms);
+        ASSERT(d->rooms != NULL);
+    }
+    d->rooms[d->room_count] = (struct app_room){.room_id = room_id};
+    return &d->rooms[d->room_count++];
+}
+
+/* ---- the stream ------------------------------------------------------------------------------------------------------- */
+
+void app_take_head(struct app *d, uint64_t room_id, uint64_t head_seq)
+{
+    struct app_room *room = app_room(d, room_id);
+    if (room->head_seq < head_seq) room->head_seq = head_seq;
+}
+
+static void take_change(struct app *d, const Ringpost__V1__RoomChange *change)
+{
+    struct app_room *room = app_room(d, change->room->room_id);
+    if (change->change == RINGPOST__V1__ROOM_CHANGE_KIND__ROOM_JOINED) {
+        room->member = true;
+        room->read_seq = change->read_seq;
+    }
+    if (change->change == RINGPOST__V1__ROOM_CHANGE_KIND__ROOM_LEFT) room->member = false;
+    if (change->room->large) room->large = true;
+    app_take_head(d, room->room_id, change->room->head_seq);
+}
+
+/* One's own message is read by itself when everything before it was. */
+static void app_take_message(struct app *d, const Ringpost__V1__Message *message)
+{
+    struct app_room *room = app_room(d, message->room_id);
+    bool own = message->sender_id == d->person->user_id;
+    if (own && room->read_seq + 1 == message->seq) room->read_seq = message->seq;
+    app_take_head(d, message->room_id, message->seq);
+}
+
+void app_take_event(struct world *w, struct app *d, const Ringpost__V1__Event *event)
+{
+    oracle_saw_event(w->oracle, d->person->user_id, event);
+    if (event->sync_key > d->sync_key + 1) d->wants_sync = true;
+    if (event->sync_key != d->sync_key + 1 || d->reloading) return;
+    d->sync_key = event->sync_key;
+    if (event->kind_case == RINGPOST__V1__EVENT__KIND_MESSAGE) app_take_message(d, event->message);
+    if (event->kind_case == RINGPOST__V1__EVENT__KIND_ROOM) take_change(d, event->room);
+    if (event->kind_case == RINGPOST__V1__EVENT__KIND_READ) {
+        struct app_room *room = app_room(d, event->read->room_id);
+        if (room->read_seq < event->read->read_seq) room->read_seq = event->read->read_seq;
+        app_take_head(d, room->room_id, room->read_seq);
+    }
+}
+
+/* ---- connections ------------------------------------------------------------------------------------------------------ */
+
+static void drop_frames(struct app *d)
+{
+    while (d->first != NULL) {
+        struct frame *frame = d->first;
+        d->first = frame->next;
+        buf_unref(&frame->body);
+        free(frame);
+    }
+    d->last = NULL;
+    d->queued_bytes = 0;
+    d->above_soft = false;
+}
+
+/* The connection is gone; the session, if there was one, is closed by the caller or went with the process. */
+static void link_lost(struct app *d)
+{
+    drop_frames(d);
+    d->link = LINK_NONE;
+    d->generation++;
+    d->session = NULL;
+    d->watches = d->missed_pushes = false;
+    d->subscriptions = 0;
+}
+
+static void link_close(struct world *w, struct app *d)
+{
+    (void)w;
+    struct session *session = d->session;
+    TRACE("device %u disconnects", d->number);
+    link_lost(d);
+    if (session != NULL) session_close(session);
+}
+
+void app_forget_token(struct world *w, struct app *d)
+{
+    (void)w;
+    if (d->claims.user_id != 0) d->old_claims = d->claims;
+    d->claims = (struct token_claims){0};
+    d->refresh_token[0] = '\0';
+}
+
+bool people_on_bind(struct world *w, const struct origin *origin, struct session *session)
+{
+    struct app *d = people_app(w->people, origin->slot);
+    bool there = d->generation == origin->generation && (d->link == LINK_AUTHENTICATING || d->session == session);
+    if (!there) return false;
+    if (d->link == LINK_AUTHENTICATING) d->link = LINK_OPEN;
+    d->session = session;
+    session->connection = d;
+    EXPECT(session->issued_s >= d->revoked_before_s, "device %u is revoked and gets a session", d->number);
+    return true;
+}
+
+enum result people_on_push(struct world *w, struct session *session, struct slice head, struct buf *body, bool *above_soft)
+{
+    struct app *d = session->connection;
+    ASSERT(d->session == session && (d->link == LINK_OPEN || d->link == LINK_ENDED));
+    uint32_t size = head.len + (body == NULL ? 0 : body->len);
+    if (d->link == LINK_ENDED) return RESULT_OK;
+    if (d->queued_bytes + size > w->profile.outbound_hard_bytes) return RESULT_BUSY;
+    struct frame *frame = calloc(1, sizeof *frame + head.len);
+    ASSERT(frame != NULL);
+    frame->head_len = head.len;
+    if (head.len > 0) memcpy(frame->head, head.data, head.len);
+    if (body != NULL) frame->body = buf_ref(body);
+    if (d->last != NULL) d->last->next = frame;
+    else d->first = frame;
+    d->last = frame;
+    d->queued_bytes += size;
+    *above_soft = d->queued_bytes > w->profile.outbound_soft_bytes;
+    d->above_soft = d->above_soft || *above_soft;
+    return RESULT_OK;
+}
+
+void people_on_end(struct world *w, struct session *session, uint16_t close_code, const char *reason)
+{
+    struct app *d = session->connection;
+    ASSERT(d->session == session);
+    TRACE("server ends the session of device %u: %u %s", d->number, close_code, reason);
+    d->link = LINK_ENDED;
+    if (close_code == CLOSE_REVOKED || close_code == CLOSE_NOT_AUTHENTICATED) app_forget_token(w, d);
+}
+
+/* ---- frames ----------------------------------------------------------------------------------------------------------- */
+
+static Ringpost__V1__Envelope *decode(const struct app *d, struct slice bytes)
+{
+    struct writer packed;
+    writer_init(&packed, 0);
+    char text[256] = "";
+    if (d->json) {
+        enum result result = json_to_packed(&ringpost__v1__envelope__descriptor, bytes, &packed, text, sizeof text);
+        EXPECT(result == RESULT_OK, "a push that is no JSON: %s in %.*s", text, (int)bytes.len, (const char *)bytes.data);
+    } else {
+        writer_raw(&packed, bytes.data, bytes.len);
+    }
+    Ringpost__V1__Envelope *envelope = ringpost__v1__envelope__unpack(NULL, packed.len, packed.data);
+    EXPECT(envelope != NULL && envelope->body_case == RINGPOST__V1__ENVELOPE__BODY_PUSH, "a frame that is no push");
+    writer_deinit(&packed);
+    return envelope;
+}
+
+static void take_presence(struct world *w, struct app *d, const Ringpost__V1__Presence *presence)
+{
+    uint32_t user = oracle_user_index(w->oracle, presence->user_id);
+    EXPECT(user < USERS_MAX, "presence of user %lx, whom nobody knows", (unsigned long)presence->user_id);
+    d->online[user] = presence->online != 0;
+}
+
+static void take_push(struct world *w, struct app *d, const Ringpost__V1__Push *push)
+{
+    switch (push->kind_case) {
+    case RINGPOST__V1__PUSH__KIND_EVENT: app_take_event(w, d, push->event); break;
+    case RINGPOST__V1__PUSH__KIND_ROOM_MESSAGE:
+        oracle_saw_message(w->oracle, push->room_message);
+        app_take_message(d, push->room_message);
+        break;
+    case RINGPOST__V1__PUSH__KIND_BEHIND:
+        d->wants_sync = d->missed_pushes = true;
+        break;
+    case RINGPOST__V1__PUSH__KIND_PRESENCE: take_presence(w, d, push->presence); break;
+    case RINGPOST__V1__PUSH__KIND_TYPING:
+    case RINGPOST__V1__PUSH__KIND_SESSION_END: break;
+    case RINGPOST__V1__PUSH__KIND__NOT_SET: report_fail("a push of no kind we know");
+    }
+}
+
+static void read_frame(struct world *w, struct app *d)
+{
+    struct frame *frame = d->first;
+    d->first = frame->next;
+    if (d->first == NULL) d->last = NULL;
+    struct writer bytes;
+    writer_init(&bytes, 0);
+    writer_raw(&bytes, frame->head, frame->head_len);
+    if (frame->body != NULL) writer_raw(&bytes, frame->body->data, frame->body->len);
+    buf_unref(&frame->body);
+    free(frame);
+    d->queued_bytes -= (uint32_t)bytes.len;
+    report_hash(writer_slice(&bytes));
+    Ringpost__V1__Envelope *envelope = decode(d, writer_slice(&bytes));
+    TRACE("device %u reads a push of kind %d", d->number, (int)envelope->push->kind_case);
+    w->people->pushes++;
+    take_push(w, d, envelope->push);
+    ringpost__v1__envelope__free_unpacked(envelope, NULL);
+    writer_deinit(&bytes);
+    if (!d->above_soft || d->queued_bytes >= w->profile.outbound_soft_bytes / 2) return;
+    d->above_soft = false;
+    if (d->link == LINK_OPEN) session_drained(d->session);
+}
+
+static struct app *any_device(struct world *w)
+{
+    uint32_t person = dice_below(&w->dice, w->people->person_count);
+    return &w->people->persons[person].devices[dice_below(&w->dice, w->people->device_count)];
+}
+
+void people_read(struct world *w)
+{
+    struct app *d = any_device(w);
+    for (uint32_t n = dice_between(&w->dice, 1, 4); n > 0 && d->first != NULL; n--) read_frame(w, d);
+    if (d->link == LINK_ENDED) link_close(w, d);
+}
+
+/* ---- doing something -------------------------------------------------------------------------------------------------- */
+
+/* True: that was all for this step. */
+static bool tend_link(struct world *w, struct app *d)
+{
+    if (d->link == LINK_NONE && dice_one_in(&w->dice, 4)) return calls_auth(w, d);
+    if (d->link == LINK_AUTHENTICATING && dice_one_in(&w->dice, 20)) link_close(w, d); /* changed its mind */
+    if (d->link == LINK_OPEN && dice_one_in(&w->dice, 60)) link_close(w, d);
+    if (d->link == LINK_OPEN && dice_one_in(&w->dice, 100)) return calls_auth(w, d); /* a newer token */
+    return false;
+}
+
+void people_act(struct world *w)
+{
+    struct app *d = any_device(w);
+    if (d->person->user_id == 0) {
+        if (d == &d->person->devices[0] && d->lanes[LANE_MAIN] == NULL) calls_register(w, d);
+        return;
+    }
+    if (d->claims.user_id != 0 && d->claims.expires_s < world_now_s(w)) app_forget_token(w, d);
+    if (d->claims.user_id == 0) {
+        if (d->lanes[LANE_MAIN] == NULL && d->patience_ns <= w->now_ns) calls_login(w, d);
+        return;
+    }
+    if (d->lanes[LANE_SYNC] == NULL && d->reloading && calls_conversations(w, d)) return;
+    if (d->lanes[LANE_SYNC] == NULL && d->wants_sync && calls_sync(w, d)) return;
+    if (d->lanes[LANE_MAIN] != NULL || d->patience_ns > w->now_ns) return;
+    if (tend_link(w, d)) return;
+    if (d->sending != 0) calls_send(w, d);
+    else if (dice_percent(&w->dice, w->profile.talk_percent)) calls_talk(w, d);
+    else calls_choose(w, d);
+}
+
+/* ---- towards rest ----------------------------------------------------------------------------------------------------- */
+
+static bool pursue(struct world *w, struct app *d)
+{
+    while (d->first != NULL) read_frame(w, d);
+    if (d->link == LINK_ENDED) link_close(w, d);
+    if (d->claims.user_id != 0) {
+        if (d->lanes[LANE_SYNC] == NULL && d->reloading) calls_conversations(w, d);
+        else if (d->lanes[LANE_SYNC] == NULL && d->wants_sync) calls_sync(w, d);
+        else if (d->lanes[LANE_SYNC] == NULL && d->wants_compare) calls_conversations(w, d);
+        if (d->lanes[LANE_MAIN] == NULL && d->sending != 0) calls_send(w, d);
+    } else {
+        d->wants_sync = d->wants_compare = d->reloading = false;
+        d->sending = 0; /* never known; the person logs in later */
+    }
+    bool waits = d->lanes[LANE_MAIN] != NULL || d->lanes[LANE_SYNC] != NULL || d->first != NULL;
+    return !waits && !d->wants_sync && !d->wants_compare && !d->reloading && d->sending == 0;
+}
+
+bool people_pursue(struct world *w)
+{
+    bool content = w->people->calls == NULL;
+    for (uint32_t i = 0; i < w->people->person_count; i++)
+        for (uint32_t n = 0; n < w->people->device_count; n++) content &= pursue(w, &w->people->persons[i].devices[n]);
+    return content;
+}
+
+void people_explain(const struct world *w)
+{
+    for (const struct call *call = w->people->calls; call != NULL; call = call->next)
+        printf("# device %u still waits for the answer to %s\n", call->device->number, calls_name(call));
+    for (uint32_t i = 0; i < w->people->person_count; i++)
+        for (uint32_t n = 0; n < w->people->device_count; n++) {
+            const struct app *d = &w->people->persons[i].devices[n];
+            if (d->wants_sync || d->wants_compare || d->reloading || d->sending != 0)
+                printf("# device %u: wants to sync %d, to compare %d, reloads %d, sends %u\n", d->number, d->wants_sync,
+                       d->wants_compare, d->reloading, d->sending);
+        }
+}
+
+/* Whoever is connected has converged by what was pushed; the others sync once. */
+static void expect_converged(const struct app *d)
+{
+    if (d->link != LINK_OPEN) return;
+    EXPECT(d->sync_key == d->person->stream_head, "device %u is connected and stands at %lu, its stream at %lu", d->number,
+           (unsigned long)d->sync_key, (unsigned long)d->person->stream_head);
+    EXPECT(d->session->issued_s >= d->revoked_before_s, "device %u is revoked and has a session", d->number);
+}
+
+static bool is_online(const struct people *people, const struct person *person)
+{
+    for (uint32_t n = 0; n < people->device_count; n++)
+        if (person->devices[n].session != NULL) return true;
+    return false;
+}
+
+static void expect_presence(const struct world *w, const struct app *d)
+{
+    for (uint32_t i = 0; i < w->people->person_count && d->watches && !d->missed_pushes; i++) {
+        uint32_t user = oracle_user_index(w->oracle, w->people->persons[i].user_id);
+        if (user == USERS_MAX || !d->watched[user] || d->online[user] < 0) continue;
+        bool online = is_online(w->people, &w->people->persons[i]);
+        EXPECT(d->online[user] == online, "device %u was told that user %u is %s", d->number, i, online ? "away" : "here");
+    }
+}
+
+void people_compare(struct world *w)
+{
+    for (uint32_t i = 0; i < w->people->person_count; i++)
+        for (uint32_t n = 0; n < w->people->device_count; n++) {
+            struct app *d = &w->people->persons[i].devices[n];
+            if (d->claims.user_id == 0) continue;
+            expect_converged(d);
+            expect_presence(w, d);
+            if (d->link != LINK_OPEN) d->wants_sync = true;
+            d->wants_compare = true;
+            d->cursor = 0;
+            d->compared_count = 0;
+            calls_presence(w, d);
+        }
+}
+
+/* ---- ends of a life --------------------------------------------------------------------------------------------------- */
+
+void people_disconnect_all(struct world *w)
+{
+    for (uint32_t i = 0; i < w->people->person_count; i++)
+        for (uint32_t n = 0; n < DEVICES_MAX; n++) {
+            struct app *d = &w->people->persons[i].devices[n];
+            if (d->link != LINK_NONE) link_close(w, d);
+        }
+}
+
+void people_lose_connections(struct world *w)
+{
+    while (w->people->calls != NULL) {
+        struct call *call = w->people->calls;
+        w->people->calls = call->next;
+        calls_lose(w, call);
+    }
+    for (uint32_t i = 0; i < w->people->person_count; i++)
+        for (uint32_t n = 0; n < DEVICES_MAX; n++) {
+            struct app *d = &w->people->persons[i].devices[n];
+            link_lost(d);
+            d->lanes[LANE_MAIN] = d->lanes[LANE_SYNC] = NULL;
+            if (d->reloading) d->cursor = 0;
+        }
+}
+
+void people_destroy(struct people *people)
+{
+    for (uint32_t i = 0; i < people->person_count; i++)
+        for (uint32_t n = 0; n < DEVICES_MAX; n++) free(people->persons[i].devices[n].rooms);
+    free(people->persons);
+    free(people);
+}
+
+void people_on_reply(struct world *w, const struct letter *letter)
+{
+    struct call **link = &w->people->calls;
+    while (*link != NULL && (*link)->request_id != letter->origin.request_id) link = &(*link)->next;
+    struct call *call = *link;
+    EXPECT(call != NULL, "an answer to request %lu, which waits for none", (unsigned long)letter->origin.request_id);
+    *link = call->next;
+    if (call->device->lanes[call->lane] == call) call->device->lanes[call->lane] = NULL;
+    report_hash_u64(letter->origin.request_id, letter->error);
+    report_hash(letter_payload(letter));
+    TRACE("device %u is answered: %s %s", call->device->number, calls_name(call), error_row((enum error)letter->error)->reason);
+    calls_answer(w, call, letter);
+}
