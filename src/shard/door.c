@@ -194,7 +194,6 @@ static void on_gone(void *context, struct conn_luggage *luggage)
         letter_free(departure->letter);
     } else {
         memcpy(departure->letter->bytes + offsetof(struct move, luggage), &luggage, sizeof luggage);
-        metrics_add(&d->options.metrics->connections_migrated, 1);
         d->options.ports.post(d->options.ports.context, departure->letter);
         free(departure->client);
     }
