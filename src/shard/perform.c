@@ -31,6 +31,7 @@ static void perform_pushes(struct shard *s, struct effects *effects)
 
 static void perform_room_pushes(struct shard *s, struct effects *effects)
 {
+    s->room_pushes += effects->room_push_count;
     for (uint32_t i = 0; i < effects->room_push_count; i++) {
         const struct effect_room_push *push = &effects->room_pushes[i];
         uint32_t count = 0;

@@ -3,7 +3,7 @@
  * A push that finds the queue above its soft limit, or no memory for its payload, marks the session behind; from then on neither its
  * user's stream nor large rooms are pushed to it until it has synced up to the head and missed nothing meanwhile. At the hard limit
  * it is closed (CLOSE_TOO_SLOW): the client comes back and syncs. */
-#include "shard/chat/conversation.h"
+#include "shard/chat/pages.h"
 #include "shard/memory.h"
 #include "shard/presence/seen.h"
 #include "shard/presence/watch.h"
@@ -78,33 +78,28 @@ struct session *session_find(struct shard *s, uint64_t id)
 
 /* ---- large rooms of a user who came online ---- */
 
+static void session_miss_room(struct session *session);
+
 struct roster_job {
     struct store_job job;
     struct shard *shard;
     struct inbox *inbox; /* pinned by the job */
     uint32_t membership_changes;
+    uint64_t room_pushes; /* of the shard, when the job was submitted */
     struct store_view *view;
-    struct writer rooms; /* u64 room ids, the large ones */
+    struct writer rooms; /* u64 room id, u64 head as read; the large ones */
 };
-
-static bool view_is_large(struct store_view *view, uint64_t room_id, struct writer *scratch)
-{
-    struct key key = key_one(KEY_VIEW, room_id);
-    writer_reset(scratch);
-    if (store_get(view, key_slice(&key), scratch) != RESULT_OK) return false;
-    struct snapshot_record snapshot;
-    struct cursor c = cursor_of(writer_slice(scratch));
-    return snapshot_record_read(&snapshot, &c) && snapshot.large != 0;
-}
 
 static bool roster_each(void *context, struct slice key, struct slice value)
 {
     struct roster_job *job = context;
-    (void)value;
+    struct conversation_row row;
     struct writer scratch;
     writer_init(&scratch, 0);
-    uint64_t room_id = key_u64_at(key, 9);
-    if (view_is_large(job->view, room_id, &scratch)) writer_u64(&job->rooms, room_id);
+    if (conversation_row_read(&row, job->view, key, value, &scratch) == RESULT_OK && row.snapshot.large != 0) {
+        writer_u64(&job->rooms, row.room_id);
+        writer_u64(&job->rooms, row.head_seq);
+    }
     writer_deinit(&scratch);
     return true;
 }
@@ -120,6 +115,29 @@ static void roster_run(struct store_job *base, struct store_view *view) /* stora
     (void)result;
 }
 
+/* Has the room got a message since the job read its head? It was not pushed to the inbox, which was not listed yet. */
+static bool roster_missed(struct shard *s, const struct roster_job *job, uint64_t room_id, uint64_t head_seq)
+{
+    struct entity *view = entity_find(s->machine->entities, (struct entity_key){.a = room_id, .kind = ENTITY_VIEW});
+    return view != NULL ? view_of(view)->head_seq > head_seq : s->room_pushes != job->room_pushes;
+}
+
+static void roster_list(struct shard *s, struct roster_job *job)
+{
+    struct cursor c = cursor_of(writer_slice(&job->rooms));
+    bool missed = false;
+    while (cursor_left(&c) > 0) {
+        uint64_t room_id = cursor_u64(&c), head_seq = cursor_u64(&c);
+        roster_add(s->machine->roster, room_id, job->inbox);
+        missed |= roster_missed(s, job, room_id, head_seq);
+    }
+    if (!missed) return;
+    for (struct session *session = job->inbox->sessions, *next; session != NULL; session = next) {
+        next = session->next;
+        session_miss_room(session);
+    }
+}
+
 static void roster_done(struct store_job *base)
 {
     struct roster_job *job = CONTAINER_OF(base, struct roster_job, job);
@@ -127,12 +145,11 @@ static void roster_done(struct store_job *base)
     if (job->inbox->sessions != NULL && job->inbox->membership_changes != job->membership_changes) {
         writer_reset(&job->rooms); /* joined or left meanwhile: what was read may be wrong, read again */
         job->membership_changes = job->inbox->membership_changes;
+        job->room_pushes = s->room_pushes;
         shard_submit(s, &job->job);
         return;
     }
-    struct cursor c = cursor_of(writer_slice(&job->rooms));
-    if (job->inbox->sessions != NULL)
-        while (cursor_left(&c) > 0) roster_add(s->machine->roster, cursor_u64(&c), job->inbox);
+    if (job->inbox->sessions != NULL) roster_list(s, job);
     struct entity *inbox = &job->inbox->entity;
     entity_unpin(s->machine->entities, &inbox);
     writer_deinit(&job->rooms);
@@ -147,6 +164,7 @@ static void roster_fill(struct shard *s, struct inbox *inbox)
     job->shard = s;
     job->inbox = inbox;
     job->membership_changes = inbox->membership_changes;
+    job->room_pushes = s->room_pushes;
     job->job.run = roster_run;
     job->job.done = roster_done;
     writer_init(&job->rooms, 0);
@@ -345,7 +363,12 @@ void session_push_frame(struct session *session, struct session_frame *frame, bo
 
 void session_push_room(struct session *session, struct session_frame *frame)
 {
-    if (!session->behind && session_try_push(session, frame)) return;
+    if (session->behind || !session_try_push(session, frame)) session_miss_room(session);
+}
+
+/* A message of a large room went by: the session has to sync to hear of it. */
+static void session_miss_room(struct session *session)
+{
     session->missed_room = true;
     if (session->behind) return;
     session_fall_behind(session);

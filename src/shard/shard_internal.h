@@ -60,6 +60,7 @@ struct shard {
     uint32_t call_capacity, call_count;
     uint64_t next_call;
     struct session_table sessions;
+    uint64_t room_pushes;           /* messages of large rooms applied here */
     struct watch_table *watches;
     bool closing;
 };
