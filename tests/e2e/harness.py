@@ -87,8 +87,8 @@ class Checks:
         print(f"skip {pathlib.Path(sys.argv[0]).name}: {why}")
         sys.exit(SKIP_EXIT_CODE)
 
-    def run(self):
-        """Runs all, or those whose names hold one of the command line's words."""
+    def run(self, clean=lambda: None):
+        """Runs all, or those whose names hold one of the command line's words; then `clean`."""
         words = sys.argv[1:]
         chosen = [(name, test) for name, test in self.tests if not words or any(word in name for word in words)]
         failed = 0
@@ -97,6 +97,7 @@ class Checks:
                 failed += not self.run_one(name, test)
         finally:
             Server.end_all()
+            clean()
             shutil.rmtree(TEMPORARY, ignore_errors=True)
         print(f"# {len(chosen) - failed} passed, {failed} failed")
         sys.exit(1 if failed or not chosen else 0)
