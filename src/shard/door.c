@@ -116,6 +116,29 @@ static void reply_socket(struct door *d, struct client *client, const struct let
     send_frame(client, json);
 }
 
+/* Methods whose answer may be as large as a page. */
+static bool answers_page(uint32_t method)
+{
+    return method == RINGPOST__V1__REQUEST__METHOD_HISTORY || method == RINGPOST__V1__REQUEST__METHOD_SYNC ||
+           method == RINGPOST__V1__REQUEST__METHOD_CONVERSATIONS || method == RINGPOST__V1__REQUEST__METHOD_MEMBERS;
+}
+
+static void client_pause(struct client *client)
+{
+    client->paused = true;
+    conn_pause(client->conn);
+}
+
+/* Called after each answer and when the queue has drained: one of them comes after whatever keeps it paused. */
+static void client_resume(struct client *client)
+{
+    bool has_room = client->in_flight <= DOOR_IN_FLIGHT_MAX / 2 && client->pages_in_flight < DOOR_PAGES_IN_FLIGHT_MAX &&
+                    conn_outbound_bytes(client->conn) <= client->door->options.outbound_soft_bytes;
+    if (!client->paused || !has_room) return;
+    client->paused = false;
+    conn_resume(client->conn);
+}
+
 void door_on_reply(struct door *d, struct letter *letter)
 {
     struct conn *conn = server_find(d->server, (struct conn_handle){letter->origin.slot, letter->origin.generation});
@@ -131,22 +154,14 @@ void door_on_reply(struct door *d, struct letter *letter)
         struct client *client = client_of(conn);
         ASSERT(client->in_flight > 0);
         client->in_flight--;
+        if (answers_page(letter->method)) client->pages_in_flight--;
         reply_socket(d, client, letter);
-        if (client->paused && client->in_flight <= DOOR_IN_FLIGHT_MAX / 2) {
-            client->paused = false;
-            conn_resume(conn);
-        }
+        client_resume(client);
     }
     letter_free(letter);
 }
 
 /* ---- requests ---- */
-
-static void client_pause(struct client *client)
-{
-    client->paused = true;
-    conn_pause(client->conn);
-}
 
 static struct actor_record actor_of(const struct token_claims *claims)
 {
@@ -290,7 +305,8 @@ static void on_request(struct door *d, struct client *client, bool json, const s
         refuse(client, json, request->id, ERROR_NOT_AUTHENTICATED, NULL);
     } else {
         struct origin origin = door_origin(d, client->conn, json, request->id);
-        if (++client->in_flight >= DOOR_IN_FLIGHT_MAX) client_pause(client);
+        if (answers_page(method->number)) client->pages_in_flight++;
+        if (++client->in_flight >= DOOR_IN_FLIGHT_MAX || client->pages_in_flight >= DOOR_PAGES_IN_FLIGHT_MAX) client_pause(client);
         session_request(client->session, method, request->payload, &origin);
     }
 }
@@ -376,7 +392,9 @@ static void on_drained(void *context, struct conn *conn)
 {
     (void)context;
     struct client *client = client_of(conn);
-    if (client != NULL && client->session != NULL) session_drained(client->session);
+    if (client == NULL) return;
+    if (client->session != NULL) session_drained(client->session);
+    client_resume(client);
 }
 
 static void on_close(void *context, struct conn *conn)

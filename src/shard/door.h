@@ -4,7 +4,8 @@
  *
  *   socket before login: one request at a time (the connection is paused until its answer); register, login, refresh, auth
  *   auth: token verified here -> the connection moves to its user's home worker (once) -> the home shard checks the device and opens the session
- *   socket after login: every request goes through session_request(); at most DOOR_IN_FLIGHT_MAX under way, then the connection is paused
+ *   socket after login: every request goes through session_request(); at most DOOR_IN_FLIGHT_MAX under way, DOOR_PAGES_IN_FLIGHT_MAX
+ *     of them pages, then the connection is paused until answers have gone out
  *   HTTP: token verified here -> letter to the user's home shard -> owner -> reply to this connection */
 #ifndef SHARD_DOOR_H
 #define SHARD_DOOR_H
@@ -13,7 +14,8 @@
 #include "net/server.h"
 #include "shard/shard.h"
 
-#define DOOR_IN_FLIGHT_MAX 256 /* requests of one socket */
+#define DOOR_IN_FLIGHT_MAX 256     /* requests of one socket */
+#define DOOR_PAGES_IN_FLIGHT_MAX 2 /* of them, those answered by a page: their answers must fit between the two outbound limits */
 
 struct door;
 

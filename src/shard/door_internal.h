@@ -17,7 +17,7 @@ struct client { /* of a WebSocket or TCP connection: *conn_user() */
     struct session *session; /* NULL before login */
     struct conn *conn;
     struct door *door;
-    uint32_t in_flight;
+    uint32_t in_flight, pages_in_flight;
     bool json, paused;
 };
 
