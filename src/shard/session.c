@@ -85,7 +85,8 @@ struct roster_job {
     struct shard *shard;
     struct inbox *inbox; /* pinned by the job */
     uint32_t membership_changes;
-    uint64_t room_pushes; /* of the shard, when the job was submitted */
+    uint64_t room_pushes; /* of the shard, when the job was first submitted */
+    bool again;           /* read a second time: a sync asked meanwhile has read before it */
     struct store_view *view;
     struct writer rooms; /* u64 room id, u64 head as read; the large ones */
 };
@@ -119,7 +120,8 @@ static void roster_run(struct store_job *base, struct store_view *view) /* stora
 static bool roster_missed(struct shard *s, const struct roster_job *job, uint64_t room_id, uint64_t head_seq)
 {
     struct entity *view = entity_find(s->machine->entities, (struct entity_key){.a = room_id, .kind = ENTITY_VIEW});
-    return view != NULL ? view_of(view)->head_seq > head_seq : s->room_pushes != job->room_pushes;
+    if (view == NULL || job->again) return s->room_pushes != job->room_pushes; /* perhaps: a sync too many does no harm */
+    return view_of(view)->head_seq > head_seq;
 }
 
 static void roster_list(struct shard *s, struct roster_job *job)
@@ -145,7 +147,7 @@ static void roster_done(struct store_job *base)
     if (job->inbox->sessions != NULL && job->inbox->membership_changes != job->membership_changes) {
         writer_reset(&job->rooms); /* joined or left meanwhile: what was read may be wrong, read again */
         job->membership_changes = job->inbox->membership_changes;
-        job->room_pushes = s->room_pushes;
+        job->again = true;
         shard_submit(s, &job->job);
         return;
     }
