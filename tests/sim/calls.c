@@ -122,6 +122,8 @@ static void after_refusal(struct world *w, struct app *d, const struct call *cal
 {
     bool same_token = call->claims.issued_s == d->claims.issued_s;
     if (error_row(error)->retryable) d->patience_ns = w->now_ns + PATIENCE_NS;
+    if (error == ERROR_DISK_FULL) d->patience_ns = w->now_ns + 10 * PATIENCE_NS;
+    if (error == ERROR_TOO_MANY_DEVICES) d->patience_ns = w->now_ns + 100 * PATIENCE_NS;
     if ((error == ERROR_DEVICE_REVOKED || error == ERROR_TOKEN_INVALID) && same_token) app_forget_token(w, d);
 }
 
@@ -218,7 +220,7 @@ static void login_refused(struct world *w, struct call *call, enum error error)
 {
     EXPECT(error != ERROR_WRONG_PASSWORD || call->must_fail, "the right password of person %u does not fit", call->device->person->number);
     EXPECT(error != ERROR_USER_NOT_FOUND, "person %u is not known any more", call->device->person->number);
-    call->device->patience_ns = w->now_ns + PATIENCE_NS;
+    (void)w;
 }
 
 static void login_lost(struct world *w, struct call *call) { (void)w, (void)call; }
@@ -485,6 +487,14 @@ static struct known_room *some_room(struct world *w, const struct app *d)
     return &o->rooms[dice_below(&w->dice, o->room_count)];
 }
 
+/* The same, but rather a group. */
+static struct known_room *some_group(struct world *w, const struct app *d)
+{
+    struct known_room *room = NULL;
+    for (uint32_t tries = 0; tries < 4 && (room == NULL || room->direct); tries++) room = some_room(w, d);
+    return room;
+}
+
 /* Already answered not long ago: the same again, or the same id with another body. */
 static bool send_again(struct world *w, struct app *d)
 {
@@ -499,7 +509,7 @@ static bool send_again(struct world *w, struct app *d)
 bool calls_talk(struct world *w, struct app *d)
 {
     if (dice_one_in(&w->dice, 10) && send_again(w, d)) return true;
-    const struct known_room *room = some_room(w, d);
+    const struct known_room *room = dice_one_in(&w->dice, 3) ? some_room(w, d) : some_group(w, d);
     uint64_t to_user_id = 0, room_id = 0;
     if (room != NULL && dice_percent(&w->dice, 80)) room_id = room->room_id;
     else to_user_id = some_user_id(w);
@@ -877,7 +887,7 @@ static bool call_join(struct world *w, struct app *d)
 
 static bool call_leave(struct world *w, struct app *d)
 {
-    const struct known_room *room = some_room(w, d);
+    const struct known_room *room = some_group(w, d);
     if (room == NULL) return false;
     Ringpost__V1__LeaveRoomRequest request = RINGPOST__V1__LEAVE_ROOM_REQUEST__INIT;
     struct call *call = begin(w, d, &leave_type, LANE_MAIN);
@@ -889,7 +899,7 @@ static bool call_leave(struct world *w, struct app *d)
 
 static bool call_invite(struct world *w, struct app *d)
 {
-    const struct known_room *room = some_room(w, d);
+    const struct known_room *room = some_group(w, d);
     if (room == NULL) return false;
     Ringpost__V1__InviteRequest request = RINGPOST__V1__INVITE_REQUEST__INIT;
     struct call *call = begin(w, d, &invite_type, LANE_MAIN);
@@ -907,7 +917,7 @@ static bool call_invite(struct world *w, struct app *d)
 
 static bool call_remove(struct world *w, struct app *d)
 {
-    const struct known_room *room = some_room(w, d);
+    const struct known_room *room = some_group(w, d);
     if (room == NULL) return false;
     Ringpost__V1__RemoveMembersRequest request = RINGPOST__V1__REMOVE_MEMBERS_REQUEST__INIT;
     struct call *call = begin(w, d, &remove_type, LANE_MAIN);
@@ -955,7 +965,7 @@ static const struct call_type role_type = {"set_role", RINGPOST__V1__REQUEST__ME
 
 static bool call_set_role(struct world *w, struct app *d)
 {
-    struct known_room *room = some_room(w, d);
+    struct known_room *room = some_group(w, d);
     struct person *person = &w->people->persons[dice_below(&w->dice, w->people->person_count)];
     if (room == NULL || person->user_id == 0) return false;
     Ringpost__V1__SetRoleRequest request = RINGPOST__V1__SET_ROLE_REQUEST__INIT;
@@ -981,7 +991,7 @@ static const struct call_type dismiss_type = {"dismiss_room", RINGPOST__V1__REQU
 
 static bool call_update(struct world *w, struct app *d)
 {
-    const struct known_room *room = some_room(w, d);
+    const struct known_room *room = some_group(w, d);
     if (room == NULL) return false;
     Ringpost__V1__UpdateRoomRequest request = RINGPOST__V1__UPDATE_ROOM_REQUEST__INIT;
     char name[24];
@@ -994,7 +1004,7 @@ static bool call_update(struct world *w, struct app *d)
 
 static bool call_dismiss(struct world *w, struct app *d)
 {
-    struct known_room *room = some_room(w, d);
+    struct known_room *room = some_group(w, d);
     if (room == NULL || !dice_one_in(&w->dice, 4)) return false;
     Ringpost__V1__DismissRoomRequest request = RINGPOST__V1__DISMISS_ROOM_REQUEST__INIT;
     room->ended = true;
@@ -1038,7 +1048,7 @@ static const struct call_type members_type = {"members", RINGPOST__V1__REQUEST__
 
 static bool call_members(struct world *w, struct app *d)
 {
-    const struct known_room *room = some_room(w, d);
+    const struct known_room *room = some_group(w, d);
     if (room == NULL) return false;
     Ringpost__V1__MembersRequest request = RINGPOST__V1__MEMBERS_REQUEST__INIT;
     struct call *call = begin(w, d, &members_type, LANE_MAIN);
@@ -1128,7 +1138,7 @@ bool calls_choose(struct world *w, struct app *d)
     static const struct {
         uint32_t weight;
         bool (*call)(struct world *, struct app *);
-    } choices[] = {{8, call_create},  {14, call_join},   {8, call_leave},   {10, call_invite}, {5, call_remove},
+    } choices[] = {{14, call_create},  {14, call_join},   {8, call_leave},   {10, call_invite}, {5, call_remove},
                    {6, call_set_role}, {4, call_update}, {2, call_dismiss}, {14, call_mark_read}, {10, call_history},
                    {6, call_get_room}, {4, call_members}, {3, call_typing}, {4, call_subscribe}, {3, calls_presence},
                    {3, call_user},    {2, call_refresh}, {1, call_logout},  {1, call_revoke},  {2, call_devices}};

@@ -51,6 +51,7 @@ static void learn_message(struct oracle *o, uint64_t room_id, uint64_t seq, uint
     oracle_learn(o, FACT_MESSAGE, room_id, seq, hash, "message (room, seq)");
     oracle_learn(o, FACT_MESSAGE_ID, msg_id, 0, XXH3_64bits(place, sizeof place), "place of message");
     struct known_room *room = oracle_room(o, room_id);
+    if (room->head_seq < seq) TRACE("room %lx has seq %lu", (unsigned long)room_id, (unsigned long)seq);
     if (room->head_seq < seq) room->head_seq = seq;
 }
 

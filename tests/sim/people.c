@@ -248,7 +248,7 @@ static void read_frame(struct world *w, struct app *d)
     d->queued_bytes -= (uint32_t)bytes.len;
     report_hash(writer_slice(&bytes));
     Ringpost__V1__Envelope *envelope = decode(d, writer_slice(&bytes));
-    TRACE("device %u reads a push of kind %d", d->number, (int)envelope->push->kind_case);
+    TRACE("device %u reads a push of kind %d, %u bytes left", d->number, (int)envelope->push->kind_case, d->queued_bytes);
     w->people->pushes++;
     take_push(w, d, envelope->push);
     ringpost__v1__envelope__free_unpacked(envelope, NULL);
@@ -316,8 +316,9 @@ static bool pursue(struct world *w, struct app *d)
         else if (d->lanes[LANE_SYNC] == NULL && d->wants_compare) calls_conversations(w, d);
         if (d->lanes[LANE_MAIN] == NULL && d->sending != 0) calls_send(w, d);
     } else {
+        if (d->link == LINK_OPEN) link_close(w, d); /* to come back with a new token */
         d->wants_sync = d->wants_compare = d->reloading = false;
-        d->sending = 0; /* never known; the person logs in later */
+        d->sending = 0; /* never known */
     }
     bool waits = d->lanes[LANE_MAIN] != NULL || d->lanes[LANE_SYNC] != NULL || d->first != NULL;
     return !waits && !d->wants_sync && !d->wants_compare && !d->reloading && d->sending == 0;

@@ -11,7 +11,7 @@ static struct machine_options roll_machine(struct dice *dice)
                                     .room_members_max = dice_between(dice, 3, 9),
                                     .fanout_threshold = PICK(dice, 0, 2, 3, 3, 4, 100),
                                     .inbox_events_max = PICK(dice, 16, 40, 100000, 100000),
-                                    .devices_per_user_max = dice_between(dice, 2, 5),
+                                    .devices_per_user_max = dice_between(dice, 2, 4),
                                     .dedup_entries = DEDUP_CAPACITY_MIN,
                                     .entities_max = PICK(dice, 1, 6, 20, 60, 10000),
                                     .outbox_entries_max = PICK(dice, 1, 4, 16, 1000)};
@@ -44,7 +44,7 @@ static void roll_weights(struct profile *p, struct dice *dice)
     for (uint32_t i = 0; i < ACTION_COUNT; i++) p->weights[i] = typical[i] * PICK(dice, 25, 100, 100, 100, 200, 400);
     p->weights[ACTION_STORE_FLUSH] = PICK(dice, 0, 10, 100, 1000);
     p->weights[ACTION_FULL] = PICK(dice, 0, 0, 10, 60);
-    p->weights[ACTION_CRASH] = PICK(dice, 0, 5, 20, 20, 60, 200);
+    p->weights[ACTION_CRASH] = PICK(dice, 0, 2, 5, 10, 30, 100);
     p->weights[ACTION_RESTART] = PICK(dice, 0, 0, 4);
     p->weights[ACTION_REST] = PICK(dice, 0, 3, 10);
 }

@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define STEPS_DEFAULT 12000
+#define STEPS_DEFAULT 30000
 
 struct arguments {
     uint64_t first, last;
