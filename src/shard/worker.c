@@ -49,6 +49,7 @@ struct worker {
     _Atomic bool stopping;
     bool bell_ready;
     uint64_t stop_started_ms;
+    bool settled; /* counted in *options.settled */
     enum { RUN_SERVING, RUN_CLOSING_CONNECTIONS, RUN_SETTLING, RUN_WAITING, RUN_ENDED } phase;
 };
 
@@ -368,6 +369,16 @@ static bool all(struct worker *w, bool (*test)(const struct shard *))
     return true;
 }
 
+/* This worker asks nothing more of the others, but goes on answering them until all have come so far. */
+static void settle(struct worker *w)
+{
+    if (w->settled) return;
+    w->settled = true;
+    atomic_fetch_add(w->options.settled, 1); /* orders what was published to the rings before it */
+}
+
+static bool all_settled(const struct worker *w) { return atomic_load(w->options.settled) == w->options.worker_count; }
+
 static void stop_step(struct worker *w, uint64_t now_ms)
 {
     uint64_t since = now_ms - w->stop_started_ms;
@@ -382,7 +393,8 @@ static void stop_step(struct worker *w, uint64_t now_ms)
         if (server_idle(w->server)) w->phase = RUN_SETTLING;
         break;
     case RUN_SETTLING:
-        if (!all(w, shard_idle) && since < STOP_SHARDS_MS) return;
+        if ((all(w, shard_idle) && !mailbox_congested(w->options.mailbox, w->options.number)) || since >= STOP_SHARDS_MS) settle(w);
+        if (!w->settled || !all_settled(w)) return;
         for (uint32_t i = 0; i < w->shard_count; i++) shard_begin_close(w->shards[i].shard);
         w->phase = RUN_WAITING;
         break;
@@ -484,6 +496,8 @@ static enum result open_outside(struct worker *w, const char *const *origins, ch
 static void close_outside(struct worker *w)
 {
     if (w->io == NULL) return;
+    storage_thread_stop(w->storage); /* it may be making a segment for one of the logs */
+    w->storage = NULL;
     for (uint32_t i = 0; i < w->shard_count; i++) {
         shard_close(w->shards[i].shard); /* before the server: its sessions are gone already, its log is at rest */
         w->shards[i].shard = NULL;
@@ -515,6 +529,7 @@ enum result worker_run(struct worker *w, void (*serving)(void *), void *context,
             stop_step(w, w->timers.now_ms);
         }
     }
+    settle(w);
     close_outside(w);
     return result;
 }
