@@ -32,7 +32,8 @@ class Account:
         self.name, self.user_id, self.door, self.refresh_token = person.name, person.user_id, door, person.refresh_token
         self.connection = self.access_token = None
         self.pending = {}  # client_msg_id: fields, sent and not acknowledged
-        self.pushed = {}  # sync_key: event
+        self.pushed = {}  # sync_key: event, told since the last look at the stream
+        self.is_behind = False
         self.stream = []
         self.received = collections.defaultdict(list)  # room_id: messages of the stream
         self.marks = {}  # room_id: acknowledged read mark
@@ -40,6 +41,7 @@ class Account:
         self.numbers = itertools.count(1)
 
     async def connect(self, server):
+        self.is_behind = False
         self.connection = await self.door.open(server)
         self.connection.on_push = self.take_push
         answer = await self.connection.call("refresh", refresh_token=self.refresh_token)
@@ -50,9 +52,22 @@ class Account:
 
     def take_push(self, push):
         if push.HasField("event"):
-            known = self.pushed.setdefault(push.event.sync_key, push.event)
-            assert known == push.event, f"{self.name}: sync_key {push.event.sync_key} was pushed with something else before"
-        assert not push.HasField("behind"), "the bounds are wide enough for everything"
+            self.take_event(push.event)
+        elif push.HasField("behind"):
+            self.is_behind = True
+
+    def take_event(self, event):
+        known = self.pushed.setdefault(event.sync_key, event)
+        assert known == event, f"{self.name}: sync_key {event.sync_key} was told with something else before"
+
+    async def catch_up(self):
+        """What a client does that was told `behind`: pushes come again when it has synced."""
+        self.is_behind = False
+        page = pb.SyncResponse(has_more=True, sync_key=max(self.pushed, default=len(self.stream)))
+        while page.has_more:
+            page = await self.call("sync", sync_key=page.sync_key)
+            for event in page.events:
+                self.take_event(event)
 
     def call(self, method, **fields):
         return self.connection.call(method, **fields)
@@ -114,6 +129,8 @@ class Ledger:
         actions = [self.send] * 40 + [self.mark_read] * 4 + [self.walk] * 2 + [self.create_room]
         try:
             while not stopping.is_set():
+                if account.is_behind:
+                    await account.catch_up()
                 await self.random.choice(actions)(account)
         except Closed:
             pass
