@@ -28,7 +28,8 @@ ifeq ($(V),)
 MAKEFLAGS += --silent
 endif
 
--include mk/*.mk
+# schemas.mk first: what it makes is a prerequisite in the others.
+include mk/schemas.mk $(filter-out mk/schemas.mk,$(wildcard mk/*.mk))
 
 # ---- the binary -----------------------------------------------------------------------------------------------------
 sources = $(sort $(wildcard src/$(1)/*.c src/$(1)/*/*.c))
