@@ -15,8 +15,8 @@ import time
 import jwt
 import websockets
 
-from harness import (DOORS, HTTP_PATHS, LOCALHOST, METHODS, REQUEST_TYPES, SOCKET_DOORS, Checks, Closed, Http, HttpGet, Person, Server, Tcp,
-                     WebSocketBinary, WebSocketJson, eventually, pb, refused, texts)
+from harness import (DOORS, HTTP_PATHS, LOCALHOST, METHODS, REQUEST_TYPES, SOCKET_DOORS, Checks, Http, Person, Server, Tcp, WebSocketBinary,
+                     WebSocketJson, eventually, pb, refused, texts, wait_for)
 
 checks = Checks()
 _servers = {}
@@ -26,7 +26,7 @@ SETTINGS = {
               "rate_messages_per_second": 0, "rate_requests_per_second": 0},
     "impatient": {"shards": 1, "authenticate_timeout": "200ms", "rate_messages_burst": 5, "rate_messages_per_second": 1,
                   "devices_per_user_max": 2, "allowed_origins": "https://chat.example.com", "heartbeat_interval": "1s",
-                  "heartbeat_timeout": "2s"},
+                  "heartbeat_timeout": "2s", "write_timeout": "500ms"},
 }
 
 
@@ -841,7 +841,7 @@ async def a_slow_reader_gets_behind_and_catches_up_with_nothing_lost():
 
 
 @checks
-async def a_connection_behind_the_hard_limit_is_closed_and_others_do_not_notice():
+async def who_asks_for_much_gets_it_at_their_own_pace_and_others_do_not_notice():
     name = "tight"
     ann, ben = await people(2, WebSocketBinary, name)
     narrow = socket.create_connection((LOCALHOST, server(name).port))
@@ -852,27 +852,44 @@ async def a_connection_behind_the_hard_limit_is_closed_and_others_do_not_notice(
     for number in range(40):
         await ann.call("send", room_id=room, client_msg_id=f"{number}", kind=pb.CUSTOM, body=bytes(30000))
     await ann.call("invite", room_id=room, user_ids=[ben.user_id])
-    blocked = asyncio.Event()
+    hungry = asyncio.Event()
     receive = greedy.door.receive
 
-    async def receive_when_asked():
+    async def receive_when_hungry():
         envelope = await receive()
-        await blocked.wait()
+        await hungry.wait()
         return envelope
-    greedy.door.receive = receive_when_asked
-    futures = []
-    try:
-        for _ in range(60):  # pages of history nobody takes: far more than one connection may have waiting
-            futures.append(await greedy.door.submit("history", room_id=room, limit=200))
-    except Closed:
-        pass
+    greedy.door.receive = receive_when_hungry
+    futures = [await greedy.door.submit("history", room_id=room, limit=200) for _ in range(60)]  # far above outbound_hard
     sent = await ann.send("meanwhile", room_id=room)
     await ben.door.event("message", lambda message: message.msg_id == sent.msg_id)
-    blocked.set()
-    await asyncio.wait(futures)
-    assert any(future.exception() for future in futures), "it was closed before all was answered"
+    hungry.set()
+    for future in futures:
+        page = (await asyncio.wait_for(future, 30)).history
+        assert page.messages and page.messages[0].seq in (40, 41)
     assert len(await ben.timeline(room)) == 41
-    await leave(ann, ben)
+    await leave(ann, ben, greedy)
+
+
+@checks
+def who_takes_nothing_at_all_is_cut_off():
+    before = server("impatient").metric("ringpost_connections_timed_out_total")
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect((LOCALHOST, server("impatient").port))
+    connection.settimeout(0.05)
+    request = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 100
+
+    def is_cut_off():
+        try:
+            connection.send(request)
+        except TimeoutError:
+            return False  # the server reads no more from us: as it should
+        except OSError:
+            return True
+    wait_for("the connection to be reset", is_cut_off)
+    connection.close()
+    assert server("impatient").metric("ringpost_connections_timed_out_total") > before
 
 
 @checks
