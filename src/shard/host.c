@@ -56,12 +56,16 @@ struct host {
 
 /* ---- the parts ---- */
 
-/* A machine that cannot hold the default number of connections is warned about; one that was asked for it is refused. */
+#define HOST_OTHER_FILES 1024 /* logs, stores, rings: all that is open and no connection */
+
+/* A machine that cannot hold the default number of connections is warned about; one that was asked for it is refused, and so is one
+ * on which there would be no room for connections at all. */
 static enum result raise_limits(const struct config *config, char *text, size_t text_size)
 {
     uint64_t reached = 0;
-    enum result result = host_raise_open_files((uint64_t)config->connections_max + 1024, &reached, text, text_size);
-    if (result != RESULT_BUSY || config->origins[CONFIG_OPTION_connections_max].source != CONFIG_DEFAULT) return result;
+    enum result result = host_raise_open_files((uint64_t)config->connections_max + HOST_OTHER_FILES, &reached, text, text_size);
+    bool asked = config->origins[CONFIG_OPTION_connections_max].source != CONFIG_DEFAULT;
+    if (result != RESULT_BUSY || asked || reached < HOST_OTHER_FILES) return result;
     LOG_WARN("host", "fewer connections than connections_max can be held reason=\"%s\"", text);
     text[0] = '\0';
     return RESULT_OK;
