@@ -408,7 +408,7 @@ static void learn_direct(struct world *w, const struct attempt *a)
 static void send_answered(struct world *w, struct call *call, const void *message)
 {
     const struct attempt *a = &w->oracle->attempts[call->number];
-    bool first = !a->acked;
+    bool first = !a->acked && call->floor == 0;
     oracle_saw_ack(w->oracle, call->number, message);
     learn_direct(w, a);
     EXPECT(!first || call->is_member != 0, "somebody who is no member sent m%u", call->number);
@@ -469,6 +469,7 @@ static bool send_attempt(struct world *w, struct app *d, uint32_t number, uint32
     struct call *call = begin(w, d, &send_type, LANE_MAIN);
     call->number = number;
     call->must_fail = variant != 0;
+    call->floor = w->oracle->attempts[number].tries++;
     note_membership(w, call, a->room_id);
     return go(w, call, &request.base);
 }
@@ -580,13 +581,6 @@ static bool call_history(struct world *w, struct app *d)
 
 /* ---- sync ------------------------------------------------------------------------------------------------------------- */
 
-static void begin_reload(struct app *d, uint64_t sync_key)
-{
-    d->reloading = true;
-    d->reload_key = sync_key;
-    d->cursor = 0;
-}
-
 static void sync_answered(struct world *w, struct call *call, const void *message)
 {
     const Ringpost__V1__SyncResponse *r = message;
@@ -595,7 +589,8 @@ static void sync_answered(struct world *w, struct call *call, const void *messag
     bool window_is_small = w->profile.machine.inbox_events_max < 100000;
     EXPECT(!r->reset || (r->n_events == 0 && window_is_small), "device %u is reset", d->number);
     if (r->reset) {
-        begin_reload(d, r->sync_key);
+        d->reloading = true;
+        d->cursor = 0;
         return;
     }
     for (size_t i = 0; i < r->n_events; i++) {
@@ -636,9 +631,10 @@ bool calls_sync(struct world *w, struct app *d)
 
 /* ---- conversations: starting over, or comparing ------------------------------------------------------------------------ */
 
-static void reload_row(struct app *d, const Ringpost__V1__Conversation *c)
+static void reload_row(struct app *d, uint64_t as_of, const Ringpost__V1__Conversation *c)
 {
     struct app_room *room = app_room(d, c->room->room_id);
+    room->as_of = as_of;
     room->member = true;
     room->large = c->room->large;
     room->read_seq = c->read_seq;
@@ -688,14 +684,16 @@ static void conversations_answered(struct world *w, struct call *call, const voi
         d->wants_sync = true;
         return;
     }
-    if (!comparing && call->floor == 0)
+    if (!comparing && call->floor == 0) {
+        d->reload_key = r->sync_key; /* later pages are newer, and each room knows how new */
         for (uint32_t i = 0; i < d->room_count; i++) d->rooms[i].member = false;
+    }
     for (size_t i = 0; i < r->n_conversations; i++) {
         const Ringpost__V1__Conversation *c = r->conversations[i];
         oracle_saw_room(w->oracle, c->room);
         if (c->last_message != NULL) oracle_saw_message(w->oracle, c->last_message);
         if (comparing) compare_row(d, c);
-        else reload_row(d, c);
+        else reload_row(d, r->sync_key, c);
     }
     d->compared_count += (uint32_t)r->n_conversations;
     d->cursor = r->next_cursor;

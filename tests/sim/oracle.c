@@ -78,9 +78,11 @@ void oracle_saw_ack(struct oracle *o, uint32_t number, const Ringpost__V1__SendR
     EXPECT(a->room_id == 0 || a->room_id == r->room_id, "message %s went to another room", client_id);
     EXPECT(r->seq > a->floor_seq, "message %s got seq %lu, but seq %lu had been seen before it was sent", client_id,
            (unsigned long)r->seq, (unsigned long)a->floor_seq);
-    *a = (struct attempt){.number = number, .sender_id = a->sender_id, .room_id = r->room_id, .to_user_id = a->to_user_id,
-                          .kind = a->kind, .acked = true, .msg_id = r->msg_id, .seq = r->seq, .time_ms = r->time_ms,
-                          .floor_seq = a->floor_seq, .room_sends = a->room_sends};
+    a->acked = true;
+    a->room_id = r->room_id;
+    a->msg_id = r->msg_id;
+    a->seq = r->seq;
+    a->time_ms = r->time_ms;
     learn_message(o, r->room_id, r->seq, r->msg_id,
                   oracle_message_hash(r->msg_id, a->sender_id, r->time_ms, a->kind, slice_text(client_id), body));
 }
@@ -150,7 +152,7 @@ uint32_t oracle_attempt(struct oracle *o, uint64_t sender_id, uint64_t room_id, 
         if (direct != NULL) room_id = direct->value;
     }
     o->attempts[o->attempt_count] = (struct attempt){.number = o->attempt_count, .sender_id = sender_id, .room_id = room_id,
-                                                     .to_user_id = to_user_id, .kind = kind, .room_sends = o->attempt_count,
+                                                     .to_user_id = to_user_id, .kind = kind,
                                                      .floor_seq = room_id == 0 ? 0 : oracle_room(o, room_id)->head_seq};
     return o->attempt_count++;
 }

@@ -15,11 +15,10 @@
 struct attempt {
     uint32_t number;
     uint64_t sender_id, room_id, to_user_id; /* room_id or to_user_id; room_id is filled in by the first answer */
-    uint32_t kind;
+    uint32_t kind, tries;
     bool acked, seen;                /* seen: by the audit now running */
     uint64_t msg_id, seq, time_ms;   /* of the first ack */
     uint64_t floor_seq;              /* somebody had seen this seq in the room before it was sent the first time */
-    uint64_t room_sends;             /* attempts in the world when it was made */
 };
 
 #define ATTEMPT_TEXT_MAX 400

@@ -69,9 +69,12 @@ void app_take_head(struct app *d, uint64_t room_id, uint64_t head_seq)
     if (room->head_seq < head_seq) room->head_seq = head_seq;
 }
 
-static void take_change(struct app *d, const Ringpost__V1__RoomChange *change)
+static void take_change(struct app *d, uint64_t sync_key, const Ringpost__V1__RoomChange *change)
 {
     struct app_room *room = app_room(d, change->room->room_id);
+    TRACE("device %u: room %lx changes: %d of %lx, read %lu, head %lu", d->number, (unsigned long)room->room_id, (int)change->change,
+          (unsigned long)change->target_id, (unsigned long)change->read_seq, (unsigned long)change->room->head_seq);
+    if (sync_key <= room->as_of) return;
     if (change->change == RINGPOST__V1__ROOM_CHANGE_KIND__ROOM_JOINED) {
         room->member = true;
         room->read_seq = change->read_seq;
@@ -81,11 +84,20 @@ static void take_change(struct app *d, const Ringpost__V1__RoomChange *change)
     app_take_head(d, room->room_id, change->room->head_seq);
 }
 
-/* One's own message is read by itself when everything before it was. */
-static void app_take_message(struct app *d, const Ringpost__V1__Message *message)
+static void take_read_mark(struct app *d, uint64_t sync_key, const Ringpost__V1__ReadMark *mark)
+{
+    struct app_room *room = app_room(d, mark->room_id);
+    TRACE("device %u: room %lx is read up to %lu", d->number, (unsigned long)room->room_id, (unsigned long)mark->read_seq);
+    if (sync_key > room->as_of && room->read_seq < mark->read_seq) room->read_seq = mark->read_seq;
+}
+
+/* One's own message is read by itself when everything before it was. `sync_key` UINT64_MAX: it is no event of the stream. */
+static void take_message(struct app *d, uint64_t sync_key, const Ringpost__V1__Message *message)
 {
     struct app_room *room = app_room(d, message->room_id);
     bool own = message->sender_id == d->person->user_id;
+    TRACE("device %u: room %lx, seq %lu%s", d->number, (unsigned long)message->room_id, (unsigned long)message->seq, own ? ", its own" : "");
+    if (sync_key <= room->as_of) return;
     if (own && room->read_seq + 1 == message->seq) room->read_seq = message->seq;
     app_take_head(d, message->room_id, message->seq);
 }
@@ -96,13 +108,9 @@ void app_take_event(struct world *w, struct app *d, const Ringpost__V1__Event *e
     if (event->sync_key > d->sync_key + 1) d->wants_sync = true;
     if (event->sync_key != d->sync_key + 1 || d->reloading) return;
     d->sync_key = event->sync_key;
-    if (event->kind_case == RINGPOST__V1__EVENT__KIND_MESSAGE) app_take_message(d, event->message);
-    if (event->kind_case == RINGPOST__V1__EVENT__KIND_ROOM) take_change(d, event->room);
-    if (event->kind_case == RINGPOST__V1__EVENT__KIND_READ) {
-        struct app_room *room = app_room(d, event->read->room_id);
-        if (room->read_seq < event->read->read_seq) room->read_seq = event->read->read_seq;
-        app_take_head(d, room->room_id, room->read_seq);
-    }
+    if (event->kind_case == RINGPOST__V1__EVENT__KIND_MESSAGE) take_message(d, event->sync_key, event->message);
+    if (event->kind_case == RINGPOST__V1__EVENT__KIND_ROOM) take_change(d, event->sync_key, event->room);
+    if (event->kind_case == RINGPOST__V1__EVENT__KIND_READ) take_read_mark(d, event->sync_key, event->read);
 }
 
 /* ---- connections ------------------------------------------------------------------------------------------------------ */
@@ -222,7 +230,7 @@ static void take_push(struct world *w, struct app *d, const Ringpost__V1__Push *
     case RINGPOST__V1__PUSH__KIND_EVENT: app_take_event(w, d, push->event); break;
     case RINGPOST__V1__PUSH__KIND_ROOM_MESSAGE:
         oracle_saw_message(w->oracle, push->room_message);
-        app_take_message(d, push->room_message);
+        take_message(d, UINT64_MAX, push->room_message);
         break;
     case RINGPOST__V1__PUSH__KIND_BEHIND:
         d->wants_sync = d->missed_pushes = true;

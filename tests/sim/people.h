@@ -26,6 +26,7 @@ struct frame { /* on its way to a device */
 
 struct app_room { /* what a device knows of a room */
     uint64_t room_id, read_seq, head_seq;
+    uint64_t as_of; /* sync_key of the page of conversations it was read from: earlier events are in it */
     bool member, large;
 };
 
@@ -57,7 +58,7 @@ struct app {
 
     uint64_t sync_key;
     bool wants_sync, wants_compare, reloading;
-    uint64_t reload_key, cursor; /* of the conversations being read */
+    uint64_t reload_key, cursor; /* of the conversations being read; reload_key: where to sync from then */
     uint32_t compared_count;     /* rooms seen in this comparison */
     struct app_room *rooms;
     uint32_t room_count, room_capacity;

@@ -212,6 +212,15 @@ static void open_all(struct world *w, bool may_break)
     if (w->plant == PLANT_repeats_applied) renumber_after_restart(w);
 }
 
+/* Never farther than tokens forgive. */
+static void step_clock_back(struct world *w)
+{
+    uint64_t now_ms = world_now_ms(w);
+    if (now_ms < w->wall_latest_ms) return; /* it has not caught up yet */
+    w->wall_latest_ms = now_ms;
+    w->wall_base_ms -= dice_below(&w->dice, 3000);
+}
+
 static void crash(struct world *w)
 {
     TRACE("crash");
@@ -225,7 +234,7 @@ static void crash(struct world *w)
     EXPECT(buf_pool_used_bytes(w->pool) == 0, "%zu payload bytes are held by nobody", buf_pool_used_bytes(w->pool));
     w->mute = false;
     /* Clocks of a machine that lost power may be a little behind. */
-    if (w->profile.clock_steps_back && dice_one_in(&w->dice, 3)) w->wall_base_ms -= dice_below(&w->dice, 3000);
+    if (w->profile.clock_steps_back && dice_one_in(&w->dice, 3)) step_clock_back(w);
     open_all(w, true);
     if (dice_one_in(&w->dice, 4)) crash(w); /* before anybody came back */
 }

@@ -42,7 +42,7 @@ struct world {
     struct renumbering renumberings[SHARDS_MAX][SHARDS_MAX];
     struct password_job *passwords_first, *passwords_last;
     uint32_t passwords_waiting;
-    uint64_t now_ns, wall_base_ms;
+    uint64_t now_ns, wall_base_ms, wall_latest_ms; /* wall: base and now; latest: before it was last set back */
     struct buf_pool *pool;
     struct token_keys *keys;
     struct people *people;
