@@ -120,6 +120,10 @@
     X(COUNT, rate_messages_per_second, "20", 0, 1000000, "Messages of one user, sustained. 0: no limit.")              \
     X(COUNT, rate_messages_burst, "100", 1, 1000000, "Messages of one user at once.")                                  \
     X(COUNT, rate_requests_per_second, "50", 0, 1000000, "Requests of one user, messages too, sustained. 0: no limit.")\
+    X(COUNT, rate_logins_per_second, "2", 0, 1000000,                                                                  \
+      "Logins, registrations and refreshes from one address (IPv6: one /64) on one worker, sustained. 0: no limit, for a " \
+      "server behind a proxy that limits them itself.")                                                                \
+    X(COUNT, rate_logins_burst, "100", 1, 1000000, "Logins, registrations and refreshes from one address at once.")    \
     X(COUNT, rate_requests_burst, "200", 1, 1000000, "Requests of one user at once.")                                  \
                                                                                                                        \
     G("Storage")                                                                                                       \

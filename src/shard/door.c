@@ -4,6 +4,7 @@
 #include "shard/door_internal.h"
 #include "api/envelope.h"
 #include "api/token.h"
+#include "shard/login_limit.h"
 #include "shard/memory.h"
 #include <stdio.h>
 
@@ -15,7 +16,7 @@ enum result door_create(struct door **out, const struct door_options *options)
     writer_init(&d->frame, 0);
     writer_init(&d->detail, 0);
     *out = d;
-    return RESULT_OK;
+    return login_limit_create(&d->logins, options->logins_per_second, options->logins_burst);
 }
 
 void door_destroy(struct door *d)
@@ -24,6 +25,7 @@ void door_destroy(struct door *d)
     writer_deinit(&d->packed);
     writer_deinit(&d->frame);
     writer_deinit(&d->detail);
+    login_limit_destroy(d->logins);
     free(d);
 }
 
@@ -51,6 +53,14 @@ struct origin door_origin(const struct door *d, const struct conn *conn, bool js
                            .generation = handle.generation,
                            .request_id = request_id,
                            .started_ns = d->options.ports.now_ns(d->options.ports.context)};
+}
+
+bool door_login_allowed(struct door *d, const struct conn *conn, uint32_t *retry_after_ms)
+{
+    struct in6_addr peer = conn_address(conn);
+    bool allowed = login_limit_take(d->logins, &peer, d->options.ports.now_ms(d->options.ports.context), retry_after_ms);
+    if (!allowed) metrics_add(&d->options.metrics->rate_limited, 1);
+    return allowed;
 }
 
 enum error door_verify(const struct door *d, struct slice token, struct token_claims *claims)
@@ -84,11 +94,13 @@ static void send_error(struct client *client, bool json, uint64_t id, const stru
     send_frame(client, json);
 }
 
-static void refuse(struct client *client, bool json, uint64_t id, enum error error, const char *detail)
+static void refuse(struct client *client, bool json, uint64_t id, enum error error, const char *detail,
+                   uint32_t retry_after_ms)
 {
     char request_id[24];
     snprintf(request_id, sizeof request_id, "%llu", (unsigned long long)id);
-    struct envelope_error refusal = {.error = error, .detail = detail, .request_id = request_id};
+    struct envelope_error refusal = {
+        .error = error, .detail = detail, .retry_after_ms = retry_after_ms, .request_id = request_id};
     send_error(client, json, id, &refusal);
 }
 
@@ -261,7 +273,7 @@ static void on_auth(struct door *d, struct client *client, bool json, const stru
     if (error == ERROR_NONE && client->session != NULL && claims.user_id != client->session->inbox->entity.key.a)
         error = ERROR_OTHER_USER;
     if (error != ERROR_NONE) {
-        refuse(client, json, request->id, error, NULL);
+        refuse(client, json, request->id, error, NULL, 0);
         return;
     }
     if (d->options.ports.is_local(d->options.ports.context, id_partition(claims.user_id)))
@@ -275,9 +287,11 @@ static void on_open_method(struct door *d, struct client *client, bool json, con
                            const struct method *method)
 {
     uint16_t shard = 0;
+    uint32_t retry_after_ms = 0;
     enum error error = method_route(method, request->payload, 0, d->options.shard_count, &shard);
+    if (error == ERROR_NONE && !door_login_allowed(d, client->conn, &retry_after_ms)) error = ERROR_RATE_LIMITED;
     if (error != ERROR_NONE) {
-        refuse(client, json, request->id, error, NULL);
+        refuse(client, json, request->id, error, NULL, retry_after_ms);
         return;
     }
     struct letter *letter = letter_make(LETTER_REQUEST, 0, shard, NULL, request->payload);
@@ -294,15 +308,15 @@ static void on_request(struct door *d, struct client *client, bool json, const s
     const struct method *method = method_by_number(request->method);
     metrics_add(&d->options.metrics->requests, 1);
     if (d->options.pages->state == HOST_RECOVERING) {
-        refuse(client, json, request->id, ERROR_NOT_READY, NULL);
+        refuse(client, json, request->id, ERROR_NOT_READY, NULL, 0);
     } else if (method == NULL) {
-        refuse(client, json, request->id, ERROR_UNKNOWN_METHOD, NULL);
+        refuse(client, json, request->id, ERROR_UNKNOWN_METHOD, NULL, 0);
     } else if (method->number == RINGPOST__V1__REQUEST__METHOD_AUTH) {
         on_auth(d, client, json, request);
     } else if (method->access == ACCESS_OPEN) {
         on_open_method(d, client, json, request, method);
     } else if (client->session == NULL) {
-        refuse(client, json, request->id, ERROR_NOT_AUTHENTICATED, NULL);
+        refuse(client, json, request->id, ERROR_NOT_AUTHENTICATED, NULL, 0);
     } else {
         struct origin origin = door_origin(d, client->conn, json, request->id);
         if (answers_page(method->number)) client->pages_in_flight++;
@@ -325,7 +339,7 @@ static void on_frame(void *context, struct conn *conn, enum conn_frame encoding,
     } else {
         result = envelope_parse(&request, payload);
     }
-    if (result != RESULT_OK) refuse(client, json, request.id, ERROR_BAD_REQUEST, text[0] == '\0' ? NULL : text);
+    if (result != RESULT_OK) refuse(client, json, request.id, ERROR_BAD_REQUEST, text[0] == '\0' ? NULL : text, 0);
     else on_request(d, client, json, &request);
 }
 

@@ -263,10 +263,14 @@ static void on_method(struct door *d, struct conn *conn, const struct http_reque
     metrics_add(&d->options.metrics->requests, 1);
     enum error error = method->access == ACCESS_SOCKET ? ERROR_SOCKET_ONLY : ERROR_NONE;
     if (error == ERROR_NONE && d->options.pages->state != HOST_SERVING) error = ERROR_NOT_READY;
+    if (error == ERROR_NONE && !door_origin_allowed(d, request)) error = ERROR_ORIGIN_REFUSED;
     if (error == ERROR_NONE) error = read_message(d, request, method, text, sizeof text);
+    uint32_t retry_after_ms = 0;
+    if (error == ERROR_NONE && method->access == ACCESS_OPEN && !door_login_allowed(d, conn, &retry_after_ms))
+        error = ERROR_RATE_LIMITED;
     if (error == ERROR_NONE) error = make_letter(d, request, method, &letter);
     if (error != ERROR_NONE) {
-        refuse(d, conn, error, text[0] == '\0' ? NULL : text, 0, method->is_read ? "GET, HEAD, POST" : "POST", cors);
+        refuse(d, conn, error, text[0] == '\0' ? NULL : text, retry_after_ms, method->is_read ? "GET, HEAD, POST" : "POST", cors);
         return;
     }
     letter->origin = door_origin(d, conn, true, 0);

@@ -11,6 +11,7 @@ struct door {
     struct server *server;
     struct writer packed, frame; /* scratch of one request or answer */
     struct writer detail;
+    struct login_limit *logins;
 };
 
 struct client { /* of a WebSocket or TCP connection: *conn_user() */
@@ -23,6 +24,8 @@ struct client { /* of a WebSocket or TCP connection: *conn_user() */
 
 /* Fills claims from "Bearer …" or a bare token. NONE, TOKEN_INVALID, TOKEN_EXPIRED. */
 enum error door_verify(const struct door *door, struct slice token, struct token_claims *claims);
+/* False: this peer tried to log in or register too often; *retry_after_ms says how long to wait. */
+bool door_login_allowed(struct door *door, const struct conn *conn, uint32_t *retry_after_ms);
 struct origin door_origin(const struct door *door, const struct conn *conn, bool json, uint64_t request_id);
 bool door_origin_allowed(const struct door *door, const struct http_request *request);
 void door_reply_http(struct door *door, struct conn *conn, const struct letter *letter);

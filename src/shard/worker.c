@@ -452,6 +452,8 @@ static enum result make_door(struct worker *w, const char *const *origins)
         .shard_count = w->options.shard_count,
         .token_keys = w->options.token_keys,
         .token_leeway_s = c->token_leeway_ms / 1000,
+        .logins_per_second = c->rate_logins_per_second,
+        .logins_burst = c->rate_logins_burst,
         .token_lifetime_max_s = c->access_token_ttl_ms / 1000,
         .heartbeat_interval_ms = c->heartbeat_interval_ms,
         .frame_size_max = c->frame_size_max_bytes,
