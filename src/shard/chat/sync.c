@@ -108,7 +108,7 @@ void sync_read(struct read_job *job, struct store_view *view)
     if (page.hole && page.count == 0) reset = true; /* after entries: the next page begins with it */
     if (reset) page.last_key = params->head;
     bool has_more = page.last_key < params->head;
-    if (page.result == RESULT_OK && !has_more) page_scan(&page, KEY_CONVERSATION, 0, take_head);
+    if (page.result == RESULT_OK && !has_more && params->in_large_rooms) page_scan(&page, KEY_CONVERSATION, 0, take_head);
     wire_write_u64(&job->reply, SYNC_SYNC_KEY, page.last_key);
     wire_write_u64(&job->reply, SYNC_HAS_MORE, has_more);
     wire_write_u64(&job->reply, SYNC_RESET, reset);
@@ -141,6 +141,7 @@ void handle_sync(struct shard *shard, struct request *request)
                                  .sync_key = in->sync_key,
                                  .head = head,
                                  .kept_first = head > kept ? head - kept + 1 : 1,
+                                 .in_large_rooms = inbox_of(entity)->large_count > 0,
                                  .limit = in->limit == 0 ? SYNC_LIMIT_DEFAULT : in->limit};
     struct session *session = session_find(shard, request->letter->number);
     if (session != NULL) session_syncing(session);
