@@ -136,6 +136,7 @@ bool rig_turn(void)
         if (!rig.disks_held) moved = move_disk(i) || moved;
         moved = shard_apply(rig.shards[i], 64) > 0 || moved;
     }
+    if (rig.posted_first != NULL && !rig.letters_held) moved = true;
     return moved;
 }
 
