@@ -15,7 +15,7 @@ import time
 import jwt
 import websockets
 
-from harness import (DOORS, HTTP_PATHS, LOCALHOST, METHODS, REQUEST_TYPES, SOCKET_DOORS, Checks, Http, Person, Server, Tcp, WebSocketBinary,
+from harness import (DOORS, HTTP_PATHS, LOCALHOST, METHODS, REQUEST_TYPES, SOCKET_DOORS, Checks, Http, Person, Refused, Server, Tcp, WebSocketBinary,
                      WebSocketJson, eventually, pb, refused, texts, wait_for)
 
 checks = Checks()
@@ -27,6 +27,7 @@ SETTINGS = {
     "impatient": {"shards": 1, "authenticate_timeout": "200ms", "rate_messages_burst": 5, "rate_messages_per_second": 1,
                   "devices_per_user_max": 2, "allowed_origins": "https://chat.example.com", "heartbeat_interval": "1s",
                   "heartbeat_timeout": "2s", "write_timeout": "500ms"},
+    "guarded": {"shards": 1, "rate_logins_per_second": 1, "rate_logins_burst": 3},
 }
 
 
@@ -796,6 +797,44 @@ async def too_many_messages_are_refused_with_the_time_to_wait():
             assert refusal.reason == "rate_limited"
     assert (await eventually("the rate to allow it again", goes_again)).seq == 6
     await leave(ann, ben)
+
+
+@checks
+async def guessing_passwords_is_slowed_down_on_every_door():
+    doors = [await door.open(server("guarded")) for door in (Http, Tcp, WebSocketJson)]
+    guess = {"name": "nobody", "password": "guess after guess", "device_id": "one"}
+    for door in doors:
+        await refused("wrong_password", door.call("login", **guess))
+    for door in doors:
+        error = await refused("rate_limited", door.call("login", **guess))
+        assert error.retryable and 0 < error.retry_after_ms <= 3000, error
+
+    async def goes_again():
+        try:
+            await doors[0].call("login", **guess)
+        except Exception as refusal:
+            return refusal.reason == "wrong_password" or None
+    await eventually("the next attempt to be allowed", goes_again)
+    for door in doors:
+        await door.close()
+
+
+@checks
+async def too_many_logins_from_one_address_are_refused_with_the_time_to_wait():
+    own = Server(shards=1, rate_logins_burst=4, rate_logins_per_second=1).start()
+    doors = [await door.open(own) for door in (Http, WebSocketBinary)]
+    reasons = []
+    for number in range(6):
+        try:
+            await doors[number % 2].call("login", name="nobody", password="any password", device_id="d")
+        except Refused as refusal:
+            reasons.append(refusal.reason)
+            last = refusal
+    assert reasons == ["wrong_password"] * 4 + ["rate_limited"] * 2, reasons
+    assert last.error.retryable and 0 < last.error.retry_after_ms <= 1000, last.error
+    for door in doors:
+        await door.close()
+    await asyncio.to_thread(own.stop)
 
 
 @checks
