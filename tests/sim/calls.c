@@ -51,7 +51,7 @@ static struct origin origin_of(const struct call *call)
 {
     return (struct origin){.json = call->device->json,
                            .slot = call->device->number,
-                           .generation = call->device->generation,
+                           .generation = call->device->link == NULL ? 0 : call->device->link->generation,
                            .request_id = call->request_id};
 }
 
@@ -73,8 +73,8 @@ static void post(struct world *w, const struct call *call, const struct method *
     letter->origin = origin_of(call);
     letter->method = method->number;
     letter->admitted = is_open || method->number == RINGPOST__V1__REQUEST__METHOD_AUTH;
-    if (method->number == RINGPOST__V1__REQUEST__METHOD_AUTH && call->device->session != NULL)
-        letter->number = call->device->session->id;
+    if (method->number == RINGPOST__V1__REQUEST__METHOD_AUTH && call->device->link->session != NULL)
+        letter->number = call->device->link->session->id;
     world_post_from_outside(w, letter);
 }
 
@@ -90,7 +90,7 @@ static bool go(struct world *w, struct call *call, const ProtobufCMessage *reque
     w->people->calls = call;
     d->lanes[call->lane] = call;
     bool fresh = call->claims.user_id == d->claims.user_id && call->claims.issued_s == d->claims.issued_s;
-    bool by_session = d->link == LINK_OPEN && fresh && method->number != RINGPOST__V1__REQUEST__METHOD_AUTH;
+    bool by_session = app_is_connected(d) && fresh && method->number != RINGPOST__V1__REQUEST__METHOD_AUTH;
     bool by_socket = method->access == ACCESS_SOCKET || call->lane == LANE_SYNC; /* pushes go on after a sync by the same socket */
     call->over_session = by_session && method->access != ACCESS_OPEN && (by_socket || dice_percent(&w->dice, 70));
     call->must_fail |= !call->over_session && method->access != ACCESS_OPEN && call->claims.issued_s < d->revoked_before_s;
@@ -100,7 +100,7 @@ static bool go(struct world *w, struct call *call, const ProtobufCMessage *reque
           call->over_session ? " by its session" : "");
     if (call->over_session) {
         struct origin origin = origin_of(call);
-        session_request(d->session, method, writer_slice(&call->payload), &origin);
+        session_request(d->link->session, method, writer_slice(&call->payload), &origin);
     } else {
         post(w, call, method);
     }
@@ -125,6 +125,7 @@ static void after_refusal(struct world *w, struct app *d, const struct call *cal
     if (error == ERROR_DISK_FULL) d->patience_ns = w->now_ns + 10 * PATIENCE_NS;
     if (error == ERROR_TOO_MANY_DEVICES) d->patience_ns = w->now_ns + 100 * PATIENCE_NS;
     if ((error == ERROR_DEVICE_REVOKED || error == ERROR_TOKEN_INVALID) && same_token) app_forget_token(w, d);
+    if (error == ERROR_TOKEN_EXPIRED && (same_token || call->over_session)) app_forget_token(w, d);
 }
 
 void calls_answer(struct world *w, struct call *call, const struct letter *letter)
@@ -340,25 +341,29 @@ static void auth_answered(struct world *w, struct call *call, const void *messag
     d->wants_sync = true;
 }
 
-static void auth_refused(struct world *w, struct call *call, enum error error)
+/* Still the connection that the call was made by. */
+static bool same_link(const struct call *call)
 {
-    (void)w;
-    if (call->number == call->device->generation && call->device->link == LINK_AUTHENTICATING) call->device->link = LINK_NONE;
-    (void)error;
+    return call->device->link != NULL && call->device->link->generation == call->number;
 }
 
-static const struct call_type auth_type = {"auth", RINGPOST__V1__REQUEST__METHOD_AUTH, auth_answered, auth_refused, NULL};
+static void auth_refused(struct world *w, struct call *call, enum error error)
+{
+    (void)error;
+    if (same_link(call) && call->device->link->state == LINK_AUTHENTICATING) app_disconnect(w, call->device);
+}
+
+/* The connections went with the process. */
+static void auth_lost(struct world *w, struct call *call) { (void)w, (void)call; }
+
+static const struct call_type auth_type = {"auth", RINGPOST__V1__REQUEST__METHOD_AUTH, auth_answered, auth_refused, auth_lost};
 
 bool calls_auth(struct world *w, struct app *d)
 {
     Ringpost__V1__AuthRequest request = RINGPOST__V1__AUTH_REQUEST__INIT;
     struct call *call = begin(w, d, &auth_type, LANE_MAIN);
-    if (d->link == LINK_NONE) {
-        d->link = LINK_AUTHENTICATING;
-        d->generation++;
-        for (uint32_t i = 0; i < USERS_MAX; i++) d->online[i] = -1;
-    }
-    call->number = d->generation;
+    if (d->link == NULL) app_connect(w, d);
+    call->number = d->link->generation;
     call->floor = d->person->newest_event;
     return go(w, call, &request.base);
 }
@@ -474,7 +479,13 @@ static bool send_attempt(struct world *w, struct app *d, uint32_t number, uint32
     return go(w, call, &request.base);
 }
 
-bool calls_send(struct world *w, struct app *d) { return send_attempt(w, d, d->sending - 1, 0); }
+bool calls_send(struct world *w, struct app *d)
+{
+    bool too_late = w->oracle->attempt_count - d->sending > REPEAT_ATTEMPTS_MAX; /* it may have left the window: give it up */
+    if (!too_late) return send_attempt(w, d, d->sending - 1, 0);
+    d->sending = 0;
+    return false;
+}
 
 /* A room, mostly one the caller may be in; NULL: there is none. */
 static struct known_room *some_room(struct world *w, const struct app *d)
@@ -791,7 +802,7 @@ static bool call_create(struct world *w, struct app *d)
     Ringpost__V1__CreateRoomRequest request = RINGPOST__V1__CREATE_ROOM_REQUEST__INIT;
     struct call *call = begin(w, d, &create_type, LANE_MAIN);
     char name[24], client_id[24];
-    call->number = dice_below(&w->dice, 6);
+    call->number = dice_below(&w->dice, 6) + w->oracle->attempt_count / REPEAT_ATTEMPTS_MAX * 6; /* no repeat beyond the window */
     struct dice own = {.state = call->claims.user_id * 64 + call->number};
     call->user_ids[call->user_count++] = d->person->user_id;
     for (uint32_t i = 0; i < w->people->person_count; i++) {
@@ -1058,20 +1069,13 @@ static bool call_members(struct world *w, struct app *d)
 
 /* ---- presence --------------------------------------------------------------------------------------------------------- */
 
-static bool is_here(const struct people *people, const struct person *person)
-{
-    for (uint32_t n = 0; n < people->device_count; n++)
-        if (person->devices[n].session != NULL) return true;
-    return false;
-}
-
 static void presence_answered(struct world *w, struct call *call, const void *message)
 {
     const Ringpost__V1__PresenceResponse *r = message;
     for (size_t i = 0; i < r->n_presence; i++) {
         uint32_t user = oracle_user_index(w->oracle, r->presence[i]->user_id);
         if (user == USERS_MAX || call->number == 0) continue; /* a guessed id; or the world was not at rest */
-        EXPECT(r->presence[i]->online == is_here(w->people, &w->people->persons[user]), "user %u is said to be %s", user,
+        EXPECT(r->presence[i]->online == person_is_online(w->people, &w->people->persons[user]), "user %u is said to be %s", user,
                r->presence[i]->online ? "here" : "away");
     }
 }
@@ -1083,7 +1087,7 @@ bool calls_presence(struct world *w, struct app *d)
     if (d->lanes[LANE_MAIN] != NULL) return false;
     Ringpost__V1__PresenceRequest request = RINGPOST__V1__PRESENCE_REQUEST__INIT;
     struct call *call = begin(w, d, &presence_type, LANE_MAIN);
-    call->number = w->settling;
+    call->number = w->comparing;
     for (uint32_t i = 0; i < w->people->person_count; i++) call->user_ids[call->user_count++] = some_user_id(w);
     request.user_ids = call->user_ids;
     request.n_user_ids = call->user_count;
@@ -1094,7 +1098,7 @@ static void subscribe_answered(struct world *w, struct call *call, const void *m
 {
     const Ringpost__V1__SubscribeResponse *r = message;
     struct app *d = call->device;
-    if (call->number != d->generation) return;
+    if (!same_link(call)) return;
     d->watches = call->floor == 1; /* pushes of an earlier subscription may still come */
     for (uint32_t i = 0; i < call->user_count; i++) d->watched[oracle_user_index(w->oracle, call->user_ids[i])] = true;
     for (size_t i = 0; i < r->n_presence; i++) { /* a change may have been pushed, and read, before this answer */
@@ -1107,10 +1111,10 @@ static const struct call_type subscribe_type = {"subscribe", RINGPOST__V1__REQUE
 
 static bool call_subscribe(struct world *w, struct app *d)
 {
-    if (d->link != LINK_OPEN) return false;
+    if (!app_is_connected(d)) return false;
     Ringpost__V1__SubscribeRequest request = RINGPOST__V1__SUBSCRIBE_REQUEST__INIT;
     struct call *call = begin(w, d, &subscribe_type, LANE_MAIN);
-    call->number = d->generation;
+    call->number = d->link->generation;
     call->user_count = some_people(w, d, call->user_ids, USERS_MAX);
     request.user_ids = call->user_ids;
     request.n_user_ids = call->user_count;

@@ -115,37 +115,53 @@ void app_take_event(struct world *w, struct app *d, const Ringpost__V1__Event *e
 
 /* ---- connections ------------------------------------------------------------------------------------------------------ */
 
-static void drop_frames(struct app *d)
+void app_connect(struct world *w, struct app *d)
 {
-    while (d->first != NULL) {
-        struct frame *frame = d->first;
-        d->first = frame->next;
+    ASSERT(d->link == NULL);
+    struct link *link = calloc(1, sizeof *link);
+    ASSERT(link != NULL);
+    link->person = d->person;
+    link->app = d;
+    link->generation = ++w->people->next_generation;
+    link->next = w->people->links;
+    w->people->links = link;
+    d->link = link;
+    d->watches = d->missed_pushes = false;
+    d->subscriptions = 0;
+    for (uint32_t i = 0; i < USERS_MAX; i++) d->online[i] = -1;
+}
+
+static void link_free(struct people *people, struct link *link)
+{
+    struct link **at = &people->links;
+    while (*at != link) at = &(*at)->next;
+    *at = link->next;
+    if (link->app != NULL) link->app->link = NULL;
+    while (link->first != NULL) {
+        struct frame *frame = link->first;
+        link->first = frame->next;
         buf_unref(&frame->body);
         free(frame);
     }
-    d->last = NULL;
-    d->queued_bytes = 0;
-    d->above_soft = false;
+    free(link);
 }
 
-/* The connection is gone; the session, if there was one, is closed by the caller or went with the process. */
-static void link_lost(struct app *d)
+/* The server hears that the connection is closed. */
+static void link_close(struct world *w, struct link *link)
 {
-    drop_frames(d);
-    d->link = LINK_NONE;
-    d->generation++;
-    d->session = NULL;
-    d->watches = d->missed_pushes = false;
-    d->subscriptions = 0;
-}
-
-static void link_close(struct world *w, struct app *d)
-{
-    (void)w;
-    struct session *session = d->session;
-    TRACE("device %u disconnects", d->number);
-    link_lost(d);
+    struct session *session = link->session;
+    TRACE("connection %u is closed", link->generation);
+    link_free(w->people, link);
     if (session != NULL) session_close(session);
+}
+
+void app_disconnect(struct world *w, struct app *d)
+{
+    struct link *link = d->link;
+    d->link = NULL;
+    link->app = NULL;
+    TRACE("device %u leaves connection %u", d->number, link->generation);
+    if (!dice_one_in(&w->dice, 3)) link_close(w, link); /* else it dies unheard */
 }
 
 void app_forget_token(struct world *w, struct app *d)
@@ -158,44 +174,59 @@ void app_forget_token(struct world *w, struct app *d)
 
 bool people_on_bind(struct world *w, const struct origin *origin, struct session *session)
 {
-    struct app *d = people_app(w->people, origin->slot);
-    bool there = d->generation == origin->generation && (d->link == LINK_AUTHENTICATING || d->session == session);
-    if (!there) return false;
-    if (d->link == LINK_AUTHENTICATING) d->link = LINK_OPEN;
-    d->session = session;
-    session->connection = d;
+    struct link *link = w->people->links;
+    while (link != NULL && link->generation != origin->generation) link = link->next;
+    if (link == NULL) return false;
+    EXPECT(link->session == NULL || link->session == session, "connection %u has two sessions", link->generation);
+    if (link->state == LINK_AUTHENTICATING) link->state = LINK_OPEN;
+    link->session = session;
+    session->connection = link;
+    const struct app *d = people_app(w->people, origin->slot);
     EXPECT(session->issued_s >= d->revoked_before_s, "device %u is revoked and gets a session", d->number);
     return true;
 }
 
-enum result people_on_push(struct world *w, struct session *session, struct slice head, struct buf *body, bool *above_soft)
+static void link_queue(struct link *link, struct slice head, struct buf *body, uint32_t size)
 {
-    struct app *d = session->connection;
-    ASSERT(d->session == session && (d->link == LINK_OPEN || d->link == LINK_ENDED));
-    uint32_t size = head.len + (body == NULL ? 0 : body->len);
-    if (d->link == LINK_ENDED) return RESULT_OK;
-    if (d->queued_bytes + size > w->profile.outbound_hard_bytes) return RESULT_BUSY;
     struct frame *frame = calloc(1, sizeof *frame + head.len);
     ASSERT(frame != NULL);
     frame->head_len = head.len;
     if (head.len > 0) memcpy(frame->head, head.data, head.len);
     if (body != NULL) frame->body = buf_ref(body);
-    if (d->last != NULL) d->last->next = frame;
-    else d->first = frame;
-    d->last = frame;
-    d->queued_bytes += size;
-    *above_soft = d->queued_bytes > w->profile.outbound_soft_bytes;
-    d->above_soft = d->above_soft || *above_soft;
+    if (link->last != NULL) link->last->next = frame;
+    else link->first = frame;
+    link->last = frame;
+    link->queued_bytes += size;
+}
+
+enum result people_on_push(struct world *w, struct session *session, struct slice head, struct buf *body, bool *above_soft)
+{
+    struct link *link = session->connection;
+    ASSERT(link->session == session && link->state != LINK_AUTHENTICATING);
+    uint32_t size = head.len + (body == NULL ? 0 : body->len);
+    if (link->state == LINK_ENDED) return RESULT_OK;
+    if (link->queued_bytes + size > w->profile.outbound_hard_bytes) return RESULT_BUSY;
+    link_queue(link, head, body, size);
+    *above_soft = link->queued_bytes > w->profile.outbound_soft_bytes;
+    link->above_soft = link->above_soft || *above_soft;
     return RESULT_OK;
 }
 
 void people_on_end(struct world *w, struct session *session, uint16_t close_code, const char *reason)
 {
-    struct app *d = session->connection;
-    ASSERT(d->session == session);
-    TRACE("server ends the session of device %u: %u %s", d->number, close_code, reason);
-    d->link = LINK_ENDED;
-    if (close_code == CLOSE_REVOKED || close_code == CLOSE_NOT_AUTHENTICATED) app_forget_token(w, d);
+    struct link *link = session->connection;
+    ASSERT(link->session == session);
+    TRACE("server ends connection %u: %u %s", link->generation, close_code, reason);
+    link->state = LINK_ENDED;
+    bool out = close_code == CLOSE_REVOKED || close_code == CLOSE_NOT_AUTHENTICATED;
+    if (out && link->app != NULL) app_forget_token(w, link->app);
+}
+
+bool person_is_online(const struct people *people, const struct person *person)
+{
+    for (const struct link *link = people->links; link != NULL; link = link->next)
+        if (link->person == person && link->session != NULL) return true;
+    return false;
 }
 
 /* ---- frames ----------------------------------------------------------------------------------------------------------- */
@@ -244,26 +275,27 @@ static void take_push(struct world *w, struct app *d, const Ringpost__V1__Push *
 
 static void read_frame(struct world *w, struct app *d)
 {
-    struct frame *frame = d->first;
-    d->first = frame->next;
-    if (d->first == NULL) d->last = NULL;
+    struct link *link = d->link;
+    struct frame *frame = link->first;
+    link->first = frame->next;
+    if (link->first == NULL) link->last = NULL;
     struct writer bytes;
     writer_init(&bytes, 0);
     writer_raw(&bytes, frame->head, frame->head_len);
     if (frame->body != NULL) writer_raw(&bytes, frame->body->data, frame->body->len);
     buf_unref(&frame->body);
     free(frame);
-    d->queued_bytes -= (uint32_t)bytes.len;
+    link->queued_bytes -= (uint32_t)bytes.len;
     report_hash(writer_slice(&bytes));
     Ringpost__V1__Envelope *envelope = decode(d, writer_slice(&bytes));
-    TRACE("device %u reads a push of kind %d, %u bytes left", d->number, (int)envelope->push->kind_case, d->queued_bytes);
+    TRACE("device %u reads a push of kind %d, %u bytes left", d->number, (int)envelope->push->kind_case, link->queued_bytes);
     w->people->pushes++;
     take_push(w, d, envelope->push);
     ringpost__v1__envelope__free_unpacked(envelope, NULL);
     writer_deinit(&bytes);
-    if (!d->above_soft || d->queued_bytes >= w->profile.outbound_soft_bytes / 2) return;
-    d->above_soft = false;
-    if (d->link == LINK_OPEN) session_drained(d->session);
+    if (!link->above_soft || link->queued_bytes >= w->profile.outbound_soft_bytes / 2) return;
+    link->above_soft = false;
+    if (link->state == LINK_OPEN) session_drained(link->session);
 }
 
 static struct app *any_device(struct world *w)
@@ -272,11 +304,22 @@ static struct app *any_device(struct world *w)
     return &w->people->persons[person].devices[dice_below(&w->dice, w->people->device_count)];
 }
 
+/* The server gives up on connections that it ended, and on some that have been silent. */
+static void close_some_link(struct world *w)
+{
+    for (struct link *link = w->people->links, *next; link != NULL; link = next) {
+        next = link->next;
+        bool silent = link->app == NULL && !w->settling && dice_one_in(&w->dice, 40);
+        bool read = link->first == NULL || link->app == NULL || dice_one_in(&w->dice, 10);
+        if (silent || (link->state == LINK_ENDED && read)) link_close(w, link);
+    }
+}
+
 void people_read(struct world *w)
 {
     struct app *d = any_device(w);
-    for (uint32_t n = dice_between(&w->dice, 1, 4); n > 0 && d->first != NULL; n--) read_frame(w, d);
-    if (d->link == LINK_ENDED) link_close(w, d);
+    for (uint32_t n = dice_between(&w->dice, 1, 4); n > 0 && d->link != NULL && d->link->first != NULL; n--) read_frame(w, d);
+    close_some_link(w);
 }
 
 /* ---- doing something -------------------------------------------------------------------------------------------------- */
@@ -284,11 +327,14 @@ void people_read(struct world *w)
 /* True: that was all for this step. */
 static bool tend_link(struct world *w, struct app *d)
 {
-    if (d->link == LINK_NONE && dice_one_in(&w->dice, 4)) return calls_auth(w, d);
-    if (d->link == LINK_AUTHENTICATING && dice_one_in(&w->dice, 20)) link_close(w, d); /* changed its mind */
-    if (d->link == LINK_OPEN && dice_one_in(&w->dice, 60)) link_close(w, d);
-    if (d->link == LINK_OPEN && dice_one_in(&w->dice, 100)) return calls_auth(w, d); /* a newer token */
-    return false;
+    if (d->link == NULL) return dice_one_in(&w->dice, 4) && calls_auth(w, d);
+    if (d->link->state == LINK_ENDED) return false;
+    bool waits = d->link->state == LINK_AUTHENTICATING;
+    if (dice_one_in(&w->dice, waits ? 20 : 60)) {
+        app_disconnect(w, d);
+        return true;
+    }
+    return !waits && dice_one_in(&w->dice, 100) && calls_auth(w, d); /* a newer token */
 }
 
 void people_act(struct world *w)
@@ -316,25 +362,26 @@ void people_act(struct world *w)
 
 static bool pursue(struct world *w, struct app *d)
 {
-    while (d->first != NULL) read_frame(w, d);
-    if (d->link == LINK_ENDED) link_close(w, d);
+    while (d->link != NULL && d->link->first != NULL) read_frame(w, d);
     if (d->claims.user_id != 0) {
         if (d->lanes[LANE_SYNC] == NULL && d->reloading) calls_conversations(w, d);
         else if (d->lanes[LANE_SYNC] == NULL && d->wants_sync) calls_sync(w, d);
         else if (d->lanes[LANE_SYNC] == NULL && d->wants_compare) calls_conversations(w, d);
         if (d->lanes[LANE_MAIN] == NULL && d->sending != 0) calls_send(w, d);
     } else {
-        if (d->link == LINK_OPEN) link_close(w, d); /* to come back with a new token */
+        if (app_is_connected(d) && !w->comparing) app_disconnect(w, d); /* to come back with a new token */
         d->wants_sync = d->wants_compare = d->reloading = false;
         d->sending = 0; /* never known */
     }
-    bool waits = d->lanes[LANE_MAIN] != NULL || d->lanes[LANE_SYNC] != NULL || d->first != NULL;
+    bool waits = d->lanes[LANE_MAIN] != NULL || d->lanes[LANE_SYNC] != NULL || (d->link != NULL && d->link->first != NULL);
     return !waits && !d->wants_sync && !d->wants_compare && !d->reloading && d->sending == 0;
 }
 
 bool people_pursue(struct world *w)
 {
     bool content = w->people->calls == NULL;
+    close_some_link(w);
+    for (const struct link *link = w->people->links; link != NULL; link = link->next) content &= link->state != LINK_ENDED;
     for (uint32_t i = 0; i < w->people->person_count; i++)
         for (uint32_t n = 0; n < w->people->device_count; n++) content &= pursue(w, &w->people->persons[i].devices[n]);
     return content;
@@ -356,25 +403,19 @@ void people_explain(const struct world *w)
 /* Whoever is connected has converged by what was pushed; the others sync once. */
 static void expect_converged(const struct app *d)
 {
-    if (d->link != LINK_OPEN) return;
+    if (!app_is_connected(d)) return;
     EXPECT(d->sync_key == d->person->stream_head, "device %u is connected and stands at %lu, its stream at %lu", d->number,
            (unsigned long)d->sync_key, (unsigned long)d->person->stream_head);
-    EXPECT(d->session->issued_s >= d->revoked_before_s, "device %u is revoked and has a session", d->number);
-}
-
-static bool is_online(const struct people *people, const struct person *person)
-{
-    for (uint32_t n = 0; n < people->device_count; n++)
-        if (person->devices[n].session != NULL) return true;
-    return false;
+    EXPECT(d->link->session->issued_s >= d->revoked_before_s, "device %u is revoked and has a session", d->number);
 }
 
 static void expect_presence(const struct world *w, const struct app *d)
 {
-    for (uint32_t i = 0; i < w->people->person_count && d->watches && !d->missed_pushes; i++) {
+    bool told = app_is_connected(d) && d->watches && !d->missed_pushes;
+    for (uint32_t i = 0; i < w->people->person_count && told; i++) {
         uint32_t user = oracle_user_index(w->oracle, w->people->persons[i].user_id);
         if (user == USERS_MAX || !d->watched[user] || d->online[user] < 0) continue;
-        bool online = is_online(w->people, &w->people->persons[i]);
+        bool online = person_is_online(w->people, &w->people->persons[i]);
         EXPECT(d->online[user] == online, "device %u was told that user %u is %s", d->number, i, online ? "away" : "here");
     }
 }
@@ -387,7 +428,7 @@ void people_compare(struct world *w)
             if (d->claims.user_id == 0) continue;
             expect_converged(d);
             expect_presence(w, d);
-            if (d->link != LINK_OPEN) d->wants_sync = true;
+            if (!app_is_connected(d)) d->wants_sync = true;
             d->wants_compare = true;
             d->cursor = 0;
             d->compared_count = 0;
@@ -399,11 +440,7 @@ void people_compare(struct world *w)
 
 void people_disconnect_all(struct world *w)
 {
-    for (uint32_t i = 0; i < w->people->person_count; i++)
-        for (uint32_t n = 0; n < DEVICES_MAX; n++) {
-            struct app *d = &w->people->persons[i].devices[n];
-            if (d->link != LINK_NONE) link_close(w, d);
-        }
+    while (w->people->links != NULL) link_close(w, w->people->links);
 }
 
 void people_lose_connections(struct world *w)
@@ -413,10 +450,10 @@ void people_lose_connections(struct world *w)
         w->people->calls = call->next;
         calls_lose(w, call);
     }
+    while (w->people->links != NULL) link_free(w->people, w->people->links);
     for (uint32_t i = 0; i < w->people->person_count; i++)
         for (uint32_t n = 0; n < DEVICES_MAX; n++) {
             struct app *d = &w->people->persons[i].devices[n];
-            link_lost(d);
             d->lanes[LANE_MAIN] = d->lanes[LANE_SYNC] = NULL;
             if (d->reloading) d->cursor = 0;
         }

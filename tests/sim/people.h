@@ -30,7 +30,20 @@ struct app_room { /* what a device knows of a room */
     bool member, large;
 };
 
-enum link_state { LINK_NONE, LINK_AUTHENTICATING, LINK_OPEN, LINK_ENDED }; /* ENDED: by the server, not yet closed */
+/* AUTHENTICATING -> OPEN (the session is bound) -> ENDED (by the server, which waits for the close) -> freed */
+enum link_state { LINK_AUTHENTICATING, LINK_OPEN, LINK_ENDED };
+
+struct link { /* a connection */
+    struct link *next;
+    struct person *person;
+    struct app *app; /* NULL: the other end is gone and the server has not heard of it; nobody reads any more */
+    enum link_state state;
+    uint32_t generation; /* no other link has it */
+    struct session *session;
+    struct frame *first, *last;
+    uint32_t queued_bytes;
+    bool above_soft;
+};
 
 /* A device does one thing at a time, and syncs beside it. */
 enum lane { LANE_MAIN, LANE_SYNC, LANE_COUNT };
@@ -45,12 +58,7 @@ struct app {
     char refresh_token[TOKEN_REFRESH_MAX + 1], used_token[TOKEN_REFRESH_MAX + 1]; /* "": none */
     uint64_t revoked_before_s; /* an answer said that tokens issued before are refused */
 
-    enum link_state link;
-    uint32_t generation; /* of the connection */
-    struct session *session;
-    struct frame *first, *last;
-    uint32_t queued_bytes;
-    bool above_soft;
+    struct link *link; /* NULL: not connected */
 
     struct call *lanes[LANE_COUNT];
     uint64_t patience_ns; /* nothing before this time on the main lane */
@@ -83,6 +91,8 @@ struct people {
     struct person *persons;
     uint32_t person_count, device_count; /* devices: of each person */
     struct call *calls; /* under way, newest first */
+    struct link *links; /* of all, newest first */
+    uint32_t next_generation;
     uint64_t next_request_id;
     uint64_t answers, refusals, pushes; /* how much happened */
 };
@@ -109,6 +119,13 @@ void people_explain(const struct world *world);
 /* ---- what a device hears ---- */
 void app_take_event(struct world *world, struct app *device, const Ringpost__V1__Event *event);
 void app_take_head(struct app *device, uint64_t room_id, uint64_t head_seq);
+/* Its connection is open and has a session that the server has not ended. */
+static inline bool app_is_connected(const struct app *app) { return app->link != NULL && app->link->state == LINK_OPEN; }
+/* A new connection, not yet authenticated. */
+void app_connect(struct world *world, struct app *app);
+void app_disconnect(struct world *world, struct app *app);
+/* Some device of the person has a session, as the server sees it. */
+bool person_is_online(const struct people *people, const struct person *person);
 /* The token is of no use any more. */
 void app_forget_token(struct world *world, struct app *device);
 

@@ -59,12 +59,14 @@ struct profile profile_roll(struct dice *dice)
                         .password_queue_max = dice_between(dice, 1, 4),
                         .machine = roll_machine(dice),
                         .limits = roll_limits(dice),
-                        .pool_size_bytes = 1u << 20,
+                        .pool_size_bytes = PICK(dice, 1u << 20, 1u << 20, 16384, 4096),
                         .talk_percent = PICK(dice, 25, 40, 70, 90),
                         .clock_steps_back = dice_one_in(dice, 4),
                         .rests_with_crash = dice_percent(dice, 70)};
     p.outbound_soft_bytes = PICK(dice, 500, 3000, 100000);
     p.outbound_hard_bytes = p.outbound_soft_bytes * PICK(dice, 2, 4);
     roll_weights(&p, dice);
+    p.length = dice_one_in(dice, 25) ? 12 : 1;
+    if (p.length > 1) p.talk_percent = 95;
     return p;
 }

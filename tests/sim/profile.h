@@ -43,6 +43,7 @@ struct profile {
     size_t pool_size_bytes;
     uint32_t weights[ACTION_COUNT];
     uint32_t talk_percent;    /* of a device's doings: sends */
+    uint32_t length;          /* times the usual number of steps: long enough for the window of repeated sends to move on */
     uint32_t token_ttl_s;
     bool clock_steps_back;
     bool rests_with_crash;    /* a rest may be ended by a crash, to compare what was recovered */

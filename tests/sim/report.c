@@ -16,7 +16,6 @@ void report_begin(uint64_t seed, const char *plant)
     report.step = 0;
     report.hash = 0;
     report.plant = plant;
-    report.quiet = plant != NULL && !report.trace;
 }
 
 void report_hash(struct slice bytes) { report.hash = XXH3_64bits_withSeed(bytes.data, bytes.len, report.hash + report.step); }
@@ -41,10 +40,9 @@ _Noreturn static void fail(const char *format, va_list arguments)
 {
     char text[1024];
     vsnprintf(text, sizeof text, format, arguments);
-    if (!report.quiet) {
-        printf("not ok sim seed %lu, step %lu: %s\n", (unsigned long)report.seed, (unsigned long)report.step, text);
-        if (report.plant == NULL) printf("# again, with a trace: make sim SEED=%lu\n", (unsigned long)report.seed);
-    }
+    if (report.plant != NULL) printf("step %lu: %s\n", (unsigned long)report.step, text);
+    else printf("not ok sim seed %lu, step %lu: %s\n# again, with a trace: make sim SEED=%lu\n", (unsigned long)report.seed,
+                (unsigned long)report.step, text, (unsigned long)report.seed);
     fflush(stdout);
     abort();
 }

@@ -10,7 +10,6 @@ struct report {
     uint64_t seed, step, hash;
     const char *plant; /* NULL: the engine as it is */
     bool trace;        /* print every event */
-    bool quiet;        /* a run with a planted bug: failing is what it is for */
 };
 extern struct report report;
 

@@ -3,7 +3,7 @@
  *   sim --seeds 1..200 [--steps N]       every seed one world; `ok sim seeds 1..200 trace=HASH`
  *   sim --seed 7 --trace                 one world, told step by step
  *   sim --seeds 1..20 --check-determinism  every seed twice: the same hash
- *   sim --bugs [NAME] --seeds 1..60      each planted bug: `ok planted NAME caught by seed N`
+ *   sim --bugs [NAME] --seeds 1..60      each planted bug: `ok planted NAME caught by seed N`, and the words it was caught with
  * A seed that fails ends the program with how to see it again. */
 #include "api/api.h"
 #include "sim/oracle.h"
@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define STEPS_DEFAULT 30000
+#define WORDS_MAX 1024
 
 struct arguments {
     uint64_t first, last;
@@ -75,18 +76,25 @@ static int run_seeds(const struct arguments *arguments)
 
 /* ---- planted bugs ----------------------------------------------------------------------------------------------------- */
 
-/* In a process of its own, because a caught bug ends it. */
-static bool is_caught(const struct arguments *arguments, enum plant plant, uint64_t seed)
+/* In a process of its own, because a caught bug ends it. What it said of the bug comes back in `words`. */
+static bool is_caught(const struct arguments *arguments, enum plant plant, uint64_t seed, char words[WORDS_MAX])
 {
+    int ends[2];
+    words[0] = '\0';
     fflush(stdout);
+    if (pipe(ends) != 0) return false;
     pid_t child = fork();
     if (child == 0) {
         struct totals totals = {0};
-        if (!arguments->trace && freopen("/dev/null", "w", stderr) == NULL) _exit(2);
+        if (dup2(ends[1], STDOUT_FILENO) < 0 || freopen("/dev/null", "w", stderr) == NULL) _exit(2);
         run_seed(seed, arguments->steps, plant, &totals);
-        fflush(stdout);
         _exit(0);
     }
+    close(ends[1]);
+    size_t len = 0;
+    for (ssize_t got; len < WORDS_MAX - 1 && (got = read(ends[0], words + len, WORDS_MAX - 1 - len)) > 0;) len += (size_t)got;
+    words[len] = '\0';
+    close(ends[0]);
     int status = 0;
     if (child < 0 || waitpid(child, &status, 0) != child) return false;
     return !WIFEXITED(status) || WEXITSTATUS(status) != 0;
@@ -98,10 +106,11 @@ static int run_bugs(const struct arguments *arguments)
     for (enum plant plant = PLANT_none + 1; plant < PLANT_COUNT; plant++) {
         const char *name = plant_name(plant);
         if (arguments->bug != NULL && strcmp(arguments->bug, name) != 0) continue;
+        char words[WORDS_MAX];
         uint64_t seed = arguments->first;
-        while (seed <= arguments->last && !is_caught(arguments, plant, seed)) seed++;
+        while (seed <= arguments->last && !is_caught(arguments, plant, seed, words)) seed++;
         if (seed <= arguments->last) {
-            printf("ok planted %s caught by seed %lu\n", name, (unsigned long)seed);
+            printf("ok planted %s caught by seed %lu\n# %s", name, (unsigned long)seed, words);
         } else {
             printf("not ok planted %s is not caught by seeds %lu..%lu\n", name, (unsigned long)arguments->first,
                    (unsigned long)arguments->last);

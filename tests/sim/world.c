@@ -268,7 +268,7 @@ static void turn_shard(struct world *w, uint16_t i)
         while (deliver(w, from, i)) continue;
     shard_apply(node->shard, APPLY_BUDGET_MAX);
     shard_flush(node->shard);
-    shard_tick(node->shard);
+    if (!w->comparing) shard_tick(node->shard); /* which may end a session */
     while (commitlog_wants_maintenance(shard_log(node->shard))) commitlog_maintain(shard_log(node->shard));
 }
 
@@ -298,7 +298,7 @@ static void settle(struct world *w, bool with_people)
         if (is_still(w) && content) return;
         round_of_turns(w);
     }
-    if (!report.quiet) explain_unrest(w);
+    if (report.plant == NULL) explain_unrest(w);
     report_fail("the world does not come to rest");
 }
 
@@ -333,33 +333,64 @@ static void rest(struct world *w, bool last)
     heal_disks(w);
     settle(w, true);
     audit(w);
+    w->comparing = true;
     people_compare(w);
     settle(w, true);
+    w->comparing = false;
     if (last || w->profile.rests_with_crash) compare_lives(w);
     w->settling = false;
 }
 
 /* ---- a stop in good order --------------------------------------------------------------------------------------------- */
 
+static bool all_quiet(const struct world *w)
+{
+    for (uint16_t i = 0; i < world_shard_count(w); i++)
+        if (!shard_quiet(w->nodes[i].shard)) return false;
+    return true;
+}
+
+/* What the shards do not have done by then stays undone: some of it is in the logs. */
+static void stop_in_haste(struct world *w)
+{
+    for (uint32_t rounds = dice_below(&w->dice, 3); rounds > 0; rounds--) round_of_turns(w);
+    for (uint16_t i = 0; i < world_shard_count(w); i++) shard_begin_close(w->nodes[i].shard);
+    for (uint32_t rounds = 0; !all_quiet(w); rounds++) {
+        EXPECT(rounds < REST_ROUNDS_MAX, "shards that are to close do not become quiet");
+        round_of_turns(w);
+    }
+}
+
+static void stop_at_leisure(struct world *w)
+{
+    settle(w, false);
+    for (uint16_t i = 0; i < world_shard_count(w); i++) shard_begin_close(w->nodes[i].shard);
+    EXPECT(all_quiet(w), "shards are idle and not quiet");
+}
+
 static void restart(struct world *w)
 {
-    TRACE("restart");
+    bool haste = dice_one_in(&w->dice, 2);
+    TRACE("restart%s", haste ? " in haste" : "");
     heal_disks(w);
     people_disconnect_all(w);
-    settle(w, false);
+    if (haste) stop_in_haste(w);
+    else stop_at_leisure(w);
     w->restarts++;
+    w->mute = true;
     people_lose_connections(w);
-    for (uint16_t i = 0; i < world_shard_count(w); i++) shard_begin_close(w->nodes[i].shard);
+    boxes_empty(w);
     for (uint16_t i = 0; i < world_shard_count(w); i++) {
         struct node *node = &w->nodes[i];
-        EXPECT(shard_quiet(node->shard), "shard %u is idle and not quiet", i);
         shard_close(node->shard);
         node->shard = NULL;
+        while (fake_store_run(node->store) || fake_store_answer(node->store)) continue;
         fake_store_flush(node->store);
     }
+    w->mute = false;
     open_all(w, false);
     for (uint16_t i = 0; i < world_shard_count(w); i++)
-        EXPECT(w->nodes[i].options.store_applied_index == commitlog_last_index(shard_log(w->nodes[i].shard)),
+        EXPECT(haste || w->nodes[i].options.store_applied_index == commitlog_last_index(shard_log(w->nodes[i].shard)),
                "shard %u stopped in good order and has commands to apply", i);
 }
 
@@ -459,6 +490,7 @@ static void step(struct world *w)
     while (at >= w->profile.weights[action]) at -= w->profile.weights[action++];
     report.step++;
     w->now_ns += dice_one_in(&w->dice, 600) ? LEAP_NS : dice_below(&w->dice, STEP_NS_MAX);
+    if (w->profile.clock_steps_back && dice_one_in(&w->dice, 5000)) step_clock_back(w);
     act(w, (enum action)action);
 }
 
@@ -524,7 +556,7 @@ void world_destroy(struct world *w)
 
 uint64_t world_run(struct world *w, uint32_t steps)
 {
-    for (uint32_t i = 0; i < steps; i++) step(w);
+    for (uint32_t i = 0; i < steps * w->profile.length; i++) step(w);
     rest(w, true);
     return report.hash;
 }

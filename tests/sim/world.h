@@ -49,6 +49,7 @@ struct world {
     struct oracle *oracle;
     bool mute;     /* the process is dying: nobody hears it any more */
     bool settling; /* people finish what they began and begin nothing */
+    bool comparing; /* and nothing may change any more */
     uint32_t crashes, restarts, rests;
 };
 
