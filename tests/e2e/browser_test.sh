@@ -39,7 +39,7 @@ is_serving() {
 start_server() {
     local directory=$1 port=$2
     env -u RINGPOST_URL -u RINGPOST_RESTART -u RINGPOST_BIN "$binary" serve --data-dir="$directory/data" --listen="127.0.0.1:$port" --shards=4 \
-        --workers=2 --segment-size=1MiB --log-pending-max=512KiB --rate-logins-per-second=0 --password-ops=1 --password-memory=1MiB --connections-max=2000 \
+        --workers=2 --segment-size=1MiB --log-pending-max=512KiB --password-ops=1 --password-memory=1MiB --connections-max=2000 \
         --rate-messages-burst=500 --rate-logins-per-second=0 >"$directory/out" 2>>"$directory/err" </dev/null &
     echo $! >"$directory/pid"
     disown

@@ -15,7 +15,7 @@ import time
 import jwt
 import websockets
 
-from harness import (DOORS, HTTP_PATHS, LOCALHOST, METHODS, REQUEST_TYPES, SOCKET_DOORS, Checks, Http, Person, Refused, Server, Tcp, WebSocketBinary,
+from harness import (DOORS, HTTP_PATHS, LOCALHOST, METHODS, REQUEST_TYPES, SOCKET_DOORS, Checks, Http, Person, Server, Tcp, WebSocketBinary,
                      WebSocketJson, eventually, pb, refused, texts, wait_for)
 
 checks = Checks()
@@ -817,24 +817,6 @@ async def guessing_passwords_is_slowed_down_on_every_door():
     await eventually("the next attempt to be allowed", goes_again)
     for door in doors:
         await door.close()
-
-
-@checks
-async def too_many_logins_from_one_address_are_refused_with_the_time_to_wait():
-    own = Server(shards=1, rate_logins_burst=4, rate_logins_per_second=1).start()
-    doors = [await door.open(own) for door in (Http, WebSocketBinary)]
-    reasons = []
-    for number in range(6):
-        try:
-            await doors[number % 2].call("login", name="nobody", password="any password", device_id="d")
-        except Refused as refusal:
-            reasons.append(refusal.reason)
-            last = refusal
-    assert reasons == ["wrong_password"] * 4 + ["rate_limited"] * 2, reasons
-    assert last.error.retryable and 0 < last.error.retry_after_ms <= 1000, last.error
-    for door in doors:
-        await door.close()
-    await asyncio.to_thread(own.stop)
 
 
 @checks

@@ -151,8 +151,8 @@ class Server:
     """One data directory and the process that serves it now, if any. Options are those of the configuration: workers=2."""
 
     running = []
-    small = {"segment_size": "1MiB", "log_pending_max": "512KiB", "memtable_size": "4MiB", "block_cache": "16MiB", "password_ops": "1", "rate_logins_per_second": "0",
-             "password_memory": "1MiB", "connections_max": "2000", "rate_logins_per_second": 0}
+    small = {"segment_size": "1MiB", "log_pending_max": "512KiB", "memtable_size": "4MiB", "block_cache": "16MiB", "password_ops": "1",
+             "password_memory": "1MiB", "rate_logins_per_second": 0, "connections_max": "2000"}
 
     def __init__(self, data_dir=None, **options):
         self.directory = new_directory("server")

@@ -27,8 +27,8 @@ before(async () => {
   directory = mkdtempSync(join(tmpdir(), "ringpost-ws-"));
   const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("RINGPOST_")));
   server = spawn(BINARY, ["serve", `--data-dir=${directory}/data`, "--listen=127.0.0.1:0", "--shards=2", "--workers=2", "--segment-size=1MiB",
-    "--log-pending-max=512KiB", "--rate-logins-per-second=0", "--password-ops=1", "--password-memory=1MiB", "--connections-max=2000", "--rate-messages-per-second=0", "--rate-logins-per-second=0",
-    "--heartbeat-interval=1s", "--heartbeat-timeout=5s", "--log-level=warn"], { env: environment, stdio: ["ignore", "pipe", "inherit"] });
+    "--log-pending-max=512KiB", "--password-ops=1", "--password-memory=1MiB", "--connections-max=2000", "--rate-messages-per-second=0",
+    "--rate-logins-per-second=0", "--heartbeat-interval=1s", "--heartbeat-timeout=5s", "--log-level=warn"], { env: environment, stdio: ["ignore", "pipe", "inherit"] });
   let printed = "";
   for await (const chunk of server.stdout) {
     printed += chunk;
