@@ -24,7 +24,13 @@ struct pane { /* a rectangle of the screen */
 
 bool chat_screen_open(void)
 {
-    if (newterm(NULL, stdout, stdin) == NULL) return false;
+    SCREEN *screen = newterm(NULL, stdout, stdin);
+    if (screen == NULL) return false;
+    if (tigetstr("cup") == NULL) { /* the cursor cannot be moved: TERM=dumb */
+        endwin();
+        delscreen(screen);
+        return false;
+    }
     raw(); /* Ctrl-C is a key: the screen is always put back */
     noecho();
     nonl();
@@ -240,7 +246,7 @@ static void draw_timeline(struct chat *chat, const struct pane *pane, const stru
 
 static void draw_title(const struct chat *chat, const struct pane *pane, const struct conversation *conversation)
 {
-    char text[MODEL_NAME_MAX + 64] = "Ringpost";
+    char text[MODEL_NAME_MAX + 64] = "Ringpost · /help lists the commands";
     if (conversation != NULL && conversation->peer_id == 0)
         snprintf(text, sizeof text, "%s · %u members%s", conversation->title, conversation->member_count,
                  conversation->dismissed ? " · dismissed" : conversation->left ? " · you left" : "");
@@ -291,7 +297,8 @@ static void draw_status(const struct chat *chat, int y, int columns, const struc
     else
         snprintf(connection, sizeof connection, " ○ offline, connecting…");
     describe_typing(chat, conversation, typing, sizeof typing);
-    describe_online(chat, conversation, online, sizeof online);
+    online[0] = '\0';
+    if (ready) describe_online(chat, conversation, online, sizeof online); /* offline nobody knows */
     fill(y, 0, columns, A_REVERSE);
     int x = put_string(y, 0, columns, A_REVERSE | (ready ? A_NORMAL : A_BOLD), connection);
     if (typing[0] != '\0') x += put_string(y, x + 2, columns - x - 2, A_REVERSE | A_BOLD, typing) + 2;

@@ -4,6 +4,7 @@
 #include "core/config.h"
 #include "core/host.h"
 #include "core/io.h"
+#include "net/server.h"
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,7 +75,8 @@ static enum result config_load(struct config *config, const struct config_argume
     if (res == RESULT_OK) res = config_load_environment(config, environ, text, text_size);
     for (int i = 0; res == RESULT_OK && i < arguments->flag_count; i += 2)
         res = config_set(config, arguments->flags[i], arguments->flags[i + 1], text, text_size);
-    return res == RESULT_OK ? config_validate(config, text, text_size) : res;
+    if (res == RESULT_OK) res = config_validate(config, text, text_size);
+    return res == RESULT_OK ? server_check_address(config->listen, text, text_size) : res;
 }
 
 /* What the machine lacks is told with its remedy by those who need it; here they are only asked. Without enough open files the

@@ -102,6 +102,12 @@ static void print_verdict(const struct log_scan *scan, enum result result, uint6
     if (text[0] != '\0') fprintf(stderr, "%s: %s\n", scan->label, text);
 }
 
+/* "0000000000000001.log" */
+static bool is_segment(const char *name)
+{
+    return strspn(name, "0123456789abcdef") == 16 && strcmp(name + 16, ".log") == 0;
+}
+
 /* Size of the segments in a log directory: all are alike. MISSING: there is none. */
 static enum result find_segment_size(const char *path, uint64_t *size)
 {
@@ -109,9 +115,8 @@ static enum result find_segment_size(const char *path, uint64_t *size)
     if (dir == NULL) return result_from_errno(errno);
     enum result res = RESULT_MISSING;
     for (const struct dirent *entry = readdir(dir); entry != NULL && res == RESULT_MISSING; entry = readdir(dir)) {
-        size_t len = strlen(entry->d_name);
         struct stat status;
-        if (len <= 4 || strcmp(entry->d_name + len - 4, ".log") != 0) continue;
+        if (!is_segment(entry->d_name)) continue;
         if (fstatat(dirfd(dir), entry->d_name, &status, 0) != 0) continue;
         *size = (uint64_t)status.st_size;
         res = *size == 0 || *size % LOG_BLOCK_SIZE != 0 ? RESULT_CORRUPT : RESULT_OK;
@@ -193,8 +198,9 @@ static enum cli_exit scan_path(const struct log_arguments *arguments)
 {
     char path[LOG_PATH_MAX];
     struct stat status;
-    if (stat(arguments->path, &status) != 0 || !S_ISDIR(status.st_mode)) {
-        remote_complain("%s: %s", arguments->path, errno != 0 ? strerror(errno) : "not a directory");
+    int error = stat(arguments->path, &status) != 0 ? errno : S_ISDIR(status.st_mode) ? 0 : ENOTDIR;
+    if (error != 0) {
+        remote_complain("%s: %s", arguments->path, strerror(error));
         return CLI_EXIT_FAILED;
     }
     if (path_exists(arguments->path, "FORMAT")) return scan_data_directory(arguments);

@@ -5,6 +5,7 @@
 #include "core/config.h"
 #include "core/host.h"
 #include "core/logger.h"
+#include "net/server.h"
 #include "shard/host.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,9 +16,13 @@
 static const char doc[] =
     "Run the server until it gets SIGINT or SIGTERM.\n"
     "\v"
-    "Every option of the configuration is also a flag: --listen 0.0.0.0:7800, --data-dir /var/lib/ringpost, --shards 4 … "
-    "Priority: flag, environment (RINGPOST_LISTEN=…), file, default. `ringpost config options` lists them all, "
-    "`ringpost config defaults` prints a commented file, `ringpost config check` tests a file and this machine.\n"
+    "Every option of the configuration is also a flag: --listen 0.0.0.0:7800,\n"
+    "--data-dir /var/lib/ringpost, --shards 4 … A flag wins over the environment\n"
+    "(RINGPOST_LISTEN=…), that over the file, and the file over the default.\n"
+    "\n"
+    "  ringpost config options     lists them all\n"
+    "  ringpost config defaults    prints a commented file to start from\n"
+    "  ringpost config check       tests a file and this machine\n"
     "\n"
     "Example:\n"
     "  ringpost serve --config /etc/ringpost.conf --log-level debug";
@@ -101,6 +106,7 @@ int cli_serve(int argc, char **argv)
     if (result == RESULT_OK) result = config_load_environment(&config, environ, text, sizeof text);
     if (result == RESULT_OK) result = load_flags(&config, argc, argv, text);
     if (result == RESULT_OK) result = config_validate(&config, text, sizeof text);
+    if (result == RESULT_OK) result = server_check_address(config.listen, text, sizeof text);
     if (result != RESULT_OK) {
         fprintf(stderr, "ringpost serve: %s\n", text);
         return result == RESULT_MALFORMED ? CLI_EXIT_USAGE : CLI_EXIT_FAILED;

@@ -10,11 +10,12 @@
 #include <termios.h>
 #include <unistd.h>
 
+#define PASSWORD_SIZE_MIN 8
 #define PASSWORD_SIZE_MAX 256
 
 struct user_arguments {
     struct remote remote;
-    const char *name, *display_name;
+    const char *wanted, *name, *display_name; /* wanted: what help calls the name */
     bool password_stdin;
 };
 
@@ -47,7 +48,7 @@ static error_t user_parse_with_name(int key, char *argument, struct argp_state *
         return 0;
     }
     if (key == ARGP_KEY_END) {
-        if (arguments->name == NULL) argp_error(state, "something is missing; see --help");
+        if (arguments->name == NULL) argp_error(state, "%s is missing", arguments->wanted);
         return 0;
     }
     return user_parse_common(key, argument, state);
@@ -102,7 +103,12 @@ static enum cli_exit get_password(const struct user_arguments *arguments, bool t
         return CLI_EXIT_USAGE;
     }
     char again[PASSWORD_SIZE_MAX + 2] = "";
-    bool asked = ask_password("Password: ", password) && (!twice || ask_password("Once more: ", again));
+    bool asked = ask_password("Password: ", password);
+    if (asked && twice && strlen(password) < PASSWORD_SIZE_MIN) { /* the server would refuse it too, after a second time of typing */
+        remote_complain("the password needs %d bytes or more", PASSWORD_SIZE_MIN);
+        return CLI_EXIT_USAGE;
+    }
+    asked = asked && (!twice || ask_password("Once more: ", again));
     bool same = asked && (!twice || strcmp(password, again) == 0);
     explicit_bzero(again, sizeof again);
     if (same) return CLI_EXIT_OK;
@@ -199,7 +205,7 @@ static int user_register(int argc, char **argv)
         "  ringpost user register bob --profile bob --password-stdin < bob.password";
     static const struct argp argp = {.options = register_options, .parser = user_parse_with_name, .args_doc = "NAME",
                                      .doc = about_register, .children = user_children};
-    static struct user_arguments arguments;
+    static struct user_arguments arguments = {.wanted = "NAME"};
     argp_parse(&argp, argc, argv, 0, NULL, &arguments);
     return user_enter(&arguments, true);
 }
@@ -214,7 +220,7 @@ static int user_login(int argc, char **argv)
         "  ringpost user login bob --profile bob       a second person on this machine";
     static const struct argp argp = {.options = login_options, .parser = user_parse_with_name, .args_doc = "NAME", .doc = about_login,
                                      .children = user_children};
-    static struct user_arguments arguments;
+    static struct user_arguments arguments = {.wanted = "NAME"};
     argp_parse(&argp, argc, argv, 0, NULL, &arguments);
     return user_enter(&arguments, false);
 }
@@ -256,6 +262,7 @@ static int user_logout(int argc, char **argv)
         enum cli_exit forgotten = forget_login(remote);
         if (forgotten != CLI_EXIT_OK) code = forgotten;
     }
+    if (code == CLI_EXIT_OK && !remote->json) printf("logged out at %s\n", remote->name);
     remote_close(remote);
     return code;
 }
@@ -332,7 +339,7 @@ static int user_show(int argc, char **argv)
 {
     static const char about_show[] = "Prints a person's id, names and presence.";
     static const struct argp argp = {.parser = user_parse_with_name, .args_doc = "NAME", .doc = about_show, .children = user_children};
-    static struct user_arguments arguments;
+    static struct user_arguments arguments = {.wanted = "NAME"};
     argp_parse(&argp, argc, argv, 0, NULL, &arguments);
     enum cli_exit code = remote_open(&arguments.remote, false);
     if (code != CLI_EXIT_OK) return code;
@@ -410,7 +417,7 @@ static int user_revoke(int argc, char **argv)
     static const char about_revoke[] =
         "Logs one of your devices out, as when it was lost. `ringpost user devices` lists them.";
     static const struct argp argp = {.parser = user_parse_with_name, .args_doc = "DEVICE", .doc = about_revoke, .children = user_children};
-    static struct user_arguments arguments;
+    static struct user_arguments arguments = {.wanted = "DEVICE"};
     argp_parse(&argp, argc, argv, 0, NULL, &arguments);
     enum cli_exit code = remote_open(&arguments.remote, false);
     if (code != CLI_EXIT_OK) return code;

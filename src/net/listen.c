@@ -92,6 +92,12 @@ static enum result listen_parse(const char *address, struct listen_address *out,
     return RESULT_OK;
 }
 
+enum result server_check_address(const char *address, char *text, size_t text_size)
+{
+    struct listen_address parsed;
+    return listen_parse(address, &parsed, (struct listen_text){text, text_size});
+}
+
 static bool listen_set(int fd, int level, int option, int value)
 {
     return setsockopt(fd, level, option, &value, sizeof value) == 0;

@@ -99,7 +99,7 @@ def an_address_that_cannot_be_had_is_refused_with_the_remedy():
     refusal(Server(), EXIT_FAILED, "is in use", "Remedy", options={"listen": f"{LOCALHOST}:{running.port}"})
     assert running.get("/healthz")[0] == 200, "the one that runs did not notice"
     running.stop()
-    refusal(Server(listen="nonsense"), EXIT_FAILED, '"nonsense" is not host:port', "Remedy")
+    refusal(Server(listen="nonsense"), EXIT_USAGE, '"nonsense" is not host:port', "Remedy")
     refusal(Server(listen="192.0.2.1:7800"), EXIT_FAILED, "not an address of this machine", "Remedy")
 
 

@@ -31,6 +31,9 @@ Test(listen, addresses_that_are_refused)
                      cases[i].address);
         cr_expect(strstr(text, cases[i].says) != NULL && strstr(text, "Remedy: ") != NULL, "%s: %s", cases[i].address,
                   text);
+        bool malformed = cases[i].want == RESULT_MALFORMED;
+        cr_expect_eq(server_check_address(cases[i].address, text, sizeof text), malformed ? RESULT_MALFORMED : RESULT_OK, "%s",
+                     cases[i].address);
     }
 }
 
