@@ -113,6 +113,22 @@ void app_take_event(struct world *w, struct app *d, const Ringpost__V1__Event *e
     if (event->kind_case == RINGPOST__V1__EVENT__KIND_READ) take_read_mark(d, event->sync_key, event->read);
 }
 
+/* ---- answers ---------------------------------------------------------------------------------------------------------- */
+
+static void take_answer(struct world *w, const struct letter *letter)
+{
+    struct call **link = &w->people->calls;
+    while (*link != NULL && (*link)->request_id != letter->origin.request_id) link = &(*link)->next;
+    struct call *call = *link;
+    EXPECT(call != NULL, "request %lu is answered twice", (unsigned long)letter->origin.request_id);
+    *link = call->next;
+    if (call->device->lanes[call->lane] == call) call->device->lanes[call->lane] = NULL;
+    report_hash_u64(letter->origin.request_id, letter->error);
+    report_hash(letter_payload(letter));
+    TRACE("device %u is answered: %s %s", call->device->number, calls_name(call), error_row((enum error)letter->error)->reason);
+    calls_answer(w, call, letter);
+}
+
 /* ---- connections ------------------------------------------------------------------------------------------------------ */
 
 void app_connect(struct world *w, struct app *d)
@@ -131,18 +147,48 @@ void app_connect(struct world *w, struct app *d)
     for (uint32_t i = 0; i < USERS_MAX; i++) d->online[i] = -1;
 }
 
-static void link_free(struct people *people, struct link *link)
+static struct frame *link_take(struct link *link)
 {
-    struct link **at = &people->links;
+    struct frame *frame = link->first;
+    link->first = frame->next;
+    if (link->first == NULL) link->last = NULL;
+    return frame;
+}
+
+static void frame_free(struct frame *frame)
+{
+    if (frame->answer != NULL) letter_free(frame->answer);
+    buf_unref(&frame->body);
+    free(frame);
+}
+
+/* The answers on the way count as heard, because the server has given them. */
+static void link_hear_answers(struct world *w, struct link *link)
+{
+    struct frame **at = &link->first;
+    link->last = NULL;
+    while (*at != NULL) {
+        struct frame *frame = *at;
+        if (frame->answer == NULL) {
+            link->last = frame;
+            at = &frame->next;
+        } else {
+            *at = frame->next;
+            take_answer(w, frame->answer);
+            frame_free(frame);
+        }
+    }
+}
+
+/* Pushes that were not read are lost. */
+static void link_free(struct world *w, struct link *link)
+{
+    struct link **at = &w->people->links;
     while (*at != link) at = &(*at)->next;
     *at = link->next;
     if (link->app != NULL) link->app->link = NULL;
-    while (link->first != NULL) {
-        struct frame *frame = link->first;
-        link->first = frame->next;
-        buf_unref(&frame->body);
-        free(frame);
-    }
+    link_hear_answers(w, link);
+    while (link->first != NULL) frame_free(link_take(link));
     free(link);
 }
 
@@ -151,7 +197,7 @@ static void link_close(struct world *w, struct link *link)
 {
     struct session *session = link->session;
     TRACE("connection %u is closed", link->generation);
-    link_free(w->people, link);
+    link_free(w, link);
     if (session != NULL) session_close(session);
 }
 
@@ -161,7 +207,8 @@ void app_disconnect(struct world *w, struct app *d)
     d->link = NULL;
     link->app = NULL;
     TRACE("device %u leaves connection %u", d->number, link->generation);
-    if (!dice_one_in(&w->dice, 3)) link_close(w, link); /* else it dies unheard */
+    if (dice_one_in(&w->dice, 3)) link_hear_answers(w, link); /* it dies, and the server does not hear of it */
+    else link_close(w, link);
 }
 
 void app_forget_token(struct world *w, struct app *d)
@@ -186,17 +233,16 @@ bool people_on_bind(struct world *w, const struct origin *origin, struct session
     return true;
 }
 
-static void link_queue(struct link *link, struct slice head, struct buf *body, uint32_t size)
+static struct frame *link_queue(struct link *link, struct slice head)
 {
     struct frame *frame = calloc(1, sizeof *frame + head.len);
     ASSERT(frame != NULL);
     frame->head_len = head.len;
     if (head.len > 0) memcpy(frame->head, head.data, head.len);
-    if (body != NULL) frame->body = buf_ref(body);
     if (link->last != NULL) link->last->next = frame;
     else link->first = frame;
     link->last = frame;
-    link->queued_bytes += size;
+    return frame;
 }
 
 enum result people_on_push(struct world *w, struct session *session, struct slice head, struct buf *body, bool *above_soft)
@@ -206,7 +252,9 @@ enum result people_on_push(struct world *w, struct session *session, struct slic
     uint32_t size = head.len + (body == NULL ? 0 : body->len);
     if (link->state == LINK_ENDED) return RESULT_OK;
     if (link->queued_bytes + size > w->profile.outbound_hard_bytes) return RESULT_BUSY;
-    link_queue(link, head, body, size);
+    struct frame *frame = link_queue(link, head);
+    if (body != NULL) frame->body = buf_ref(body);
+    link->queued_bytes += size;
     *above_soft = link->queued_bytes > w->profile.outbound_soft_bytes;
     link->above_soft = link->above_soft || *above_soft;
     return RESULT_OK;
@@ -273,26 +321,29 @@ static void take_push(struct world *w, struct app *d, const Ringpost__V1__Push *
     }
 }
 
-static void read_frame(struct world *w, struct app *d)
+static void read_push(struct world *w, struct app *d, struct frame *frame)
 {
-    struct link *link = d->link;
-    struct frame *frame = link->first;
-    link->first = frame->next;
-    if (link->first == NULL) link->last = NULL;
     struct writer bytes;
     writer_init(&bytes, 0);
     writer_raw(&bytes, frame->head, frame->head_len);
     if (frame->body != NULL) writer_raw(&bytes, frame->body->data, frame->body->len);
-    buf_unref(&frame->body);
-    free(frame);
-    link->queued_bytes -= (uint32_t)bytes.len;
+    d->link->queued_bytes -= (uint32_t)bytes.len;
     report_hash(writer_slice(&bytes));
     Ringpost__V1__Envelope *envelope = decode(d, writer_slice(&bytes));
-    TRACE("device %u reads a push of kind %d, %u bytes left", d->number, (int)envelope->push->kind_case, link->queued_bytes);
+    TRACE("device %u reads a push of kind %d, %u bytes left", d->number, (int)envelope->push->kind_case, d->link->queued_bytes);
     w->people->pushes++;
     take_push(w, d, envelope->push);
     ringpost__v1__envelope__free_unpacked(envelope, NULL);
     writer_deinit(&bytes);
+}
+
+static void read_frame(struct world *w, struct app *d)
+{
+    struct link *link = d->link;
+    struct frame *frame = link_take(link);
+    if (frame->answer != NULL) take_answer(w, frame->answer);
+    else read_push(w, d, frame);
+    frame_free(frame);
     if (!link->above_soft || link->queued_bytes >= w->profile.outbound_soft_bytes / 2) return;
     link->above_soft = false;
     if (link->state == LINK_OPEN) session_drained(link->session);
@@ -445,12 +496,12 @@ void people_disconnect_all(struct world *w)
 
 void people_lose_connections(struct world *w)
 {
+    while (w->people->links != NULL) link_free(w, w->people->links);
     while (w->people->calls != NULL) {
         struct call *call = w->people->calls;
         w->people->calls = call->next;
         calls_lose(w, call);
     }
-    while (w->people->links != NULL) link_free(w->people, w->people->links);
     for (uint32_t i = 0; i < w->people->person_count; i++)
         for (uint32_t n = 0; n < DEVICES_MAX; n++) {
             struct app *d = &w->people->persons[i].devices[n];
@@ -467,16 +518,20 @@ void people_destroy(struct people *people)
     free(people);
 }
 
+/* On the connection that asked, behind what is on its way there; else at once. */
 void people_on_reply(struct world *w, const struct letter *letter)
 {
-    struct call **link = &w->people->calls;
-    while (*link != NULL && (*link)->request_id != letter->origin.request_id) link = &(*link)->next;
-    struct call *call = *link;
+    const struct call *call = w->people->calls;
+    while (call != NULL && call->request_id != letter->origin.request_id) call = call->next;
     EXPECT(call != NULL, "an answer to request %lu, which waits for none", (unsigned long)letter->origin.request_id);
-    *link = call->next;
-    if (call->device->lanes[call->lane] == call) call->device->lanes[call->lane] = NULL;
-    report_hash_u64(letter->origin.request_id, letter->error);
-    report_hash(letter_payload(letter));
-    TRACE("device %u is answered: %s %s", call->device->number, calls_name(call), error_row((enum error)letter->error)->reason);
-    calls_answer(w, call, letter);
+    struct link *link = w->people->links;
+    while (link != NULL && link->generation != letter->origin.generation) link = link->next;
+    if (!call->over_session || link == NULL || link->app == NULL || link->state != LINK_OPEN) {
+        take_answer(w, letter);
+        return;
+    }
+    struct letter *copy = letter_make(letter->kind, letter->from_shard, 0, NULL, letter_payload(letter));
+    copy->origin = letter->origin;
+    copy->error = letter->error;
+    link_queue(link, SLICE_EMPTY)->answer = copy;
 }

@@ -19,7 +19,8 @@ struct call;
 
 struct frame { /* on its way to a device */
     struct frame *next;
-    struct buf *body; /* a reference of ours */
+    struct letter *answer; /* NULL: a push */
+    struct buf *body;      /* a reference of ours */
     uint32_t head_len;
     uint8_t head[];
 };

@@ -49,6 +49,19 @@ static void roll_weights(struct profile *p, struct dice *dice)
     p->weights[ACTION_REST] = PICK(dice, 0, 3, 10);
 }
 
+/* A life long enough for the window of repeated sends to move on: more talk, fewer interruptions. */
+static void make_long(struct profile *p)
+{
+    p->length = 10;
+    p->talk_percent = 95;
+    p->machine.shard_count = 1;
+    p->limits.messages_per_second = p->limits.requests_per_second = 0;
+    p->weights[ACTION_REST] = 0;
+    p->weights[ACTION_CRASH] /= 10;
+    p->weights[ACTION_RESTART] = 0;
+    p->weights[ACTION_FULL] /= 10;
+}
+
 struct profile profile_roll(struct dice *dice)
 {
     struct profile p = {.users = dice_between(dice, 2, USERS_MAX),
@@ -66,7 +79,7 @@ struct profile profile_roll(struct dice *dice)
     p.outbound_soft_bytes = PICK(dice, 500, 3000, 100000);
     p.outbound_hard_bytes = p.outbound_soft_bytes * PICK(dice, 2, 4);
     roll_weights(&p, dice);
-    p.length = dice_one_in(dice, 25) ? 12 : 1;
-    if (p.length > 1) p.talk_percent = 95;
+    p.length = 1;
+    if (dice_one_in(dice, 25)) make_long(&p);
     return p;
 }
