@@ -207,6 +207,8 @@ static void crew_join(struct host *h)
 {
     for (uint32_t i = 0; i < h->worker_count; i++)
         if (h->crew[i].started) pthread_join(h->crew[i].thread, NULL);
+    password_pool_destroy(h->passwords); /* its threads ring the workers' bells */
+    h->passwords = NULL;
     for (uint32_t i = 0; i < h->worker_count; i++) worker_destroy(h->crew[i].worker);
 }
 
