@@ -168,6 +168,11 @@ class FullDisk:
         wanted = len(self.ledger.acknowledged) + 200
         await self.talk_until(lambda: len(self.ledger.acknowledged) > wanted)
 
+    async def recover(self):
+        """Talks until everybody's own shard has written again: a full one looks for space once a second."""
+        before = len(self.ledger.made)
+        await self.talk_until(lambda: len({account for account, _ in list(self.ledger.made.values())[before:]}) == len(self.ledger.people))
+
     async def fill(self):
         """Until writes are refused, and then for long enough that the stores have met the full disk too."""
         self.image.fill()
@@ -189,6 +194,12 @@ class FullDisk:
         assert self.server.metric("ringpost_log_refused_full_total") > 0
         await web.close()
 
+    async def check_start(self):
+        """Without a byte to write a server cannot start: it says so and leaves everything as it is."""
+        self.server.launch()
+        code = await asyncio.to_thread(self.server.ended)
+        assert code == 1 and "No space left on device" in self.server.log_lines()[-1], (code, self.server.log_lines()[-1:])
+
 
 @checks
 async def a_full_disk_refuses_writes_while_reads_go_on_and_recovers_with_space():
@@ -199,6 +210,7 @@ async def a_full_disk_refuses_writes_while_reads_go_on_and_recovers_with_space()
     await disk.fill()
     await disk.check_refusals()
     disk.image.make_room()
+    await disk.recover()
     await disk.talk_more()
     await disk.ledger.disconnect()
     await disk.ledger.verify(disk.server, whole=True)
@@ -208,6 +220,7 @@ async def a_full_disk_refuses_writes_while_reads_go_on_and_recovers_with_space()
     await disk.ledger.verify(disk.server, whole=True)
     await disk.fill()
     disk.server.kill()
+    await disk.check_start()
     disk.image.make_room()
     disk.server.start()
     await disk.ledger.verify(disk.server, whole=True)
