@@ -23,7 +23,7 @@ tests/e2e/%node_modules/.package-lock.json: tests/e2e/%package-lock.json
 .PHONY: e2e e2e-packages
 e2e-packages: $(E2E_PACKAGES)
 e2e:
-	@tests/run build-plain e2e-$(NAME)
+	@tests/run e2e-$(NAME)
 
 # ---- fuzzers: tests/fuzz/NAME_fuzz.c; the first line says which archives it needs ---------------------------------------
 FUZZERS := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
