@@ -558,6 +558,7 @@ class Chat(Case):
         terminal.wait(r"● bob")
         title = terminal.tmux("display-message", "-p", "-t", "chat", "#{pane_title}")
         self.alice.send(self.bob, "\x1b]0;owned\x07\x1b[2J\x1b[Hgotcha\x9b2J")
+        terminal.wait(r"alice\S*\s+1")  # the conversation is there to go to
         terminal.keys("Tab")
         terminal.wait(r"gotcha")
         terminal.wait(r"● bob")  # the screen was not cleared
