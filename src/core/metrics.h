@@ -24,7 +24,7 @@
     X(sessions_behind, "ringpost_sessions_behind_total", COUNTER, "Times a slow reader stopped getting pushes")        \
     X(requests, "ringpost_requests_total", COUNTER, "Requests decoded")                                                \
     X(requests_refused, "ringpost_requests_refused_total", COUNTER, "Requests answered with an error")                 \
-    X(requests_parked, "ringpost_requests_parked", GAUGE, "Requests waiting for an entity to load")                    \
+    X(requests_parked, "ringpost_requests_parked", GAUGE, "Requests waiting for the store")                             \
     X(rate_limited, "ringpost_rate_limited_total", COUNTER, "Requests refused by a rate limit")                        \
     X(commands_proposed, "ringpost_commands_proposed_total", COUNTER, "Commands joined to a log batch")                \
     X(commands_applied, "ringpost_commands_applied_total", COUNTER, "Commands applied after they were durable")        \

@@ -87,10 +87,12 @@ Test(session, what_is_applied_while_a_sync_reads_is_told_again)
     rig.stores_held = true;
     ask_sync(pair.session, 0, 0);
     cr_assert_eq(rig_say(pair.alice, pair.bob, "3", "three"), ERROR_NONE);
+    uint32_t frames = rig.frame_count;
     rig.stores_held = false;
     rig_pump();
     cr_expect(pair.session->behind);
     cr_expect_eq(BEHINDS, 2);
+    cr_expect_eq(rig.frames_before_reply, frames, "the answer first: or it would seem to be the sync that is asked for");
     sync_from(pair.session, 0, 0);
     cr_expect(!pair.session->behind);
 }

@@ -42,6 +42,7 @@ static void port_reply(void *context, struct letter *letter)
     letter_free(rig.reply);
     rig.reply = letter;
     rig.reply_count++;
+    rig.frames_before_reply = rig.frame_count;
 }
 
 static enum result port_hash(void *context, struct password_job *job)

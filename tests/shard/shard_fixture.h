@@ -49,6 +49,7 @@ struct shard_rig {
 
     struct letter *reply; /* the last one */
     uint32_t reply_count, hash_count;
+    uint32_t frames_before_reply; /* pushed before the last one */
     struct rig_frame frames[RIG_FRAMES_MAX];
     uint32_t frame_count;
     struct session *bound, *ended; /* the last ones */

@@ -117,13 +117,15 @@ void sync_read(struct read_job *job, struct store_view *view)
     writer_deinit(&page.scratch);
 }
 
-/* With its last page the session that asked is up to date: when it was too slow it may be pushed to again. */
+/* With its last page the session that asked is up to date: when it was too slow it may be pushed to again. The page goes first: a client
+ * that is told `behind` once more must not take the page on its way for the sync that is wanted. */
 static void sync_answer(struct shard *shard, struct request *request, struct read_job *job)
 {
     const struct sync_params *params = (const void *)job->params;
-    struct session *session = session_find(shard, request->letter->number);
-    if (session != NULL && params->reached >= params->head) session_synced(session, params->reached);
+    uint64_t session_id = request->letter->number;
     request_reply_packed(shard, request, writer_slice(&job->reply));
+    struct session *session = session_find(shard, session_id);
+    if (session != NULL && params->reached >= params->head) session_synced(session, params->reached);
 }
 
 void handle_sync(struct shard *shard, struct request *request)
