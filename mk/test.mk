@@ -17,7 +17,7 @@ test-programs: $(foreach layer,$(TEST_LAYERS),$(BUILD)/test-$(layer))
 SIM_OBJECTS := $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(sort $(wildcard tests/sim/*.c)))
 SEEDS ?= 1..50
 
-$(BUILD)/sim: $(SIM_OBJECTS) $(foreach layer,shard api web net storage core,$(BUILD)/lib$(layer).a)
+$(BUILD)/sim: $(SIM_OBJECTS) $(foreach layer,shard mqtt api web net storage core,$(BUILD)/lib$(layer).a)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 .PHONY: sim
