@@ -161,6 +161,14 @@ static void conn_deliver_waiting(struct conn *conn)
     if (in.len == 0) conn_free_waiting(conn);
 }
 
+static void conn_tell_resumed(struct conn *conn)
+{
+    if (!conn->resumed || conn->paused) return;
+    conn->resumed = false;
+    const struct server *server = conn->server;
+    if (server->events.on_resumed != NULL) server->events.on_resumed(server->context, conn);
+}
+
 /* FAREWELL: only the peer's Close frame still matters. It may stand behind what waited. */
 static void conn_listen(struct conn *conn, struct slice in)
 {
@@ -232,6 +240,7 @@ void conn_resume(struct conn *conn)
 {
     if (!conn->paused) return;
     conn->paused = false;
+    conn->resumed = true;
     conn_heard(conn); /* silence while nobody listened does not count against the peer */
     conn_watch_silence(conn);
     if (conn->partial != NULL) conn->partial->started_ms = conn->partial->checked_ms = conn_now_ms(conn);
@@ -418,6 +427,7 @@ static bool conn_input_over(const struct conn *conn)
  */
 void conn_settle(struct conn *conn)
 {
+    if (conn->state == CONN_OPEN) conn_tell_resumed(conn);
     if (conn->state == CONN_OPEN) conn_deliver_waiting(conn);
     if (conn->state == CONN_OPEN && conn_input_over(conn))
         conn_close(conn, (struct conn_goodbye){WEBSOCKET_CODE_NORMAL, NULL});

@@ -94,6 +94,7 @@ struct conn {
 
     bool dirty : 1, ready : 1; /* on that list */
     bool paused : 1;           /* by the layer above */
+    bool resumed : 1;          /* by it again, on_resumed is owed */
     bool awaiting : 1;         /* HTTP: a request was delivered and is not answered */
     bool keep_alive : 1;       /* that request: the connection may go on */
     bool head_only : 1;        /* that request: HEAD */

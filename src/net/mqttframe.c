@@ -34,8 +34,7 @@ bool mqttframe_parser_move(struct mqttframe_parser *to, struct mqttframe_parser 
     return !to->gathered.failed;
 }
 
-/* The size of the packet that begins with `bytes`; 0: its head is not whole yet, UINT32_MAX: it has none. */
-static uint32_t mqttframe_size(struct slice bytes)
+uint32_t mqttframe_size(struct slice bytes)
 {
     uint32_t remaining = 0;
     for (uint32_t i = 1; i < bytes.len && i < HEAD_SIZE_MAX; i++) {

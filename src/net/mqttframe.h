@@ -28,6 +28,9 @@ struct mqttframe_parser {
     struct writer gathered; /* what arrived of a packet cut by the end of the input; grows with arrival, never by claim */
 };
 
+/* The size of the packet that begins with `bytes`; 0: its head is not whole yet, UINT32_MAX: it has none. */
+uint32_t mqttframe_size(struct slice bytes);
+
 void mqttframe_parser_init(struct mqttframe_parser *parser);
 void mqttframe_parser_deinit(struct mqttframe_parser *parser);
 /* Forgets the packet, keeps the memory. */

@@ -11,6 +11,7 @@ struct door {
     struct server *server;
     struct writer packed, frame; /* scratch of one request or answer */
     struct writer detail;
+    struct writer mqtt_out, mqtt_block; /* packets to one client; properties of one packet */
 };
 
 struct client { /* of a WebSocket or TCP connection: *conn_user() */
@@ -19,10 +20,17 @@ struct client { /* of a WebSocket or TCP connection: *conn_user() */
     struct door *door;
     uint32_t in_flight;
     bool json, paused;
+    struct mqtt *mqtt; /* NULL: it speaks envelopes */
 };
 
 /* Fills claims from "Bearer …" or a bare token. NONE, TOKEN_INVALID, TOKEN_EXPIRED. */
 enum error door_verify(const struct door *door, struct slice token, struct token_claims *claims);
+/* No further frames until its requests under way are fewer, and nothing is waited for. */
+void door_client_pause(struct client *client);
+/* If so, frames again. */
+void door_client_resume(struct client *client);
+/* The claims are verified: the connection goes to its user's home worker and is authenticated there. */
+void door_enter(struct door *door, struct client *client, const struct token_claims *claims);
 struct origin door_origin(const struct door *door, const struct conn *conn, bool json, uint64_t request_id);
 bool door_origin_allowed(const struct door *door, const struct http_request *request);
 void door_reply_http(struct door *door, struct conn *conn, const struct letter *letter);
