@@ -159,7 +159,8 @@ static void flight_add(struct mqtt *mqtt, uint64_t sync_key, uint16_t packet_id,
 
 static void flight_remove(struct mqtt *mqtt, struct mqtt_flight *flight)
 {
-    *flight = mqtt->flights[--mqtt->flight_count];
+    struct mqtt_flight *last = &mqtt->flights[--mqtt->flight_count];
+    memmove(flight, flight + 1, (size_t)((char *)last - (char *)flight)); /* in the order of the stream: so leave the PUBRELs */
     if (mqtt->flight_count > 0) return;
     free(mqtt->flights); /* an idle connection holds nothing */
     mqtt->flights = NULL;
