@@ -243,17 +243,6 @@ class Connecting(unittest.TestCase):
         self.assertEqual(device.connack[2].ServerKeepAlive, 300)
         device.leave()
 
-    def test_takeover(self):
-        alice = Person("alice")
-        first = Device(alice, "phone")
-        first.client.reconnect_delay_set(DEADLINE_S, DEADLINE_S)
-        second = Device(alice, "phone")
-        wait_for("the first to end", lambda: first.ended)
-        self.assertEqual(getattr(first.ended[0], "value", first.ended[0]), 0x8E)
-        second.publish("u/" + Person("bob").name, "still here")
-        first.drop()
-        second.leave()
-
 
 class Messages(unittest.TestCase):
     def test_every_version_and_qos(self):
@@ -558,6 +547,15 @@ class Bytes(unittest.TestCase):
             received = self.talk(hello + packet)
             self.assertEqual(received[:1] + received[3:4], b"\x20\0", name)
             self.assertEqual(received[-3:], bytes([0xE0, 1, want]), name)
+
+    def test_takeover(self):
+        hello = self.connect(Person("alice"))
+        with socket.create_connection(("127.0.0.1", int(server.port)), DEADLINE_S) as first:
+            first.sendall(hello)
+            self.assertEqual(first.recv(100)[:4], b"\x20\x0c\0\0")
+            self.assertEqual(self.talk(hello + b"\xc0\0\xe0\0")[-2:], b"\xd0\0")  # the later one is served
+            self.assertEqual(first.recv(100), b"\xe0\x01\x8e")
+            self.assertEqual(first.recv(100), b"")
 
     def test_before_connect(self):
         self.assertEqual(self.talk(b"\x10\x0c\0\4MQTT\x63\2\0\0\0\0"), b"\x20\x02\0\x01")  # version 99
