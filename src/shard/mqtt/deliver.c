@@ -22,8 +22,6 @@ enum push_field { ENVELOPE_PUSH = 3, PUSH_EVENT = 1, PUSH_ROOM_MESSAGE = 2, PUSH
 enum event_field { EVENT_SYNC_KEY_FIELD = 1, EVENT_MESSAGE_FIELD = 2 };
 enum sync_field { SYNC_EVENTS = 1, SYNC_SYNC_KEY = 2, SYNC_HAS_MORE = 3, SYNC_RESET = 4 };
 
-static const char *const kind_names[] = {"text", "emoji", "image", "video", "audio", "file", "custom"};
-
 static uint64_t now_ms(const struct client *client)
 {
     return client->door->options.ports.now_ms(client->door->options.ports.context);
@@ -77,8 +75,8 @@ static void write_properties(struct writer *block, const struct mqtt_message *me
     put_user_number(block, "seq", message->seq);
     put_user_number(block, "time_ms", message->time_ms);
     mqtt_put_user(block, SLICE_TEXT("client_msg_id"), message->client_msg_id);
-    if (message->kind < COUNT_OF(kind_names))
-        mqtt_put_user(block, SLICE_TEXT("kind"), slice_text(kind_names[message->kind]));
+    if (message->kind < MQTT_KIND_COUNT)
+        mqtt_put_user(block, SLICE_TEXT("kind"), slice_text(mqtt_kind_names[message->kind]));
 }
 
 /* `publish` has all but its properties. False: the client said it takes no packet so large; it goes without. */

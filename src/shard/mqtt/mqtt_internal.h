@@ -137,6 +137,8 @@ void mqtt_wait(struct client *client);
 void mqtt_put_back(struct client *client, struct slice packet);
 
 /* ---- publish.c ---- */
+#define MQTT_KIND_COUNT (RINGPOST__V1__MESSAGE_KIND__CUSTOM + 1)
+extern const char *const mqtt_kind_names[MQTT_KIND_COUNT]; /* of the user property `kind` */
 void mqtt_publish(struct client *client, const struct mqtt_publish *publish, struct slice packet);
 void mqtt_published(struct client *client, const struct letter *letter);
 void mqtt_looked_up(struct client *client, const struct letter *letter);

@@ -18,7 +18,7 @@
 #define RECEIPTS_MIN 8
 #define ID_SIZE      64
 
-static const char *const kind_names[] = {"text", "emoji", "image", "video", "audio", "file", "custom"};
+const char *const mqtt_kind_names[MQTT_KIND_COUNT] = {"text", "emoji", "image", "video", "audio", "file", "custom"};
 
 /* ---- topics ----------------------------------------------------------------------------------------------------------------- */
 
@@ -287,8 +287,8 @@ static uint32_t kind_of(const struct mqtt_publish *publish)
 {
     const struct mqtt_properties *properties = &publish->properties;
     struct slice named = mqtt_property_user(properties, SLICE_TEXT("kind"));
-    for (uint32_t kind = 0; named.data != NULL && kind < COUNT_OF(kind_names); kind++)
-        if (slice_equal(named, slice_text(kind_names[kind]))) return kind;
+    for (uint32_t kind = 0; named.data != NULL && kind < MQTT_KIND_COUNT; kind++)
+        if (slice_equal(named, slice_text(mqtt_kind_names[kind]))) return kind;
     struct slice type = mqtt_property_bytes(properties, MQTT_CONTENT_TYPE);
     bool plain = type.len >= 10 && memcmp(type.data, "text/plain", 10) == 0;
     bool said = mqtt_property_number(properties, MQTT_PAYLOAD_FORMAT, 0) == 1 || plain;
