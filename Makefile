@@ -23,14 +23,20 @@ LIBS := $(LIBS_core) $(LIBS_storage) $(LIBS_net) $(LIBS_api) $(LIBS_client) -lm
 .PHONY: all run install bench clean
 all: $(BUILD)/ringpost
 
--include mk/*.mk
+# V=1 shows the commands.
+ifeq ($(V),)
+MAKEFLAGS += --silent
+endif
+
+# schemas.mk first: what it makes is a prerequisite in the others.
+include mk/schemas.mk $(filter-out mk/schemas.mk,$(wildcard mk/*.mk))
 
 # ---- the binary -----------------------------------------------------------------------------------------------------
 sources = $(sort $(wildcard src/$(1)/*.c src/$(1)/*/*.c))
 objects = $(patsubst src/%.c,$(BUILD)/%.o,$(call sources,$(1)))
 
 $(BUILD)/%.o: src/%.c | $(PB_H)
-	@mkdir -p $(@D)
+	@mkdir -p $(@D); echo "cc $<"
 	$(CC) $(CFLAGS) -c -o $@ $<
 
 $(BUILD)/lib%.a:
@@ -46,9 +52,8 @@ $(BUILD)/ringpost: $(BUILD)/main.o $(ARCHIVES)
 	@[ "$(BUILD)" != build/plain ] || ln -sf plain/ringpost build/ringpost
 
 # A second make, so that nothing is compiled before `deps` has brought what the compiler needs.
-BUILD_ALL = $(MAKE) --no-print-directory --silent $(if $(findstring -j,$(MAKEFLAGS)),,-j $(shell nproc)) all
+BUILD_ALL = $(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j $(shell nproc)) all
 run: deps
-	@echo "Building; the first time it takes about a minute."
 	@$(BUILD_ALL)
 	$(BUILD)/ringpost serve
 
@@ -75,7 +80,7 @@ below_client := client api net core
 test_objects = $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(sort $(wildcard tests/$(1)/*.c)))
 
 $(BUILD)/tests/%.o: tests/%.c | $(PB_H)
-	@mkdir -p $(@D)
+	@mkdir -p $(@D); echo "cc $<"
 	$(CC) $(CFLAGS) -Itests -Wno-missing-prototypes -c -o $@ $<
 
 define TEST_PROGRAM

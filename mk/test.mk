@@ -2,7 +2,7 @@
 #   make test ONLY="unit e2e"          only the stages that begin with these words
 #   make test-core                     one layer's unit tests (Makefile); SAN=address,undefined and SAN=thread work with each
 #   make fuzz-seeds                    every fuzzer over its seeds and some thousand changed ones
-#   make sim SEED=7                    the simulator
+#   make sim SEED=7                    the simulator (mk/sim.mk)
 #   make e2e NAME=websocket            tests/e2e/NAME_test.*
 ONLY ?=
 NAME ?=
@@ -12,17 +12,6 @@ test: deps-test
 	@tests/run $(ONLY)
 
 test-programs: $(foreach layer,$(TEST_LAYERS),$(BUILD)/test-$(layer))
-
-# ---- simulator --------------------------------------------------------------------------------------------------------
-SIM_OBJECTS := $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(sort $(wildcard tests/sim/*.c)))
-SEEDS ?= 1..50
-
-$(BUILD)/sim: $(SIM_OBJECTS) $(foreach layer,shard mqtt api web net storage core,$(BUILD)/lib$(layer).a)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
-
-.PHONY: sim
-sim: $(BUILD)/sim
-	$(BUILD)/sim --seeds $(or $(SEED),$(SEEDS))
 
 # ---- end to end: executable files tests/e2e/*_test.*, against the binary ------------------------------------------------
 E2E_PACKAGES := $(patsubst %/package-lock.json,%/node_modules/.package-lock.json,$(wildcard tests/e2e/package-lock.json tests/e2e/*/package-lock.json))

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 static const struct workload {
@@ -152,5 +153,6 @@ int main(int argc, char **argv)
     const struct driver *driver = driver_named(options.door);
     if (driver == NULL) perf_die("--door must be tcp or websocket");
     raise_open_files();
+    (void)prctl(PR_SET_TIMERSLACK, 1ul); /* timers of the rate workload as exact as they get */
     return run(workload, &options, driver) ? 0 : 1;
 }

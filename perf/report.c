@@ -43,8 +43,8 @@ static void json_line(FILE *out, const struct report *report)
             report->value, report->unit);
     json_latency(out, "ack", report->ack);
     json_latency(out, "delivery", report->delivery);
-    fprintf(out, ",\"server_cores\":%.2f,\"generator_cores\":%.2f,\"checked\":%llu", report->cores.server,
-            report->cores.generator, (unsigned long long)report->checked);
+    fprintf(out, ",\"server_cores\":%.2f,\"generator_cores\":%.2f,\"checked\":%llu,\"refused\":%llu", report->cores.server,
+            report->cores.generator, (unsigned long long)report->checked, (unsigned long long)report->refused);
     for (uint32_t i = 0; i < report->number_count; i++)
         fprintf(out, ",\"%s\":%.2f", report->numbers[i].name, report->numbers[i].value);
     fprintf(out, ",\"faults\":{");
@@ -55,7 +55,7 @@ static void json_line(FILE *out, const struct report *report)
 
 /* ---- the table ---- */
 
-#define ROW_FORMAT "| %-8s | %-36s | %26s | %-23s | %-23s | %11s | %-34s |\n"
+#define ROW_FORMAT "| %-8s | %-38s | %25s | %-24s | %-24s | %11s | %-34s |\n"
 
 static void cell_latency(char cell[CELL_SIZE], const struct histogram *histogram)
 {
@@ -68,6 +68,8 @@ static void cell_latency(char cell[CELL_SIZE], const struct histogram *histogram
 static void cell_check(char cell[CELL_SIZE], const struct report *report)
 {
     int len = snprintf(cell, CELL_SIZE, "%llu %s", (unsigned long long)report->checked, report_ok(report) ? "ok" : "FAILED:");
+    if (report->refused > 0)
+        len += snprintf(cell + len, CELL_SIZE - (size_t)len, ", %llu refused", (unsigned long long)report->refused);
     for (uint32_t i = 0; i < report->fault_count; i++) {
         if (report->faults[i].count == 0 || len >= CELL_SIZE) continue;
         len += snprintf(cell + len, CELL_SIZE - (size_t)len, " %s %llu", report->faults[i].name,
@@ -89,8 +91,8 @@ static void table_row(FILE *out, const struct report *report)
 void report_print_heading(void)
 {
     printf(ROW_FORMAT, "workload", "setting", "result", "ack p50/p99/p99.9 ms", "delivery p50/p99/p99.9", "cores s / g", "checked");
-    printf("|----------|--------------------------------------|---------------------------:|-------------------------|"
-           "-------------------------|------------:|------------------------------------|\n");
+    printf("|----------|----------------------------------------|--------------------------:|--------------------------|"
+           "--------------------------|------------:|------------------------------------|\n");
 }
 
 static FILE *open_to_append(const char *path)

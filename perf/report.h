@@ -31,6 +31,7 @@ struct report {
     struct report_fault faults[REPORT_FAULTS_MAX];
     uint32_t number_count, fault_count;
     uint64_t checked; /* arrivals or records that were looked at one by one */
+    uint64_t refused; /* asked to try again later: no fault, but the limit of what the server takes */
 };
 
 void report_add(struct report *report, const char *name, double value);

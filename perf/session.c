@@ -247,6 +247,12 @@ void loop_turn(struct loop *loop, uint64_t wait_ns)
     loop_free_closed(loop);
 }
 
+void loop_turn_for(struct loop *loop, double seconds)
+{
+    uint64_t end_ns = perf_now_ns() + (uint64_t)(seconds * (double)NS_PER_S);
+    while (perf_now_ns() < end_ns) loop_turn(loop, 10 * NS_PER_MS);
+}
+
 bool loop_until(struct loop *loop, bool (*done)(void *context), void *context, double timeout_s)
 {
     uint64_t deadline = perf_now_ns() + (uint64_t)(timeout_s * (double)NS_PER_S);

@@ -73,6 +73,8 @@ void loop_init(struct loop *loop, const char *address, const struct token_mint *
 void loop_deinit(struct loop *loop);
 /* One turn; waits for at most `wait_ns`. */
 void loop_turn(struct loop *loop, uint64_t wait_ns);
+/* Turns for so long. */
+void loop_turn_for(struct loop *loop, double seconds);
 /* Turns until `done` says so; false after `timeout_s`. */
 bool loop_until(struct loop *loop, bool (*done)(void *context), void *context, double timeout_s);
 

@@ -7,7 +7,7 @@
 #define SETTLE_PATIENCE_NS (5 * NS_PER_S)
 #define RETRY_AFTER_MS_MIN 10
 #define CLIENT_ID_SIZE     16
-#define LOGIN_SETTLE_NS    (NS_PER_S / 2) /* the server looks up the large rooms of those who logged in after its answer */
+#define LOGIN_SETTLE_S     0.5 /* the server looks up the large rooms of those who logged in after its answer */
 
 static struct traffic *the_traffic; /* the one that runs; so a member, of which there are many, needs no pointer to it */
 
@@ -233,7 +233,7 @@ static void log_in(struct traffic *traffic, struct bench *bench)
     }
     free(sessions);
     free(ids);
-    for (uint64_t end_ns = perf_now_ns() + LOGIN_SETTLE_NS; perf_now_ns() < end_ns;) loop_turn(bench->loop, 10 * NS_PER_MS);
+    loop_turn_for(bench->loop, LOGIN_SETTLE_S);
 }
 
 static uint32_t random_run(void)
@@ -297,21 +297,34 @@ static void run_closed(struct traffic *traffic, uint64_t end_ns)
     }
 }
 
-/* Spins: the generator has a core to itself, and a timer would be late by more than the server needs for an answer. */
+struct schedule {
+    uint64_t start_ns, count;
+    double interval_ns;
+};
+
+/* Sends what is due; returns the time of the first message that is not. */
+static uint64_t send_due(struct traffic *traffic, const struct schedule *schedule, uint64_t *due)
+{
+    for (; *due < schedule->count; (*due)++) {
+        uint64_t due_ns = schedule->start_ns + (uint64_t)((double)*due * schedule->interval_ns);
+        struct sender *sender = &traffic->senders[*due % traffic->sender_count];
+        if (due_ns > traffic->loop->now_ns) return due_ns;
+        if (!sender_may_send(traffic, sender)) break;
+        send_one(traffic, sender, due_ns);
+    }
+    return traffic->loop->now_ns + NS_PER_MS;
+}
+
+/* Sleeps between two messages: a generator that spins keeps the kernel's own threads from its core, and with them the completions of
+ * the disk that the server waits for. What the timer is late counts as latency; it is some tens of microseconds. */
 static void run_open(struct traffic *traffic, uint64_t end_ns)
 {
-    double interval_ns = (double)NS_PER_S / traffic->plan.rate;
     uint64_t start_ns = traffic->loop->now_ns, due = 0;
-    uint64_t due_count = (uint64_t)((double)(end_ns - start_ns) / interval_ns);
+    struct schedule schedule = {.start_ns = start_ns, .interval_ns = (double)NS_PER_S / traffic->plan.rate};
+    schedule.count = (uint64_t)((double)(end_ns - start_ns) / schedule.interval_ns);
     while (traffic->loop->now_ns < end_ns && traffic->loop->counters.closed_by_server == 0) {
-        while (due < due_count) {
-            uint64_t due_ns = start_ns + (uint64_t)((double)due * interval_ns);
-            struct sender *sender = &traffic->senders[due % traffic->sender_count];
-            if (due_ns > traffic->loop->now_ns || !sender_may_send(traffic, sender)) break;
-            send_one(traffic, sender, due_ns);
-            due++;
-        }
-        loop_turn(traffic->loop, 0);
+        uint64_t next_ns = send_due(traffic, &schedule, &due), now_ns = perf_now_ns();
+        loop_turn(traffic->loop, next_ns > now_ns ? next_ns - now_ns : 0);
         if (traffic->paused_count > 0) resume_paused(traffic);
     }
 }

@@ -4,10 +4,9 @@
  * of the login. idle: the server's memory before and after many people are online and silent. */
 #include "perf/workload.h"
 #include <stdio.h>
-#include <string.h>
 
 #define DRAIN_TIMEOUT_NS (10 * NS_PER_S)
-#define IDLE_SETTLE_NS   (2 * NS_PER_S)
+#define IDLE_SETTLE_S    2.0
 
 /* ---- connect ---- */
 
@@ -53,12 +52,6 @@ static void client_begin(struct client *client)
     (void)session_open(bench->loop, bench->driver, client->user_id, &client_events, client);
 }
 
-static void turn_for(struct loop *loop, double seconds)
-{
-    uint64_t end_ns = perf_now_ns() + (uint64_t)(seconds * (double)NS_PER_S);
-    while (perf_now_ns() < end_ns) loop_turn(loop, 10 * NS_PER_MS);
-}
-
 static void finish_clients(struct connect_run *run)
 {
     struct loop *loop = run->bench->loop;
@@ -80,10 +73,10 @@ void workload_connect(struct bench *bench)
         clients[i] = (struct client){.run = &run, .user_id = bench->users->ids[i]};
         client_begin(&clients[i]);
     }
-    turn_for(bench->loop, options->warmup_seconds);
+    loop_turn_for(bench->loop, options->warmup_seconds);
     struct spent before = process_spent((int)options->server_pid);
     run.measuring = true;
-    turn_for(bench->loop, options->seconds);
+    loop_turn_for(bench->loop, options->seconds);
     run.measuring = false;
     struct spent after = process_spent((int)options->server_pid);
     finish_clients(&run);
@@ -100,11 +93,6 @@ void workload_connect(struct bench *bench)
 
 /* ---- idle ---- */
 
-static void quiet(struct loop *loop, uint64_t ns)
-{
-    turn_for(loop, (double)ns / (double)NS_PER_S);
-}
-
 static uint64_t grown_per(uint64_t before, uint64_t after, uint32_t count)
 {
     return after > before ? (after - before) / count : 0;
@@ -117,13 +105,13 @@ void workload_idle(struct bench *bench)
     uint32_t count = (uint32_t)options->connections;
     struct session **sessions = perf_alloc(count, sizeof *sessions);
     users_need(bench->users, bench->loop, count);
-    quiet(bench->loop, IDLE_SETTLE_NS);
+    loop_turn_for(bench->loop, IDLE_SETTLE_S);
     struct memory before = process_memory((int)options->server_pid);
     session_open_all(bench->loop, bench->driver, bench->users->ids, count, sessions);
-    quiet(bench->loop, IDLE_SETTLE_NS);
+    loop_turn_for(bench->loop, IDLE_SETTLE_S);
     struct memory after = process_memory((int)options->server_pid);
     struct spent idle_from = process_spent((int)options->server_pid);
-    turn_for(bench->loop, options->seconds);
+    loop_turn_for(bench->loop, options->seconds);
     struct spent idle_to = process_spent((int)options->server_pid);
     snprintf(report->setting, sizeof report->setting, "%s, %u connections", bench->driver->name, count);
     report->value = (double)grown_per(before.resident_bytes, after.resident_bytes, count);

@@ -1,7 +1,7 @@
 /* perf/workload_drain.c - people come back: how fast they catch up by sync with what was written while they were away.
  *
- * Rooms with one speaker, everybody else offline. The speakers send; then all others connect at once and page through their streams
- * from the SyncKey they had. Every message must come exactly once, in the order of its sender. The latency is one person's, from
+ * Rooms with one speaker, everybody else offline. The speakers send; --seconds later all others connect at once and page through their
+ * streams from the SyncKey they had. Every message must come exactly once, in the order of its sender. The latency is one person's, from
  * connect() to the last page. */
 #include "perf/envelope.h"
 #include "perf/traffic.h"
@@ -100,6 +100,7 @@ static void report_drain(struct bench *bench, const struct drain *drain, uint64_
     struct report *report = bench->report;
     report->ack = &drain->latency;
     report->unit = "events/s";
+    report->refused = traffic->total.refused;
     report_add(report, "events", (double)drain->events);
     report_add(report, "pages", (double)drain->pages);
     traffic_report_faults(traffic, report);
@@ -123,6 +124,7 @@ void workload_drain(struct bench *bench)
     traffic_run(drain.traffic, 300, false);
     traffic_settle(drain.traffic);
     uint64_t expected = drain.traffic->total.acked * (plan.members - 1);
+    loop_turn_for(bench->loop, options->seconds);
     struct spent before = process_spent((int)options->server_pid);
     everybody_returns(bench, &drain);
     struct spent after = process_spent((int)options->server_pid);

@@ -25,7 +25,7 @@ static void measure(struct bench *bench, const struct traffic_plan *plan, bool c
     report_add(report, "messages_per_s", (double)traffic->measured.acked / elapsed);
     report_add(report, "deliveries_per_s", (double)traffic->measured.delivered / elapsed);
     report_add(report, "echoes_per_s", (double)traffic->measured.echoed / elapsed);
-    report_add(report, "refused", (double)traffic->total.refused);
+    report->refused = traffic->total.refused;
     traffic_report_faults(traffic, report);
     traffic_destroy(traffic);
 }

@@ -1,6 +1,8 @@
 /* api/error.h - why a request is refused: one row per reason, the same on every door.
  * Thread: any.                    Depends: nothing.              Start at: api/api.h
- * `reason` is API and never changes; `message` is for people. `status` is the HTTP status of the class `code`. */
+ * `reason` is API and never changes; `message` is for people. `status` is the HTTP status of the class `code`.
+ * What never becomes a method (a head too large, no HTTP at all) is refused by net/ with the rows of HTTP_REFUSAL_LIST (net/http.h);
+ * a reason in both lists is the same row (tests/shard/error_rows_test.c). docs/protocol.md has both. */
 #ifndef API_ERROR_H
 #define API_ERROR_H
 

@@ -14,6 +14,7 @@
 #define ENVIRONMENT_PREFIX "RINGPOST_"
 #define CLIENT_PREFIX      "RINGPOST_CLI_" /* of the command line client's own variables */
 #define PLACE_MAX          512 /* bytes of "file:line" in a message */
+#define ENVELOPE_ROOM_BYTES 1024 /* of a frame, for what stands around a message's body */
 #define NAME_MAX_BYTES     64  /* longer than any option's name */
 
 #define CONFIG_MEMBER_COUNT(name)        name
@@ -377,6 +378,12 @@ enum result config_validate(const struct config *config, char *text, size_t text
         describe(config, larger, right);
         snprintf(text, text_size, "%s must %s %s: %s", left, rules[i].may_equal ? "not be above" : "be below", right,
                  rules[i].why);
+        return RESULT_MALFORMED;
+    }
+    if (config->body_size_max_bytes / 3 * 4 + ENVELOPE_ROOM_BYTES > config->frame_size_max_bytes) {
+        char body[2 * PLACE_MAX];
+        describe(config, &config_rows[CONFIG_OPTION_body_size_max], body);
+        snprintf(text, text_size, "%s must leave room in a frame (frame_size_max): JSON writes a body as base64, a third longer", body);
         return RESULT_MALFORMED;
     }
     if (config->segment_size_bytes % 4096 != 0) {

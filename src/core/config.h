@@ -65,7 +65,8 @@
                                                                                                                        \
     G("Connections")                                                                                                   \
     X(COUNT, connections_max, "200k", 1, 4000000,                                                                      \
-      "Connections of the whole process. One more is closed as soon as it is accepted.")                               \
+      "Connections of the whole process, an equal share of them for each worker. One more on a worker than its share " \
+      "is closed as soon as it is accepted.")                                                                          \
     X(COUNT, connections_per_ip_max, "256", 0, 4000000,                                                                \
       "Connections from one address, counted by each worker. 0: no limit.")                                            \
     X(COUNT, accepts_per_turn_max, "64", 1, 4096, "New connections a worker takes before it serves the others again.") \
@@ -83,7 +84,7 @@
     X(DURATION, authenticate_timeout, "10s", 100, CONFIG_M(10),                                                        \
       "From an open WebSocket or TCP connection to its login (close 4401).")                                           \
     X(DURATION, keep_alive_timeout, "30s", 100, CONFIG_H(1), "An HTTP connection without a request is closed.")        \
-    X(COUNT, keep_alive_requests_max, "1000", 1, 1000000000, "Requests on one HTTP connection before it is closed.")   \
+    X(COUNT, keep_alive_requests_max, "1000", 1, 65535, "Requests on one HTTP connection before it is closed.")        \
     X(DURATION, heartbeat_interval, "25s", CONFIG_S(1), CONFIG_H(1),                                                   \
       "Time between two pings of an idle WebSocket or TCP connection, changed at random by up to a fifth.")            \
     X(DURATION, heartbeat_timeout, "60s", CONFIG_S(2), CONFIG_H(3),                                                    \
@@ -91,7 +92,9 @@
     X(DURATION, write_timeout, "10s", 100, CONFIG_M(10), "A connection that takes no bytes for so long is closed.")    \
                                                                                                                        \
     G("Accounts")                                                                                                      \
-    X(COUNT, devices_per_user_max, "10", 1, 1000, "Devices one user is logged in on; a login on one more is refused.") \
+    X(COUNT, devices_per_user_max, "10", 1, 1000,                                                                      \
+      "Devices one user is logged in on, and sockets one user has open; a login on one more device is refused, one "   \
+      "more socket takes the place of the oldest of its device or is refused.")                                        \
     X(DURATION, access_token_ttl, "1h", CONFIG_M(1), CONFIG_H(1),                                                      \
       "Life of an access token. Short, because only its end takes it back everywhere.")                                \
     X(PERIOD, refresh_token_ttl, "30d", CONFIG_H(1), CONFIG_D(365),                                                    \
@@ -116,8 +119,12 @@
       "Recent client_msg_id values each shard remembers, so that a repeated send gets the first answer.")              \
     X(COUNT, rate_messages_per_second, "20", 0, 1000000, "Messages of one user, sustained. 0: no limit.")              \
     X(COUNT, rate_messages_burst, "100", 1, 1000000, "Messages of one user at once.")                                  \
-    X(COUNT, rate_requests_per_second, "50", 0, 1000000, "Requests of one connection, sustained. 0: no limit.")        \
-    X(COUNT, rate_requests_burst, "200", 1, 1000000, "Requests of one connection at once.")                            \
+    X(COUNT, rate_requests_per_second, "50", 0, 1000000, "Requests of one user, messages too, sustained. 0: no limit.")\
+    X(COUNT, rate_logins_per_second, "2", 0, 1000000,                                                                  \
+      "Logins, registrations and refreshes from one address (IPv6: one /64) on one worker, sustained. 0: no limit, for a " \
+      "server behind a proxy that limits them itself.")                                                                \
+    X(COUNT, rate_logins_burst, "100", 1, 1000000, "Logins, registrations and refreshes from one address at once.")    \
+    X(COUNT, rate_requests_burst, "200", 1, 1000000, "Requests of one user at once.")                                  \
                                                                                                                        \
     G("Storage")                                                                                                       \
     X(SIZE, segment_size, "64MiB", CONFIG_MIB(1), CONFIG_GIB(1),                                                       \

@@ -57,6 +57,7 @@ enum mqtt_reason {
     MQTT_ADMINISTRATIVE = 0x98,
     MQTT_BAD_PAYLOAD = 0x99,
     MQTT_NO_SHARED = 0x9e,
+    MQTT_CONNECTION_RATE = 0x9f,
     MQTT_NO_SUBSCRIPTION_IDS = 0xa1,
 };
 

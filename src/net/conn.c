@@ -46,6 +46,8 @@ uint32_t conn_outbound_bytes(const struct conn *conn)
     return conn->out.bytes;
 }
 
+struct in6_addr conn_address(const struct conn *conn) { return conn->peer; }
+
 const char *conn_peer(const struct conn *conn, char *out, size_t out_size)
 {
     char address[INET6_ADDRSTRLEN] = "?";

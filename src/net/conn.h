@@ -19,6 +19,7 @@
 #include "core/buf.h"
 #include "core/cursor.h"
 #include "core/result.h"
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -70,6 +71,7 @@ struct conn_handle conn_handle_of(const struct conn *conn);
 struct conn *server_find(struct server *server, struct conn_handle handle);
 void **conn_user(struct conn *conn); /* the door handler's own pointer; NULL at first */
 uint32_t conn_outbound_bytes(const struct conn *conn);
+struct in6_addr conn_address(const struct conn *conn); /* of the peer; IPv4 as a mapped address */
 const char *conn_peer(const struct conn *conn, char *out, size_t out_size); /* "127.0.0.1:5000" */
 
 /* Queues one frame made of `head` (copied) followed by `body` (may be NULL; ref'd or copied). `encoding` is ignored by TCP and

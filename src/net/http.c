@@ -406,7 +406,7 @@ struct http_response http_refusal_response(enum http_refusal refusal, char body[
 {
     ASSERT(refusal < HTTP_REFUSAL_COUNT);
     const struct http_refusal_row *row = &http_refusal_rows[refusal];
-    bool retryable = row->status == 408 || row->status == 503;
+    bool retryable = row->status == 408 || row->status == 500 || row->status == 503;
     int size = snprintf(body, HTTP_ERROR_BODY_SIZE_MAX,
                         "{\"error\":{\"code\":\"%s\",\"reason\":\"%s\",\"message\":\"%s\",\"retryable\":%s,"
                         "\"retry_after_ms\":0,\"request_id\":\"\"}}",

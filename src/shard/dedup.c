@@ -1,6 +1,7 @@
-/* shard/dedup.c - a ring of the last entries, an open hash over it, and the list of stored blocks they came in.
+/* shard/dedup.c - a ring of the last entries, a chained hash over it, and the list of stored blocks they came in.
  * Happy path: add at the head, overwrite the oldest; at the end of a batch put the new ones as one block and delete the blocks
- * that no longer hold any entry of the window. */
+ * that no longer hold any entry of the window. The oldest block may hold some that left it: loading the blocks again ends with the
+ * same window, because that is full. A window that grows is not full any more, so then the oldest block is put again without them. */
 #include "shard/dedup.h"
 #include "shard/memory.h"
 #define XXH_INLINE_ALL
@@ -12,7 +13,7 @@ struct block { /* entries of one stored value, oldest first */
 };
 
 struct dedup {
-    uint32_t capacity, slot_count; /* slots: power of two, at least twice the capacity */
+    uint32_t capacity, slot_count; /* slots: power of two, at least the capacity */
     uint64_t added;                /* entry n stands at ring[n % capacity] */
     uint64_t stored;               /* entries that are in a block */
     uint64_t forgotten;            /* entries that left the window, all before it */
@@ -20,6 +21,7 @@ struct dedup {
     struct dedup_entry *ring;
     uint32_t *next;                /* chain through the ring, index + 1 */
     uint32_t *slots;               /* index + 1, 0 = empty */
+    bool grown;                    /* since the last end of a batch */
     struct block *blocks;          /* a queue: blocks[first_block .. first_block + block_count) */
     uint32_t first_block, block_count, block_capacity;
 };
@@ -103,6 +105,7 @@ void dedup_add(struct dedup *d, const struct dedup_entry *entry)
 void dedup_resize(struct dedup *d, uint32_t capacity)
 {
     if (capacity == d->capacity) return;
+    if (capacity > d->capacity) d->grown = true;
     while (d->added - d->forgotten > capacity) forget_oldest(d);
     struct dedup old = *d;
     allocate(d, capacity);
@@ -128,16 +131,33 @@ static void blocks_add(struct dedup *d, uint64_t index, uint32_t count)
 
 static struct key block_key(uint64_t index) { return key_one(KEY_DEDUP, index); }
 
+/* Entries first … last - 1, all in the window, as the block of that index. */
+static void block_put(const struct dedup *d, uint64_t index, uint64_t first, uint64_t last, struct effects *effects)
+{
+    ASSERT(d->forgotten <= first && first < last && last <= d->added);
+    struct key key = block_key(index);
+    writer_reset(&effects->scratch);
+    for (uint64_t n = first; n < last; n++)
+        writer_raw(&effects->scratch, &d->ring[n % d->capacity], sizeof(struct dedup_entry));
+    effects_put(effects, &key, writer_slice(&effects->scratch));
+}
+
+/* The oldest block loses what left the window before it grew. */
+static void blocks_trim(struct dedup *d, struct effects *effects)
+{
+    if (d->block_count == 0 || d->blocks_start >= d->forgotten) return;
+    struct block *oldest = &d->blocks[d->first_block];
+    block_put(d, oldest->index, d->forgotten, d->blocks_start + oldest->count, effects);
+    oldest->count -= (uint32_t)(d->forgotten - d->blocks_start);
+    d->blocks_start = d->forgotten;
+}
+
 void dedup_end_batch(struct dedup *d, uint64_t index, struct effects *effects)
 {
     uint32_t count = (uint32_t)(d->added - d->stored);
     ASSERT(count <= d->capacity); /* a batch is smaller than the window: DEDUP_CAPACITY_MIN */
     if (count > 0) {
-        struct key key = block_key(index);
-        writer_reset(&effects->scratch);
-        for (uint64_t n = d->stored; n < d->added; n++)
-            writer_raw(&effects->scratch, &d->ring[n % d->capacity], sizeof(struct dedup_entry));
-        effects_put(effects, &key, writer_slice(&effects->scratch));
+        block_put(d, index, d->stored, d->added, effects);
         if (d->block_count == 0) d->blocks_start = d->stored;
         blocks_add(d, index, count);
         d->stored = d->added;
@@ -150,6 +170,8 @@ void dedup_end_batch(struct dedup *d, uint64_t index, struct effects *effects)
         d->block_count--;
     }
     if (d->block_count == 0) d->first_block = 0;
+    if (d->grown) blocks_trim(d, effects);
+    d->grown = false;
 }
 
 bool dedup_load_block(struct dedup *d, uint64_t index, struct slice block)

@@ -4,6 +4,7 @@
 #include "shard/door_internal.h"
 #include "api/envelope.h"
 #include "api/token.h"
+#include "shard/login_limit.h"
 #include "shard/memory.h"
 #include "shard/mqtt/mqtt.h"
 #include <stdio.h>
@@ -18,7 +19,7 @@ enum result door_create(struct door **out, const struct door_options *options)
     writer_init(&d->mqtt_out, 0);
     writer_init(&d->mqtt_block, 0);
     *out = d;
-    return RESULT_OK;
+    return login_limit_create(&d->logins, options->logins_per_second, options->logins_burst);
 }
 
 void door_destroy(struct door *d)
@@ -29,6 +30,7 @@ void door_destroy(struct door *d)
     writer_deinit(&d->detail);
     writer_deinit(&d->mqtt_out);
     writer_deinit(&d->mqtt_block);
+    login_limit_destroy(d->logins);
     free(d);
 }
 
@@ -56,6 +58,14 @@ struct origin door_origin(const struct door *d, const struct conn *conn, bool js
                            .generation = handle.generation,
                            .request_id = request_id,
                            .started_ns = d->options.ports.now_ns(d->options.ports.context)};
+}
+
+bool door_login_allowed(struct door *d, const struct conn *conn, uint32_t *retry_after_ms)
+{
+    struct in6_addr peer = conn_address(conn);
+    bool allowed = login_limit_take(d->logins, &peer, d->options.ports.now_ms(d->options.ports.context), retry_after_ms);
+    if (!allowed) metrics_add(&d->options.metrics->rate_limited, 1);
+    return allowed;
 }
 
 enum error door_verify(const struct door *d, struct slice token, struct token_claims *claims)
@@ -89,11 +99,13 @@ static void send_error(struct client *client, bool json, uint64_t id, const stru
     send_frame(client, json);
 }
 
-static void refuse(struct client *client, bool json, uint64_t id, enum error error, const char *detail)
+static void refuse(struct client *client, bool json, uint64_t id, enum error error, const char *detail,
+                   uint32_t retry_after_ms)
 {
     char request_id[24];
     snprintf(request_id, sizeof request_id, "%llu", (unsigned long long)id);
-    struct envelope_error refusal = {.error = error, .detail = detail, .request_id = request_id};
+    struct envelope_error refusal = {
+        .error = error, .detail = detail, .retry_after_ms = retry_after_ms, .request_id = request_id};
     send_error(client, json, id, &refusal);
 }
 
@@ -121,6 +133,30 @@ static void reply_socket(struct door *d, struct client *client, const struct let
     send_frame(client, json);
 }
 
+/* Methods whose answer may be as large as a page. */
+static bool answers_page(uint32_t method)
+{
+    return method == RINGPOST__V1__REQUEST__METHOD_HISTORY || method == RINGPOST__V1__REQUEST__METHOD_SYNC ||
+           method == RINGPOST__V1__REQUEST__METHOD_CONVERSATIONS || method == RINGPOST__V1__REQUEST__METHOD_MEMBERS;
+}
+
+void door_client_pause(struct client *client)
+{
+    client->paused = true;
+    conn_pause(client->conn);
+}
+
+/* Called after each answer and when the queue has drained: one of them comes after whatever keeps it paused. */
+void door_client_resume(struct client *client)
+{
+    bool has_room = client->in_flight <= DOOR_IN_FLIGHT_MAX / 2 && client->pages_in_flight < DOOR_PAGES_IN_FLIGHT_MAX &&
+                    conn_outbound_bytes(client->conn) <= client->door->options.outbound_soft_bytes;
+    bool waits = client->mqtt != NULL && mqtt_waits(client->mqtt);
+    if (!client->paused || !has_room || waits) return;
+    client->paused = false;
+    conn_resume(client->conn);
+}
+
 void door_on_reply(struct door *d, struct letter *letter)
 {
     struct conn *conn = server_find(d->server, (struct conn_handle){letter->origin.slot, letter->origin.generation});
@@ -136,28 +172,18 @@ void door_on_reply(struct door *d, struct letter *letter)
         struct client *client = client_of(conn);
         ASSERT(client->in_flight > 0);
         client->in_flight--;
-        if (client->mqtt != NULL) mqtt_on_reply(client, letter);
-        else reply_socket(d, client, letter);
+        if (client->mqtt != NULL) {
+            mqtt_on_reply(client, letter);
+        } else {
+            if (answers_page(letter->method)) client->pages_in_flight--;
+            reply_socket(d, client, letter);
+        }
         door_client_resume(client);
     }
     letter_free(letter);
 }
 
 /* ---- requests ---- */
-
-void door_client_pause(struct client *client)
-{
-    client->paused = true;
-    conn_pause(client->conn);
-}
-
-void door_client_resume(struct client *client)
-{
-    bool waits = client->mqtt != NULL && mqtt_waits(client->mqtt);
-    if (!client->paused || waits || client->in_flight > DOOR_IN_FLIGHT_MAX / 2) return;
-    client->paused = false;
-    conn_resume(client->conn);
-}
 
 static struct actor_record actor_of(const struct token_claims *claims)
 {
@@ -206,7 +232,6 @@ static void on_gone(void *context, struct conn_luggage *luggage)
         letter_free(departure->letter);
     } else {
         memcpy(departure->letter->bytes + offsetof(struct move, luggage), &luggage, sizeof luggage);
-        metrics_add(&d->options.metrics->connections_migrated, 1);
         d->options.ports.post(d->options.ports.context, departure->letter);
         free(departure->client);
     }
@@ -270,7 +295,7 @@ static void on_auth(struct door *d, struct client *client, bool json, const stru
     if (error == ERROR_NONE && client->session != NULL && claims.user_id != client->session->inbox->entity.key.a)
         error = ERROR_OTHER_USER;
     if (error != ERROR_NONE) {
-        refuse(client, json, request->id, error, NULL);
+        refuse(client, json, request->id, error, NULL, 0);
         return;
     }
     if (d->options.ports.is_local(d->options.ports.context, id_partition(claims.user_id)))
@@ -284,9 +309,11 @@ static void on_open_method(struct door *d, struct client *client, bool json, con
                            const struct method *method)
 {
     uint16_t shard = 0;
+    uint32_t retry_after_ms = 0;
     enum error error = method_route(method, request->payload, 0, d->options.shard_count, &shard);
+    if (error == ERROR_NONE && !door_login_allowed(d, client->conn, &retry_after_ms)) error = ERROR_RATE_LIMITED;
     if (error != ERROR_NONE) {
-        refuse(client, json, request->id, error, NULL);
+        refuse(client, json, request->id, error, NULL, retry_after_ms);
         return;
     }
     struct letter *letter = letter_make(LETTER_REQUEST, 0, shard, NULL, request->payload);
@@ -303,18 +330,19 @@ static void on_request(struct door *d, struct client *client, bool json, const s
     const struct method *method = method_by_number(request->method);
     metrics_add(&d->options.metrics->requests, 1);
     if (d->options.pages->state == HOST_RECOVERING) {
-        refuse(client, json, request->id, ERROR_NOT_READY, NULL);
+        refuse(client, json, request->id, ERROR_NOT_READY, NULL, 0);
     } else if (method == NULL) {
-        refuse(client, json, request->id, ERROR_UNKNOWN_METHOD, NULL);
+        refuse(client, json, request->id, ERROR_UNKNOWN_METHOD, NULL, 0);
     } else if (method->number == RINGPOST__V1__REQUEST__METHOD_AUTH) {
         on_auth(d, client, json, request);
     } else if (method->access == ACCESS_OPEN) {
         on_open_method(d, client, json, request, method);
     } else if (client->session == NULL) {
-        refuse(client, json, request->id, ERROR_NOT_AUTHENTICATED, NULL);
+        refuse(client, json, request->id, ERROR_NOT_AUTHENTICATED, NULL, 0);
     } else {
         struct origin origin = door_origin(d, client->conn, json, request->id);
-        if (++client->in_flight >= DOOR_IN_FLIGHT_MAX) door_client_pause(client);
+        if (answers_page(method->number)) client->pages_in_flight++;
+        if (++client->in_flight >= DOOR_IN_FLIGHT_MAX || client->pages_in_flight >= DOOR_PAGES_IN_FLIGHT_MAX) door_client_pause(client);
         session_request(client->session, method, request->payload, &origin);
     }
 }
@@ -337,7 +365,7 @@ static void on_frame(void *context, struct conn *conn, enum conn_frame encoding,
     } else {
         result = envelope_parse(&request, payload);
     }
-    if (result != RESULT_OK) refuse(client, json, request.id, ERROR_BAD_REQUEST, text[0] == '\0' ? NULL : text);
+    if (result != RESULT_OK) refuse(client, json, request.id, ERROR_BAD_REQUEST, text[0] == '\0' ? NULL : text, 0);
     else on_request(d, client, json, &request);
 }
 
@@ -412,9 +440,10 @@ static void on_drained(void *context, struct conn *conn)
 {
     (void)context;
     struct client *client = client_of(conn);
-    if (client == NULL || client->session == NULL) return;
+    if (client == NULL) return;
     if (client->mqtt != NULL) mqtt_on_drained(client);
-    else session_drained(client->session);
+    else if (client->session != NULL) session_drained(client->session);
+    door_client_resume(client);
 }
 
 static void on_resumed(void *context, struct conn *conn)

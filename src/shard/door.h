@@ -4,7 +4,8 @@
  *
  *   socket before login: one request at a time (the connection is paused until its answer); register, login, refresh, auth
  *   auth: token verified here -> the connection moves to its user's home worker (once) -> the home shard checks the device and opens the session
- *   socket after login: every request goes through session_request(); at most DOOR_IN_FLIGHT_MAX under way, then the connection is paused
+ *   socket after login: every request goes through session_request(); at most DOOR_IN_FLIGHT_MAX under way, DOOR_PAGES_IN_FLIGHT_MAX
+ *     of them pages, then the connection is paused until answers have gone out
  *   HTTP: token verified here -> letter to the user's home shard -> owner -> reply to this connection */
 #ifndef SHARD_DOOR_H
 #define SHARD_DOOR_H
@@ -13,7 +14,8 @@
 #include "net/server.h"
 #include "shard/shard.h"
 
-#define DOOR_IN_FLIGHT_MAX 256 /* requests of one socket */
+#define DOOR_IN_FLIGHT_MAX 256     /* requests of one socket */
+#define DOOR_PAGES_IN_FLIGHT_MAX 2 /* of them, those answered by a page: their answers must fit between the two outbound limits */
 
 struct door;
 
@@ -39,6 +41,7 @@ struct door_options {
     uint16_t worker, shard_count;
     const struct token_keys *token_keys;
     uint32_t token_leeway_s, token_lifetime_max_s;
+    uint32_t logins_per_second, logins_burst; /* of one address; 0: no limit */
     uint32_t heartbeat_interval_ms, frame_size_max, authenticate_timeout_ms, outbound_soft_bytes;
     const struct host_pages *pages; /* health, metrics, version, OpenAPI */
     const char *const *allowed_origins;

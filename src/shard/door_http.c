@@ -7,7 +7,7 @@
 #include "web/assets.h"
 #include <stdio.h>
 
-#define CORS_MAX 512
+#define HEADERS_MAX 768 /* further lines of one answer; an origin is bounded by CONFIG_TEXT_MAX */
 
 /* ---- origins ---- */
 
@@ -35,15 +35,16 @@ bool door_origin_allowed(const struct door *d, const struct http_request *reques
     return false;
 }
 
-/* Header lines for a page of a listed origin; empty for everybody else. */
-static struct slice cors_headers(const struct door *d, uint8_t cors, char out[CORS_MAX])
+/* Header lines of every answer of the API: it is one person's and no cache keeps it; a page of a listed origin may read it. */
+static struct slice api_headers(const struct door *d, uint8_t cors, char out[HEADERS_MAX])
 {
-    if (cors == 0) return SLICE_EMPTY;
-    int len = snprintf(out, CORS_MAX,
-                       "Access-Control-Allow-Origin: %s\r\nVary: Origin\r\nAccess-Control-Allow-Headers: Authorization, "
-                       "Content-Type\r\nAccess-Control-Allow-Methods: GET, POST\r\nAccess-Control-Max-Age: 600\r\n",
-                       d->options.allowed_origins[cors - 1]);
-    ASSERT(len > 0 && len < CORS_MAX); /* CONFIG_TEXT_MAX bounds an origin */
+    int len = snprintf(out, HEADERS_MAX, "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n");
+    if (cors != 0)
+        len += snprintf(out + len, HEADERS_MAX - (size_t)len,
+                        "Access-Control-Allow-Origin: %s\r\nVary: Origin\r\nAccess-Control-Allow-Headers: Authorization, "
+                        "Content-Type\r\nAccess-Control-Allow-Methods: GET, POST\r\nAccess-Control-Max-Age: 600\r\n",
+                        d->options.allowed_origins[cors - 1]);
+    ASSERT(len < HEADERS_MAX);
     return slice_of(out, (size_t)len);
 }
 
@@ -61,11 +62,26 @@ static void send_text(struct conn *conn, uint16_t status, const char *type, stru
     send_response(conn, &response);
 }
 
-static void refuse(struct door *d, struct conn *conn, enum error error, const char *detail, uint32_t retry_after_ms,
-                   uint8_t cors)
+/* The lines behind `len` others that say what the client may do about it. */
+static struct slice refusal_headers(enum error error, uint32_t retry_after_ms, const char *allow, char lines[HEADERS_MAX], size_t len)
 {
-    char request_id[48], lines[CORS_MAX + 64], cors_text[CORS_MAX];
-    struct slice headers = cors_headers(d, cors, cors_text);
+    int added = 0;
+    if (retry_after_ms > 0)
+        added = snprintf(lines + len, HEADERS_MAX - len, "Retry-After: %u\r\n", retry_after_ms / 1000 + (retry_after_ms % 1000 != 0));
+    else if (error_row(error)->status == 401)
+        added = snprintf(lines + len, HEADERS_MAX - len, "WWW-Authenticate: Bearer\r\n");
+    else if (error == ERROR_METHOD_NOT_ALLOWED)
+        added = snprintf(lines + len, HEADERS_MAX - len, "Allow: %s\r\n", allow);
+    ASSERT(added >= 0 && len + (size_t)added < HEADERS_MAX);
+    return slice_of(lines, len + (size_t)added);
+}
+
+/* `allow`: what the path takes, for METHOD_NOT_ALLOWED. */
+static void refuse(struct door *d, struct conn *conn, enum error error, const char *detail, uint32_t retry_after_ms,
+                   const char *allow, uint8_t cors)
+{
+    char request_id[48], lines[HEADERS_MAX];
+    struct slice headers = api_headers(d, cors, lines);
     struct origin origin = door_origin(d, conn, true, 0);
     snprintf(request_id, sizeof request_id, "%x-%x-%llx", origin.slot, origin.generation,
              (unsigned long long)(origin.started_ns & 0xffffffff));
@@ -74,14 +90,9 @@ static void refuse(struct door *d, struct conn *conn, enum error error, const ch
     metrics_add(&d->options.metrics->requests_refused, 1);
     writer_reset(&d->frame);
     envelope_error_body(&d->frame, &refusal);
-    int len = snprintf(lines, sizeof lines, "%.*s", (int)headers.len, headers.len > 0 ? (const char *)headers.data : "");
-    if (retry_after_ms > 0)
-        len += snprintf(lines + len, sizeof lines - (size_t)len, "Retry-After: %u\r\n", (retry_after_ms + 999) / 1000);
-    if (error_row(error)->status == 401)
-        len += snprintf(lines + len, sizeof lines - (size_t)len, "WWW-Authenticate: Bearer\r\n");
     struct http_response response = {.status = error_row(error)->status,
                                      .content_type = "application/json",
-                                     .headers = slice_of(lines, (size_t)len),
+                                     .headers = refusal_headers(error, retry_after_ms, allow, lines, headers.len),
                                      .body = writer_slice(&d->frame)};
     send_response(conn, &response);
 }
@@ -94,16 +105,16 @@ void door_reply_http(struct door *d, struct conn *conn, const struct letter *let
         writer_raw(&d->detail, payload.data, payload.len);
         writer_u8(&d->detail, 0);
         refuse(d, conn, (enum error)letter->error, payload.len > 0 ? (const char *)d->detail.data : NULL,
-               letter->retry_after_ms, letter->origin.cors);
+               letter->retry_after_ms, NULL, letter->origin.cors);
         return;
     }
     writer_reset(&d->frame);
     enum result result = json_from_packed(envelope_response_descriptor(letter->method), payload, &d->frame);
     ASSERT(result == RESULT_OK); /* our own shard packed it */
-    char cors_text[CORS_MAX];
+    char lines[HEADERS_MAX];
     struct http_response response = {.status = 200,
                                      .content_type = "application/json",
-                                     .headers = cors_headers(d, letter->origin.cors, cors_text),
+                                     .headers = api_headers(d, letter->origin.cors, lines),
                                      .body = writer_slice(&d->frame)};
     send_response(conn, &response);
 }
@@ -153,6 +164,13 @@ static const struct {
     {"/openapi.json", page_openapi},
 };
 
+static bool is_file(struct slice path)
+{
+    bool found = web_asset_find(path) != NULL;
+    for (size_t i = 0; i < COUNT_OF(pages) && !found; i++) found = slice_equal(path, slice_text(pages[i].path));
+    return found;
+}
+
 static bool serve_page(struct door *d, struct conn *conn, const struct http_request *request)
 {
     for (size_t i = 0; i < COUNT_OF(pages); i++) {
@@ -191,6 +209,11 @@ static struct slice bearer(const struct http_request *request)
     return slice_of(header.data + 7, header.len - 7);
 }
 
+static bool is_get(const struct http_request *request)
+{
+    return slice_equal(request->method, SLICE_TEXT("GET")) || slice_equal(request->method, SLICE_TEXT("HEAD"));
+}
+
 /* The request message, packed into d->packed. */
 static enum error read_message(struct door *d, const struct http_request *request, const struct method *method, char *text,
                                size_t text_size)
@@ -200,7 +223,7 @@ static enum error read_message(struct door *d, const struct http_request *reques
     writer_reset(&d->packed);
     if (slice_equal(request->method, SLICE_TEXT("POST")))
         result = request->body.len == 0 ? RESULT_OK : json_to_packed(descriptor, request->body, &d->packed, text, text_size);
-    else if (method->is_read)
+    else if (method->is_read && is_get(request))
         result = json_query_to_packed(descriptor, request->query, &d->packed, text, text_size);
     else
         return ERROR_METHOD_NOT_ALLOWED;
@@ -240,10 +263,14 @@ static void on_method(struct door *d, struct conn *conn, const struct http_reque
     metrics_add(&d->options.metrics->requests, 1);
     enum error error = method->access == ACCESS_SOCKET ? ERROR_SOCKET_ONLY : ERROR_NONE;
     if (error == ERROR_NONE && d->options.pages->state != HOST_SERVING) error = ERROR_NOT_READY;
+    if (error == ERROR_NONE && !door_origin_allowed(d, request)) error = ERROR_ORIGIN_REFUSED;
     if (error == ERROR_NONE) error = read_message(d, request, method, text, sizeof text);
+    uint32_t retry_after_ms = 0;
+    if (error == ERROR_NONE && method->access == ACCESS_OPEN && !door_login_allowed(d, conn, &retry_after_ms))
+        error = ERROR_RATE_LIMITED;
     if (error == ERROR_NONE) error = make_letter(d, request, method, &letter);
     if (error != ERROR_NONE) {
-        refuse(d, conn, error, text[0] == '\0' ? NULL : text, 0, cors);
+        refuse(d, conn, error, text[0] == '\0' ? NULL : text, retry_after_ms, method->is_read ? "GET, HEAD, POST" : "POST", cors);
         return;
     }
     letter->origin = door_origin(d, conn, true, 0);
@@ -257,15 +284,16 @@ void door_on_http(void *context, struct conn *conn, const struct http_request *r
     struct door *d = context;
     uint8_t cors = origin_listed(d, http_request_header(request, "Origin"));
     if (slice_equal(request->method, SLICE_TEXT("OPTIONS"))) {
-        char cors_text[CORS_MAX];
-        struct http_response response = {.status = 204, .headers = cors_headers(d, cors, cors_text)};
+        char lines[HEADERS_MAX];
+        struct http_response response = {.status = 204, .headers = api_headers(d, cors, lines)};
         send_response(conn, &response);
         return;
     }
     const struct method *method = method_by_path(request->path);
-    bool get = slice_equal(request->method, SLICE_TEXT("GET")) || slice_equal(request->method, SLICE_TEXT("HEAD"));
+    bool get = is_get(request);
     if (method != NULL) on_method(d, conn, request, method, cors);
     else if (get && serve_page(d, conn, request)) return;
     else if (get && serve_asset(conn, request)) return;
-    else refuse(d, conn, ERROR_UNKNOWN_METHOD, NULL, 0, cors);
+    else if (!get && is_file(request->path)) refuse(d, conn, ERROR_METHOD_NOT_ALLOWED, NULL, 0, "GET, HEAD", cors);
+    else refuse(d, conn, ERROR_UNKNOWN_METHOD, NULL, 0, NULL, cors);
 }

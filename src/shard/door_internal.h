@@ -12,13 +12,14 @@ struct door {
     struct writer packed, frame; /* scratch of one request or answer */
     struct writer detail;
     struct writer mqtt_out, mqtt_block; /* packets to one client; properties of one packet */
+    struct login_limit *logins;
 };
 
 struct client { /* of a WebSocket or TCP connection: *conn_user() */
     struct session *session; /* NULL before login */
     struct conn *conn;
     struct door *door;
-    uint32_t in_flight;
+    uint32_t in_flight, pages_in_flight;
     bool json, paused;
     struct mqtt *mqtt; /* NULL: it speaks envelopes */
 };
@@ -31,6 +32,8 @@ void door_client_pause(struct client *client);
 void door_client_resume(struct client *client);
 /* The claims are verified: the connection goes to its user's home worker and is authenticated there. */
 void door_enter(struct door *door, struct client *client, const struct token_claims *claims);
+/* False: this peer tried to log in or register too often; *retry_after_ms says how long to wait. */
+bool door_login_allowed(struct door *door, const struct conn *conn, uint32_t *retry_after_ms);
 struct origin door_origin(const struct door *door, const struct conn *conn, bool json, uint64_t request_id);
 bool door_origin_allowed(const struct door *door, const struct http_request *request);
 void door_reply_http(struct door *door, struct conn *conn, const struct letter *letter);

@@ -7,7 +7,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#define TRIM_BUDGET 256 /* entities looked at per turn */
+#define TRIM_BUDGET 256 /* entities looked at per turn, beside two for each that became resident since the last */
 
 struct entity_table {
     struct machine *machine;
@@ -15,6 +15,7 @@ struct entity_table {
     struct entity **buckets;
     uint32_t bucket_count; /* power of two, fixed: one bucket per allowed entity, at most */
     uint32_t resident_count, resident_max;
+    uint32_t inserted_count; /* since the last trim */
     struct entity *warmest, *coldest;
 };
 
@@ -69,6 +70,7 @@ static void table_insert(struct entity_table *table, struct entity *e)
     table->buckets[bucket] = e;
     order_add_warmest(table, e);
     table->resident_count++;
+    table->inserted_count++;
     if (table->metrics != NULL) metrics_add(&table->metrics->entities_resident, 1);
 }
 
@@ -133,9 +135,12 @@ struct entity *entity_fresh(struct entity_key key)
 
 struct entity *entity_create(struct entity_table *table, struct entity_key key)
 {
-    ASSERT(table_lookup(table, key) == NULL);
-    struct entity *e = entity_fresh(key);
-    table_insert(table, e);
+    struct entity *e = table_lookup(table, key);
+    if (e == NULL) {
+        e = entity_fresh(key);
+        table_insert(table, e);
+    }
+    ASSERT(!e->exists);
     struct machine *machine = table->machine;
     if (machine != NULL && machine->on_created != NULL) machine->on_created(machine->on_created_context, key);
     return e;
@@ -174,7 +179,9 @@ void entity_unpin(struct entity_table *table, struct entity **entity)
 void entity_table_trim(struct entity_table *table)
 {
     struct entity *e = table->coldest;
-    for (uint32_t looked = 0; looked < TRIM_BUDGET && e != NULL && table->resident_count > table->resident_max; looked++) {
+    uint64_t budget = TRIM_BUDGET + 2 * (uint64_t)table->inserted_count; /* or a turn could bring more than it takes */
+    table->inserted_count = 0;
+    for (uint64_t looked = 0; looked < budget && e != NULL && table->resident_count > table->resident_max; looked++) {
         struct entity *warmer = e->warmer;
         if (e->pins == 0) {
             table_drop(table, e);

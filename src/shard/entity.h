@@ -60,7 +60,8 @@ void entity_table_destroy(struct entity_table *table);
 
 /* The resident entity, made warmest, or NULL. */
 struct entity *entity_find(struct entity_table *table, struct entity_key key);
-/* A new resident entity with exists == false; asserted not resident. For things a command has just made. */
+/* Resident, with exists == false: for a thing that a command is making. Somebody may have asked for its id before it was given;
+ * then it is the resident entity that says so. */
 struct entity *entity_create(struct entity_table *table, struct entity_key key);
 static inline void entity_pin(struct entity *entity) { entity->pins++; }
 void entity_unpin(struct entity_table *table, struct entity **entity); /* leaves NULL */

@@ -50,16 +50,22 @@ struct host {
     sem_t prepared, serving;  /* posted once by each worker */
     sem_t go;                 /* posted once for each worker when all are prepared, or one failed */
     _Atomic bool failed;
+    bool runs; /* written before `go`: every worker is prepared, so all of them run */
+    _Atomic uint32_t settled;
 };
 
 /* ---- the parts ---- */
 
-/* A machine that cannot hold the default number of connections is warned about; one that was asked for it is refused. */
+#define HOST_OTHER_FILES 1024 /* logs, stores, rings: all that is open and no connection */
+
+/* A machine that cannot hold the default number of connections is warned about; one that was asked for it is refused, and so is one
+ * on which there would be no room for connections at all. */
 static enum result raise_limits(const struct config *config, char *text, size_t text_size)
 {
     uint64_t reached = 0;
-    enum result result = host_raise_open_files((uint64_t)config->connections_max + 1024, &reached, text, text_size);
-    if (result != RESULT_BUSY || config->origins[CONFIG_OPTION_connections_max].source != CONFIG_DEFAULT) return result;
+    enum result result = host_raise_open_files((uint64_t)config->connections_max + HOST_OTHER_FILES, &reached, text, text_size);
+    bool asked = config->origins[CONFIG_OPTION_connections_max].source != CONFIG_DEFAULT;
+    if (result != RESULT_BUSY || asked || reached < HOST_OTHER_FILES) return result;
     LOG_WARN("host", "fewer connections than connections_max can be held reason=\"%s\"", text);
     text[0] = '\0';
     return RESULT_OK;
@@ -140,7 +146,7 @@ static void *crew_main(void *context)
     if (member->result != RESULT_OK) h->failed = true;
     sem_post(&h->prepared);
     while (sem_wait(&h->go) != 0) continue;
-    if (!h->failed) {
+    if (h->runs) {
         member->result = worker_run(member->worker, on_worker_serving, member, member->text, sizeof member->text);
         if (member->result != RESULT_OK) {
             h->failed = true;
@@ -166,7 +172,8 @@ static void crew_start(struct host *h)
                                                   .passwords = h->passwords,
                                                   .token_keys = h->token_keys,
                                                   .pages = &h->pages,
-                                                  .metrics = h->metrics[i]};
+                                                  .metrics = h->metrics[i],
+                                                  .settled = &h->settled};
         if (pthread_create(&member->thread, NULL, crew_main, member) != 0)
             check_fatal("cannot start a worker thread: raise the process limit (ulimit -u, LimitNPROC=)");
         member->started = true;
@@ -226,9 +233,9 @@ static enum result serve(struct host *h, const sigset_t *signals, void (*on_serv
     crew_start(h);
     wait_each(h, &h->prepared);
     for (uint32_t i = 0; i < h->worker_count; i++) replayed += h->crew[i].replayed;
-    bool prepared = !h->failed;
+    h->runs = !h->failed;
     crew_release(h);
-    if (prepared) {
+    if (h->runs) {
         wait_each(h, &h->serving);
         if (!h->failed) {
             h->pages.state = HOST_SERVING;

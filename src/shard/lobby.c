@@ -5,6 +5,7 @@
 #include "core/io.h"
 #include "core/timer.h"
 #include "shard/memory.h"
+#include "shard/settings.h"
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdio.h>
@@ -58,25 +59,6 @@ static uint64_t now_ns(void *context)
     return clock_monotonic_ns();
 }
 
-static struct server_options server_options_of(const struct config *c)
-{
-    return (struct server_options){.connections_max = LOBBY_CONNECTIONS_MAX,
-                                   .connections_per_ip_max = c->connections_per_ip_max,
-                                   .frame_size_max = c->frame_size_max_bytes,
-                                   .http_head_size_max = c->http_head_size_max_bytes,
-                                   .http_body_size_max = c->http_body_size_max_bytes,
-                                   .outbound_soft_bytes = c->outbound_soft_bytes,
-                                   .outbound_hard_bytes = c->outbound_hard_bytes,
-                                   .header_timeout_ms = c->header_timeout_ms,
-                                   .authenticate_timeout_ms = c->authenticate_timeout_ms,
-                                   .keep_alive_timeout_ms = c->keep_alive_timeout_ms,
-                                   .keep_alive_requests_max = c->keep_alive_requests_max,
-                                   .heartbeat_interval_ms = c->heartbeat_interval_ms,
-                                   .heartbeat_timeout_ms = c->heartbeat_timeout_ms,
-                                   .write_timeout_ms = c->write_timeout_ms,
-                                   .accepts_per_turn_max = c->accepts_per_turn_max};
-}
-
 static enum result open_lobby(struct lobby *l)
 {
     const struct config *c = l->config;
@@ -94,7 +76,7 @@ static enum result open_lobby(struct lobby *l)
                                 .server_version = l->pages->version};
     if (result == RESULT_OK) result = door_create(&l->door, &door);
     timer_wheel_init(&l->timers, clock_monotonic_ns() / 1000000);
-    struct server_options options = server_options_of(c);
+    struct server_options options = settings_server(c, LOBBY_CONNECTIONS_MAX);
     for (uint32_t i = 0; i < l->count && result == RESULT_OK; i++) {
         int fd = dup(l->fds[i]);
         if (fd < 0) return RESULT_IO;

@@ -83,18 +83,24 @@ struct load {
     bool bad;
 };
 
+/* The shard in a key: one beyond any that can be, when it is none. */
+static uint16_t peer_in(struct slice key)
+{
+    uint64_t peer = key_u64_at(key, 1);
+    return peer < UINT16_MAX ? (uint16_t)peer : UINT16_MAX;
+}
+
 static bool load_position(void *context, struct slice key, struct slice value)
 {
     struct load *load = context;
-    if (key.len != 9 || !stream_load_position(load->machine->streams, (uint16_t)key_u64_at(key, 1), value)) load->bad = true;
+    if (key.len != 9 || !stream_load_position(load->machine->streams, peer_in(key), value)) load->bad = true;
     return !load->bad;
 }
 
 static bool load_entry(void *context, struct slice key, struct slice value)
 {
     struct load *load = context;
-    if (key.len != 17 || value.len < 2) load->bad = true;
-    else stream_load_entry(load->machine->streams, (uint16_t)key_u64_at(key, 1), key_u64_at(key, 9), value);
+    if (key.len != 17 || !stream_load_entry(load->machine->streams, peer_in(key), key_u64_at(key, 9), value)) load->bad = true;
     return !load->bad;
 }
 

@@ -120,9 +120,10 @@ bool mailbox_congested(const struct mailbox *m, uint32_t from) { return m->sides
 
 uint32_t mailbox_take(struct mailbox *m, uint32_t to, struct letter **letters, uint32_t max)
 {
+    uint32_t own_max = m->workers > 1 ? (max + 1) / 2 : max; /* the queue to oneself must not starve the peers */
     uint32_t count = 0;
     struct letter *own;
-    while (count < max && (own = queue_take(&pair_of(m, to, to)->overflow)) != NULL) letters[count++] = own;
+    while (count < own_max && (own = queue_take(&pair_of(m, to, to)->overflow)) != NULL) letters[count++] = own;
     for (uint32_t n = 0; n < m->workers && count < max; n++) {
         uint32_t from = (m->sides[to].next_peer + n) % m->workers;
         if (from == to) continue;

@@ -34,19 +34,15 @@ const struct method methods[] = {
 };
 const uint32_t method_count = COUNT_OF(methods);
 
-#define METHOD_NUMBER_MAX 63
-
 const struct method *method_by_number(uint32_t number)
 {
-    static uint8_t index[METHOD_NUMBER_MAX + 1]; /* row + 1; filled once, always with the same values */
-    if (UNLIKELY(index[methods[0].number] == 0)) {
-        for (uint32_t i = method_count; i-- > 0;) {
-            ASSERT(methods[i].number <= METHOD_NUMBER_MAX);
-            index[methods[i].number] = (uint8_t)(i + 1);
-        }
+    uint32_t low = 0, high = method_count; /* rows are in the order of their numbers */
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (methods[middle].number < number) low = middle + 1;
+        else high = middle;
     }
-    if (number > METHOD_NUMBER_MAX || index[number] == 0) return NULL;
-    return &methods[index[number] - 1];
+    return low < method_count && methods[low].number == number ? &methods[low] : NULL;
 }
 
 const struct method *method_by_path(struct slice path)

@@ -31,6 +31,7 @@ static void perform_pushes(struct shard *s, struct effects *effects)
 
 static void perform_room_pushes(struct shard *s, struct effects *effects)
 {
+    s->room_pushes += effects->room_push_count;
     for (uint32_t i = 0; i < effects->room_push_count; i++) {
         const struct effect_room_push *push = &effects->room_pushes[i];
         uint32_t count = 0;
@@ -41,7 +42,7 @@ static void perform_room_pushes(struct shard *s, struct effects *effects)
         for (uint32_t n = 0; n < count; n++)
             for (struct session *session = online[n]->sessions, *next; session != NULL; session = next) {
                 next = session->next;
-                session_push_frame(session, &frame, false);
+                session_push_room(session, &frame);
             }
         session_frame_done(&frame);
         metrics_add(&s->options.metrics->pushes, count);

@@ -94,7 +94,7 @@ RECORD(account, ACCOUNT_FIELDS)
     F(bytes, platform) F(bytes, name) F(u64, created_ms) F(u64, last_seen_ms) F(u64, valid_after_s) F(u8, revoked)          \
     F(bytes, refresh_hash) F(u64, refresh_expires_ms)
 RECORD(device, DEVICE_FIELDS)
-#define INBOX_FIELDS(F) F(u32, room_count) F(u64, last_seen_ms)
+#define INBOX_FIELDS(F) F(u32, room_count) F(u32, large_count) F(u64, last_seen_ms)
 RECORD(inbox, INBOX_FIELDS)
 #define CONVERSATION_FIELDS(F) F(u64, joined_seq) F(u64, read_seq) F(u64, peer_id) F(bytes, peer_name)
 RECORD(conversation, CONVERSATION_FIELDS)

@@ -86,14 +86,33 @@ static void load_run(struct store_job *job, struct store_view *view) /* storage 
     l->result = entity_types[l->fresh->key.kind]->load(l->fresh, view);
 }
 
+/* Requests of clients that wait for the store are bounded; false: this one was refused. */
+static bool request_wait(struct shard *s, struct request *r, enum request_state stage)
+{
+    if (r->letter->kind == LETTER_REQUEST && s->requests_parked >= s->options.limits.requests_parked_max) {
+        request_refuse(s, r, ERROR_SERVER_BUSY);
+        return false;
+    }
+    r->stage = stage;
+    s->requests_parked++;
+    metrics_add(&s->options.metrics->requests_parked, 1);
+    return true;
+}
+
+static void request_resume(struct shard *s, struct request *r)
+{
+    r->stage = REQUEST_RUNNING;
+    ASSERT(s->requests_parked > 0);
+    s->requests_parked--;
+    metrics_sub(&s->options.metrics->requests_parked, 1);
+}
+
 static void request_loaded(struct shard *s, struct request *r, enum result result)
 {
     ASSERT(r->stage == REQUEST_PARKED && r->loads_waiting > 0);
     if (result != RESULT_OK) r->needs.missing_count = NEEDS_MISSING_MAX + 1; /* remembered until the last load is back */
     if (--r->loads_waiting > 0) return;
-    r->stage = REQUEST_RUNNING;
-    s->requests_parked--;
-    metrics_sub(&s->options.metrics->requests_parked, 1);
+    request_resume(s, r);
     bool failed = r->needs.missing_count > NEEDS_MISSING_MAX;
     r->needs.missing_count = 0;
     if (failed && r->letter->kind == LETTER_STREAM)
@@ -111,7 +130,7 @@ static void load_done(struct store_job *job)
         entity_discard(l->fresh);
         l->fresh = entity_fresh(key);
         l->too_early = false;
-        store_submit(s->options.store, &l->job);
+        shard_submit(s, &l->job);
         return;
     }
     s->jobs_open--;
@@ -154,21 +173,15 @@ static struct loading *loading_start(struct shard *s, struct entity_key key)
     *bucket = l;
     metrics_add(&s->options.metrics->store_reads, 1);
     s->jobs_open++;
-    store_submit(s->options.store, &l->job);
+    shard_submit(s, &l->job);
     return l;
 }
 
 static void request_park(struct shard *s, struct request *r)
 {
     ASSERT(r->needs.missing_count > 0);
-    if (r->letter->kind == LETTER_REQUEST && s->requests_parked >= s->options.limits.requests_parked_max) {
-        request_refuse(s, r, ERROR_SERVER_BUSY);
-        return;
-    }
-    r->stage = REQUEST_PARKED;
+    if (!request_wait(s, r, REQUEST_PARKED)) return;
     r->loads_waiting = r->needs.missing_count;
-    s->requests_parked++;
-    metrics_add(&s->options.metrics->requests_parked, 1);
     for (uint32_t i = 0; i < r->loads_waiting; i++) {
         struct loading *l = loading_start(s, r->needs.missing[i]);
         struct waiter *w = memory_alloc(sizeof *w);
@@ -179,16 +192,22 @@ static void request_park(struct shard *s, struct request *r)
     }
 }
 
+/* After a handler or a continuation of one: what it unpacked dies, and if it only found entities missing it waits for them. */
+static void request_ran(struct shard *s, struct request *r)
+{
+    bool still = s->running == r && r->stage == REQUEST_RUNNING;
+    s->running = NULL;
+    envelope_arena_reset(s->arena);
+    if (still) request_park(s, r);
+}
+
 void request_run(struct shard *s, struct request *r)
 {
     ASSERT(r->stage == REQUEST_RUNNING && s->running == NULL);
     r->needs.missing_count = 0;
     s->running = r;
     r->run(s, r);
-    bool still = s->running == r && r->stage == REQUEST_RUNNING;
-    s->running = NULL;
-    envelope_arena_reset(s->arena);
-    if (still) request_park(s, r);
+    request_ran(s, r);
 }
 
 struct entity *request_entity(struct shard *s, struct request *r, enum entity_kind kind, uint64_t a, uint64_t b)
@@ -212,10 +231,12 @@ void *request_unpack(struct shard *s, struct request *r)
 
 /* ---- joining the log ---- */
 
-static enum error may_write(const struct shard *s)
+/* A stream entry has happened elsewhere and is never refused; it waits until the store has caught up (relay.c tries again). */
+static enum error may_write(const struct shard *s, enum command_type type)
 {
-    if (s->closing) return ERROR_NOT_READY;
-    if (stream_full(s->machine->streams)) return ERROR_SERVER_BUSY;
+    bool is_own = type != COMMAND_RELAY;
+    if (is_own && s->closing) return ERROR_NOT_READY;
+    if (is_own && stream_full(s->machine->streams)) return ERROR_SERVER_BUSY;
     if (store_backlog_bytes(s->options.store) > s->options.limits.store_backlog_max_bytes) return ERROR_SERVER_BUSY;
     return ERROR_NONE;
 }
@@ -265,7 +286,7 @@ enum error request_try_propose(struct shard *s, struct request *r, enum command_
     row->needs(&r->needs, &command);
     if (request_waits(r)) return ERROR_NONE;
     enum error error = row->check(s->machine, &command);
-    if (error == ERROR_NONE && type != COMMAND_RELAY) error = may_write(s);
+    if (error == ERROR_NONE) error = may_write(s, type);
     if (error == ERROR_NONE) error = append(s, type, r);
     if (error != ERROR_NONE) return error;
     r->stage = REQUEST_LOGGED;
@@ -293,7 +314,7 @@ static void internal_run(struct shard *s, struct request *r)
 
 void shard_propose_internal(struct shard *s, enum command_type type, uint64_t actor_id, struct slice record)
 {
-    if (s->closing || may_write(s) != ERROR_NONE) return;
+    if (may_write(s, type) != ERROR_NONE) return;
     struct actor_record actor = {.user_id = actor_id};
     uint16_t here = s->options.machine.shard;
     struct letter *letter = letter_make(LETTER_NOTIFY, here, here, &actor, record); /* no client behind it: never answered */
@@ -338,7 +359,7 @@ static void read_done(struct store_job *job)
     struct request *r = j->request;
     s->jobs_open--;
     ASSERT(r->stage == REQUEST_READING);
-    r->stage = REQUEST_RUNNING;
+    request_resume(s, r);
     metrics_observe(&s->options.metrics->store_read_ns, shard_now_ns(s) - j->started_ns);
     if (j->error != ERROR_NONE) request_refuse(s, r, j->error);
     else if (j->then != NULL) j->then(s, r, j);
@@ -350,6 +371,7 @@ static void read_done(struct store_job *job)
 void request_read_then(struct shard *s, struct request *r, void (*read)(struct read_job *, struct store_view *), const void *params,
                        uint32_t size, void (*then)(struct shard *, struct request *, struct read_job *))
 {
+    if (!request_wait(s, r, REQUEST_READING)) return;
     struct read_job *j = memory_alloc(sizeof *j + size);
     j->shard = s;
     j->request = r;
@@ -360,10 +382,9 @@ void request_read_then(struct shard *s, struct request *r, void (*read)(struct r
     j->started_ns = shard_now_ns(s);
     writer_init(&j->reply, 0);
     if (size > 0) memcpy(j->params, params, size);
-    r->stage = REQUEST_READING;
     metrics_add(&s->options.metrics->store_reads, 1);
     s->jobs_open++;
-    store_submit(s->options.store, &j->job);
+    shard_submit(s, &j->job);
 }
 
 void request_read(struct shard *s, struct request *r, void (*read)(struct read_job *, struct store_view *), const void *params,
@@ -388,12 +409,11 @@ static void hash_done(struct password_job *job)
     struct shard *s = job->shard;
     struct request *r = h->request;
     s->jobs_open--;
+    ASSERT(s->running == NULL);
     s->running = r; /* `then` is a continuation of the handler: it may find needs missing */
     h->then(s, r, job);
-    bool still = s->running == r && r->stage == REQUEST_RUNNING;
-    s->running = NULL;
     free(h);
-    if (still) request_park(s, r);
+    request_ran(s, r);
 }
 
 void request_hash_password(struct shard *s, struct request *r, const char *password, const char *verify_hash,

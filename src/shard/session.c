@@ -1,8 +1,9 @@
 /* shard/session.c - the sessions of a shard's users: opening, pushing, falling behind, ending.
  * Happy path: auth opens one -> events are pushed as they are applied -> the connection closes -> session_close.
- * A push that finds the queue above its soft limit marks the session behind; from then on its user's stream is not pushed to it until it
- * has synced up to the head. At the hard limit it is closed (CLOSE_TOO_SLOW): the client comes back and syncs. */
-#include "shard/chat/conversation.h"
+ * A push that finds the queue above its soft limit, or no memory for its payload, marks the session behind; from then on neither its
+ * user's stream nor large rooms are pushed to it until it has synced up to the head and missed nothing meanwhile. At the hard limit
+ * it is closed (CLOSE_TOO_SLOW): the client comes back and syncs. */
+#include "shard/chat/pages.h"
 #include "shard/memory.h"
 #include "shard/presence/seen.h"
 #include "shard/presence/watch.h"
@@ -77,33 +78,29 @@ struct session *session_find(struct shard *s, uint64_t id)
 
 /* ---- large rooms of a user who came online ---- */
 
+static void session_miss_room(struct session *session);
+
 struct roster_job {
     struct store_job job;
     struct shard *shard;
     struct inbox *inbox; /* pinned by the job */
     uint32_t membership_changes;
+    uint64_t room_pushes; /* of the shard, when the job was first submitted */
+    bool again;           /* read a second time: a sync asked meanwhile has read before it */
     struct store_view *view;
-    struct writer rooms; /* u64 room ids, the large ones */
+    struct writer rooms; /* u64 room id, u64 head as read; the large ones */
 };
-
-static bool view_is_large(struct store_view *view, uint64_t room_id, struct writer *scratch)
-{
-    struct key key = key_one(KEY_VIEW, room_id);
-    writer_reset(scratch);
-    if (store_get(view, key_slice(&key), scratch) != RESULT_OK) return false;
-    struct snapshot_record snapshot;
-    struct cursor c = cursor_of(writer_slice(scratch));
-    return snapshot_record_read(&snapshot, &c) && snapshot.large != 0;
-}
 
 static bool roster_each(void *context, struct slice key, struct slice value)
 {
     struct roster_job *job = context;
-    (void)value;
+    struct conversation_row row;
     struct writer scratch;
     writer_init(&scratch, 0);
-    uint64_t room_id = key_u64_at(key, 9);
-    if (view_is_large(job->view, room_id, &scratch)) writer_u64(&job->rooms, room_id);
+    if (conversation_row_read(&row, job->view, key, value, &scratch) == RESULT_OK && row.snapshot.large != 0) {
+        writer_u64(&job->rooms, row.room_id);
+        writer_u64(&job->rooms, row.head_seq);
+    }
     writer_deinit(&scratch);
     return true;
 }
@@ -119,6 +116,30 @@ static void roster_run(struct store_job *base, struct store_view *view) /* stora
     (void)result;
 }
 
+/* Has the room got a message since the job read its head? It was not pushed to the inbox, which was not listed yet. */
+static bool roster_missed(struct shard *s, const struct roster_job *job, uint64_t room_id, uint64_t head_seq)
+{
+    struct entity *view = entity_find(s->machine->entities, (struct entity_key){.a = room_id, .kind = ENTITY_VIEW});
+    if (view == NULL || job->again) return s->room_pushes != job->room_pushes; /* perhaps: a sync too many does no harm */
+    return view_of(view)->head_seq > head_seq;
+}
+
+static void roster_list(struct shard *s, struct roster_job *job)
+{
+    struct cursor c = cursor_of(writer_slice(&job->rooms));
+    bool missed = false;
+    while (cursor_left(&c) > 0) {
+        uint64_t room_id = cursor_u64(&c), head_seq = cursor_u64(&c);
+        roster_add(s->machine->roster, room_id, job->inbox);
+        missed |= roster_missed(s, job, room_id, head_seq);
+    }
+    if (!missed) return;
+    for (struct session *session = job->inbox->sessions, *next; session != NULL; session = next) {
+        next = session->next;
+        session_miss_room(session);
+    }
+}
+
 static void roster_done(struct store_job *base)
 {
     struct roster_job *job = CONTAINER_OF(base, struct roster_job, job);
@@ -126,12 +147,11 @@ static void roster_done(struct store_job *base)
     if (job->inbox->sessions != NULL && job->inbox->membership_changes != job->membership_changes) {
         writer_reset(&job->rooms); /* joined or left meanwhile: what was read may be wrong, read again */
         job->membership_changes = job->inbox->membership_changes;
-        store_submit(s->options.store, &job->job);
+        job->again = true;
+        shard_submit(s, &job->job);
         return;
     }
-    struct cursor c = cursor_of(writer_slice(&job->rooms));
-    if (job->inbox->sessions != NULL)
-        while (cursor_left(&c) > 0) roster_add(s->machine->roster, cursor_u64(&c), job->inbox);
+    if (job->inbox->sessions != NULL) roster_list(s, job);
     struct entity *inbox = &job->inbox->entity;
     entity_unpin(s->machine->entities, &inbox);
     writer_deinit(&job->rooms);
@@ -146,12 +166,13 @@ static void roster_fill(struct shard *s, struct inbox *inbox)
     job->shard = s;
     job->inbox = inbox;
     job->membership_changes = inbox->membership_changes;
+    job->room_pushes = s->room_pushes;
     job->job.run = roster_run;
     job->job.done = roster_done;
     writer_init(&job->rooms, 0);
     entity_pin(&inbox->entity);
     s->jobs_open++;
-    store_submit(s->options.store, &job->job);
+    shard_submit(s, &job->job);
 }
 
 /* ---- opening and closing ---- */
@@ -242,7 +263,9 @@ void session_sweep(struct shard *s, uint64_t now_s)
     for (uint32_t n = 0; n < SWEEP_PER_CALL && n < t->capacity; n++) {
         t->sweep_at = (t->sweep_at + 1) % t->capacity;
         struct session *session = t->slots[t->sweep_at];
-        if (session != NULL && session->expires_s + s->options.limits.token_leeway_s < now_s)
+        if (session == NULL) continue;
+        if (session->owed_behind) session_drained(session);
+        if (session->expires_s + s->options.limits.token_leeway_s < now_s)
             session_kick(session, CLOSE_NOT_AUTHENTICATED, "expired");
     }
 }
@@ -258,6 +281,14 @@ static struct buf *buf_of(struct shard *s, struct slice bytes)
     return buf;
 }
 
+static void session_fall_behind(struct session *session)
+{
+    if (session->behind) return;
+    session->behind = true;
+    session->told_behind = session->owed_behind = false;
+    metrics_add(&session->shard->options.metrics->sessions_behind, 1);
+}
+
 /* Queues one frame; keeps the books of a slow reader. */
 static void session_put(struct session *session, struct slice head, struct buf *body)
 {
@@ -265,11 +296,7 @@ static void session_put(struct session *session, struct slice head, struct buf *
     bool above_soft = false;
     enum result result = ports->session_send(ports->context, session, head, body, &above_soft);
     if (result == RESULT_BUSY) ports->session_end(ports->context, session, CLOSE_TOO_SLOW, "too slow: reconnect and sync");
-    if (above_soft && !session->behind) {
-        session->behind = true;
-        session->told_behind = false;
-        metrics_add(&session->shard->options.metrics->sessions_behind, 1);
-    }
+    if (above_soft) session_fall_behind(session);
 }
 
 static struct buf *event_buf(struct session *session, struct session_event *event)
@@ -294,7 +321,7 @@ void session_push_event(struct session *session, uint64_t sync_key, struct sessi
     if (session->behind) return;
     struct buf *body = event_buf(session, event);
     if (body == NULL) { /* the payload pool is empty: this session syncs later */
-        session->behind = true;
+        session_fall_behind(session);
         session_drained(session);
         return;
     }
@@ -322,11 +349,32 @@ static struct buf *frame_buf(struct session *session, struct session_frame *fram
     return *buf;
 }
 
+/* False: the payload pool is empty. */
+static bool session_try_push(struct session *session, struct session_frame *frame)
+{
+    struct buf *body = frame_buf(session, frame);
+    if (body != NULL) session_put(session, SLICE_EMPTY, body);
+    return body != NULL;
+}
+
 void session_push_frame(struct session *session, struct session_frame *frame, bool droppable)
 {
     if (session->behind && droppable) return;
-    struct buf *body = frame_buf(session, frame);
-    if (body != NULL) session_put(session, SLICE_EMPTY, body);
+    (void)session_try_push(session, frame);
+}
+
+void session_push_room(struct session *session, struct session_frame *frame)
+{
+    if (session->behind || !session_try_push(session, frame)) session_miss_room(session);
+}
+
+/* A message of a large room went by: the session has to sync to hear of it. */
+static void session_miss_room(struct session *session)
+{
+    session->missed_room = true;
+    if (session->behind) return;
+    session_fall_behind(session);
+    session_drained(session);
 }
 
 void session_frame_done(struct session_frame *frame)
@@ -345,20 +393,25 @@ void session_push(struct session *session, uint32_t push_field, struct slice pac
 void session_drained(struct session *session)
 {
     if (!session->behind || session->told_behind) return;
-    session->told_behind = true;
     Ringpost__V1__Behind behind = RINGPOST__V1__BEHIND__INIT;
     behind.sync_key = session->inbox->head;
     struct writer packed;
     writer_init(&packed, 0);
     envelope_pack(&packed, &behind.base);
-    session_push(session, RINGPOST__V1__PUSH__KIND_BEHIND, writer_slice(&packed), false);
+    struct session_frame frame = {.push_field = RINGPOST__V1__PUSH__KIND_BEHIND, .packed = writer_slice(&packed)};
+    session->told_behind = session_try_push(session, &frame);
+    session->owed_behind = !session->told_behind;
+    session_frame_done(&frame);
     writer_deinit(&packed);
 }
+
+void session_syncing(struct session *session) { session->missed_room = false; }
 
 void session_synced(struct session *session, uint64_t sync_key)
 {
     if (!session->behind) return;
-    session->told_behind = false;
-    if (sync_key == session->inbox->head) session->behind = false;
-    else session_drained(session); /* more was applied while it read: told once more, or it would wait for pushes for ever */
+    session->told_behind = session->owed_behind = false;
+    /* More was applied while it read: told once more, or it would wait for pushes for ever. */
+    if (sync_key != session->inbox->head || session->missed_room) session_drained(session);
+    else session->behind = false;
 }

@@ -1,8 +1,8 @@
 /* shard/session.h - one authenticated connection, on its user's home shard.
  * Owns:    its place in the inbox's list and in the table; pins the inbox.
  * Thread:  the shard's worker.    Depends: shard/shard.h.        Start at: shard/shard.h
- * Slow readers: above the outbound soft limit a session is `behind`: events are no longer pushed, it is told once (push `behind`)
- * when its queue has drained, and it is pushed to again after a sync that reached the head. */
+ * Slow readers: above the outbound soft limit a session is `behind`: events and the messages of large rooms are no longer pushed, it is
+ * told once (push `behind`) when its queue has drained, and it is pushed to again after a sync that reached the head. */
 #ifndef SHARD_SESSION_H
 #define SHARD_SESSION_H
 
@@ -19,6 +19,8 @@ struct session {
     void *connection;       /* the port's */
     struct watch_list *watching; /* presence/watch.c; NULL: nothing */
     bool json, behind, told_behind;
+    bool owed_behind; /* it could not be told: no memory; tried again by the sweep */
+    bool missed_room; /* a large room's message was not pushed since its last sync began */
     bool ending; /* kicked: its connection is being closed */
     char platform[TOKEN_PLATFORM_MAX + 1];
     char device_id[]; /* NUL-terminated */
@@ -38,13 +40,16 @@ struct session_event {
 };
 void session_push_event(struct session *session, uint64_t sync_key, struct session_event *event);
 void session_event_done(struct session_event *event);
-/* Any other push that several sessions get: encoded once per encoding. `droppable`: not for a session that is behind. */
+/* Any other push that several sessions get: encoded once per encoding. `droppable`: not for a session that is behind, and what a
+ * session misses it need not know. */
 struct session_frame {
     uint32_t push_field;
     struct slice packed;
     struct buf *binary, *json;
 };
 void session_push_frame(struct session *session, struct session_frame *frame, bool droppable);
+/* A message of a large room: a session that misses it learns of it by a sync. */
+void session_push_room(struct session *session, struct session_frame *frame);
 void session_frame_done(struct session_frame *frame);
 /* Any other push: field of Push, packed message. Ephemeral ones are dropped for a session that is behind. */
 void session_push(struct session *session, uint32_t push_field, struct slice packed, bool ephemeral);
@@ -53,11 +58,12 @@ struct method;
 void session_request(struct session *session, const struct method *method, struct slice payload, const struct origin *origin);
 /* The connection's queue fell below half of the soft limit. */
 void session_drained(struct session *session);
-/* A sync answered up to `sync_key`: if that is the head, pushing goes on. */
+/* A sync of the session is about to read; then it answered its last page, up to `sync_key`: if that is still the head, pushing goes on. */
+void session_syncing(struct session *session);
 void session_synced(struct session *session, uint64_t sync_key);
 /* Tells why (push session_end) and closes. */
 void session_kick(struct session *session, uint16_t close_code, const char *reason);
-/* Ends sessions whose token expired; looks at a part of the table at each call. */
+/* Ends sessions whose token expired, tells those that are owed a `behind`; looks at a part of the table at each call. */
 void session_sweep(struct shard *shard, uint64_t now_s);
 
 #endif

@@ -185,7 +185,8 @@ void shard_close(struct shard *s)
 
 void shard_begin_close(struct shard *s) { s->closing = true; }
 
-bool shard_quiet(const struct shard *s) { return s->jobs_open == 0 && commitlog_idle(s->log); }
+/* What a full disk has no room for was never acknowledged and may be dropped. */
+bool shard_quiet(const struct shard *s) { return s->jobs_open == 0 && !commitlog_writing(s->log); }
 
 bool shard_idle(const struct shard *s) { return s->pending_first == NULL && commitlog_idle(s->log) && s->requests_open == 0; }
 
@@ -231,11 +232,27 @@ static bool apply_one(struct shard *s, struct pending *p)
     if (p->request != NULL && !request_ready(s, p->request, &command)) return false;
     effects_begin(&s->effects, p->request != NULL && p->type != COMMAND_RELAY);
     machine_apply(s->machine, &command, &s->effects);
+    s->batch_open = true;
     if (p->request != NULL) request_applied(s, p->request); /* the answer first: a kick must not overtake it */
     perform_effects(s, &s->effects);
     metrics_add(&s->options.metrics->commands_applied, 1);
     if (p->type == COMMAND_SEND && s->effects.error == ERROR_NONE) metrics_add(&s->options.metrics->messages_stored, 1);
     return true;
+}
+
+/* Deletes of acknowledged stream entries wait for a batch too: every batch has an index of its own. */
+static void write_batch(struct shard *s)
+{
+    if (!s->batch_open) return;
+    s->batch_open = false;
+    machine_end_batch(s->machine, &s->effects);
+    store_write(s->options.store, &s->effects.puts, s->machine->applied_index);
+}
+
+void shard_submit(struct shard *s, struct store_job *job)
+{
+    write_batch(s);
+    store_submit(s->options.store, job);
 }
 
 uint32_t shard_apply(struct shard *s, uint32_t budget)
@@ -250,10 +267,7 @@ uint32_t shard_apply(struct shard *s, uint32_t budget)
         free(p);
         applied++;
     }
-    if (applied > 0) { /* deletes of acknowledged stream entries wait for a batch too: every batch has an index of its own */
-        machine_end_batch(s->machine, &s->effects);
-        store_write(s->options.store, &s->effects.puts, s->machine->applied_index);
-    }
+    write_batch(s);
     if (s->acks_owed) relay_send_acks(s);
     return applied;
 }

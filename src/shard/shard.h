@@ -78,7 +78,8 @@ NODISCARD enum result shard_open(struct shard **out, const struct shard_options 
                                  size_t text_size);
 /* No command or request under way. */
 bool shard_idle(const struct shard *shard);
-/* From now on writes are refused NOT_READY; turns go on until shard_quiet: no job of ours is elsewhere, nothing is in the log's hands. */
+/* From now on writes are refused NOT_READY; turns go on until shard_quiet: no job of ours is elsewhere, the disk
+ * writes nothing of ours. */
 void shard_begin_close(struct shard *shard);
 bool shard_quiet(const struct shard *shard);
 /* Only when quiet. What is durable and not yet applied is applied at the next start. */

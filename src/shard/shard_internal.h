@@ -50,7 +50,8 @@ struct shard {
     struct pending *pending_first, *pending_last;
     uint64_t durable_index;
     uint64_t last_time_ms;
-    uint32_t requests_open, requests_parked;
+    uint32_t requests_open, requests_parked; /* parked: waiting for the store */
+    bool batch_open;                /* commands were applied whose puts the store does not have */
     uint32_t jobs_open;             /* with the storage or the password thread */
     struct loading **loading;       /* buckets by entity key; request.c */
     struct source *sources;         /* shard_count of them */
@@ -59,6 +60,7 @@ struct shard {
     uint32_t call_capacity, call_count;
     uint64_t next_call;
     struct session_table sessions;
+    uint64_t room_pushes;           /* messages of large rooms applied here */
     struct watch_table *watches;
     bool closing;
 };
@@ -68,6 +70,10 @@ struct shard {
 static inline uint64_t shard_now_ms(const struct shard *s) { return s->options.ports.now_ms(s->options.ports.context); }
 static inline uint64_t shard_now_ns(const struct shard *s) { return s->options.ports.now_ns(s->options.ports.context); }
 static inline void shard_post(struct shard *s, struct letter *letter) { s->options.ports.post(s->options.ports.context, letter); }
+
+/* shard.c */
+/* A job for the storage thread that sees all that was applied, also when it is asked between two commands of one batch. */
+void shard_submit(struct shard *shard, struct store_job *job);
 
 /* request.c */
 enum result requests_init(struct shard *shard);

@@ -190,14 +190,17 @@ bool stream_load_position(struct stream_set *s, uint16_t peer, struct slice valu
     return true;
 }
 
-void stream_load_entry(struct stream_set *s, uint16_t peer, uint64_t index, struct slice value)
+bool stream_load_entry(struct stream_set *s, uint16_t peer, uint64_t index, struct slice value)
 {
-    struct peer *p = peer_of(s, peer);
+    if (peer >= s->shard_count || peer == s->shard) return false;
+    struct peer *p = &s->peers[peer];
     struct cursor c = cursor_of(value);
     uint16_t kind = cursor_u16(&c);
-    ASSERT(!c.bad && index <= p->emitted);
+    bool follows = p->last == NULL || index == p->last->index + 1;
+    if (c.bad || index == 0 || index > p->emitted || !follows) return false;
     if (p->first == NULL) p->acknowledged = index - 1;
     peer_append(s, p, index, kind, slice_of(c.at, cursor_left(&c)));
+    return true;
 }
 
 uint64_t stream_waiting(const struct stream_set *s) { return s->waiting; }

@@ -40,9 +40,9 @@ void stream_pump(struct stream_set *streams, void (*post)(void *context, struct 
 /* Source: deletes acknowledged entries (into the puts of the next batch). */
 void stream_on_ack(struct stream_set *streams, uint16_t peer, uint64_t index, struct effects *effects);
 
-/* Recovery. */
+/* Recovery: all positions, then the entries in ascending order. False when the bytes are none of ours. */
 bool stream_load_position(struct stream_set *streams, uint16_t peer, struct slice value);
-void stream_load_entry(struct stream_set *streams, uint16_t peer, uint64_t index, struct slice value);
+bool stream_load_entry(struct stream_set *streams, uint16_t peer, uint64_t index, struct slice value);
 /* After the log was replayed: entries not yet acknowledged, of all peers (for tests and metrics). */
 uint64_t stream_waiting(const struct stream_set *streams);
 

@@ -10,6 +10,7 @@
 #include "core/timer.h"
 #include "shard/memory.h"
 #include "shard/session.h"
+#include "shard/settings.h"
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -49,6 +50,7 @@ struct worker {
     _Atomic bool stopping;
     bool bell_ready;
     uint64_t stop_started_ms;
+    bool settled; /* counted in *options.settled */
     enum { RUN_SERVING, RUN_CLOSING_CONNECTIONS, RUN_SETTLING, RUN_WAITING, RUN_ENDED } phase;
 };
 
@@ -124,36 +126,6 @@ static bool port_is_local(void *context, uint16_t shard)
 
 /* ---- preparing ---- */
 
-static struct machine_options machine_options_of(const struct worker *w, uint16_t shard)
-{
-    const struct config *c = w->options.config;
-    return (struct machine_options){.shard = shard,
-                                    .shard_count = w->options.shard_count,
-                                    .room_members_max = c->room_members_max,
-                                    .fanout_threshold = c->fanout_threshold,
-                                    .inbox_events_max = c->inbox_events_max,
-                                    .devices_per_user_max = c->devices_per_user_max,
-                                    .dedup_entries = c->dedup_entries,
-                                    .entities_max = c->entities_max,
-                                    .outbox_entries_max = c->outbox_entries_max};
-}
-
-static struct shard_limits limits_of(const struct config *c)
-{
-    return (struct shard_limits){.requests_parked_max = c->requests_parked_max,
-                                 .store_backlog_max_bytes = c->store_backlog_max_bytes,
-                                 .body_size_max_bytes = c->body_size_max_bytes,
-                                 .rooms_per_user_max = c->rooms_per_user_max,
-                                 .sessions_per_user_max = c->devices_per_user_max,
-                                 .messages_per_second = c->rate_messages_per_second,
-                                 .messages_burst = c->rate_messages_burst,
-                                 .requests_per_second = c->rate_requests_per_second,
-                                 .requests_burst = c->rate_requests_burst,
-                                 .access_token_ttl_s = c->access_token_ttl_ms / 1000,
-                                 .refresh_token_ttl_s = (uint32_t)(c->refresh_token_ttl_ms / 1000),
-                                 .token_leeway_s = c->token_leeway_ms / 1000};
-}
-
 static enum result open_shard(struct worker *w, struct owned_shard *owned, uint16_t number, uint64_t *replayed, char *text,
                               size_t text_size)
 {
@@ -170,8 +142,8 @@ static enum result open_shard(struct worker *w, struct owned_shard *owned, uint1
         result = storage_thread_open_store(w->storage, path, &owned->store, &applied, text, text_size);
     if (result != RESULT_OK) return result;
     struct shard_options options = {
-        .machine = machine_options_of(w, number),
-        .limits = limits_of(w->options.config),
+        .machine = settings_machine(w->options.config, number, w->options.shard_count),
+        .limits = settings_shard(w->options.config),
         .ports = {.context = w,
                   .now_ms = port_now_ms,
                   .now_ns = port_now_ns,
@@ -326,7 +298,8 @@ static bool spin_finds_work(struct worker *w)
 
 static void collect(struct worker *w, bool busy)
 {
-    if (mailbox_congested(w->options.mailbox, w->options.number)) { /* clients wait until the rings have room */
+    bool has_clients = w->phase == RUN_SERVING; /* a worker that has ended takes nothing: only clients wait for room, never the stop */
+    if (has_clients && mailbox_congested(w->options.mailbox, w->options.number)) { /* clients wait until the rings have room */
         sched_yield();
         return;
     }
@@ -367,6 +340,16 @@ static bool all(struct worker *w, bool (*test)(const struct shard *))
     return true;
 }
 
+/* This worker asks nothing more of the others, but goes on answering them until all have come so far. */
+static void settle(struct worker *w)
+{
+    if (w->settled) return;
+    w->settled = true;
+    atomic_fetch_add(w->options.settled, 1); /* orders what was published to the rings before it */
+}
+
+static bool all_settled(const struct worker *w) { return atomic_load(w->options.settled) == w->options.worker_count; }
+
 static void stop_step(struct worker *w, uint64_t now_ms)
 {
     uint64_t since = now_ms - w->stop_started_ms;
@@ -381,7 +364,8 @@ static void stop_step(struct worker *w, uint64_t now_ms)
         if (server_idle(w->server)) w->phase = RUN_SETTLING;
         break;
     case RUN_SETTLING:
-        if (!all(w, shard_idle) && since < STOP_SHARDS_MS) return;
+        if ((all(w, shard_idle) && !mailbox_congested(w->options.mailbox, w->options.number)) || since >= STOP_SHARDS_MS) settle(w);
+        if (!w->settled || !all_settled(w)) return;
         for (uint32_t i = 0; i < w->shard_count; i++) shard_begin_close(w->shards[i].shard);
         w->phase = RUN_WAITING;
         break;
@@ -410,26 +394,6 @@ static void pin(const struct worker *w)
         LOG_WARN("worker", "cannot pin worker=%u", w->options.number);
 }
 
-static struct server_options server_options_of(const struct worker *w)
-{
-    const struct config *c = w->options.config;
-    return (struct server_options){.connections_max = (c->connections_max + w->options.worker_count - 1) / w->options.worker_count,
-                                   .connections_per_ip_max = c->connections_per_ip_max,
-                                   .frame_size_max = c->frame_size_max_bytes,
-                                   .http_head_size_max = c->http_head_size_max_bytes,
-                                   .http_body_size_max = c->http_body_size_max_bytes,
-                                   .outbound_soft_bytes = c->outbound_soft_bytes,
-                                   .outbound_hard_bytes = c->outbound_hard_bytes,
-                                   .header_timeout_ms = c->header_timeout_ms,
-                                   .authenticate_timeout_ms = c->authenticate_timeout_ms,
-                                   .keep_alive_timeout_ms = c->keep_alive_timeout_ms,
-                                   .keep_alive_requests_max = c->keep_alive_requests_max,
-                                   .heartbeat_interval_ms = c->heartbeat_interval_ms,
-                                   .heartbeat_timeout_ms = c->heartbeat_timeout_ms,
-                                   .write_timeout_ms = c->write_timeout_ms,
-                                   .accepts_per_turn_max = c->accepts_per_turn_max};
-}
-
 static enum result make_door(struct worker *w, const char *const *origins)
 {
     const struct config *c = w->options.config;
@@ -439,6 +403,8 @@ static enum result make_door(struct worker *w, const char *const *origins)
         .shard_count = w->options.shard_count,
         .token_keys = w->options.token_keys,
         .token_leeway_s = c->token_leeway_ms / 1000,
+        .logins_per_second = c->rate_logins_per_second,
+        .logins_burst = c->rate_logins_burst,
         .token_lifetime_max_s = c->access_token_ttl_ms / 1000,
         .heartbeat_interval_ms = c->heartbeat_interval_ms,
         .frame_size_max = c->frame_size_max_bytes,
@@ -464,7 +430,8 @@ static enum result open_outside(struct worker *w, const char *const *origins, ch
     timer_wheel_init(&w->timers, clock_monotonic_ns() / 1000000);
     result = make_door(w, origins);
     if (result != RESULT_OK) return result;
-    struct server_options server = server_options_of(w);
+    uint32_t connections_max = (c->connections_max + w->options.worker_count - 1) / w->options.worker_count; /* an equal share */
+    struct server_options server = settings_server(c, connections_max);
     result = server_create(&w->server, &server, w->io, &w->timers, w->pool, w->options.metrics, w->options.listen_fd, &door_events,
                            w->door);
     if (result != RESULT_OK) {
@@ -483,6 +450,8 @@ static enum result open_outside(struct worker *w, const char *const *origins, ch
 static void close_outside(struct worker *w)
 {
     if (w->io == NULL) return;
+    storage_thread_stop(w->storage); /* it may be making a segment for one of the logs */
+    w->storage = NULL;
     for (uint32_t i = 0; i < w->shard_count; i++) {
         shard_close(w->shards[i].shard); /* before the server: its sessions are gone already, its log is at rest */
         w->shards[i].shard = NULL;
@@ -514,6 +483,7 @@ enum result worker_run(struct worker *w, void (*serving)(void *), void *context,
             stop_step(w, w->timers.now_ms);
         }
     }
+    settle(w);
     close_outside(w);
     return result;
 }

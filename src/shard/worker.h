@@ -28,6 +28,7 @@ struct worker_options {
     const struct token_keys *token_keys;
     const struct host_pages *pages;
     struct metrics *metrics;
+    _Atomic uint32_t *settled; /* of all workers: how many ask nothing of the others any more */
 };
 
 /* Opens and recovers the shards. Failure: `text`, nothing stays open. *replayed is added to. */
@@ -35,7 +36,8 @@ NODISCARD enum result worker_prepare(struct worker **out, const struct worker_op
                                      size_t text_size);
 /* Makes the ring (on the calling thread, which must be the one that runs) and serves until worker_stop(). Failure: `text`. */
 NODISCARD enum result worker_run(struct worker *worker, void (*serving)(void *context), void *context, char *text, size_t text_size);
-/* Any thread: connections are closed (1001), then the shards come to rest, then worker_run returns. */
+/* Any thread: connections are closed (1001), then the shards come to rest, then worker_run returns. All workers stop together: each
+ * answers the others until none asks any more. */
 void worker_stop(struct worker *worker);
 /* After worker_run returned (or when it never ran). */
 void worker_destroy(struct worker *worker);

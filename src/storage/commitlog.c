@@ -250,6 +250,8 @@ bool commitlog_idle(const struct commitlog *log)
     return log->state != COMMITLOG_WRITING && log->state != COMMITLOG_FULL && staged_size_bytes(log) == 0;
 }
 
+bool commitlog_writing(const struct commitlog *log) { return log->state == COMMITLOG_WRITING; }
+
 /* ---- segments ------------------------------------------------------------------------------------------------------- */
 
 void commitlog_trim(struct commitlog *log, uint64_t index)

@@ -87,6 +87,7 @@ void commitlog_flush(struct commitlog *log);
 uint64_t commitlog_last_index(const struct commitlog *log);    /* appended; 0 when empty */
 uint64_t commitlog_durable_index(const struct commitlog *log);
 bool commitlog_idle(const struct commitlog *log); /* nothing collected, nothing in flight */
+bool commitlog_writing(const struct commitlog *log); /* a write is in flight: it may not be closed */
 
 /* The state up to `index` is elsewhere (store flushed, every stream acknowledged): whole segments before it may go. */
 void commitlog_trim(struct commitlog *log, uint64_t index);

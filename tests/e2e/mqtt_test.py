@@ -62,7 +62,7 @@ class Server:
                 [BINARY, "serve", "--data-dir", os.path.join(self.directory, "data"), "--listen", f"127.0.0.1:{self.port}",
                  "--shards", "2", "--workers", "2", "--rate-messages-per-second", "100000", "--rate-messages-burst", "100000",
                  "--rate-requests-per-second", "100000", "--rate-requests-burst", "100000", "--password-memory", "1MiB",
-                 "--connections-max", "1000", *self.options], stdout=log, stderr=subprocess.STDOUT, env=environment)
+                 "--connections-max", "1000", "--rate-logins-per-second", "0", *self.options], stdout=log, stderr=subprocess.STDOUT, env=environment)
 
         def port():
             with open(log_path, encoding="utf-8") as file:

@@ -140,6 +140,43 @@ Test(account_device, the_limit_counts_devices_that_are_not_revoked)
     fixture_destroy(f);
 }
 
+Test(account_device, a_device_that_can_get_no_tokens_any_more_takes_no_place)
+{
+    struct fixture *f = fixture_at(NOW_MS);
+    uint64_t user_id = fixture_add_user(f, "alice");
+    cr_expect_eq(put(f, user_id, "one", hash_a), ERROR_NONE);
+    cr_expect_eq(put(f, user_id, "minted", NULL), ERROR_NONE);
+    f->now_ms = NOW_MS + 1000000 - 1;
+    cr_expect_eq(put(f, user_id, "two", hash_b), ERROR_TOO_MANY_DEVICES, "its refresh token still works");
+    f->now_ms = NOW_MS + 1000000;
+    cr_expect_eq(account_active_count(account_at(f, user_id), f->now_ms), 1);
+    cr_expect_eq(put(f, user_id, "two", NULL), ERROR_NONE);
+    cr_expect_eq(put(f, user_id, "one", NULL), ERROR_TOO_MANY_DEVICES, "coming back needs a place");
+    fixture_destroy(f);
+}
+
+Test(account_device, the_expired_are_forgotten_like_the_revoked)
+{
+    struct fixture *f = fixture_at(NOW_MS);
+    uint64_t user_id = fixture_add_user(f, "alice");
+    uint32_t records_max = 2 * ACCOUNT_RECORDS_PER_DEVICE;
+    cr_assert_eq(put(f, user_id, "expired", hash_a), ERROR_NONE);
+    f->now_ms = NOW_MS + 1000000;
+    cr_assert_eq(put(f, user_id, "kept", NULL), ERROR_NONE);
+    for (uint32_t i = 0; i < records_max - 1; i++) {
+        char device_id[16];
+        (void)snprintf(device_id, sizeof device_id, "device%u", i);
+        f->now_ms += 1000;
+        cr_assert_eq(revoke(f, user_id, device_id), ERROR_NONE);
+    }
+    cr_expect_eq(account_at(f, user_id)->device_count, records_max);
+    cr_expect_eq(fixture_count(f, KEY_DEVICE, user_id), records_max);
+    cr_expect_null(device_at(f, user_id, "expired"));
+    cr_expect_not_null(device_at(f, user_id, "kept"));
+    cr_expect_not_null(device_at(f, user_id, "device0"));
+    fixture_destroy(f);
+}
+
 /* ---- revoking ---- */
 
 Test(account_device, revoking_ends_tokens_and_sessions)
@@ -157,7 +194,7 @@ Test(account_device, revoking_ends_tokens_and_sessions)
     cr_expect_eq(account_admits(account, SLICE_TEXT("laptop"), NOW_S), ERROR_DEVICE_REVOKED, "tokens of that very second too");
     cr_expect_eq(account_admits(account, SLICE_TEXT("laptop"), NOW_S + 1), ERROR_NONE);
     cr_expect_eq(turn_over(f, user_id, "laptop", hash_a, hash_b), ERROR_TOKEN_INVALID);
-    cr_expect_eq(account_active_count(account_at(f, user_id)), 0);
+    cr_expect_eq(account_active_count(account_at(f, user_id), NOW_MS), 0);
 
     cr_assert_eq(put(f, user_id, "laptop", hash_b), ERROR_NONE);
     cr_expect_eq(account_admits(account_at(f, user_id), SLICE_TEXT("laptop"), NOW_S), ERROR_DEVICE_REVOKED,

@@ -471,3 +471,19 @@ Test(presence_watch, a_room_of_others_refuses_the_whole_subscription)
     cr_expect_null(eyes.session->watching);
     go(&eyes);
 }
+
+Test(presence_watch, a_room_that_cannot_be_leaves_nothing_looked_at_either)
+{
+    uint64_t alice = fixture_add_user(nodes[0].fixture, "alice"), bob = fixture_add_user(nodes[1].fixture, "bob");
+    uint64_t nowhere = id_make(SHARDS, ID_ROOM, 1);
+    struct client eyes = {0};
+    come(&eyes, alice, "web");
+    subscribe(&eyes, &bob, 1, NULL, 0);
+    pump();
+    cr_assert_not_null(inbox_at(bob)->watchers);
+    subscribe(&eyes, &bob, 1, &nowhere, 1);
+    pump();
+    cr_expect_eq(replied_error(), ERROR_NOT_A_MEMBER);
+    cr_expect_null(inbox_at(bob)->watchers);
+    go(&eyes);
+}

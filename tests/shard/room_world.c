@@ -178,7 +178,8 @@ Ringpost__V1__SyncResponse *world_sync(struct world *world, uint64_t user_id, ui
                                  .sync_key = sync_key,
                                  .head = head,
                                  .kept_first = head > kept ? head - kept + 1 : 1,
-                                 .limit = limit};
+                                 .limit = limit,
+                                 .in_large_rooms = world_inbox(world, user_id)->large_count > 0};
     return page_read(home, sync_read, &params, sizeof params, &ringpost__v1__sync_response__descriptor);
 }
 

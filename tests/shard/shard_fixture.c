@@ -117,6 +117,14 @@ bool rig_deliver(void)
     return letter != NULL;
 }
 
+static bool move_disk(uint16_t i)
+{
+    struct commitlog *log = shard_log(rig.shards[i]);
+    bool maintains = commitlog_wants_maintenance(log);
+    if (maintains) commitlog_maintain(log);
+    return fake_disk_complete(rig.disks[i]) || maintains;
+}
+
 bool rig_turn(void)
 {
     bool moved = hash_password();
@@ -125,9 +133,10 @@ bool rig_turn(void)
         if (rig.shards[i] == NULL) continue;
         if (!rig.stores_held) moved = fake_store_step(rig.stores[i]) || moved;
         shard_flush(rig.shards[i]);
-        if (!rig.disks_held) moved = fake_disk_complete(rig.disks[i]) || moved;
+        if (!rig.disks_held) moved = move_disk(i) || moved;
         moved = shard_apply(rig.shards[i], 64) > 0 || moved;
     }
+    if (rig.posted_first != NULL && !rig.letters_held) moved = true;
     return moved;
 }
 
@@ -209,6 +218,7 @@ void rig_open(void)
 
 static void close_sessions(struct shard *s)
 {
+    if (s == NULL) return;
     for (uint32_t i = 0; i < s->sessions.capacity; i++)
         if (s->sessions.slots[i] != NULL) session_close(s->sessions.slots[i]);
     rig.bound = rig.ended = NULL;
@@ -229,7 +239,7 @@ void rig_close(void)
     for (uint16_t i = 0; i < rig.shard_count; i++) close_sessions(rig.shards[i]);
     rig_pump();
     for (uint16_t i = 0; i < rig.shard_count; i++) {
-        rig_close_shard(i);
+        if (rig.shards[i] != NULL) rig_close_shard(i);
         fake_store_destroy(rig.stores[i]);
         fake_disk_destroy(rig.disks[i]);
     }
@@ -272,10 +282,16 @@ static void send_packed(const struct actor_record *actor, uint16_t shard, uint64
     const struct method *method = method_by_path(slice_text(path));
     cr_assert_not_null(method, "%s", path);
     uint16_t to = actor == NULL ? shard : id_partition(actor->user_id);
+    bool is_auth = method->handle == handle_auth;
+    if (session_id != 0 && !is_auth) {
+        struct origin origin = {0};
+        session_request(session_find(rig.shards[to], session_id), method, packed, &origin);
+        return;
+    }
     struct letter *letter = letter_make(LETTER_REQUEST, to, to, actor, packed);
     letter->method = method->number;
     letter->number = session_id;
-    letter->admitted = actor == NULL || method->handle == handle_auth; /* as the doors do */
+    letter->admitted = actor == NULL || is_auth;
     shard_receive(rig.shards[to], letter);
 }
 

@@ -76,7 +76,7 @@ struct letter *rig_take_letter(void); /* or to the test, whose it is then */
 uint64_t rig_add_user(uint16_t shard, const char *name);
 struct actor_record rig_actor(uint64_t user_id, const char *device_id);
 
-/* A letter as the doors make them: to the actor's home shard, or (NULL) to `shard`. Does not pump. */
+/* As the doors do it: a letter to the actor's home shard, or (NULL) to `shard`; with a session (not 0) through that. Does not pump. */
 void rig_send(const struct actor_record *actor, uint16_t shard, uint64_t session_id, const char *path,
               const ProtobufCMessage *message);
 /* Sends and pumps; the outcome, or ERROR_COUNT when no answer came. Expects at most one. */

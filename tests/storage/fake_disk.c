@@ -279,6 +279,8 @@ void fake_disk_break_after(struct fake_disk *disk, uint32_t operations)
     disk->operations_left = operations;
 }
 
+void fake_disk_mend(struct fake_disk *disk) { disk->breaking = false; }
+
 static void crash(struct fake_disk *disk, bool (*kept)(struct fake_disk *, uint32_t, uint64_t), const uint64_t *how)
 {
     disk->half_prepared = disk->breaking = false;

@@ -38,8 +38,9 @@ void fake_disk_fail_next(struct fake_disk *disk, enum result result);
 /* The disk says that a write is durable when it has only reached a cache, which the next write empties and a crash loses. */
 void fake_disk_set_lying(struct fake_disk *disk, bool lying);
 /* Power fails at the blocking operation after `operations` more: that one (a zero in part) and all later ones give IO, until the
- * next crash. */
+ * next crash or fake_disk_mend(). */
 void fake_disk_break_after(struct fake_disk *disk, uint32_t operations);
+void fake_disk_mend(struct fake_disk *disk);
 /* Power is lost: what was under way is torn, and its owners hear CLOSED so that they can be closed. */
 void fake_disk_crash(struct fake_disk *disk);
 /* The same with a chosen outcome: bit n of `sectors` says whether the n-th sector of each write under way survives. */

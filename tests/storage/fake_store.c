@@ -346,6 +346,8 @@ void fake_store_break_after(struct fake_store *store, uint32_t operations)
     store->operations_left = operations;
 }
 
+void fake_store_mend(struct fake_store *store) { store->breaking = false; }
+
 void fake_store_set_keeps(struct fake_store *store, bool (*keeps)(void *context, struct slice key, struct slice value), void *context)
 {
     store->keeps = keeps;

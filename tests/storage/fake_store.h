@@ -37,8 +37,9 @@ void fake_store_crash(struct fake_store *store, void (*dropped)(struct store_job
 void fake_store_crash_to(struct fake_store *store, uint64_t index, void (*dropped)(struct store_job *job));
 
 /* Power fails at the operation after `operations` more of run_now (reads) and write_now: that one and all later ones fail, until the
- * next crash. */
+ * next crash or fake_store_mend(). */
 void fake_store_break_after(struct fake_store *store, uint32_t operations);
+void fake_store_mend(struct fake_store *store);
 /* Puts that `keeps` refuses are lost, which no store may do. NULL: none. */
 void fake_store_set_keeps(struct fake_store *store, bool (*keeps)(void *context, struct slice key, struct slice value), void *context);
 /* The store says that it stands at `index`, whatever it holds, which no store may do. */

@@ -1,6 +1,6 @@
 /* shard/account/account.c - one user's account in memory and in the store: the account row and one row per device.
  * A revoked device stays as a tombstone, because its valid_after_s is what refuses its old tokens; tombstones are few (see
- * ACCOUNT_RECORDS_PER_DEVICE) and the longest revoked go first. */
+ * ACCOUNT_RECORDS_PER_DEVICE) and the longest gone go first. */
 #include "shard/account/account_internal.h"
 #include "api/utf8.h"
 #include "shard/keys.h"
@@ -58,10 +58,16 @@ enum error account_admits(const struct account *account, struct slice device_id,
     return device != NULL && issued_s < device->valid_after_s ? ERROR_DEVICE_REVOKED : ERROR_NONE;
 }
 
-uint32_t account_active_count(const struct account *account)
+bool account_device_active(const struct device *device, uint64_t time_ms)
+{
+    bool has_refresh_token = device->refresh_expires_ms != 0; /* a device of an app's backend has none */
+    return !device->revoked && (!has_refresh_token || time_ms < device->refresh_expires_ms);
+}
+
+uint32_t account_active_count(const struct account *account, uint64_t time_ms)
 {
     uint32_t count = 0;
-    for (uint32_t i = 0; i < account->device_count; i++) count += account->devices[i].revoked ? 0 : 1;
+    for (uint32_t i = 0; i < account->device_count; i++) count += account_device_active(&account->devices[i], time_ms);
     return count;
 }
 
@@ -92,12 +98,19 @@ void account_rename_device(struct device *device, struct slice name)
     device->name = copy;
 }
 
-static struct device *longest_revoked(const struct account *account)
+/* Since when an inactive device is. One that expired needs no tombstone: its access tokens expired before its refresh token did. */
+static uint64_t gone_since_ms(const struct device *device)
+{
+    return device->revoked ? device->valid_after_s * 1000 : device->refresh_expires_ms;
+}
+
+static struct device *longest_gone(const struct account *account, uint64_t time_ms)
 {
     struct device *oldest = NULL;
     for (uint32_t i = 0; i < account->device_count; i++) {
         struct device *device = &account->devices[i];
-        if (device->revoked && (oldest == NULL || device->valid_after_s < oldest->valid_after_s)) oldest = device;
+        if (account_device_active(device, time_ms)) continue;
+        if (oldest == NULL || gone_since_ms(device) < gone_since_ms(oldest)) oldest = device;
     }
     return oldest;
 }
@@ -109,10 +122,10 @@ static struct key device_key(const struct account *account, const struct device 
     return key;
 }
 
-void account_trim_devices(struct account *account, uint32_t devices_max, struct effects *effects)
+void account_trim_devices(struct account *account, uint32_t devices_max, uint64_t time_ms, struct effects *effects)
 {
     while (account->device_count > (uint64_t)devices_max * ACCOUNT_RECORDS_PER_DEVICE) {
-        struct device *oldest = longest_revoked(account);
+        struct device *oldest = longest_gone(account, time_ms);
         if (oldest == NULL) return; /* the limit was lowered below what is in use */
         struct key key = device_key(account, oldest);
         effects_delete(effects, &key);

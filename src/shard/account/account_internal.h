@@ -16,10 +16,13 @@
 /* The device, made when there was none. Pointers to other devices of the account are stale afterwards. */
 struct device *account_add_device(struct account *account, struct slice device_id, uint64_t time_ms);
 void account_rename_device(struct device *device, struct slice name);
-/* Removes the longest revoked devices while the account holds more records than it may. Pointers to devices are stale afterwards. */
-void account_trim_devices(struct account *account, uint32_t devices_max, struct effects *effects);
-/* Devices that are not revoked. */
-uint32_t account_active_count(const struct account *account);
+/* Removes the longest revoked or expired devices while the account holds more records than it may. Pointers to devices are stale
+ * afterwards. */
+void account_trim_devices(struct account *account, uint32_t devices_max, uint64_t time_ms, struct effects *effects);
+/* May it still get new tokens? Not when it is revoked, nor when the refresh token of its last login has expired: a browser whose data
+ * was wiped never comes back under its old name, and must not use up a place for ever. */
+bool account_device_active(const struct device *device, uint64_t time_ms);
+uint32_t account_active_count(const struct account *account, uint64_t time_ms);
 void account_put(const struct account *account, struct effects *effects);
 void account_fill_user(Ringpost__V1__User *out, uint64_t user_id, char *name, char *display_name);
 

@@ -37,7 +37,9 @@ void handle_devices(struct shard *shard, struct request *request)
         return;
     }
 
-    uint32_t active_count = account_active_count(account), count = 0;
+    const struct shard_ports *ports = shard_ports(shard);
+    uint64_t now_ms = ports->now_ms(ports->context);
+    uint32_t active_count = account_active_count(account, now_ms), count = 0;
     struct envelope_arena *arena = shard_arena(shard);
     Ringpost__V1__Device *devices = envelope_arena_alloc(arena, active_count * sizeof *devices);
     Ringpost__V1__Device **list = envelope_arena_alloc(arena, active_count * sizeof(Ringpost__V1__Device *));
@@ -46,7 +48,7 @@ void handle_devices(struct shard *shard, struct request *request)
         return;
     }
     for (uint32_t i = 0; i < account->device_count; i++) {
-        if (account->devices[i].revoked) continue;
+        if (!account_device_active(&account->devices[i], now_ms)) continue;
         fill_device(&devices[count], &account->devices[i], inbox_of(inbox_entity));
         list[count] = &devices[count];
         count++;
@@ -119,7 +121,7 @@ void apply_device_revoke(struct machine *machine, const struct command *command,
     device->refresh_expires_ms = 0;
     memset(device->refresh_hash, 0, sizeof device->refresh_hash);
     account_put_device(account, device, effects);
-    account_trim_devices(account, machine->options.devices_per_user_max, effects);
+    account_trim_devices(account, machine->options.devices_per_user_max, command->time_ms, effects);
     effects_kick(effects, inbox, record.device_id);
 
     /* LogoutResponse and RevokeDeviceResponse are the same bytes: none. */

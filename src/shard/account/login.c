@@ -107,8 +107,8 @@ enum error check_device_put(struct machine *machine, const struct command *comma
     const struct account *account = account_of(machine_entity(machine, ENTITY_ACCOUNT, record.user_id, 0));
     if (!account->entity.exists) return ERROR_USER_NOT_FOUND;
     const struct device *device = account_device(account, record.device_id);
-    if (device != NULL && !device->revoked) return ERROR_NONE;
-    return account_active_count(account) < machine->options.devices_per_user_max ? ERROR_NONE : ERROR_TOO_MANY_DEVICES;
+    if (device != NULL && account_device_active(device, command->time_ms)) return ERROR_NONE;
+    return account_active_count(account, command->time_ms) < machine->options.devices_per_user_max ? ERROR_NONE : ERROR_TOO_MANY_DEVICES;
 }
 
 void apply_device_put(struct machine *machine, const struct command *command, struct effects *effects)
@@ -129,5 +129,5 @@ void apply_device_put(struct machine *machine, const struct command *command, st
         device->refresh_expires_ms = record.refresh_expires_ms;
     }
     account_put_device(account, device, effects);
-    account_trim_devices(account, machine->options.devices_per_user_max, effects);
+    account_trim_devices(account, machine->options.devices_per_user_max, command->time_ms, effects);
 }

@@ -28,6 +28,7 @@ static enum result load_state(struct inbox *inbox, struct store_view *view, stru
     struct cursor c = cursor_of(writer_slice(value));
     if (!inbox_record_read(&record, &c) || !cursor_done(&c)) return RESULT_CORRUPT;
     inbox->room_count = record.room_count;
+    inbox->large_count = record.large_count;
     inbox->last_seen_ms = record.last_seen_ms;
     return RESULT_OK;
 }
@@ -82,6 +83,7 @@ void inbox_append(struct machine *machine, struct inbox *inbox, uint32_t event, 
 void inbox_put(const struct inbox *inbox, struct effects *effects)
 {
     struct key key = key_one(KEY_INBOX, inbox->entity.key.a);
-    struct inbox_record record = {.room_count = inbox->room_count, .last_seen_ms = inbox->last_seen_ms};
+    struct inbox_record record = {
+        .room_count = inbox->room_count, .large_count = inbox->large_count, .last_seen_ms = inbox->last_seen_ms};
     EFFECTS_PUT(effects, &key, inbox, &record);
 }

@@ -14,6 +14,7 @@ struct inbox { /* entity.exists: the user exists */
     uint64_t head; /* newest sync_key; first kept = head - inbox_events_max + 1, at least 1 */
     uint64_t last_seen_ms;
     uint32_t room_count;
+    uint32_t large_count;     /* of them large: 0 spares sync the look at every room */
     uint32_t roster_count;       /* large rooms it is listed in; runtime only */
     uint32_t membership_changes; /* rooms joined or left since it became resident; runtime only, counted by
                                     view_apply_change */

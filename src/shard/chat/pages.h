@@ -19,6 +19,7 @@ struct sync_params {
     uint64_t user_id, sync_key;
     uint64_t head, kept_first; /* of the stream when the page was asked for; kept_first: the oldest entry there is */
     uint32_t limit;
+    bool in_large_rooms; /* else the user has no heads to be told */
     uint64_t reached; /* out: the sync_key of the answer */
 };
 void sync_read(struct read_job *job, struct store_view *view);

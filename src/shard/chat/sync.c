@@ -108,7 +108,7 @@ void sync_read(struct read_job *job, struct store_view *view)
     if (page.hole && page.count == 0) reset = true; /* after entries: the next page begins with it */
     if (reset) page.last_key = params->head;
     bool has_more = page.last_key < params->head;
-    if (page.result == RESULT_OK && !has_more) page_scan(&page, KEY_CONVERSATION, 0, take_head);
+    if (page.result == RESULT_OK && !has_more && params->in_large_rooms) page_scan(&page, KEY_CONVERSATION, 0, take_head);
     wire_write_u64(&job->reply, SYNC_SYNC_KEY, page.last_key);
     wire_write_u64(&job->reply, SYNC_HAS_MORE, has_more);
     wire_write_u64(&job->reply, SYNC_RESET, reset);
@@ -117,12 +117,12 @@ void sync_read(struct read_job *job, struct store_view *view)
     writer_deinit(&page.scratch);
 }
 
-/* The session that asked is up to date so far: when it was too slow it may be pushed to again. */
+/* With its last page the session that asked is up to date: when it was too slow it may be pushed to again. */
 static void sync_answer(struct shard *shard, struct request *request, struct read_job *job)
 {
     const struct sync_params *params = (const void *)job->params;
     struct session *session = session_find(shard, request->letter->number);
-    if (session != NULL) session_synced(session, params->reached);
+    if (session != NULL && params->reached >= params->head) session_synced(session, params->reached);
     request_reply_packed(shard, request, writer_slice(&job->reply));
 }
 
@@ -141,6 +141,9 @@ void handle_sync(struct shard *shard, struct request *request)
                                  .sync_key = in->sync_key,
                                  .head = head,
                                  .kept_first = head > kept ? head - kept + 1 : 1,
+                                 .in_large_rooms = inbox_of(entity)->large_count > 0,
                                  .limit = in->limit == 0 ? SYNC_LIMIT_DEFAULT : in->limit};
+    struct session *session = session_find(shard, request->letter->number);
+    if (session != NULL) session_syncing(session);
     request_read_then(shard, request, sync_read, &params, sizeof params, sync_answer);
 }

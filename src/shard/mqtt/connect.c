@@ -263,7 +263,10 @@ static void connect_by_password(struct client *client, const struct mqtt_connect
     wire_write_bytes(&login, 3, device);
     wire_write_bytes(&login, 4, SLICE_TEXT("mqtt"));
     uint16_t shard = 0;
-    if (method_route(method, writer_slice(&login), 0, d->options.shard_count, &shard) == ERROR_NONE) {
+    uint32_t retry_after_ms = 0;
+    if (!door_login_allowed(d, client->conn, &retry_after_ms)) {
+        mqtt_end(client, MQTT_CONNECTION_RATE);
+    } else if (method_route(method, writer_slice(&login), 0, d->options.shard_count, &shard) == ERROR_NONE) {
         client->mqtt->by_password = true;
         struct letter *letter = letter_make(LETTER_REQUEST, 0, shard, NULL, writer_slice(&login));
         letter->method = method->number;

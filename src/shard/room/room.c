@@ -233,14 +233,12 @@ void room_remove_member(struct machine *machine, struct room *room, struct membe
 /* ---- a new room ---- */
 
 /* The entity of a thing that did not exist before this command: nobody could name it in needs, so it is made and pinned
- * here. Somebody may have asked for the id before it was given; then it is resident as something that does not exist.
- */
+ * here. */
 static struct entity *make(struct needs *made, enum entity_kind kind, uint64_t a, uint64_t b)
 {
-    struct entity_key key = {.a = a, .b = b, .kind = kind};
-    if (entity_find(made->machine->entities, key) == NULL) entity_create(made->machine->entities, key);
+    entity_create(made->machine->entities, (struct entity_key){.a = a, .b = b, .kind = kind});
     struct entity *entity = needs_entity(made, kind, a, b);
-    ASSERT(entity != NULL && !entity->exists);
+    ASSERT(entity != NULL);
     return entity;
 }
 

@@ -271,6 +271,7 @@ static void target_enters(struct machine *machine, struct view *view, struct inb
     struct key key = key_two(KEY_LOCAL, room_id, user_id);
     effects_put(effects, &key, SLICE_EMPTY);
     inbox->room_count++;
+    inbox->large_count += !listed;
     inbox->membership_changes++;
     inbox_put(inbox, effects);
     if (listed)
@@ -291,6 +292,8 @@ static void target_leaves(struct machine *machine, struct view *view, struct inb
     key = key_two(KEY_LOCAL, room_id, user_id);
     effects_delete(effects, &key);
     inbox->room_count--;
+    ASSERT(listed || inbox->large_count > 0);
+    inbox->large_count -= !listed;
     inbox->membership_changes++;
     inbox_put(inbox, effects);
     if (listed)
@@ -317,10 +320,14 @@ static struct inbox *apply_to_target(struct machine *machine, struct view *view,
 }
 
 /* COMPLETE -> LARGE. */
-static void view_enlarge(struct machine *machine, struct view *view)
+static void view_enlarge(struct machine *machine, struct view *view, struct effects *effects)
 {
-    for (uint32_t i = 0; i < view->local_count; i++)
-        if (view->members[i]->sessions != NULL) roster_add(machine->roster, view->entity.key.a, view->members[i]);
+    for (uint32_t i = 0; i < view->local_count; i++) {
+        struct inbox *inbox = view->members[i];
+        inbox->large_count++;
+        inbox_put(inbox, effects);
+        if (inbox->sessions != NULL) roster_add(machine->roster, view->entity.key.a, inbox);
+    }
     members_clear(machine, view);
 }
 
@@ -341,6 +348,6 @@ void view_apply_change(struct machine *machine, const struct relay_change_record
         target = apply_to_target(machine, view, relay, listed, effects);
     if (listed && view->type == TYPE_GROUP && relay->change != CHANGE_ROOM_JOINED)
         send_change(machine, view->members, view->local_count, target, relay, effects);
-    if (listed && view->large) view_enlarge(machine, view);
+    if (listed && view->large) view_enlarge(machine, view, effects);
     view_put(view, effects);
 }

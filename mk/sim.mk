@@ -1,0 +1,19 @@
+# The simulator (tests/sim): several shards with the real code over simulated disks, stores, clocks and people, from one seed.
+#   make sim [SEEDS=1..200]     a longer run;  make sim SEED=7  one seed, with its trace
+#   make sim-short              what `make test` runs, with every seed's hash compared with that of a second run of the first ones
+#   make sim-bugs               planted bugs: each must be noticed
+SIM_OBJECTS := $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(sort $(wildcard tests/sim/*.c)) tests/storage/fake_disk.c tests/storage/fake_store.c)
+SEEDS ?= 1..200
+
+$(BUILD)/sim: $(SIM_OBJECTS) $(foreach layer,shard api storage core,$(BUILD)/lib$(layer).a)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_core) $(LIBS_api) -lm
+
+.PHONY: sim sim-program sim-short sim-bugs
+sim-program: $(BUILD)/sim
+sim: $(BUILD)/sim
+	$(BUILD)/sim $(if $(SEED),--seed $(SEED) --trace,--seeds $(SEEDS))
+sim-short: $(BUILD)/sim
+	$(BUILD)/sim --seeds 1..40
+	$(BUILD)/sim --seeds 41..46 --check-determinism
+sim-bugs: $(BUILD)/sim
+	$(BUILD)/sim --bugs --seeds 1..60

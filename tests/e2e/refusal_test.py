@@ -1,0 +1,320 @@
+#!/usr/bin/python3
+"""tests/e2e/refusal_test.py - start-ups that have to be refused, and what the server says then: what is wrong, where, and the remedy.
+
+Options, data directories that are taken, foreign, of the future or damaged, ports that are taken, and machines that do not let the server
+work: no io_uring (a seccomp filter, as containers have), too little locked memory, too few open files.
+"""
+import asyncio
+import ctypes
+import json
+import os
+import pathlib
+import pwd
+import re
+import resource
+import shutil
+import socket
+import struct
+import subprocess
+
+from harness import BINARY, LOCALHOST, Checks, Http, Person, Server, clean_environment, die_with_parent, new_directory, texts
+
+checks = Checks()
+EXIT_FAILED, EXIT_USAGE, EXIT_CORRUPT = 1, 2, 6
+
+
+def refusal(server, expected, *patterns, **launching):
+    """Starts it; it has to end with that code, and the last line of stderr to match every pattern."""
+    options = launching.pop("options", {})
+    run = subprocess.run(server.command(**options), capture_output=True, text=True, timeout=60,
+                         env=clean_environment() | launching.pop("environment", {}), check=False,
+                         preexec_fn=launching.pop("before", die_with_parent))
+    last = (run.stderr.splitlines() or [""])[-1]
+    assert run.returncode == expected, f"ended with {run.returncode}, not {expected}: {last}"
+    assert "is serving" not in run.stdout, run.stdout
+    assert last.startswith("ringpost serve: "), run.stderr[-500:]
+    for pattern in patterns:
+        assert re.search(pattern, last), f"{pattern} is not in: {last}"
+    return last
+
+
+async def talk(server, count=30):
+    """Two people and some messages; who to ask for them, and what was said."""
+    ann, ben = [await Person.register(server, Http) for _ in range(2)]
+    for number in range(count):
+        sent = await ann.send(f"message {number}", to_user_id=ben.user_id)
+    return ann.name, sent.room_id, [f"message {number}" for number in range(count)]
+
+
+async def said(server, name, room_id):
+    person = await Person.enter(await Http.open(server), name, "first")
+    return texts(await person.timeline(room_id))
+
+
+# ---- options ---------------------------------------------------------------------------------------------------------------
+
+def with_file(content):
+    path = new_directory("config")
+    path.write_text(content)
+    return path
+
+
+@checks
+def a_bad_configuration_file_is_refused_with_line_and_reason():
+    cases = [
+        ("listen = 127.0.0.1:0\nfanout_threshold = many\n", ":2: fanout_threshold", "not a number", "0 .. 1M"),
+        ("# a comment\n\nnothing = 1\n", ":3: nothing", "no such option"),
+        ("workers = 1\nworkers = 2\n", ":2: workers", "line 1|twice|already|said"),
+        ("frame_size_max = 1\n", ":1: frame_size_max", "1KiB"),
+        ("heartbeat_interval = 25\n", ":1: heartbeat_interval", "unit|25s"),
+        ("[section]\nworkers = 1\n", ":1", "section"),
+        ("log_level = loud\n", ":1: log_level", "info"),
+        ("no equals sign\n", ":1"),
+    ]
+    for content, *patterns in cases:
+        path = with_file(content)
+        refusal(Server(config=path), EXIT_USAGE, re.escape(str(path)), *patterns)
+        check = subprocess.run([BINARY, "config", "check", "--config", path], capture_output=True, text=True, env=clean_environment(), check=False)
+        assert check.returncode == EXIT_USAGE and re.search(patterns[0], check.stderr), (content, check.stderr)
+    refusal(Server(config="/nowhere/ringpost.conf"), EXIT_FAILED, "/nowhere/ringpost.conf", "No such file")
+
+
+@checks
+def unknown_and_bad_flags_and_variables_are_refused():
+    refusal(Server(nothing=1), EXIT_USAGE, "--nothing", "no such option")
+    refusal(Server(workers=-1), EXIT_USAGE, "--workers", "0 .. 256")
+    refusal(Server(), EXIT_USAGE, "RINGPOST_NOTHING", "no such option", environment={"RINGPOST_NOTHING": "1"})
+    refusal(Server(), EXIT_USAGE, "RINGPOST_SHARDS", "1024", environment={"RINGPOST_SHARDS": "9999"})
+    refusal(Server(outbound_soft="1MiB", outbound_hard="512KiB"), EXIT_USAGE, "outbound_soft", "outbound_hard")
+
+
+# ---- the address -------------------------------------------------------------------------------------------------------------
+
+@checks
+def an_address_that_cannot_be_had_is_refused_with_the_remedy():
+    with socket.create_server((LOCALHOST, 0)) as taken:
+        port = taken.getsockname()[1]
+        refusal(Server(), EXIT_FAILED, rf"{LOCALHOST}:{port} is in use", "Remedy", options={"listen": f"{LOCALHOST}:{port}"})
+    running = Server(shards=1).start()
+    refusal(Server(), EXIT_FAILED, "is in use", "Remedy", options={"listen": f"{LOCALHOST}:{running.port}"})
+    assert running.get("/healthz")[0] == 200, "the one that runs did not notice"
+    running.stop()
+    refusal(Server(listen="nonsense"), EXIT_FAILED, '"nonsense" is not host:port', "Remedy")
+    refusal(Server(listen="192.0.2.1:7800"), EXIT_FAILED, "not an address of this machine", "Remedy")
+
+
+# ---- the data directory --------------------------------------------------------------------------------------------------------
+
+@checks
+async def a_second_server_on_the_same_data_is_refused():
+    first = Server(shards=2).start()
+    name, room_id, messages = await talk(first, 3)
+    await asyncio.to_thread(refusal, Server(data_dir=first.data_dir), EXIT_FAILED, re.escape(str(first.data_dir)),
+                            f"another process \\(pid {first.process.pid}\\)")
+    assert await said(first, name, room_id) == messages, "the first one did not notice"
+    first.stop()
+
+
+@checks
+def another_number_of_shards_is_refused():
+    server = Server(shards=2).start()
+    server.stop()
+    refusal(Server(data_dir=server.data_dir, shards=4), EXIT_FAILED, "made with 2 shards, 4 were asked", "ask for 2 or for none")
+    assert Server(data_dir=server.data_dir).start(workers=1).stop() is None, "none asked: as it is"
+
+
+@checks
+def a_directory_that_is_not_ours_is_refused_and_left_alone():
+    server = Server()
+    server.data_dir.mkdir()
+    (server.data_dir / "thesis.txt").write_text("precious")
+    refusal(server, EXIT_FAILED, "not a Ringpost directory", "thesis.txt")
+    assert os.listdir(server.data_dir) == ["thesis.txt"]
+    a_file = Server(data_dir=server.data_dir / "thesis.txt")
+    refusal(a_file, EXIT_FAILED, "Not a directory")
+
+
+@checks
+def a_format_of_the_future_or_a_damaged_one_is_refused():
+    server = Server(shards=1).start()
+    server.stop()
+    path = server.data_dir / "FORMAT"
+    good = path.read_text()
+    path.write_text(good.replace("format=1", "format=2"))
+    refusal(server, EXIT_FAILED, "has format 2, this version reads format 1")
+    path.write_text("rubbish\n")
+    refusal(server, EXIT_CORRUPT, "FORMAT is damaged")
+    path.write_text(good)
+    server.start()
+    server.stop()
+
+
+# ---- the log -------------------------------------------------------------------------------------------------------------------
+
+async def crashed_server():
+    """Dead by kill -9 with everything in its log, nothing of it flushed to the store."""
+    server = Server(shards=1, flush_interval="1h").start()
+    name, room_id, messages = await talk(server)
+    server.kill()
+    return server, name, room_id, messages
+
+
+def records(server):
+    """Segment file and offset of each record of the one shard."""
+    listing = subprocess.run([BINARY, "log", "inspect", "--json", server.data_dir], capture_output=True, text=True, check=True).stdout
+    found = [json.loads(line) for line in listing.splitlines()]
+    log = server.data_dir / "shard-0000" / "log"
+    return [(log / f"{int(record['segment']):016x}.log", int(record["offset"])) for record in found if "offset" in record]
+
+
+def flip(path, offset):
+    with open(path, "r+b") as segment:
+        segment.seek(offset)
+        byte = segment.read(1)[0]
+        segment.seek(offset)
+        segment.write(bytes([byte ^ 0xFF]))
+
+
+@checks
+async def damage_in_the_middle_of_the_log_is_refused_with_its_position():
+    server, name, room_id, messages = await crashed_server()
+    places = records(server)
+    for damaged in (2, len(places) // 2):
+        segment, offset = places[damaged]
+        flip(segment, offset + 33)  # in the record's body
+        line = await asyncio.to_thread(refusal, server, EXIT_CORRUPT, re.escape(segment.name))
+        position = int(re.search(r"offset (\d+)", line).group(1))
+        assert position == offset, f"it is at {offset}: {line}"
+        verify = subprocess.run([BINARY, "log", "verify", server.data_dir], capture_output=True, text=True, check=False)
+        assert verify.returncode == EXIT_CORRUPT and str(offset) in verify.stdout + verify.stderr, (verify.stdout, verify.stderr)
+        flip(segment, offset + 33)
+    server.start()
+    assert await said(server, name, room_id) == messages, "put right, it is all there"
+    server.stop()
+
+
+@checks
+async def a_missing_segment_is_refused():
+    server, *_ = await crashed_server()
+    segment = records(server)[0][0]
+    segment.rename(new_directory("segment"))
+    await asyncio.to_thread(refusal, server, EXIT_CORRUPT, "index|segment")
+
+
+@checks
+async def a_torn_tail_is_cut_and_everything_before_it_is_kept():
+    server, name, room_id, messages = await crashed_server()
+    segment, last = records(server)[-1]
+    flip(segment, last + 33)  # as if the last batch had only half arrived on the disk
+    verify = subprocess.run([BINARY, "log", "verify", server.data_dir], capture_output=True, text=True, check=False)
+    assert verify.returncode == 0 and "torn" in verify.stdout + verify.stderr, (verify.stdout, verify.stderr)
+    server.start()
+    assert await said(server, name, room_id) == messages[:-1]
+    server.kill()
+    verify = subprocess.run([BINARY, "log", "verify", server.data_dir], capture_output=True, text=True, check=False)
+    assert verify.returncode == 0 and "torn" not in verify.stdout + verify.stderr, "cut for good"
+
+
+@checks
+async def a_missing_store_whose_log_is_whole_is_made_again():
+    server, name, room_id, messages = await crashed_server()
+    shutil.rmtree(server.data_dir / "shard-0000" / "store")
+    server.start()
+    assert await said(server, name, room_id) == messages, "the log alone is enough"
+    server.stop()
+
+
+# ---- the machine ---------------------------------------------------------------------------------------------------------------
+
+PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
+IO_URING_SETUP, IO_URING_REGISTER = 425, 427
+EPERM, ENOSYS = 1, 38
+
+
+class Filter(ctypes.Structure):
+    _fields_ = [("count", ctypes.c_ushort), ("code", ctypes.c_void_p)]
+
+
+def forbid(system_call, errno):
+    """For the child: from now on that system call fails. Load its number; if it is ours, an error, else allow."""
+    program = b"".join(struct.pack("<HBBI", *instruction) for instruction in (
+        (0x20, 0, 0, 0), (0x15, 0, 1, system_call), (0x06, 0, 0, 0x00050000 | errno), (0x06, 0, 0, 0x7FFF0000)))
+    buffer = ctypes.create_string_buffer(program)
+    libc = ctypes.CDLL(None)
+
+    def install():
+        die_with_parent()
+        code = Filter(len(program) // 8, ctypes.addressof(buffer))
+        if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(code), 0, 0):
+            os._exit(99)
+    return install
+
+
+@checks
+def forbidden_io_uring_is_refused_with_the_remedy():
+    refusal(Server(shards=1), EXIT_FAILED, "io_uring is not permitted", "Remedy", "seccomp", before=forbid(IO_URING_SETUP, EPERM))
+    refusal(Server(shards=1), EXIT_FAILED, "io_uring", "Remedy", "Linux 6.1", before=forbid(IO_URING_SETUP, ENOSYS))
+    refusal(Server(shards=1), EXIT_FAILED, "io_uring_register", "Remedy", before=forbid(IO_URING_REGISTER, EPERM))
+    check = subprocess.run([BINARY, "config", "check"], capture_output=True, text=True, env=clean_environment(), check=False,
+                           preexec_fn=forbid(IO_URING_SETUP, EPERM))
+    assert check.returncode == EXIT_FAILED and "Remedy" in check.stderr, check.stderr
+
+
+def as_nobody(*limits):
+    """For the child: an ordinary user with these limits, which it cannot raise."""
+    user = pwd.getpwnam("nobody")
+
+    def become():
+        for limit, value in limits:
+            resource.setrlimit(limit, (value, value))
+        os.setgroups([])
+        os.setgid(user.pw_gid)
+        os.setuid(user.pw_uid)
+        die_with_parent()
+    return become
+
+
+def server_of_nobody(**options):
+    server = Server(shards=1, **options)
+    for directory in (server.directory.parent, server.directory):
+        directory.chmod(0o755)
+    home = server.directory / "home"
+    home.mkdir()
+    os.chown(home, pwd.getpwnam("nobody").pw_uid, -1)
+    server.data_dir = home / "data"
+    return server
+
+
+def binary_is_open_to_all():
+    """Whether `nobody` may run it where it stands."""
+    return all(directory.stat().st_mode & 0o001 for directory in [BINARY, *BINARY.parents])
+
+
+@checks
+def too_low_limits_are_refused_with_the_remedy():
+    if os.geteuid() != 0 or not binary_is_open_to_all():
+        print("# not root, or the binary is not open to others: left out")
+        return
+    refusal(server_of_nobody(), EXIT_FAILED, "locked-memory limit of 64 KiB is too small", "LimitMEMLOCK=", "ulimit -l",
+            before=as_nobody((resource.RLIMIT_MEMLOCK, 64 << 10)))
+    refusal(server_of_nobody(connections_max=5000), EXIT_FAILED, "open-file limit of 1024 is too small", "LimitNOFILE=6024", "ulimit -n 6024",
+            before=as_nobody((resource.RLIMIT_NOFILE, 1024)))
+    few = server_of_nobody()
+    few.small = {name: value for name, value in Server.small.items() if name != "connections_max"}
+    refusal(few, EXIT_FAILED, "open-file limit of 64 is too small", "LimitNOFILE=", before=as_nobody((resource.RLIMIT_NOFILE, 64)))
+
+
+@checks
+def a_directory_without_permission_is_refused():
+    if os.geteuid() != 0 or not binary_is_open_to_all():
+        print("# not root, or the binary is not open to others: left out")
+        return
+    server = Server(shards=1).start()
+    server.stop()
+    for directory in (server.directory.parent, server.directory):
+        directory.chmod(0o755)
+    refusal(server, EXIT_FAILED, re.escape(str(server.data_dir)), "Permission denied", before=as_nobody())
+    assert pathlib.Path(server.data_dir / "keys").stat().st_mode & 0o077 == 0, "keys are for their owner only"
+
+
+checks.run()

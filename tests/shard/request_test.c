@@ -1,0 +1,277 @@
+/* tests/shard/request_test.c - requests on whole shards: waiting for the store, joining the log, refusals, and that everybody is
+ * answered exactly once, whatever fails. */
+#include "shard_fixture.h"
+#include "shard/memory.h"
+#include "shard/records.h"
+#include "shard/shard_internal.h"
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+TestSuite(request, .fini = rig_close);
+
+static void ask_user(uint64_t actor_id, uint64_t user_id)
+{
+    Ringpost__V1__UserRequest in = RINGPOST__V1__USER_REQUEST__INIT;
+    in.user_id = user_id;
+    struct actor_record actor = rig_actor(actor_id, "phone");
+    rig_send(&actor, 0, 0, "/v1/account/user", &in.base);
+}
+
+static void ask_sync(uint64_t actor_id)
+{
+    Ringpost__V1__SyncRequest in = RINGPOST__V1__SYNC_REQUEST__INIT;
+    struct actor_record actor = rig_actor(actor_id, "phone");
+    rig_send(&actor, 0, 0, "/v1/chat/sync", &in.base);
+}
+
+static enum error look_up(uint64_t actor_id, uint64_t user_id)
+{
+    Ringpost__V1__PresenceRequest in = RINGPOST__V1__PRESENCE_REQUEST__INIT;
+    in.user_ids = &user_id;
+    in.n_user_ids = 1;
+    struct actor_record actor = rig_actor(actor_id, "phone");
+    return rig_call(&actor, 0, 0, "/v1/presence/get", &in.base);
+}
+
+static enum error create_room(uint64_t actor_id, uint64_t member_id)
+{
+    Ringpost__V1__CreateRoomRequest in = RINGPOST__V1__CREATE_ROOM_REQUEST__INIT;
+    char name[] = "room";
+    in.name = name;
+    in.member_ids = &member_id;
+    in.n_member_ids = 1;
+    struct actor_record actor = rig_actor(actor_id, "phone");
+    return rig_call(&actor, 0, 0, "/v1/room/create", &in.base);
+}
+
+/* ---- waiting for the store ---- */
+
+Test(request, an_id_asked_for_before_it_is_given_is_given_all_the_same)
+{
+    rig_begin(1);
+    rig_open();
+    uint64_t alice = rig_add_user(0, "alice"), next = alice + 1;
+    cr_expect_eq(look_up(alice, next), ERROR_NONE, "nobody is told as nobody");
+    cr_expect_eq(rig_say(alice, next, "1", "hello?"), ERROR_USER_NOT_FOUND);
+    cr_expect_eq(rig_add_user(0, "bob"), next);
+    cr_expect_eq(rig_say(alice, next, "1", "hello!"), ERROR_NONE);
+}
+
+Test(request, those_who_wait_for_one_entity_share_its_load)
+{
+    rig_begin(1);
+    rig_open();
+    uint64_t alice = rig_add_user(0, "alice");
+    rig.stores_held = true;
+    uint64_t reads = rig.metrics.store_reads;
+    for (int i = 0; i < 5; i++) ask_user(alice, alice + 7);
+    cr_expect_eq(rig.metrics.store_reads, reads + 1);
+    cr_expect_eq(rig.metrics.requests_parked, 5);
+    rig.stores_held = false;
+    rig.reply_count = 0;
+    rig_pump();
+    cr_expect_eq(rig.reply_count, 5);
+    cr_expect_eq(rig.reply->error, ERROR_USER_NOT_FOUND);
+    cr_expect_eq(rig.metrics.requests_parked, 0);
+}
+
+Test(request, who_waits_for_the_store_is_counted_and_bounded)
+{
+    rig_begin(1);
+    rig.limits.requests_parked_max = 2;
+    rig_open();
+    uint64_t alice = rig_add_user(0, "alice");
+    rig.stores_held = true;
+    ask_user(alice, alice + 7); /* a load */
+    ask_sync(alice);            /* a read */
+    cr_expect_eq(rig.reply_count, 0);
+    cr_expect_eq(rig.metrics.requests_parked, 2);
+    ask_user(alice, alice + 8);
+    cr_expect_eq(rig.reply_count, 1);
+    cr_expect_eq(rig.reply->error, ERROR_SERVER_BUSY, "one load more");
+    cr_expect_gt(rig.reply->retry_after_ms, 0);
+    ask_sync(alice);
+    cr_expect_eq(rig.reply_count, 2);
+    cr_expect_eq(rig.reply->error, ERROR_SERVER_BUSY, "one read more");
+    rig.stores_held = false;
+    rig_pump();
+    cr_expect_eq(rig.reply_count, 4);
+    cr_expect_eq(rig.metrics.requests_parked, 0);
+    ask_sync(alice);
+    rig_pump();
+    cr_expect_eq(rig.reply->error, ERROR_NONE, "there is room again");
+}
+
+/* A store whose every read fails: each job is run against nothing and answered in its turn. */
+static enum result fail_get(struct store_view *view, struct slice key, struct writer *value)
+{
+    (void)view, (void)key, (void)value;
+    return RESULT_IO;
+}
+static enum result fail_scan(struct store_view *view, struct slice from, struct slice until,
+                             bool (*each)(void *, struct slice, struct slice), void *context)
+{
+    (void)view, (void)from, (void)until, (void)each, (void)context;
+    return RESULT_IO;
+}
+static enum result fail_last(struct store_view *view, struct slice from, struct slice until, struct writer *key,
+                             struct writer *value)
+{
+    (void)view, (void)from, (void)until, (void)key, (void)value;
+    return RESULT_IO;
+}
+static const struct store_view_ops fail_view_ops = {.get = fail_get, .scan = fail_scan, .last = fail_last};
+
+struct failed_job {
+    struct store_job job;
+    struct store_job *original;
+};
+static const struct store_ops *good_ops;
+
+static void do_nothing(struct store_job *job, struct store_view *view) { (void)job, (void)view; }
+static void answer_original(struct store_job *job)
+{
+    struct failed_job *failed = CONTAINER_OF(job, struct failed_job, job);
+    failed->original->done(failed->original);
+    free(failed);
+}
+static void fail_submit(struct store *store, struct store_job *job)
+{
+    struct store_view view = {.ops = &fail_view_ops};
+    job->run(job, &view);
+    struct failed_job *failed = memory_alloc(sizeof *failed);
+    *failed = (struct failed_job){.job = {.run = do_nothing, .done = answer_original}, .original = job};
+    good_ops->submit(store, &failed->job);
+}
+
+static void break_store(uint16_t shard)
+{
+    static struct store_ops ops;
+    struct store *store = fake_store_base(rig.stores[shard]);
+    good_ops = store->ops;
+    ops = *good_ops;
+    ops.submit = fail_submit;
+    store->ops = &ops;
+}
+
+Test(request, a_store_that_cannot_be_read_refuses_each_once)
+{
+    rig_begin(2);
+    rig_open();
+    uint64_t alice = rig_add_user(0, "alice"), nobody = id_make(1, ID_USER, 99);
+    break_store(0);
+    ask_user(alice, alice + 7);
+    rig_pump();
+    cr_expect_eq(rig.reply_count, 1);
+    cr_expect_eq(rig.reply->error, ERROR_INTERNAL, "a load");
+    ask_sync(alice);
+    rig_pump();
+    cr_expect_eq(rig.reply_count, 2);
+    cr_expect_eq(rig.reply->error, ERROR_INTERNAL, "a read");
+    fake_store_base(rig.stores[0])->ops = good_ops;
+
+    break_store(1); /* whose answer the other shard waits for */
+    cr_expect_eq(create_room(alice, nobody), ERROR_INTERNAL, "a question about people");
+    cr_expect_eq(look_up(alice, nobody), ERROR_INTERNAL, "a question about presence");
+    fake_store_base(rig.stores[1])->ops = good_ops;
+    cr_expect_eq(create_room(alice, nobody), ERROR_USER_NOT_FOUND);
+    cr_expect_eq(rig.metrics.requests_parked, 0);
+}
+
+/* ---- joining the log ---- */
+
+Test(request, nothing_is_answered_before_it_is_durable)
+{
+    rig_begin(1);
+    rig_open();
+    uint64_t alice = rig_add_user(0, "alice"), bob = rig_add_user(0, "bob");
+    rig.disks_held = true;
+    cr_expect_eq(rig_say(alice, bob, "1", "one"), ERROR_COUNT);
+    cr_expect_eq(rig.metrics.messages_stored, 0);
+    rig.disks_held = false;
+    rig_pump();
+    cr_expect_eq(rig.reply_count, 1);
+    cr_expect_eq(rig.reply->error, ERROR_NONE);
+    cr_expect_eq(rig.metrics.messages_stored, 1);
+}
+
+Test(request, what_an_earlier_command_of_the_batch_took_is_refused_at_apply)
+{
+    rig_begin(1);
+    rig_open();
+    rig.disks_held = true;
+    Ringpost__V1__RegisterRequest in = RINGPOST__V1__REGISTER_REQUEST__INIT;
+    char name[] = "alice", password[] = "correct horse";
+    in.name = name;
+    in.password = password;
+    for (int i = 0; i < 2; i++) {
+        rig_send(NULL, 0, 0, "/v1/account/register", &in.base);
+        rig_pump(); /* hashed, in the log */
+    }
+    cr_expect_eq(rig.reply_count, 0);
+    rig.disks_held = false;
+    rig_pump();
+    cr_expect_eq(rig.reply_count, 2);
+    cr_expect_eq(rig.reply->error, ERROR_NAME_TAKEN);
+}
+
+Test(request, writes_are_refused_while_the_store_is_behind_and_reads_are_not)
+{
+    rig_begin(1);
+    rig.limits.store_backlog_max_bytes = 1;
+    rig_open();
+    uint64_t alice = rig_add_user(0, "alice"), bob = rig_add_user(0, "bob");
+    cr_assert_eq(rig_say(alice, bob, "1", "one"), ERROR_NONE);
+    rig.stores_held = true;
+    cr_assert_eq(rig_say(alice, bob, "2", "two"), ERROR_NONE);
+    cr_expect_eq(rig_say(alice, bob, "3", "three"), ERROR_SERVER_BUSY);
+    ask_user(alice, bob);
+    cr_expect_eq(rig.reply->error, ERROR_NONE, "resident");
+    rig.stores_held = false;
+    rig_pump();
+    cr_expect_eq(rig_say(alice, bob, "3", "three"), ERROR_NONE);
+}
+
+Test(request, a_full_log_refuses_and_recovers)
+{
+    rig_begin(1);
+    rig.log_pending_max_bytes = 4096;
+    rig_open();
+    uint64_t alice = rig_add_user(0, "alice"), bob = rig_add_user(0, "bob");
+    cr_assert_eq(rig_say(alice, bob, "0", "zero"), ERROR_NONE);
+    rig.disks_held = true;
+    enum error error = ERROR_COUNT;
+    char id[16];
+    for (int i = 1; i < 100 && error == ERROR_COUNT; i++) {
+        snprintf(id, sizeof id, "%d", i);
+        error = rig_say(alice, bob, id, "something that fills the log");
+    }
+    cr_expect_eq(error, ERROR_SERVER_BUSY);
+    rig.disks_held = false;
+    rig_pump();
+    cr_expect_eq(rig_say(alice, bob, id, "something that fills the log"), ERROR_NONE);
+}
+
+/* ---- calls ---- */
+
+Test(request, many_questions_are_under_way_at_once)
+{
+    rig_begin(2);
+    rig_open();
+    uint64_t alice = rig_add_user(0, "alice");
+    uint64_t bob = rig_add_user(1, "bob");
+    rig.letters_held = true;
+    Ringpost__V1__PresenceRequest in = RINGPOST__V1__PRESENCE_REQUEST__INIT;
+    uint64_t ids[2] = {alice, bob};
+    in.user_ids = ids;
+    in.n_user_ids = 2;
+    struct actor_record actor = rig_actor(alice, "phone");
+    for (int i = 0; i < 200; i++) rig_send(&actor, 0, 0, "/v1/presence/get", &in.base);
+    cr_expect_eq(rig.reply_count, 0);
+    cr_expect_eq(rig.shards[0]->call_count, 200);
+    rig.letters_held = false;
+    rig_pump();
+    cr_expect_eq(rig.reply_count, 200);
+    cr_expect_eq(rig.reply->error, ERROR_NONE);
+    cr_expect_eq(rig.shards[0]->call_count, 0);
+}

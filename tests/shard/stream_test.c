@@ -1,0 +1,307 @@
+/* tests/shard/stream_test.c - durable streams between shards: the outbox, what is posted when, acknowledgements, restarts. */
+#include "shard/stream.h"
+#include "shard/memory.h"
+#include "shard/records.h"
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+#define SHARDS 4
+#define HERE 1
+#define PEER 2
+#define OUTBOX_MAX 2000
+#define ROWS_MAX 4096
+
+struct row { /* of the store: an outbox entry or a position */
+    struct key key;
+    struct slice value; /* owned; data NULL: deleted */
+};
+
+static struct box {
+    struct stream_set *streams;
+    struct effects effects;
+    struct row rows[ROWS_MAX]; /* in the order they came; looked up from the end */
+    uint32_t row_count;
+    uint64_t posted[ROWS_MAX]; /* stream indexes, to PEER */
+    uint32_t posted_count, letter_count;
+    size_t letter_bytes_max;
+} box;
+
+static void setup(void)
+{
+    cr_assert_eq(stream_set_create(&box.streams, HERE, SHARDS, OUTBOX_MAX), RESULT_OK);
+    effects_init(&box.effects);
+}
+
+static void teardown(void)
+{
+    stream_set_destroy(box.streams);
+    effects_deinit(&box.effects);
+    for (uint32_t i = 0; i < box.row_count; i++) free((void *)(uintptr_t)box.rows[i].value.data);
+}
+
+TestSuite(stream, .init = setup, .fini = teardown);
+
+/* ---- a store and a mailbox ---- */
+
+static void end_batch(void)
+{
+    stream_end_batch(box.streams, &box.effects);
+    struct cursor c = cursor_of(writer_slice(&box.effects.puts));
+    while (cursor_left(&c) > 0) {
+        bool is_put = cursor_u8(&c) == 1;
+        struct slice key = cursor_bytes(&c);
+        cr_assert_lt(box.row_count, ROWS_MAX);
+        struct row *row = &box.rows[box.row_count++];
+        key_add_text(&row->key, key);
+        if (!is_put) continue;
+        struct slice value = cursor_bytes(&c);
+        row->value = slice_of(memory_alloc(value.len + 1), value.len);
+        memcpy((void *)(uintptr_t)row->value.data, value.data, value.len);
+    }
+    cr_assert(!c.bad);
+    writer_reset(&box.effects.puts);
+}
+
+/* The value under the key, data NULL: none. */
+static struct slice stored(struct key key)
+{
+    for (uint32_t i = box.row_count; i-- > 0;)
+        if (slice_equal(key_slice(&box.rows[i].key), key_slice(&key))) return box.rows[i].value;
+    return SLICE_EMPTY;
+}
+
+static uint32_t stored_entries(uint64_t last)
+{
+    uint32_t count = 0;
+    for (uint64_t n = 1; n <= last; n++) count += stored(key_two(KEY_OUTBOX, PEER, n)).data != NULL;
+    return count;
+}
+
+static void on_post(void *context, struct letter *letter)
+{
+    (void)context;
+    cr_assert(letter->kind == LETTER_STREAM && letter->from_shard == HERE && letter->to_shard == PEER);
+    struct cursor c = cursor_of(letter_payload(letter));
+    while (cursor_left(&c) > 0) {
+        box.posted[box.posted_count++] = cursor_u64(&c);
+        cr_assert_eq(cursor_u16(&c), RELAY_MESSAGE);
+        (void)cursor_bytes(&c);
+    }
+    cr_assert(!c.bad);
+    box.letter_count++;
+    if (letter->len > box.letter_bytes_max) box.letter_bytes_max = letter->len;
+    letter_free(letter);
+}
+
+static void pump(void)
+{
+    box.posted_count = box.letter_count = 0;
+    stream_pump(box.streams, on_post, NULL);
+}
+
+static void emit(uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        stream_emit(box.streams, PEER, RELAY_MESSAGE, SLICE_TEXT("payload"), &box.effects);
+    end_batch();
+}
+
+static void ack(uint64_t index) { stream_on_ack(box.streams, PEER, index, &box.effects); }
+
+/* Another process over the same store. */
+static void restart(uint64_t last)
+{
+    stream_set_destroy(box.streams);
+    cr_assert_eq(stream_set_create(&box.streams, HERE, SHARDS, OUTBOX_MAX), RESULT_OK);
+    writer_reset(&box.effects.puts);
+    struct slice position = stored(key_one(KEY_STREAM, PEER));
+    if (position.data != NULL) cr_assert(stream_load_position(box.streams, PEER, position));
+    for (uint64_t n = 1; n <= last; n++) {
+        struct slice value = stored(key_two(KEY_OUTBOX, PEER, n));
+        if (value.data != NULL) cr_assert(stream_load_entry(box.streams, PEER, n, value));
+    }
+}
+
+/* ---- the source ---- */
+
+Test(stream, each_entry_is_posted_once_in_order)
+{
+    pump();
+    cr_expect_eq(box.letter_count, 0);
+    emit(3);
+    cr_expect_eq(stream_waiting(box.streams), 3);
+    cr_expect_eq(stored_entries(10), 3);
+    pump();
+    cr_expect_eq(box.letter_count, 1);
+    cr_assert_eq(box.posted_count, 3);
+    for (uint32_t i = 0; i < 3; i++) cr_expect_eq(box.posted[i], i + 1);
+    pump();
+    cr_expect_eq(box.posted_count, 0);
+    emit(1);
+    pump();
+    cr_expect(box.posted_count == 1 && box.posted[0] == 4);
+}
+
+Test(stream, acknowledged_entries_leave_with_the_next_batch)
+{
+    emit(5);
+    pump();
+    ack(3);
+    cr_expect_eq(stream_waiting(box.streams), 2);
+    cr_expect_eq(stored_entries(5), 5, "the deletes wait for a batch");
+    end_batch();
+    cr_expect_eq(stored_entries(5), 2);
+    ack(3);
+    ack(2);
+    cr_expect_eq(stream_waiting(box.streams), 2, "an old acknowledgement says nothing new");
+    ack(5);
+    end_batch();
+    cr_expect_eq(stream_waiting(box.streams), 0);
+    cr_expect_eq(stored_entries(5), 0);
+}
+
+Test(stream, the_window_bounds_what_is_under_way)
+{
+    emit(STREAM_WINDOW + 10);
+    pump();
+    cr_expect_eq(box.posted_count, STREAM_WINDOW);
+    pump();
+    cr_expect_eq(box.posted_count, 0);
+    ack(4);
+    pump();
+    cr_assert_eq(box.posted_count, 4);
+    cr_expect_eq(box.posted[0], STREAM_WINDOW + 1);
+    ack(STREAM_WINDOW + 4);
+    pump();
+    cr_expect_eq(box.posted_count, 6);
+}
+
+Test(stream, letters_are_bounded_but_one_large_entry_goes_alone)
+{
+    static uint8_t bytes[STREAM_LETTER_BYTES_MAX + 100];
+    static const uint32_t sizes[] = {1000, STREAM_LETTER_BYTES_MAX / 2, STREAM_LETTER_BYTES_MAX / 2, sizeof bytes, 10, 10};
+    for (size_t i = 0; i < COUNT_OF(sizes); i++)
+        stream_emit(box.streams, PEER, RELAY_MESSAGE, slice_of(bytes, sizes[i]), &box.effects);
+    end_batch();
+    pump();
+    cr_expect_eq(box.posted_count, COUNT_OF(sizes));
+    cr_expect_eq(box.letter_count, 4, "two, one, the large one, two");
+    cr_expect_lt(box.letter_bytes_max, sizeof bytes + 100);
+}
+
+Test(stream, full_means_one_outbox_at_its_limit)
+{
+    emit(OUTBOX_MAX - 1);
+    cr_expect(!stream_full(box.streams));
+    stream_emit(box.streams, 0, RELAY_MESSAGE, SLICE_TEXT("another peer's"), &box.effects);
+    cr_expect(!stream_full(box.streams), "as many in all, but of two");
+    emit(1);
+    cr_expect(stream_full(box.streams));
+    ack(1);
+    cr_expect(!stream_full(box.streams));
+}
+
+/* ---- the destination ---- */
+
+Test(stream, applied_positions_are_stored_with_the_batch)
+{
+    stream_mark_applied(box.streams, PEER, 1);
+    stream_mark_applied(box.streams, PEER, 2);
+    stream_mark_applied(box.streams, 3, 1);
+    cr_expect_eq(stream_applied(box.streams, PEER), 2);
+    cr_expect_null(stored(key_one(KEY_STREAM, PEER)).data);
+    end_batch();
+    restart(0);
+    cr_expect_eq(stream_applied(box.streams, PEER), 2);
+    stream_mark_applied(box.streams, PEER, 3);
+}
+
+/* ---- restarts ---- */
+
+Test(stream, after_a_restart_all_that_is_left_is_posted_again)
+{
+    emit(6);
+    pump();
+    ack(2);
+    end_batch();
+    restart(6);
+    cr_expect_eq(stream_waiting(box.streams), 4);
+    pump();
+    cr_assert_eq(box.posted_count, 4);
+    for (uint32_t i = 0; i < 4; i++) cr_expect_eq(box.posted[i], i + 3);
+    emit(1);
+    pump();
+    cr_assert_eq(box.posted_count, 1);
+    cr_expect_eq(box.posted[0], 7, "numbers go on");
+}
+
+Test(stream, a_restart_with_an_empty_outbox_goes_on)
+{
+    emit(3);
+    pump();
+    ack(3);
+    end_batch();
+    restart(3);
+    cr_expect_eq(stream_waiting(box.streams), 0);
+    emit(STREAM_WINDOW + 1);
+    pump();
+    cr_expect_eq(box.posted_count, STREAM_WINDOW);
+    cr_expect_eq(box.posted[0], 4);
+}
+
+Test(stream, a_lost_acknowledgement_is_made_up_for_after_the_restart)
+{
+    emit(4);
+    pump();
+    ack(4); /* noted in memory only: the process ends before the next batch */
+    restart(4);
+    pump();
+    cr_expect_eq(box.posted_count, 4);
+    ack(4); /* the destination drops the repeats and says how far it is */
+    end_batch();
+    cr_expect_eq(stored_entries(4), 0);
+}
+
+Test(stream, replayed_commands_emit_under_the_same_numbers)
+{
+    emit(2);
+    uint32_t rows = box.row_count;
+    emit(2);
+    while (box.row_count > rows) free((void *)(uintptr_t)box.rows[--box.row_count].value.data); /* the crash took this batch */
+    restart(4);
+    emit(2);
+    pump();
+    cr_assert_eq(box.posted_count, 4);
+    for (uint32_t i = 0; i < 4; i++) cr_expect_eq(box.posted[i], i + 1);
+}
+
+Test(stream, rows_that_are_none_of_ours_are_refused)
+{
+    struct stream_record record = {.emitted = 5};
+    struct writer position;
+    writer_init(&position, 0);
+    stream_record_write(&position, &record);
+    struct slice good = writer_slice(&position), entry = SLICE_TEXT("\1\0payload");
+    cr_expect(!stream_load_position(box.streams, HERE, good), "a stream to oneself");
+    cr_expect(!stream_load_position(box.streams, SHARDS, good));
+    cr_expect(!stream_load_position(box.streams, PEER, slice_of(good.data, good.len - 1)));
+    cr_assert(stream_load_position(box.streams, PEER, good));
+    const struct {
+        const char *name;
+        uint16_t peer;
+        uint64_t index;
+        struct slice value;
+        bool want;
+    } cases[] = {
+        {"to oneself", HERE, 1, entry, false},    {"no such shard", SHARDS, 1, entry, false},
+        {"number 0", PEER, 0, entry, false},      {"never emitted", PEER, 6, entry, false},
+        {"too short", PEER, 3, slice_of(entry.data, 1), false},
+        {"good", PEER, 3, entry, true},           {"a hole", PEER, 5, entry, false},
+        {"the next", PEER, 4, entry, true},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++)
+        cr_expect_eq(stream_load_entry(box.streams, cases[i].peer, cases[i].index, cases[i].value), cases[i].want, "%s",
+                     cases[i].name);
+    cr_expect_eq(stream_waiting(box.streams), 2);
+    writer_deinit(&position);
+}

@@ -1,0 +1,1151 @@
+/* tests/sim/calls.c - see calls.h. One section per method: make the request, take the answer.
+ * Any call may be refused; what a refusal may not be is listed in expect_refusal(). A call whose answer a crash swallowed has happened
+ * or not: the oracle is told so, and a device that must know asks again. */
+#include "sim/calls.h"
+#include "core/check.h"
+#include "shard/account/account.h"
+#include "shard/methods.h"
+#include "shard/session.h"
+#include <stdio.h>
+#include <stdlib.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#define PATIENCE_NS 3000000u
+#define REPEAT_ATTEMPTS_MAX (DEDUP_CAPACITY_MIN / 2) /* a repeat within so many sends of the world must be recognized */
+
+struct call_type {
+    const char *name;
+    uint32_t method;
+    /* `message`: the response, of the method's type. */
+    void (*answered)(struct world *world, struct call *call, const void *message);
+    void (*refused)(struct world *world, struct call *call, enum error error); /* may be NULL */
+    void (*lost)(struct world *world, struct call *call);                      /* may be NULL: as if refused */
+};
+
+const char *calls_name(const struct call *call) { return call->type->name; }
+
+/* ---- from a device to a shard and back -------------------------------------------------------------------------------- */
+
+static struct call *begin(struct world *w, struct app *d, const struct call_type *type, enum lane lane)
+{
+    struct call *call = calloc(1, sizeof *call);
+    ASSERT(call != NULL);
+    call->type = type;
+    call->device = d;
+    call->lane = lane;
+    call->claims = d->claims;
+    call->began_s = world_now_s(w);
+    call->is_member = -1;
+    writer_init(&call->payload, 0);
+    return call;
+}
+
+static void end(struct call *call)
+{
+    writer_deinit(&call->payload);
+    free(call);
+}
+
+static struct origin origin_of(const struct call *call)
+{
+    return (struct origin){.json = call->device->json,
+                           .slot = call->device->number,
+                           .generation = call->device->link == NULL ? 0 : call->device->link->generation,
+                           .request_id = call->request_id};
+}
+
+static void post(struct world *w, const struct call *call, const struct method *method)
+{
+    bool is_open = method->access == ACCESS_OPEN;
+    const struct token_claims *claims = &call->claims;
+    struct actor_record actor = {.user_id = claims->user_id,
+                                 .issued_s = claims->issued_s,
+                                 .expires_s = claims->expires_s,
+                                 .device_id = slice_text(claims->device_id),
+                                 .platform = slice_text(claims->platform)};
+    uint16_t to = id_partition(claims->user_id);
+    if (is_open) {
+        enum error error = method_route(method, writer_slice(&call->payload), 0, world_shard_count(w), &to);
+        EXPECT(error == ERROR_NONE, "%s cannot be routed", call->type->name);
+    }
+    struct letter *letter = letter_make(LETTER_REQUEST, 0, to, is_open ? NULL : &actor, writer_slice(&call->payload));
+    letter->origin = origin_of(call);
+    letter->method = method->number;
+    letter->admitted = is_open || method->number == RINGPOST__V1__REQUEST__METHOD_AUTH;
+    if (method->number == RINGPOST__V1__REQUEST__METHOD_AUTH && call->device->link->session != NULL)
+        letter->number = call->device->link->session->id;
+    world_post_from_outside(w, letter);
+}
+
+/* Sends it off. The answer may come before this returns: the call must not be touched again. */
+static bool go(struct world *w, struct call *call, const ProtobufCMessage *request)
+{
+    struct app *d = call->device;
+    const struct method *method = method_by_number(call->type->method);
+    ASSERT(method != NULL && d->lanes[call->lane] == NULL);
+    if (request != NULL) envelope_pack(&call->payload, request);
+    call->request_id = w->people->next_request_id++;
+    call->next = w->people->calls;
+    w->people->calls = call;
+    d->lanes[call->lane] = call;
+    bool fresh = call->claims.user_id == d->claims.user_id && call->claims.issued_s == d->claims.issued_s;
+    bool by_session = app_is_connected(d) && fresh && method->number != RINGPOST__V1__REQUEST__METHOD_AUTH;
+    bool by_socket = method->access == ACCESS_SOCKET || call->lane == LANE_SYNC; /* pushes go on after a sync by the same socket */
+    call->over_session = by_session && method->access != ACCESS_OPEN && (by_socket || dice_percent(&w->dice, 70));
+    call->must_fail |= !call->over_session && method->access != ACCESS_OPEN && call->claims.issued_s < d->revoked_before_s;
+    report_hash_u64(call->request_id, d->number);
+    report_hash(writer_slice(&call->payload));
+    TRACE("device %u asks: %s, request %lu%s", d->number, call->type->name, (unsigned long)call->request_id,
+          call->over_session ? " by its session" : "");
+    if (call->over_session) {
+        struct origin origin = origin_of(call);
+        session_request(d->link->session, method, writer_slice(&call->payload), &origin);
+    } else {
+        post(w, call, method);
+    }
+    return true;
+}
+
+/* What is never an ordinary outcome of what devices ask here. */
+static void expect_refusal(const struct call *call, const struct letter *letter)
+{
+    enum error error = (enum error)letter->error;
+    struct slice detail = letter_payload(letter);
+    bool possible = error != ERROR_INTERNAL && error != ERROR_BAD_REQUEST && error != ERROR_BAD_FIELD &&
+                    error != ERROR_UNKNOWN_METHOD && error != ERROR_BODY_TOO_LARGE && error != ERROR_METHOD_NOT_ALLOWED;
+    EXPECT(error < ERROR_COUNT && possible, "%s is refused: %s %.*s", call->type->name, error_row(error)->reason,
+           (int)detail.len, (const char *)detail.data);
+}
+
+static void after_refusal(struct world *w, struct app *d, const struct call *call, enum error error)
+{
+    bool same_token = call->claims.issued_s == d->claims.issued_s;
+    if (error_row(error)->retryable) d->patience_ns = w->now_ns + PATIENCE_NS;
+    if (error == ERROR_DISK_FULL) d->patience_ns = w->now_ns + 10 * PATIENCE_NS;
+    if (error == ERROR_TOO_MANY_DEVICES) d->patience_ns = w->now_ns + 100 * PATIENCE_NS;
+    if ((error == ERROR_DEVICE_REVOKED || error == ERROR_TOKEN_INVALID) && same_token) app_forget_token(w, d);
+    if (error == ERROR_TOKEN_EXPIRED && (same_token || call->over_session)) app_forget_token(w, d);
+}
+
+void calls_answer(struct world *w, struct call *call, const struct letter *letter)
+{
+    struct slice payload = letter_payload(letter);
+    if (letter->error != ERROR_NONE) {
+        w->people->refusals++;
+        expect_refusal(call, letter);
+        after_refusal(w, call->device, call, (enum error)letter->error);
+        if (call->type->refused != NULL) call->type->refused(w, call, (enum error)letter->error);
+    } else {
+        w->people->answers++;
+        EXPECT(!call->must_fail, "%s of device %u should have been refused", call->type->name, call->device->number);
+        ProtobufCMessage *message =
+            protobuf_c_message_unpack(envelope_response_descriptor(call->type->method), NULL, payload.len, payload.data);
+        EXPECT(message != NULL, "the answer to %s cannot be read", call->type->name);
+        call->type->answered(w, call, message);
+        protobuf_c_message_free_unpacked(message, NULL);
+    }
+    end(call);
+}
+
+void calls_lose(struct world *w, struct call *call)
+{
+    if (call->type->lost != NULL) call->type->lost(w, call);
+    else if (call->type->refused != NULL) call->type->refused(w, call, ERROR_NOT_READY);
+    end(call);
+}
+
+static uint64_t hash_of_text(const char *text) { return XXH3_64bits(text, strlen(text)) | 1; }
+
+/* ---- register --------------------------------------------------------------------------------------------------------- */
+
+static void register_answered(struct world *w, struct call *call, const void *message)
+{
+    const Ringpost__V1__RegisterResponse *r = message;
+    struct person *person = call->device->person;
+    struct account_place place = account_place_of(slice_text(person->name), world_shard_count(w));
+    EXPECT(id_type(r->user_id) == ID_USER && id_partition(r->user_id) == place.shard, "a user id that names no user");
+    oracle_learn(w->oracle, FACT_NAME, hash_of_text(person->name), 0, r->user_id, "owner of a name");
+    oracle_learn(w->oracle, FACT_USER, r->user_id, 0, hash_of_text(person->name), "name of a user");
+    EXPECT(person->user_id == 0, "person %u is registered twice", person->number);
+    person->user_id = w->oracle->user_ids[person->number] = r->user_id;
+}
+
+static void register_refused(struct world *w, struct call *call, enum error error)
+{
+    (void)w;
+    if (error == ERROR_NAME_TAKEN) call->device->person->name_number += USERS_MAX; /* perhaps by itself, before a crash */
+}
+
+static const struct call_type register_type = {"register", RINGPOST__V1__REQUEST__METHOD_REGISTER, register_answered, register_refused, NULL};
+
+bool calls_register(struct world *w, struct app *d)
+{
+    struct person *person = d->person;
+    Ringpost__V1__RegisterRequest request = RINGPOST__V1__REGISTER_REQUEST__INIT;
+    char display_name[24];
+    snprintf(person->name, sizeof person->name, "name-%u", person->name_number);
+    snprintf(display_name, sizeof display_name, "Person %u", person->number);
+    request.name = person->name;
+    request.password = person->password;
+    request.display_name = display_name;
+    struct call *call = begin(w, d, &register_type, LANE_MAIN);
+    call->must_fail = facts_find(w->oracle->facts, FACT_NAME, hash_of_text(person->name), 0) != NULL;
+    return go(w, call, &request.base);
+}
+
+/* ---- login, refresh, logout ------------------------------------------------------------------------------------------- */
+
+/* `number` 1: of another device than this one's token is for. */
+static void take_tokens(struct world *w, struct call *call, const char *access_token, const char *refresh_token)
+{
+    struct app *d = call->device;
+    struct token_claims claims;
+    enum result result = token_verify(w->keys, slice_text(access_token), world_now_s(w), w->profile.limits.token_leeway_s + 5,
+                                      w->profile.limits.access_token_ttl_s, &claims);
+    EXPECT(result == RESULT_OK, "a token that is not valid: %s", result_text(result));
+    EXPECT(claims.user_id == d->person->user_id && strcmp(claims.device_id, d->device_id) == 0, "a token of somebody else");
+    d->claims = claims;
+    EXPECT(strlen(refresh_token) <= TOKEN_REFRESH_MAX, "a refresh token of %zu bytes", strlen(refresh_token));
+    memcpy(d->refresh_token, refresh_token, strlen(refresh_token) + 1);
+}
+
+static void login_answered(struct world *w, struct call *call, const void *message)
+{
+    const Ringpost__V1__LoginResponse *r = message;
+    EXPECT(r->user_id == call->device->person->user_id, "logged in as somebody else");
+    take_tokens(w, call, r->access_token, r->refresh_token);
+}
+
+static void login_refused(struct world *w, struct call *call, enum error error)
+{
+    EXPECT(error != ERROR_WRONG_PASSWORD || call->must_fail, "the right password of person %u does not fit", call->device->person->number);
+    EXPECT(error != ERROR_USER_NOT_FOUND, "person %u is not known any more", call->device->person->number);
+    (void)w;
+}
+
+static void login_lost(struct world *w, struct call *call) { (void)w, (void)call; }
+
+static const struct call_type login_type = {"login", RINGPOST__V1__REQUEST__METHOD_LOGIN, login_answered, login_refused, login_lost};
+
+bool calls_login(struct world *w, struct app *d)
+{
+    Ringpost__V1__LoginRequest request = RINGPOST__V1__LOGIN_REQUEST__INIT;
+    struct call *call = begin(w, d, &login_type, LANE_MAIN);
+    call->must_fail = dice_one_in(&w->dice, 12);
+    request.name = d->person->name;
+    request.password = call->must_fail ? (char *)"not the password" : d->person->password;
+    request.device_id = d->device_id;
+    request.platform = (char *)"sim";
+    return go(w, call, &request.base);
+}
+
+static void refresh_answered(struct world *w, struct call *call, const void *message)
+{
+    const Ringpost__V1__RefreshResponse *r = message;
+    struct app *d = call->device;
+    memcpy(d->used_token, d->refresh_token, sizeof d->used_token);
+    take_tokens(w, call, r->access_token, r->refresh_token);
+}
+
+static void refresh_refused(struct world *w, struct call *call, enum error error)
+{
+    (void)w;
+    if (error == ERROR_TOKEN_INVALID && !call->must_fail) call->device->refresh_token[0] = '\0';
+}
+
+/* It may have been used up. */
+static void refresh_lost(struct world *w, struct call *call)
+{
+    (void)w;
+    if (!call->must_fail) call->device->refresh_token[0] = '\0';
+}
+
+static const struct call_type refresh_type = {"refresh", RINGPOST__V1__REQUEST__METHOD_REFRESH, refresh_answered, refresh_refused,
+                                              refresh_lost};
+
+static bool call_refresh(struct world *w, struct app *d)
+{
+    bool again = d->used_token[0] != '\0' && dice_one_in(&w->dice, 3);
+    if (!again && d->refresh_token[0] == '\0') return false;
+    Ringpost__V1__RefreshRequest request = RINGPOST__V1__REFRESH_REQUEST__INIT;
+    request.refresh_token = again ? d->used_token : d->refresh_token;
+    struct call *call = begin(w, d, &refresh_type, LANE_MAIN);
+    call->must_fail = again;
+    return go(w, call, &request.base);
+}
+
+/* ---- devices ---------------------------------------------------------------------------------------------------------- */
+
+static void mark_revoked(struct world *w, struct app *d, uint64_t began_s)
+{
+    if (d->revoked_before_s < began_s + 1) d->revoked_before_s = began_s + 1;
+    if (d->claims.user_id != 0 && d->claims.issued_s < d->revoked_before_s) app_forget_token(w, d);
+}
+
+static void revoke_answered(struct world *w, struct call *call, const void *message)
+{
+    (void)message;
+    mark_revoked(w, people_app(w->people, call->number), call->began_s);
+}
+
+static const struct call_type logout_type = {"logout", RINGPOST__V1__REQUEST__METHOD_LOGOUT, revoke_answered, NULL, NULL};
+static const struct call_type revoke_type = {"revoke_device", RINGPOST__V1__REQUEST__METHOD_REVOKE_DEVICE, revoke_answered, NULL, NULL};
+
+static bool call_logout(struct world *w, struct app *d)
+{
+    struct call *call = begin(w, d, &logout_type, LANE_MAIN);
+    call->number = d->number;
+    Ringpost__V1__LogoutRequest request = RINGPOST__V1__LOGOUT_REQUEST__INIT;
+    return go(w, call, &request.base);
+}
+
+static bool call_revoke(struct world *w, struct app *d)
+{
+    struct app *other = &d->person->devices[dice_below(&w->dice, w->people->device_count)];
+    struct call *call = begin(w, d, &revoke_type, LANE_MAIN);
+    call->number = other->number;
+    Ringpost__V1__RevokeDeviceRequest request = RINGPOST__V1__REVOKE_DEVICE_REQUEST__INIT;
+    request.device_id = other->device_id;
+    return go(w, call, &request.base);
+}
+
+static void devices_answered(struct world *w, struct call *call, const void *message)
+{
+    const Ringpost__V1__DevicesResponse *r = message;
+    EXPECT(r->n_devices <= w->profile.machine.devices_per_user_max, "device %u's user has %zu devices", call->device->number,
+           r->n_devices);
+}
+
+static const struct call_type devices_type = {"devices", RINGPOST__V1__REQUEST__METHOD_DEVICES, devices_answered, NULL, NULL};
+
+/* With the token it has, or with one that was revoked. */
+static bool call_devices(struct world *w, struct app *d)
+{
+    struct call *call = begin(w, d, &devices_type, LANE_MAIN);
+    if (d->old_claims.user_id != 0 && dice_percent(&w->dice, 70)) call->claims = d->old_claims;
+    Ringpost__V1__DevicesRequest request = RINGPOST__V1__DEVICES_REQUEST__INIT;
+    return go(w, call, &request.base);
+}
+
+/* ---- auth ------------------------------------------------------------------------------------------------------------- */
+
+static void auth_answered(struct world *w, struct call *call, const void *message)
+{
+    const Ringpost__V1__AuthResponse *r = message;
+    struct app *d = call->device;
+    EXPECT(r->user_id == d->person->user_id, "the session of somebody else");
+    EXPECT(r->sync_key >= call->floor, "the stream of user %u went back from %lu to %lu", d->person->number,
+           (unsigned long)call->floor, (unsigned long)r->sync_key);
+    (void)w;
+    d->wants_sync = true;
+}
+
+/* Still the connection that the call was made by. */
+static bool same_link(const struct call *call)
+{
+    return call->device->link != NULL && call->device->link->generation == call->number;
+}
+
+static void auth_refused(struct world *w, struct call *call, enum error error)
+{
+    (void)error;
+    if (same_link(call) && call->device->link->state == LINK_AUTHENTICATING) app_disconnect(w, call->device);
+}
+
+/* The connections went with the process. */
+static void auth_lost(struct world *w, struct call *call) { (void)w, (void)call; }
+
+static const struct call_type auth_type = {"auth", RINGPOST__V1__REQUEST__METHOD_AUTH, auth_answered, auth_refused, auth_lost};
+
+bool calls_auth(struct world *w, struct app *d)
+{
+    Ringpost__V1__AuthRequest request = RINGPOST__V1__AUTH_REQUEST__INIT;
+    struct call *call = begin(w, d, &auth_type, LANE_MAIN);
+    if (d->link == NULL) app_connect(w, d);
+    call->number = d->link->generation;
+    call->floor = d->person->newest_event;
+    return go(w, call, &request.base);
+}
+
+/* ---- user ------------------------------------------------------------------------------------------------------------- */
+
+static void user_answered(struct world *w, struct call *call, const void *message)
+{
+    const Ringpost__V1__UserResponse *r = message;
+    (void)call;
+    oracle_learn(w->oracle, FACT_USER, r->user->user_id, 0, hash_of_text(r->user->name), "name of a user");
+    oracle_learn(w->oracle, FACT_NAME, hash_of_text(r->user->name), 0, r->user->user_id, "owner of a name");
+}
+
+static const struct call_type user_type = {"user", RINGPOST__V1__REQUEST__METHOD_USER, user_answered, NULL, NULL};
+
+/* Somebody's id, or one that may be given out soon. */
+static uint64_t some_user_id(struct world *w)
+{
+    uint64_t user_id = w->people->persons[dice_below(&w->dice, w->people->person_count)].user_id;
+    if (user_id != 0 && !dice_one_in(&w->dice, 20)) return user_id;
+    return id_make((uint16_t)dice_below(&w->dice, world_shard_count(w)), ID_USER, dice_between(&w->dice, 1, 8));
+}
+
+static bool call_user(struct world *w, struct app *d)
+{
+    Ringpost__V1__UserRequest request = RINGPOST__V1__USER_REQUEST__INIT;
+    if (dice_one_in(&w->dice, 2)) request.name = w->people->persons[dice_below(&w->dice, w->people->person_count)].name;
+    if (request.name[0] == '\0') request.user_id = some_user_id(w);
+    return go(w, begin(w, d, &user_type, LANE_MAIN), &request.base);
+}
+
+/* ---- send ------------------------------------------------------------------------------------------------------------- */
+
+static void learn_direct(struct world *w, const struct attempt *a)
+{
+    if (a->to_user_id == 0) return;
+    uint64_t low = a->sender_id < a->to_user_id ? a->sender_id : a->to_user_id;
+    oracle_learn(w->oracle, FACT_DIRECT, low, a->sender_id + a->to_user_id - low, a->room_id, "room of two");
+    struct known_room *room = oracle_room(w->oracle, a->room_id);
+    room->direct = true;
+    uint32_t users[2] = {oracle_user_index(w->oracle, a->sender_id), oracle_user_index(w->oracle, a->to_user_id)};
+    for (uint32_t i = 0; i < 2; i++)
+        if (users[i] < USERS_MAX && room->members[users[i]].version == 0) room->members[users[i]].known = 1;
+}
+
+static void send_answered(struct world *w, struct call *call, const void *message)
+{
+    const struct attempt *a = &w->oracle->attempts[call->number];
+    bool first = !a->acked && call->floor == 0;
+    oracle_saw_ack(w->oracle, call->number, message);
+    learn_direct(w, a);
+    EXPECT(!first || call->is_member != 0, "somebody who is no member sent m%u", call->number);
+    if (call->device->sending == call->number + 1) call->device->sending = 0;
+}
+
+static bool membership_unchanged(struct world *w, const struct call *call)
+{
+    uint32_t user = oracle_user_index(w->oracle, call->claims.user_id);
+    return user < USERS_MAX && oracle_room(w->oracle, call->room_id)->members[user].version == call->version;
+}
+
+/* An answer has said that the caller is a member, and nothing has happened since. */
+static void expect_known_member(struct world *w, const struct call *call, enum error error)
+{
+    bool denied = error == ERROR_NOT_A_MEMBER || error == ERROR_ROOM_NOT_FOUND;
+    EXPECT(!denied || call->is_member != 1 || !membership_unchanged(w, call), "device %u is a member of room %lx, but: %s",
+           call->device->number, (unsigned long)call->room_id, error_row(error)->reason);
+}
+
+static void send_refused(struct world *w, struct call *call, enum error error)
+{
+    expect_known_member(w, call, error);
+    EXPECT(error != ERROR_CLIENT_ID_CONFLICT || call->must_fail, "m%u was sent by nobody before, but: conflict", call->number);
+    bool final = !error_row(error)->retryable && error != ERROR_DEVICE_REVOKED && error != ERROR_TOKEN_INVALID;
+    if (final && call->device->sending == call->number + 1) call->device->sending = 0;
+}
+
+/* It will be sent again, under the same id. */
+static void send_lost(struct world *w, struct call *call) { (void)w, (void)call; }
+
+static const struct call_type send_type = {"send", RINGPOST__V1__REQUEST__METHOD_SEND, send_answered, send_refused, send_lost};
+
+static void note_membership(struct world *w, struct call *call, uint64_t room_id)
+{
+    call->room_id = room_id;
+    if (room_id == 0) return;
+    uint32_t user = oracle_user_index(w->oracle, call->claims.user_id);
+    const struct known_room *room = oracle_room(w->oracle, room_id);
+    if (user == USERS_MAX) return;
+    call->version = room->members[user].version;
+    call->is_member = room->members[user].under_way > 0 ? -1 : room->members[user].known;
+}
+
+static bool send_attempt(struct world *w, struct app *d, uint32_t number, uint32_t variant)
+{
+    const struct attempt *a = &w->oracle->attempts[number];
+    Ringpost__V1__SendRequest request = RINGPOST__V1__SEND_REQUEST__INIT;
+    char client_id[24], text[ATTEMPT_TEXT_MAX];
+    attempt_client_id(number, client_id);
+    struct slice body = attempt_body(number, variant, text);
+    request.to_user_id = a->to_user_id;
+    request.room_id = a->to_user_id != 0 ? 0 : a->room_id;
+    request.client_msg_id = client_id;
+    request.kind = (Ringpost__V1__MessageKind)a->kind;
+    request.body.len = body.len;
+    request.body.data = (uint8_t *)text;
+    struct call *call = begin(w, d, &send_type, LANE_MAIN);
+    call->number = number;
+    call->must_fail = variant != 0;
+    call->floor = w->oracle->attempts[number].tries++;
+    note_membership(w, call, a->room_id);
+    return go(w, call, &request.base);
+}
+
+bool calls_send(struct world *w, struct app *d)
+{
+    bool too_late = w->oracle->attempt_count - d->sending > REPEAT_ATTEMPTS_MAX; /* it may have left the window: give it up */
+    if (!too_late) return send_attempt(w, d, d->sending - 1, 0);
+    d->sending = 0;
+    return false;
+}
+
+/* A room, mostly one the caller may be in; NULL: there is none. */
+static struct known_room *some_room(struct world *w, const struct app *d)
+{
+    struct oracle *o = w->oracle;
+    if (o->room_count == 0) return NULL;
+    for (uint32_t tries = 0; tries < 6; tries++) {
+        struct known_room *room = &o->rooms[dice_below(&w->dice, o->room_count)];
+        if (room->members[d->person->number].known == 1) return room;
+    }
+    return &o->rooms[dice_below(&w->dice, o->room_count)];
+}
+
+/* The same, but rather a group. */
+static struct known_room *some_group(struct world *w, const struct app *d)
+{
+    struct known_room *room = NULL;
+    for (uint32_t tries = 0; tries < 4 && (room == NULL || room->direct); tries++) room = some_room(w, d);
+    return room;
+}
+
+/* Already answered not long ago: the same again, or the same id with another body. */
+static bool send_again(struct world *w, struct app *d)
+{
+    struct oracle *o = w->oracle;
+    uint32_t back = dice_between(&w->dice, 1, REPEAT_ATTEMPTS_MAX);
+    if (back > o->attempt_count) return false;
+    const struct attempt *a = &o->attempts[o->attempt_count - back];
+    if (!a->acked || a->sender_id != d->person->user_id) return false;
+    return send_attempt(w, d, a->number, dice_one_in(&w->dice, 3) ? 1 : 0);
+}
+
+bool calls_talk(struct world *w, struct app *d)
+{
+    if (dice_one_in(&w->dice, 10) && send_again(w, d)) return true;
+    const struct known_room *room = dice_one_in(&w->dice, 3) ? some_room(w, d) : some_group(w, d);
+    uint64_t to_user_id = 0, room_id = 0;
+    if (room != NULL && dice_percent(&w->dice, 80)) room_id = room->room_id;
+    else to_user_id = some_user_id(w);
+    if (to_user_id == d->person->user_id) return false;
+    d->sending = oracle_attempt(w->oracle, d->person->user_id, room_id, to_user_id, dice_below(&w->dice, 7)) + 1;
+    return calls_send(w, d);
+}
+
+/* ---- history ---------------------------------------------------------------------------------------------------------- */
+
+static void history_answered(struct world *w, struct call *call, const void *message)
+{
+    const Ringpost__V1__HistoryResponse *r = message;
+    bool upwards = call->number == 1;
+    EXPECT(call->is_member != 0 || !membership_unchanged(w, call), "history for somebody who is no member");
+    EXPECT(r->head_seq >= call->floor, "room %lx went back from %lu to %lu", (unsigned long)call->room_id,
+           (unsigned long)call->floor, (unsigned long)r->head_seq);
+    for (size_t i = 0; i < r->n_messages; i++) {
+        oracle_saw_message(w->oracle, r->messages[i]);
+        EXPECT(r->messages[i]->room_id == call->room_id, "a message of another room");
+        if (i == 0) continue;
+        uint64_t before = r->messages[i - 1]->seq, seq = r->messages[i]->seq;
+        EXPECT(upwards ? seq == before + 1 : seq + 1 == before, "room %lx: seq %lu after %lu", (unsigned long)call->room_id,
+               (unsigned long)seq, (unsigned long)before);
+    }
+    bool finished = !upwards && !r->has_more && r->n_messages > 0;
+    EXPECT(!finished || r->messages[r->n_messages - 1]->seq == 1, "the history of room %lx ends before its beginning",
+           (unsigned long)call->room_id);
+}
+
+static void member_call_refused(struct world *w, struct call *call, enum error error) { expect_known_member(w, call, error); }
+
+static const struct call_type history_type = {"history", RINGPOST__V1__REQUEST__METHOD_HISTORY, history_answered,
+                                              member_call_refused, NULL};
+
+/* A known room, or one that may be made soon. */
+static uint64_t some_room_id(struct world *w, const struct app *d)
+{
+    const struct known_room *room = some_room(w, d);
+    if (room != NULL && !dice_one_in(&w->dice, 10)) return room->room_id;
+    return id_make((uint16_t)dice_below(&w->dice, world_shard_count(w)), ID_ROOM, dice_between(&w->dice, 1, 12));
+}
+
+/* Nothing is known of an id that is only guessed. */
+static bool is_known(const struct world *w, uint64_t room_id)
+{
+    for (uint32_t i = 0; i < w->oracle->room_count; i++)
+        if (w->oracle->rooms[i].room_id == room_id) return true;
+    return false;
+}
+
+static bool call_history(struct world *w, struct app *d)
+{
+    Ringpost__V1__HistoryRequest request = RINGPOST__V1__HISTORY_REQUEST__INIT;
+    struct call *call = begin(w, d, &history_type, LANE_MAIN);
+    request.room_id = call->room_id = some_room_id(w, d);
+    request.limit = dice_between(&w->dice, 1, 12);
+    if (is_known(w, request.room_id)) note_membership(w, call, request.room_id);
+    call->floor = is_known(w, request.room_id) ? oracle_room(w->oracle, request.room_id)->head_seq : 0;
+    if (dice_one_in(&w->dice, 2)) {
+        request.after_seq = dice_between(&w->dice, 1, (uint32_t)call->floor + 3);
+        call->number = 1;
+    } else if (dice_one_in(&w->dice, 2)) {
+        request.before_seq = dice_between(&w->dice, 1, (uint32_t)call->floor + 3);
+    }
+    return go(w, call, &request.base);
+}
+
+/* ---- sync ------------------------------------------------------------------------------------------------------------- */
+
+static void sync_answered(struct world *w, struct call *call, const void *message)
+{
+    const Ringpost__V1__SyncResponse *r = message;
+    struct app *d = call->device;
+    uint64_t asked = call->number;
+    bool window_is_small = w->profile.machine.inbox_events_max < 100000;
+    EXPECT(!r->reset || (r->n_events == 0 && window_is_small), "device %u is reset", d->number);
+    if (r->reset) {
+        d->reloading = true;
+        d->cursor = 0;
+        return;
+    }
+    for (size_t i = 0; i < r->n_events; i++) {
+        EXPECT(r->events[i]->sync_key == asked + i + 1, "the stream of user %u has a hole: %lu where %lu should be",
+               d->person->number, (unsigned long)r->events[i]->sync_key, (unsigned long)(asked + i + 1));
+        app_take_event(w, d, r->events[i]);
+    }
+    EXPECT(r->sync_key == asked + r->n_events, "a page of %zu events from %lu ends at %lu", r->n_events, (unsigned long)asked,
+           (unsigned long)r->sync_key);
+    EXPECT(r->has_more || r->sync_key >= call->floor, "the stream of user %u went back from %lu to %lu", d->person->number,
+           (unsigned long)call->floor, (unsigned long)r->sync_key);
+    for (size_t i = 0; i < r->n_heads; i++) {
+        app_take_head(d, r->heads[i]->room_id, r->heads[i]->head_seq);
+        app_room(d, r->heads[i]->room_id)->read_seq = r->heads[i]->read_seq;
+    }
+    if (r->has_more) d->wants_sync = true;
+}
+
+static void sync_refused(struct world *w, struct call *call, enum error error)
+{
+    (void)w, (void)error;
+    call->device->wants_sync = true;
+}
+
+static const struct call_type sync_type = {"sync", RINGPOST__V1__REQUEST__METHOD_SYNC, sync_answered, sync_refused, NULL};
+
+bool calls_sync(struct world *w, struct app *d)
+{
+    Ringpost__V1__SyncRequest request = RINGPOST__V1__SYNC_REQUEST__INIT;
+    struct call *call = begin(w, d, &sync_type, LANE_SYNC);
+    request.sync_key = d->sync_key;
+    request.limit = dice_one_in(&w->dice, 3) ? dice_between(&w->dice, 1, 5) : 0;
+    call->number = (uint32_t)d->sync_key;
+    call->floor = d->person->newest_event;
+    d->wants_sync = false;
+    return go(w, call, &request.base);
+}
+
+/* ---- conversations: starting over, or comparing ------------------------------------------------------------------------ */
+
+static void reload_row(struct app *d, uint64_t as_of, const Ringpost__V1__Conversation *c)
+{
+    struct app_room *room = app_room(d, c->room->room_id);
+    room->as_of = as_of;
+    room->member = true;
+    room->large = c->room->large;
+    room->read_seq = c->read_seq;
+    app_take_head(d, room->room_id, c->head_seq);
+}
+
+static void compare_row(const struct app *d, const Ringpost__V1__Conversation *c)
+{
+    struct app_room none = {0};
+    const struct app_room *room = &none;
+    for (uint32_t i = 0; i < d->room_count; i++)
+        if (d->rooms[i].room_id == c->room->room_id) room = &d->rooms[i];
+    EXPECT(room->member, "device %u does not know that it is in room %lx", d->number, (unsigned long)c->room->room_id);
+    bool as_read = room->large ? room->read_seq <= c->read_seq : room->read_seq == c->read_seq; /* no stream tells of all that is large */
+    EXPECT(as_read, "device %u has read room %lx up to %lu, not %lu", d->number,
+           (unsigned long)c->room->room_id, (unsigned long)room->read_seq, (unsigned long)c->read_seq);
+    EXPECT(room->large == c->room->large, "device %u does not know how large room %lx is", d->number, (unsigned long)c->room->room_id);
+    bool unread = c->head_seq > c->read_seq; /* sync tells the heads of large rooms only with unread messages */
+    EXPECT(room->head_seq == c->head_seq || (room->large && !unread), "device %u believes that room %lx ends at %lu, not %lu", d->number,
+           (unsigned long)c->room->room_id, (unsigned long)room->head_seq, (unsigned long)c->head_seq);
+    EXPECT(c->unread == c->head_seq - c->read_seq, "room %lx: %lu unread", (unsigned long)c->room->room_id, (unsigned long)c->unread);
+}
+
+static void finish_pages(struct app *d, bool comparing)
+{
+    if (!comparing) {
+        d->reloading = false;
+        d->sync_key = d->reload_key;
+        d->wants_sync = true;
+        return;
+    }
+    uint32_t member_count = 0;
+    for (uint32_t i = 0; i < d->room_count; i++) member_count += d->rooms[i].member;
+    EXPECT(member_count == d->compared_count, "device %u believes to be in %u rooms, not %u", d->number, member_count,
+           d->compared_count);
+    d->wants_compare = false;
+}
+
+static void conversations_answered(struct world *w, struct call *call, const void *message)
+{
+    const Ringpost__V1__ConversationsResponse *r = message;
+    struct app *d = call->device;
+    bool comparing = call->number == 1;
+    if (comparing && (d->wants_sync || d->reloading || r->sync_key != d->sync_key)) { /* moved on meanwhile: later, again */
+        EXPECT(w->settling, "a comparison while the world is not at rest");
+        d->cursor = d->compared_count = 0;
+        d->wants_sync = true;
+        return;
+    }
+    if (!comparing && call->floor == 0) {
+        d->reload_key = r->sync_key; /* later pages are newer, and each room knows how new */
+        for (uint32_t i = 0; i < d->room_count; i++) d->rooms[i].member = false;
+    }
+    for (size_t i = 0; i < r->n_conversations; i++) {
+        const Ringpost__V1__Conversation *c = r->conversations[i];
+        oracle_saw_room(w->oracle, c->room);
+        if (c->last_message != NULL) oracle_saw_message(w->oracle, c->last_message);
+        if (comparing) compare_row(d, c);
+        else reload_row(d, r->sync_key, c);
+    }
+    d->compared_count += (uint32_t)r->n_conversations;
+    d->cursor = r->next_cursor;
+    EXPECT(!r->has_more || r->n_conversations > 0, "an empty page that is not the last");
+    if (!r->has_more) finish_pages(d, comparing);
+}
+
+static const struct call_type conversations_type = {"conversations", RINGPOST__V1__REQUEST__METHOD_CONVERSATIONS,
+                                                    conversations_answered, NULL, NULL};
+
+bool calls_conversations(struct world *w, struct app *d)
+{
+    Ringpost__V1__ConversationsRequest request = RINGPOST__V1__CONVERSATIONS_REQUEST__INIT;
+    struct call *call = begin(w, d, &conversations_type, LANE_SYNC);
+    call->number = d->reloading ? 0 : 1;
+    request.cursor = call->floor = d->cursor;
+    request.limit = dice_between(&w->dice, 1, 6);
+    if (d->cursor == 0) d->compared_count = 0;
+    return go(w, call, &request.base);
+}
+
+/* ---- mark_read, typing ------------------------------------------------------------------------------------------------ */
+
+static void mark_read_answered(struct world *w, struct call *call, const void *message)
+{
+    const Ringpost__V1__MarkReadResponse *r = message;
+    if (!membership_unchanged(w, call)) return;
+    struct membership *m = &oracle_room(w->oracle, call->room_id)->members[call->device->person->number];
+    EXPECT(r->read_seq >= call->floor, "a read mark went back from %lu to %lu", (unsigned long)call->floor,
+           (unsigned long)r->read_seq);
+    if (m->read_floor < r->read_seq) m->read_floor = r->read_seq;
+}
+
+static const struct call_type mark_read_type = {"mark_read", RINGPOST__V1__REQUEST__METHOD_MARK_READ, mark_read_answered, NULL, NULL};
+
+static bool call_mark_read(struct world *w, struct app *d)
+{
+    struct known_room *room = some_room(w, d);
+    if (room == NULL) return false;
+    Ringpost__V1__MarkReadRequest request = RINGPOST__V1__MARK_READ_REQUEST__INIT;
+    struct call *call = begin(w, d, &mark_read_type, LANE_MAIN);
+    note_membership(w, call, room->room_id);
+    call->floor = room->members[d->person->number].read_floor;
+    request.room_id = room->room_id;
+    request.seq = dice_between(&w->dice, 1, (uint32_t)room->head_seq + 2);
+    return go(w, call, &request.base);
+}
+
+static void nothing_answered(struct world *w, struct call *call, const void *message) { (void)w, (void)call, (void)message; }
+
+static const struct call_type typing_type = {"typing", RINGPOST__V1__REQUEST__METHOD_TYPING, nothing_answered, NULL, NULL};
+
+static bool call_typing(struct world *w, struct app *d)
+{
+    Ringpost__V1__TypingRequest request = RINGPOST__V1__TYPING_REQUEST__INIT;
+    request.room_id = some_room_id(w, d);
+    return go(w, begin(w, d, &typing_type, LANE_MAIN), &request.base);
+}
+
+/* ---- rooms: making ---------------------------------------------------------------------------------------------------- */
+
+static void create_answered(struct world *w, struct call *call, const void *message)
+{
+    const Ringpost__V1__CreateRoomResponse *r = message;
+    oracle_saw_room(w->oracle, r->room);
+    uint64_t key = XXH3_64bits_withSeed(&call->number, sizeof call->number, call->claims.user_id);
+    oracle_learn(w->oracle, FACT_CLIENT_ROOM, key, 0, r->room->room_id, "room made by one request");
+    struct known_room *room = oracle_room(w->oracle, r->room->room_id);
+    for (uint32_t i = 0; i < call->user_count; i++) {
+        uint32_t user = oracle_user_index(w->oracle, call->user_ids[i]);
+        if (user == USERS_MAX || room->members[user].version != 0) continue;
+        room->members[user].known = 1;
+        if (room->role_changes == 0) room->members[user].role = i == 0 ? RINGPOST__V1__ROLE__OWNER : RINGPOST__V1__ROLE__MEMBER;
+        room->members[user].version++;
+    }
+}
+
+static const struct call_type create_type = {"create_room", RINGPOST__V1__REQUEST__METHOD_CREATE_ROOM, create_answered, NULL, NULL};
+
+/* Some others, each at most once; the count. */
+static uint32_t some_people(struct world *w, const struct app *d, uint64_t *user_ids, uint32_t most)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < w->people->person_count && count < most; i++) {
+        const struct person *person = &w->people->persons[i];
+        if (person != d->person && person->user_id != 0 && dice_one_in(&w->dice, 3)) user_ids[count++] = person->user_id;
+    }
+    return count;
+}
+
+/* What a request asks for follows from its number, so that a repeat is the same request. */
+static bool call_create(struct world *w, struct app *d)
+{
+    static const uint32_t names = 5;
+    Ringpost__V1__CreateRoomRequest request = RINGPOST__V1__CREATE_ROOM_REQUEST__INIT;
+    struct call *call = begin(w, d, &create_type, LANE_MAIN);
+    char name[24], client_id[24];
+    call->number = dice_below(&w->dice, 6) + w->oracle->attempt_count / REPEAT_ATTEMPTS_MAX * 6; /* no repeat beyond the window */
+    struct dice own = {.state = call->claims.user_id * 64 + call->number};
+    call->user_ids[call->user_count++] = d->person->user_id;
+    for (uint32_t i = 0; i < w->people->person_count; i++) {
+        const struct person *person = &w->people->persons[i];
+        bool wanted = person != d->person && dice_one_in(&own, 3);
+        if (wanted && person->user_id == 0) { /* not yet registered: the same request is not possible now */
+            end(call);
+            return false;
+        }
+        if (wanted) call->user_ids[call->user_count++] = person->user_id;
+    }
+    snprintf(name, sizeof name, "Room %u", dice_below(&own, names));
+    snprintf(client_id, sizeof client_id, "r%u", call->number);
+    request.name = name;
+    request.joinable = dice_percent(&own, 60);
+    request.client_room_id = client_id;
+    request.member_ids = call->user_ids + 1;
+    request.n_member_ids = call->user_count - 1;
+    return go(w, call, &request.base);
+}
+
+/* ---- rooms: coming and going ------------------------------------------------------------------------------------------ */
+
+static void memberships_begin(struct world *w, const struct call *call)
+{
+    for (uint32_t i = 0; i < call->user_count; i++) oracle_membership_begin(w->oracle, call->room_id, call->user_ids[i]);
+}
+
+static void memberships_end(struct world *w, const struct call *call, int outcome)
+{
+    for (uint32_t i = 0; i < call->user_count; i++) oracle_membership_end(w->oracle, call->room_id, call->user_ids[i], outcome);
+}
+
+static void membership_refused(struct world *w, struct call *call, enum error error)
+{
+    (void)error;
+    memberships_end(w, call, -1);
+}
+
+static void membership_lost(struct world *w, struct call *call) { memberships_end(w, call, -2); }
+
+static void join_answered(struct world *w, struct call *call, const void *message)
+{
+    const Ringpost__V1__JoinRoomResponse *r = message;
+    oracle_saw_room(w->oracle, r->room);
+    memberships_end(w, call, 1);
+}
+
+static void invite_answered(struct world *w, struct call *call, const void *message)
+{
+    const Ringpost__V1__InviteResponse *r = message;
+    oracle_saw_room(w->oracle, r->room);
+    memberships_end(w, call, 1);
+}
+
+static void leave_answered(struct world *w, struct call *call, const void *message)
+{
+    (void)message;
+    memberships_end(w, call, 0);
+}
+
+static void remove_answered(struct world *w, struct call *call, const void *message)
+{
+    const Ringpost__V1__RemoveMembersResponse *r = message;
+    oracle_saw_room(w->oracle, r->room);
+    memberships_end(w, call, 0);
+}
+
+static const struct call_type join_type = {"join_room", RINGPOST__V1__REQUEST__METHOD_JOIN_ROOM, join_answered, membership_refused,
+                                           membership_lost};
+static const struct call_type leave_type = {"leave_room", RINGPOST__V1__REQUEST__METHOD_LEAVE_ROOM, leave_answered,
+                                            membership_refused, membership_lost};
+static const struct call_type invite_type = {"invite", RINGPOST__V1__REQUEST__METHOD_INVITE, invite_answered, membership_refused,
+                                             membership_lost};
+static const struct call_type remove_type = {"remove_members", RINGPOST__V1__REQUEST__METHOD_REMOVE_MEMBERS, remove_answered,
+                                             membership_refused, membership_lost};
+
+static bool call_join(struct world *w, struct app *d)
+{
+    struct oracle *o = w->oracle;
+    if (o->room_count == 0) return false;
+    const struct known_room *room = &o->rooms[dice_below(&w->dice, o->room_count)];
+    if (!room->joinable && !dice_one_in(&w->dice, 5)) return false;
+    Ringpost__V1__JoinRoomRequest request = RINGPOST__V1__JOIN_ROOM_REQUEST__INIT;
+    struct call *call = begin(w, d, &join_type, LANE_MAIN);
+    request.room_id = call->room_id = room->room_id;
+    call->user_ids[call->user_count++] = d->person->user_id;
+    memberships_begin(w, call);
+    return go(w, call, &request.base);
+}
+
+static bool call_leave(struct world *w, struct app *d)
+{
+    const struct known_room *room = some_group(w, d);
+    if (room == NULL) return false;
+    Ringpost__V1__LeaveRoomRequest request = RINGPOST__V1__LEAVE_ROOM_REQUEST__INIT;
+    struct call *call = begin(w, d, &leave_type, LANE_MAIN);
+    request.room_id = call->room_id = room->room_id;
+    call->user_ids[call->user_count++] = d->person->user_id;
+    memberships_begin(w, call);
+    return go(w, call, &request.base);
+}
+
+static bool call_invite(struct world *w, struct app *d)
+{
+    const struct known_room *room = some_group(w, d);
+    if (room == NULL) return false;
+    Ringpost__V1__InviteRequest request = RINGPOST__V1__INVITE_REQUEST__INIT;
+    struct call *call = begin(w, d, &invite_type, LANE_MAIN);
+    request.room_id = call->room_id = room->room_id;
+    call->user_count = some_people(w, d, call->user_ids, 4);
+    if (call->user_count == 0) {
+        end(call);
+        return false;
+    }
+    request.user_ids = call->user_ids;
+    request.n_user_ids = call->user_count;
+    memberships_begin(w, call);
+    return go(w, call, &request.base);
+}
+
+static bool call_remove(struct world *w, struct app *d)
+{
+    const struct known_room *room = some_group(w, d);
+    if (room == NULL) return false;
+    Ringpost__V1__RemoveMembersRequest request = RINGPOST__V1__REMOVE_MEMBERS_REQUEST__INIT;
+    struct call *call = begin(w, d, &remove_type, LANE_MAIN);
+    request.room_id = call->room_id = room->room_id;
+    call->user_count = some_people(w, d, call->user_ids, 2);
+    if (call->user_count == 0) {
+        end(call);
+        return false;
+    }
+    request.user_ids = call->user_ids;
+    request.n_user_ids = call->user_count;
+    memberships_begin(w, call);
+    return go(w, call, &request.base);
+}
+
+/* ---- rooms: roles, names, ends ---------------------------------------------------------------------------------------- */
+
+static void forget_roles(struct known_room *room)
+{
+    for (uint32_t i = 0; i < USERS_MAX; i++) room->members[i].role = -1;
+}
+
+static void role_answered(struct world *w, struct call *call, const void *message)
+{
+    (void)message;
+    struct known_room *room = oracle_room(w->oracle, call->room_id);
+    bool alone = --room->role_changes == 0 && call->floor == 0;
+    uint32_t target = oracle_user_index(w->oracle, call->user_ids[0]);
+    struct membership *m = &room->members[target], *own = &room->members[call->device->person->number];
+    forget_roles(room);
+    if (!alone || target == USERS_MAX || m->under_way > 0 || m->version != call->version) return;
+    m->role = (int8_t)call->number;
+    if (call->number == RINGPOST__V1__ROLE__OWNER && m != own && own->under_way == 0) own->role = RINGPOST__V1__ROLE__ADMIN;
+}
+
+static void role_refused(struct world *w, struct call *call, enum error error)
+{
+    (void)error;
+    struct known_room *room = oracle_room(w->oracle, call->room_id);
+    room->role_changes--;
+    forget_roles(room);
+}
+
+static const struct call_type role_type = {"set_role", RINGPOST__V1__REQUEST__METHOD_SET_ROLE, role_answered, role_refused, NULL};
+
+static bool call_set_role(struct world *w, struct app *d)
+{
+    struct known_room *room = some_group(w, d);
+    struct person *person = &w->people->persons[dice_below(&w->dice, w->people->person_count)];
+    if (room == NULL || person->user_id == 0) return false;
+    Ringpost__V1__SetRoleRequest request = RINGPOST__V1__SET_ROLE_REQUEST__INIT;
+    struct call *call = begin(w, d, &role_type, LANE_MAIN);
+    request.room_id = call->room_id = room->room_id;
+    request.user_id = call->user_ids[0] = person->user_id;
+    call->number = dice_one_in(&w->dice, 5) ? RINGPOST__V1__ROLE__OWNER : dice_below(&w->dice, 2);
+    request.role = (Ringpost__V1__Role)call->number;
+    call->floor = room->role_changes++; /* others under way */
+    call->version = room->members[person->number].version;
+    return go(w, call, &request.base);
+}
+
+static void update_answered(struct world *w, struct call *call, const void *message)
+{
+    const Ringpost__V1__UpdateRoomResponse *r = message;
+    (void)call;
+    oracle_saw_room(w->oracle, r->room);
+}
+
+static const struct call_type update_type = {"update_room", RINGPOST__V1__REQUEST__METHOD_UPDATE_ROOM, update_answered, NULL, NULL};
+static const struct call_type dismiss_type = {"dismiss_room", RINGPOST__V1__REQUEST__METHOD_DISMISS_ROOM, nothing_answered, NULL, NULL};
+
+static bool call_update(struct world *w, struct app *d)
+{
+    const struct known_room *room = some_group(w, d);
+    if (room == NULL) return false;
+    Ringpost__V1__UpdateRoomRequest request = RINGPOST__V1__UPDATE_ROOM_REQUEST__INIT;
+    char name[24];
+    snprintf(name, sizeof name, "Renamed %u", dice_below(&w->dice, 100));
+    request.room_id = room->room_id;
+    if (dice_one_in(&w->dice, 2)) request.name = name;
+    request.joinable = dice_percent(&w->dice, 70);
+    return go(w, begin(w, d, &update_type, LANE_MAIN), &request.base);
+}
+
+static bool call_dismiss(struct world *w, struct app *d)
+{
+    struct known_room *room = some_group(w, d);
+    if (room == NULL || !dice_one_in(&w->dice, 4)) return false;
+    Ringpost__V1__DismissRoomRequest request = RINGPOST__V1__DISMISS_ROOM_REQUEST__INIT;
+    room->ended = true;
+    request.room_id = room->room_id;
+    return go(w, begin(w, d, &dismiss_type, LANE_MAIN), &request.base);
+}
+
+static void get_room_answered(struct world *w, struct call *call, const void *message)
+{
+    const Ringpost__V1__GetRoomResponse *r = message;
+    oracle_saw_room(w->oracle, r->room);
+    EXPECT(call->is_member != 0 || !membership_unchanged(w, call), "room %lx shows itself to one who is no member",
+           (unsigned long)call->room_id);
+    EXPECT(r->room->head_seq >= call->floor, "room %lx went back from %lu to %lu", (unsigned long)call->room_id,
+           (unsigned long)call->floor, (unsigned long)r->room->head_seq);
+}
+
+static const struct call_type get_room_type = {"get_room", RINGPOST__V1__REQUEST__METHOD_GET_ROOM, get_room_answered,
+                                               member_call_refused, NULL};
+
+static bool call_get_room(struct world *w, struct app *d)
+{
+    Ringpost__V1__GetRoomRequest request = RINGPOST__V1__GET_ROOM_REQUEST__INIT;
+    struct call *call = begin(w, d, &get_room_type, LANE_MAIN);
+    request.room_id = call->room_id = some_room_id(w, d);
+    if (is_known(w, request.room_id)) note_membership(w, call, request.room_id);
+    if (is_known(w, request.room_id)) call->floor = oracle_room(w->oracle, request.room_id)->head_seq;
+    return go(w, call, &request.base);
+}
+
+static void members_answered(struct world *w, struct call *call, const void *message)
+{
+    const Ringpost__V1__MembersResponse *r = message;
+    EXPECT(r->n_members <= w->profile.machine.room_members_max, "room %lx has %zu members", (unsigned long)call->room_id, r->n_members);
+    for (size_t i = 1; i < r->n_members; i++)
+        EXPECT(r->members[i - 1]->user_id < r->members[i]->user_id, "members of room %lx out of order", (unsigned long)call->room_id);
+}
+
+static const struct call_type members_type = {"members", RINGPOST__V1__REQUEST__METHOD_MEMBERS, members_answered,
+                                              member_call_refused, NULL};
+
+static bool call_members(struct world *w, struct app *d)
+{
+    const struct known_room *room = some_group(w, d);
+    if (room == NULL) return false;
+    Ringpost__V1__MembersRequest request = RINGPOST__V1__MEMBERS_REQUEST__INIT;
+    struct call *call = begin(w, d, &members_type, LANE_MAIN);
+    note_membership(w, call, room->room_id);
+    request.room_id = room->room_id;
+    request.limit = dice_below(&w->dice, 5);
+    return go(w, call, &request.base);
+}
+
+/* ---- presence --------------------------------------------------------------------------------------------------------- */
+
+static void presence_answered(struct world *w, struct call *call, const void *message)
+{
+    const Ringpost__V1__PresenceResponse *r = message;
+    for (size_t i = 0; i < r->n_presence; i++) {
+        uint32_t user = oracle_user_index(w->oracle, r->presence[i]->user_id);
+        if (user == USERS_MAX || call->number == 0) continue; /* a guessed id; or the world was not at rest */
+        EXPECT(r->presence[i]->online == person_is_online(w->people, &w->people->persons[user]), "user %u is said to be %s", user,
+               r->presence[i]->online ? "here" : "away");
+    }
+}
+
+static const struct call_type presence_type = {"presence", RINGPOST__V1__REQUEST__METHOD_PRESENCE, presence_answered, NULL, NULL};
+
+bool calls_presence(struct world *w, struct app *d)
+{
+    if (d->lanes[LANE_MAIN] != NULL) return false;
+    Ringpost__V1__PresenceRequest request = RINGPOST__V1__PRESENCE_REQUEST__INIT;
+    struct call *call = begin(w, d, &presence_type, LANE_MAIN);
+    call->number = w->comparing;
+    for (uint32_t i = 0; i < w->people->person_count; i++) call->user_ids[call->user_count++] = some_user_id(w);
+    request.user_ids = call->user_ids;
+    request.n_user_ids = call->user_count;
+    return go(w, call, &request.base);
+}
+
+static void subscribe_answered(struct world *w, struct call *call, const void *message)
+{
+    const Ringpost__V1__SubscribeResponse *r = message;
+    struct app *d = call->device;
+    if (!same_link(call)) return;
+    d->watches = call->floor == 1; /* pushes of an earlier subscription may still come */
+    for (uint32_t i = 0; i < call->user_count; i++) d->watched[oracle_user_index(w->oracle, call->user_ids[i])] = true;
+    for (size_t i = 0; i < r->n_presence; i++) { /* a change may have been pushed, and read, before this answer */
+        uint32_t user = oracle_user_index(w->oracle, r->presence[i]->user_id);
+        if (user < USERS_MAX && d->online[user] < 0) d->online[user] = r->presence[i]->online != 0;
+    }
+}
+
+static const struct call_type subscribe_type = {"subscribe", RINGPOST__V1__REQUEST__METHOD_SUBSCRIBE, subscribe_answered, NULL, NULL};
+
+static bool call_subscribe(struct world *w, struct app *d)
+{
+    if (!app_is_connected(d)) return false;
+    Ringpost__V1__SubscribeRequest request = RINGPOST__V1__SUBSCRIBE_REQUEST__INIT;
+    struct call *call = begin(w, d, &subscribe_type, LANE_MAIN);
+    call->number = d->link->generation;
+    call->user_count = some_people(w, d, call->user_ids, USERS_MAX);
+    request.user_ids = call->user_ids;
+    request.n_user_ids = call->user_count;
+    uint64_t room_ids[2];
+    for (uint32_t n = dice_below(&w->dice, 3); n > 0; n--) {
+        const struct known_room *room = some_room(w, d);
+        if (room != NULL) room_ids[request.n_room_ids++] = room->room_id;
+    }
+    request.room_ids = room_ids;
+    call->floor = ++d->subscriptions;
+    d->watches = false;
+    for (uint32_t i = 0; i < USERS_MAX; i++) {
+        d->online[i] = -1;
+        d->watched[i] = false;
+    }
+    return go(w, call, &request.base);
+}
+
+/* ---- choosing --------------------------------------------------------------------------------------------------------- */
+
+bool calls_choose(struct world *w, struct app *d)
+{
+    static const struct {
+        uint32_t weight;
+        bool (*call)(struct world *, struct app *);
+    } choices[] = {{14, call_create},  {14, call_join},   {8, call_leave},   {10, call_invite}, {5, call_remove},
+                   {6, call_set_role}, {4, call_update}, {2, call_dismiss}, {14, call_mark_read}, {10, call_history},
+                   {6, call_get_room}, {4, call_members}, {3, call_typing}, {4, call_subscribe}, {3, calls_presence},
+                   {3, call_user},    {2, call_refresh}, {1, call_logout},  {1, call_revoke},  {2, call_devices}};
+    uint32_t total = 0, i = 0;
+    for (size_t n = 0; n < COUNT_OF(choices); n++) total += choices[n].weight;
+    for (uint32_t at = dice_below(&w->dice, total); at >= choices[i].weight; i++) at -= choices[i].weight;
+    return choices[i].call(w, d);
+}

@@ -1,0 +1,209 @@
+/* tests/sim/node.c - see node.h.
+ * A crash in three strokes: the disk tears what was under way and tells the log that it is gone; the store falls back to the state after
+ * some index; the shard is closed. */
+#include "sim/node.h"
+#include "core/check.h"
+#include "shard/keys.h"
+#include "sim/report.h"
+#include <stdlib.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#define DEDUP_ENTRY_SIZE sizeof(struct dedup_entry)
+
+/* ---- the disk and the store ------------------------------------------------------------------------------------------- */
+
+static void keep_segment(void *context, uint64_t number, const uint8_t *bytes)
+{
+    struct node *node = context;
+    size_t size = (size_t)node->profile->segment_blocks * node->profile->block_size_bytes;
+    if (node->kept_count == node->kept_capacity) {
+        node->kept_capacity = node->kept_capacity == 0 ? 16 : node->kept_capacity * 2;
+        node->kept = realloc(node->kept, node->kept_capacity * sizeof *node->kept);
+        ASSERT(node->kept != NULL);
+    }
+    uint8_t *copy = malloc(size);
+    ASSERT(copy != NULL);
+    memcpy(copy, bytes, size);
+    node->kept[node->kept_count++] = (struct kept_segment){number, copy};
+}
+
+/* Planted bugs that lose puts: of which kind, and one in how many. */
+static const struct {
+    enum plant plant;
+    enum key_kind kind;
+    uint32_t one_in;
+} losses[] = {{PLANT_reused_ids, KEY_META, 1},          {PLANT_window_forgotten, KEY_DEDUP, 1},
+              {PLANT_reused_seq, KEY_MESSAGE, 30},      {PLANT_events_lost, KEY_EVENT, 50},
+              {PLANT_marks_lost, KEY_CONVERSATION, 10}, {PLANT_members_lost, KEY_MEMBER, 10},
+              {PLANT_revocations_lost, KEY_DEVICE, 3}};
+
+static bool keeps_put(void *context, struct slice key, struct slice value)
+{
+    struct node *node = context;
+    (void)value;
+    for (size_t i = 0; i < COUNT_OF(losses); i++)
+        if (losses[i].plant == node->plant && key.data[0] == losses[i].kind) return !dice_one_in(&node->dice, losses[i].one_in);
+    return true;
+}
+
+static struct fake_disk *make_disk(const struct node *node, uint64_t seed, struct node *keeper)
+{
+    const struct fake_disk_options options = {
+        .block_size_bytes = node->profile->block_size_bytes,
+        .segment_size_bytes = (uint64_t)node->profile->segment_blocks * node->profile->block_size_bytes,
+        .seed = seed,
+        .retired = keeper == NULL ? NULL : keep_segment,
+        .context = keeper,
+    };
+    return fake_disk_create(&options);
+}
+
+void node_create(struct node *node, uint16_t number, const struct profile *profile, const struct shard_options *options,
+                 enum plant plant, uint64_t seed)
+{
+    *node = (struct node){.number = number, .profile = profile, .options = *options, .plant = plant, .dice = {seed ^ 0xb06}};
+    node->disk = make_disk(node, seed, node);
+    node->store = fake_store_create(seed + 1);
+    fake_disk_set_lying(node->disk, plant == PLANT_ack_before_durable);
+    fake_store_set_keeps(node->store, keeps_put, node);
+    node->options.machine.shard = number;
+    node->options.metrics = &node->metrics;
+    node->options.disk = fake_disk_base(node->disk);
+    node->options.store = fake_store_base(node->store);
+}
+
+void node_destroy(struct node *node)
+{
+    ASSERT(node->shard == NULL);
+    fake_disk_destroy(node->disk);
+    fake_store_destroy(node->store);
+    for (uint32_t i = 0; i < node->kept_count; i++) free(node->kept[i].bytes);
+    free(node->kept);
+}
+
+/* ---- lives ------------------------------------------------------------------------------------------------------------ */
+
+/* What the store says it holds; with a planted bug that is not what it holds. */
+static void claim_index(struct node *node, uint64_t durable, uint64_t last)
+{
+    if (node->plant == PLANT_no_watermark) fake_store_claim(node->store, durable);
+    if (node->plant == PLANT_not_a_prefix) fake_store_claim(node->store, last);
+}
+
+/* What had run by the time of the crash is there up to some batch that chance picks, at least up to the durable one. Then what was
+ * queued runs to its end first, on a state that will be taken back, because only so the shard gets its memory back. */
+static void crash_store(struct node *node, struct dice *dice)
+{
+    uint64_t durable = store_durable_index(fake_store_base(node->store)), last = fake_store_applied(node->store);
+    uint64_t index = durable + dice_below(dice, (uint32_t)(last - durable) + 1);
+    while (fake_store_run(node->store) || fake_store_answer(node->store)) continue;
+    fake_store_crash_to(node->store, node->plant == PLANT_no_watermark ? last : index, NULL);
+    claim_index(node, durable, last);
+}
+
+bool node_open(struct node *node, struct dice *dice, bool broken)
+{
+    ASSERT(node->shard == NULL);
+    char text[512] = "";
+    uint64_t replayed = 0;
+    memset(&node->metrics, 0, sizeof node->metrics);
+    node->options.store_applied_index = fake_store_applied(node->store);
+    if (broken && dice_one_in(dice, 2)) fake_disk_break_after(node->disk, dice_below(dice, 12));
+    else if (broken) fake_store_break_after(node->store, dice_below(dice, 40));
+    enum result result = shard_open(&node->shard, &node->options, &replayed, text, sizeof text);
+    TRACE("shard %u opens at %lu: %s, %lu commands replayed%s%s", node->number, (unsigned long)node->options.store_applied_index,
+          result_text(result), (unsigned long)replayed, text[0] == '\0' ? "" : ": ", text);
+    fake_disk_mend(node->disk);
+    fake_store_mend(node->store);
+    if (result == RESULT_OK) return true;
+    EXPECT(broken, "shard %u does not open: %s (%s)", node->number, text, result_text(result));
+    fake_disk_crash(node->disk);
+    crash_store(node, dice);
+    return false;
+}
+
+void node_crash(struct node *node, struct dice *dice)
+{
+    fake_disk_crash(node->disk);
+    crash_store(node, dice);
+    shard_close(node->shard);
+    node->shard = NULL;
+}
+
+/* ---- digests ---------------------------------------------------------------------------------------------------------- */
+
+struct digest {
+    XXH3_state_t *state;
+    struct writer window; /* the blocks of repeated sends, one after another */
+};
+
+static bool digest_entry(void *context, struct slice key, struct slice value)
+{
+    struct digest *digest = context;
+    if (key.data[0] == KEY_OUTBOX) return true;
+    if (key.data[0] == KEY_DEDUP) {
+        writer_raw(&digest->window, value.data, value.len);
+        return true;
+    }
+    XXH3_64bits_update(digest->state, &key.len, sizeof key.len);
+    XXH3_64bits_update(digest->state, key.data, key.len);
+    XXH3_64bits_update(digest->state, &value.len, sizeof value.len);
+    XXH3_64bits_update(digest->state, value.data, value.len);
+    return true;
+}
+
+static uint64_t digest_of(struct fake_store *store, uint32_t window_entries)
+{
+    struct digest digest = {.state = XXH3_createState()};
+    ASSERT(digest.state != NULL && fake_store_idle(store));
+    XXH3_64bits_reset(digest.state);
+    writer_init(&digest.window, 0);
+    enum result result = store_scan(fake_store_view(store), SLICE_EMPTY, SLICE_EMPTY, digest_entry, &digest);
+    ASSERT(result == RESULT_OK);
+    size_t kept = (size_t)window_entries * DEDUP_ENTRY_SIZE, len = digest.window.len < kept ? digest.window.len : kept;
+    if (len > 0) XXH3_64bits_update(digest.state, digest.window.data + digest.window.len - len, len);
+    uint64_t value = XXH3_64bits_digest(digest.state);
+    writer_deinit(&digest.window);
+    XXH3_freeState(digest.state);
+    return value;
+}
+
+uint64_t node_digest(struct node *node) { return digest_of(node->store, node->profile->machine.dedup_entries); }
+
+static void copy_log(const struct node *node, struct fake_disk *disk)
+{
+    size_t size = (size_t)node->profile->segment_blocks * node->profile->block_size_bytes;
+    struct disk *base = fake_disk_base(node->disk);
+    uint64_t *numbers = NULL;
+    uint32_t count = 0;
+    enum result result = base->ops->list(base, &numbers, &count);
+    ASSERT(result == RESULT_OK);
+    for (uint32_t i = 0; i < node->kept_count; i++) fake_disk_put(disk, node->kept[i].number, node->kept[i].bytes, size);
+    for (uint32_t i = 0; i < count; i++) fake_disk_put(disk, numbers[i], fake_disk_bytes(node->disk, numbers[i]), size);
+    free(numbers);
+}
+
+uint64_t node_digest_of_log(const struct node *node)
+{
+    struct metrics *metrics = calloc(1, sizeof *metrics);
+    struct fake_disk *disk = make_disk(node, 0, NULL);
+    struct fake_store *store = fake_store_create(0);
+    copy_log(node, disk);
+    struct shard_options options = node->options;
+    options.disk = fake_disk_base(disk);
+    options.store = fake_store_base(store);
+    options.store_applied_index = 0;
+    options.metrics = metrics;
+    struct shard *shard = NULL;
+    char text[512] = "";
+    uint64_t replayed = 0;
+    enum result result = shard_open(&shard, &options, &replayed, text, sizeof text);
+    EXPECT(result == RESULT_OK, "the whole log of shard %u cannot be applied: %s", node->number, text);
+    shard_close(shard);
+    uint64_t digest = digest_of(store, node->profile->machine.dedup_entries);
+    fake_store_destroy(store);
+    fake_disk_destroy(disk);
+    free(metrics);
+    return digest;
+}

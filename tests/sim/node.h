@@ -1,0 +1,50 @@
+/* tests/sim/node.h - one shard with the disk and the store under it, through any number of lives.
+ * Owns:    the medium, the store, a copy of every log segment that was recycled; the shard of the present life.
+ * Thread:  one.                   Depends: shard/shard.h, storage/fake_disk.h, storage/fake_store.h.  Start at: sim/world.h */
+#ifndef TESTS_SIM_NODE_H
+#define TESTS_SIM_NODE_H
+
+#include "core/metrics.h"
+#include "shard/shard.h"
+#include "sim/dice.h"
+#include "sim/plant.h"
+#include "sim/profile.h"
+#include "storage/fake_disk.h"
+#include "storage/fake_store.h"
+
+struct kept_segment { /* a recycled one, as it was */
+    uint64_t number;
+    uint8_t *bytes;
+};
+
+struct node {
+    uint16_t number;
+    const struct profile *profile;
+    struct shard_options options; /* of every life; the store's index is set at each opening */
+    struct fake_disk *disk;
+    struct fake_store *store;
+    struct shard *shard; /* NULL: between two lives */
+    struct metrics metrics;
+    struct kept_segment *kept;
+    uint32_t kept_count, kept_capacity;
+    enum plant plant;
+    struct dice dice; /* of planted bugs only */
+    bool full;
+};
+
+void node_create(struct node *node, uint16_t number, const struct profile *profile, const struct shard_options *options,
+                 enum plant plant, uint64_t seed);
+void node_destroy(struct node *node);
+
+/* Opens the shard over what disk and store hold. With `broken`, power fails at some operation on the way: false, and the store has
+ * fallen back again. Fails the run when it does not open for another reason. */
+bool node_open(struct node *node, struct dice *dice, bool broken);
+/* The process dies: what the shard asked of disk and store is torn, lost or undone, then its memory is freed. Its ports must be mute. */
+void node_crash(struct node *node, struct dice *dice);
+/* Everything the shard knows, in one number: what the store holds, but the outbox (which empties by letters, not by the log) and the
+ * cuts between the blocks of the window of repeated sends (which fall where the batches did). Nothing may be queued. */
+uint64_t node_digest(struct node *node);
+/* The digest after the whole log was applied to an empty store. */
+uint64_t node_digest_of_log(const struct node *node);
+
+#endif

@@ -1,0 +1,234 @@
+/* tests/sim/oracle.c - see oracle.h. */
+#include "sim/oracle.h"
+#include "core/check.h"
+#include "shard/ids.h"
+#include "sim/people.h"
+#include <stdio.h>
+#include <stdlib.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+struct oracle *oracle_create(struct world *world)
+{
+    struct oracle *o = calloc(1, sizeof *o);
+    ASSERT(o != NULL);
+    o->world = world;
+    o->facts = facts_create();
+    return o;
+}
+
+void oracle_destroy(struct oracle *o)
+{
+    facts_destroy(o->facts);
+    free(o->attempts);
+    free(o->rooms);
+    free(o);
+}
+
+/* ---- facts ------------------------------------------------------------------------------------------------------------ */
+
+void oracle_learn(struct oracle *o, enum fact_kind kind, uint64_t a, uint64_t b, uint64_t value, const char *what)
+{
+    uint64_t known = facts_learn(o->facts, kind, a, b, value);
+    EXPECT(known == value, "%s (%lx, %lu) was %lx and is %lx now", what, (unsigned long)a, (unsigned long)b,
+           (unsigned long)known, (unsigned long)value);
+}
+
+uint64_t oracle_message_hash(uint64_t msg_id, uint64_t sender_id, uint64_t time_ms, uint32_t kind, struct slice client_id,
+                             struct slice body)
+{
+    uint64_t words[4] = {msg_id, sender_id, time_ms, kind};
+    uint64_t hash = XXH3_64bits(words, sizeof words);
+    hash = XXH3_64bits_withSeed(client_id.data, client_id.len, hash);
+    return XXH3_64bits_withSeed(body.data, body.len, hash);
+}
+
+static void learn_message(struct oracle *o, uint64_t room_id, uint64_t seq, uint64_t msg_id, uint64_t hash)
+{
+    uint64_t place[2] = {room_id, seq};
+    EXPECT(seq > 0 && id_type(msg_id) == ID_MESSAGE && id_partition(msg_id) == id_partition(room_id),
+           "message %lx has no place in room %lx", (unsigned long)msg_id, (unsigned long)room_id);
+    oracle_learn(o, FACT_MESSAGE, room_id, seq, hash, "message (room, seq)");
+    oracle_learn(o, FACT_MESSAGE_ID, msg_id, 0, XXH3_64bits(place, sizeof place), "place of message");
+    struct known_room *room = oracle_room(o, room_id);
+    if (room->head_seq < seq) TRACE("room %lx has seq %lu", (unsigned long)room_id, (unsigned long)seq);
+    if (room->head_seq < seq) room->head_seq = seq;
+}
+
+void oracle_saw_message(struct oracle *o, const Ringpost__V1__Message *m)
+{
+    struct slice client_id = slice_text(m->client_msg_id), body = slice_of(m->body.data, m->body.len);
+    (void)oracle_attempt_of(o, m->room_id, m->sender_id, client_id, body);
+    learn_message(o, m->room_id, m->seq, m->msg_id,
+                  oracle_message_hash(m->msg_id, m->sender_id, m->time_ms, (uint32_t)m->kind, client_id, body));
+}
+
+void oracle_saw_ack(struct oracle *o, uint32_t number, const Ringpost__V1__SendResponse *r)
+{
+    struct attempt *a = &o->attempts[number];
+    char client_id[24], text[ATTEMPT_TEXT_MAX];
+    attempt_client_id(number, client_id);
+    struct slice body = attempt_body(number, 0, text);
+    if (a->acked) {
+        EXPECT(a->msg_id == r->msg_id && a->seq == r->seq && a->time_ms == r->time_ms && a->room_id == r->room_id,
+               "message %s was sent as %lx, seq %lu; asked again it is %lx, seq %lu", client_id, (unsigned long)a->msg_id,
+               (unsigned long)a->seq, (unsigned long)r->msg_id, (unsigned long)r->seq);
+        return;
+    }
+    EXPECT(a->room_id == 0 || a->room_id == r->room_id, "message %s went to another room", client_id);
+    EXPECT(r->seq > a->floor_seq, "message %s got seq %lu, but seq %lu had been seen before it was sent", client_id,
+           (unsigned long)r->seq, (unsigned long)a->floor_seq);
+    a->acked = true;
+    a->room_id = r->room_id;
+    a->msg_id = r->msg_id;
+    a->seq = r->seq;
+    a->time_ms = r->time_ms;
+    learn_message(o, r->room_id, r->seq, r->msg_id,
+                  oracle_message_hash(r->msg_id, a->sender_id, r->time_ms, a->kind, slice_text(client_id), body));
+}
+
+static uint64_t event_hash(const Ringpost__V1__Event *event)
+{
+    uint8_t bytes[4096];
+    size_t size = ringpost__v1__event__get_packed_size(event);
+    EXPECT(size <= sizeof bytes, "an event of %zu bytes", size);
+    ringpost__v1__event__pack(event, bytes);
+    return XXH3_64bits(bytes, size);
+}
+
+void oracle_saw_event(struct oracle *o, uint64_t user_id, const Ringpost__V1__Event *event)
+{
+    EXPECT(event->sync_key > 0, "an event without a place in the stream");
+    EXPECT(event->kind_case != RINGPOST__V1__EVENT__KIND__NOT_SET, "an event of no kind");
+    oracle_learn(o, FACT_EVENT, user_id, event->sync_key, event_hash(event), "event (user, sync_key)");
+    if (event->kind_case == RINGPOST__V1__EVENT__KIND_MESSAGE) oracle_saw_message(o, event->message);
+    if (event->kind_case == RINGPOST__V1__EVENT__KIND_ROOM) oracle_saw_room(o, event->room->room);
+    struct person *person = people_person(o->world->people, user_id);
+    if (person->newest_event < event->sync_key) person->newest_event = event->sync_key;
+}
+
+uint64_t oracle_newest_event(const struct oracle *o, uint64_t user_id)
+{
+    return people_person(o->world->people, user_id)->newest_event;
+}
+
+void oracle_saw_room(struct oracle *o, const Ringpost__V1__Room *room)
+{
+    bool direct = room->type == RINGPOST__V1__ROOM_TYPE__DIRECT;
+    uint32_t member_max = direct ? 2 : o->world->profile.machine.room_members_max;
+    EXPECT(room->member_max == member_max, "room %lx may have %u members", (unsigned long)room->room_id, room->member_max);
+    EXPECT(room->member_count <= member_max, "room %lx has %u members", (unsigned long)room->room_id, room->member_count);
+    struct known_room *known = oracle_room(o, room->room_id);
+    known->direct = direct;
+    known->joinable = room->joinable;
+}
+
+/* ---- attempts --------------------------------------------------------------------------------------------------------- */
+
+void attempt_client_id(uint32_t number, char out[24]) { snprintf(out, 24, "m%u", number); }
+
+struct slice attempt_body(uint32_t number, uint32_t variant, char out[ATTEMPT_TEXT_MAX])
+{
+    int len = snprintf(out, ATTEMPT_TEXT_MAX, "%u.%u:", number, variant);
+    uint32_t want = number * 2654435761u >> 20;
+    want = want % 8 == 0 ? want % 380 : want % 40;
+    while ((uint32_t)len < want + 12) {
+        out[len] = (char)('a' + len % 26);
+        len++;
+    }
+    return slice_of(out, (size_t)len);
+}
+
+uint32_t oracle_attempt(struct oracle *o, uint64_t sender_id, uint64_t room_id, uint64_t to_user_id, uint32_t kind)
+{
+    if (o->attempt_count == o->attempt_capacity) {
+        o->attempt_capacity = o->attempt_capacity == 0 ? 256 : o->attempt_capacity * 2;
+        o->attempts = realloc(o->attempts, o->attempt_capacity * sizeof *o->attempts);
+        ASSERT(o->attempts != NULL);
+    }
+    if (to_user_id != 0) {
+        const struct fact *direct = facts_find(o->facts, FACT_DIRECT, sender_id < to_user_id ? sender_id : to_user_id,
+                                               sender_id < to_user_id ? to_user_id : sender_id);
+        if (direct != NULL) room_id = direct->value;
+    }
+    o->attempts[o->attempt_count] = (struct attempt){.number = o->attempt_count, .sender_id = sender_id, .room_id = room_id,
+                                                     .to_user_id = to_user_id, .kind = kind,
+                                                     .floor_seq = room_id == 0 ? 0 : oracle_room(o, room_id)->head_seq};
+    return o->attempt_count++;
+}
+
+uint32_t oracle_attempt_of(const struct oracle *o, uint64_t room_id, uint64_t sender_id, struct slice client_id, struct slice body)
+{
+    uint32_t number = 0;
+    for (uint32_t i = 1; i < client_id.len; i++) number = number * 10 + (client_id.data[i] - (uint32_t)'0');
+    char text[ATTEMPT_TEXT_MAX];
+    bool ours = client_id.len > 1 && client_id.data[0] == 'm' && number < o->attempt_count;
+    EXPECT(ours, "a message nobody sent: client id %.*s", (int)client_id.len, (const char *)client_id.data);
+    const struct attempt *a = &o->attempts[number];
+    EXPECT(a->sender_id == sender_id, "message m%u has another sender", number);
+    EXPECT(slice_equal(body, attempt_body(number, 0, text)), "message m%u has another body", number);
+    EXPECT(a->room_id == 0 || a->room_id == room_id, "message m%u is in another room", number);
+    return number;
+}
+
+/* ---- rooms ------------------------------------------------------------------------------------------------------------ */
+
+struct known_room *oracle_room(struct oracle *o, uint64_t room_id)
+{
+    for (uint32_t i = 0; i < o->room_count; i++)
+        if (o->rooms[i].room_id == room_id) return &o->rooms[i];
+    if (o->room_count == o->room_capacity) {
+        o->room_capacity = o->room_capacity == 0 ? 16 : o->room_capacity * 2;
+        o->rooms = realloc(o->rooms, o->room_capacity * sizeof *o->rooms);
+        ASSERT(o->rooms != NULL);
+    }
+    struct known_room *room = &o->rooms[o->room_count++];
+    *room = (struct known_room){.room_id = room_id};
+    for (uint32_t i = 0; i < USERS_MAX; i++) room->members[i] = (struct membership){.known = -1, .before = -1, .role = -1};
+    return room;
+}
+
+uint32_t oracle_user_index(const struct oracle *o, uint64_t user_id)
+{
+    uint32_t i = 0;
+    while (i < USERS_MAX && (o->user_ids[i] == 0 || o->user_ids[i] != user_id)) i++;
+    return i;
+}
+
+static struct membership *membership_of(struct oracle *o, uint64_t room_id, uint64_t user_id)
+{
+    uint32_t user = oracle_user_index(o, user_id);
+    return user == USERS_MAX ? NULL : &oracle_room(o, room_id)->members[user];
+}
+
+void oracle_membership_begin(struct oracle *o, uint64_t room_id, uint64_t user_id)
+{
+    struct membership *m = membership_of(o, room_id, user_id);
+    if (m == NULL) return;
+    m->version++;
+    m->role = -1;
+    m->read_floor = 0;
+    if (m->under_way++ == 0) m->before = m->known;
+    else m->overlapped = true;
+    m->known = -1;
+}
+
+void oracle_membership_end(struct oracle *o, uint64_t room_id, uint64_t user_id, int outcome)
+{
+    struct membership *m = membership_of(o, room_id, user_id);
+    if (m == NULL) return;
+    ASSERT(m->under_way > 0);
+    m->version++;
+    m->under_way--;
+    if (outcome == -2) m->overlapped = true;
+    if (!m->overlapped) m->known = outcome >= 0 ? (int8_t)outcome : m->before;
+    if (m->under_way == 0) m->overlapped = false;
+}
+
+int oracle_is_member(const struct oracle *o, uint64_t room_id, uint64_t user_id)
+{
+    uint32_t user = oracle_user_index(o, user_id);
+    for (uint32_t i = 0; i < o->room_count && user < USERS_MAX; i++)
+        if (o->rooms[i].room_id == room_id) return o->rooms[i].members[user].known;
+    return -1;
+}

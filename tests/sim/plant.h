@@ -1,0 +1,31 @@
+/* tests/sim/plant.h - bugs put into what surrounds the engine, each one that the engine itself could have. A simulator that does not
+ * notice them would not notice the engine's either.
+ * Thread: one.  Depends: nothing.  Start at: sim/world.h */
+#ifndef TESTS_SIM_PLANT_H
+#define TESTS_SIM_PLANT_H
+
+/*    NAME                 what it stands for */
+#define PLANT_LIST(X)                                                                                                  \
+    X(ack_before_durable, "answers leave before the log is on the disk: the disk reports writes that it only cached")  \
+    X(no_watermark, "the store does not keep its applied index: after a crash it holds more than it says")             \
+    X(not_a_prefix, "the store is no prefix of the log: after a crash it holds less than it says")                     \
+    X(reused_ids, "id counters are not stored: ids are given twice after a restart")                                   \
+    X(reused_seq, "the newest row of a timeline is sometimes lost: its seq is given again")                            \
+    X(repeats_applied, "stream entries sent again after a restart are not dropped")                                    \
+    X(stream_lost, "a letter of stream entries is sometimes lost")                                                     \
+    X(letters_overtake, "a letter sometimes overtakes the one before it")                                              \
+    X(window_forgotten, "repeated sends are not recognized after a restart")                                           \
+    X(stale_reads, "reads of the store overtake the batches written before them")                                      \
+    X(events_lost, "an inbox entry is sometimes not stored")                                                           \
+    X(marks_lost, "a read mark is sometimes not stored")                                                               \
+    X(members_lost, "a member row is sometimes not stored")                                                            \
+    X(revocations_lost, "a device row is sometimes not stored")                                                        \
+    X(any_password, "every password fits")
+
+#define PLANT_AS_ENUM(name, text) PLANT_##name,
+enum plant { PLANT_none, PLANT_LIST(PLANT_AS_ENUM) PLANT_COUNT };
+#undef PLANT_AS_ENUM
+
+const char *plant_name(enum plant plant);
+
+#endif

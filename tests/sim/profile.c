@@ -1,0 +1,72 @@
+/* tests/sim/profile.c - limits small enough that all of them are reached: see profile.h. */
+#include "sim/profile.h"
+#include "core/check.h"
+
+static uint32_t pick(struct dice *dice, const uint32_t *values, uint32_t count) { return values[dice_below(dice, count)]; }
+#define PICK(dice, ...) pick(dice, (const uint32_t[]){__VA_ARGS__}, COUNT_OF(((const uint32_t[]){__VA_ARGS__})))
+
+static struct machine_options roll_machine(struct dice *dice)
+{
+    return (struct machine_options){.shard_count = (uint16_t)dice_between(dice, 1, SHARDS_MAX),
+                                    .room_members_max = dice_between(dice, 3, 9),
+                                    .fanout_threshold = PICK(dice, 0, 2, 3, 3, 4, 100),
+                                    .inbox_events_max = PICK(dice, 16, 40, 100000, 100000),
+                                    .devices_per_user_max = dice_between(dice, 2, 4),
+                                    .dedup_entries = DEDUP_CAPACITY_MIN,
+                                    .entities_max = PICK(dice, 1, 6, 20, 60, 10000),
+                                    .outbox_entries_max = PICK(dice, 1, 4, 16, 1000)};
+}
+
+static struct shard_limits roll_limits(struct dice *dice)
+{
+    bool rated = dice_one_in(dice, 4);
+    return (struct shard_limits){.requests_parked_max = PICK(dice, 3, 6, 20, 1000),
+                                 .store_backlog_max_bytes = PICK(dice, 1000, 8000, 100000, 1000000),
+                                 .body_size_max_bytes = 400,
+                                 .rooms_per_user_max = PICK(dice, 3, 8, 30),
+                                 .sessions_per_user_max = dice_between(dice, 1, 4),
+                                 .messages_per_second = rated ? 20 : 0,
+                                 .messages_burst = 5,
+                                 .requests_per_second = rated ? 50 : 0,
+                                 .requests_burst = 20,
+                                 .access_token_ttl_s = PICK(dice, 3600, 3600, 60),
+                                 .refresh_token_ttl_s = 86400,
+                                 .token_leeway_s = 5};
+}
+
+static void roll_weights(struct profile *p, struct dice *dice)
+{
+    static const uint32_t typical[ACTION_COUNT] = {
+        [ACTION_DELIVER] = 30, [ACTION_DISK] = 14,  [ACTION_STORE_RUN] = 20, [ACTION_STORE_ANSWER] = 20,
+        [ACTION_APPLY] = 16,   [ACTION_FLUSH] = 16, [ACTION_MAINTAIN] = 6,   [ACTION_PASSWORD] = 4,
+        [ACTION_CLIENT] = 24,  [ACTION_READ] = 16,  [ACTION_TICK] = 2};
+    /* Hundredths; some parts of the house are four times slower or faster than others. */
+    for (uint32_t i = 0; i < ACTION_COUNT; i++) p->weights[i] = typical[i] * PICK(dice, 25, 100, 100, 100, 200, 400);
+    p->weights[ACTION_STORE_FLUSH] = PICK(dice, 0, 10, 100, 1000);
+    p->weights[ACTION_FULL] = PICK(dice, 0, 0, 10, 60);
+    p->weights[ACTION_CRASH] = PICK(dice, 0, 2, 5, 10, 30, 100);
+    p->weights[ACTION_RESTART] = PICK(dice, 0, 0, 4);
+    p->weights[ACTION_REST] = PICK(dice, 0, 3, 10);
+}
+
+struct profile profile_roll(struct dice *dice)
+{
+    struct profile p = {.users = dice_between(dice, 2, USERS_MAX),
+                        .devices = dice_between(dice, 1, DEVICES_MAX),
+                        .block_size_bytes = PICK(dice, 512, 512, 4096),
+                        .segment_blocks = PICK(dice, 6, 12, 40, 200),
+                        .log_pending_max_bytes = PICK(dice, 4096, 16384, 1000000),
+                        .password_queue_max = dice_between(dice, 1, 4),
+                        .machine = roll_machine(dice),
+                        .limits = roll_limits(dice),
+                        .pool_size_bytes = PICK(dice, 1u << 20, 1u << 20, 16384, 4096),
+                        .talk_percent = PICK(dice, 25, 40, 70, 90),
+                        .clock_steps_back = dice_one_in(dice, 4),
+                        .rests_with_crash = dice_percent(dice, 70)};
+    p.outbound_soft_bytes = PICK(dice, 500, 3000, 100000);
+    p.outbound_hard_bytes = p.outbound_soft_bytes * PICK(dice, 2, 4);
+    roll_weights(&p, dice);
+    p.length = dice_one_in(dice, 25) ? 12 : 1;
+    if (p.length > 1) p.talk_percent = 95;
+    return p;
+}

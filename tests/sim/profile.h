@@ -1,0 +1,54 @@
+/* tests/sim/profile.h - what kind of world a seed gets: how many shards and people, which limits, how slow, how unlucky.
+ * Thread: one.  Depends: shard/shard.h, sim/dice.h.  Start at: sim/world.h */
+#ifndef TESTS_SIM_PROFILE_H
+#define TESTS_SIM_PROFILE_H
+
+#include "shard/shard.h"
+#include "sim/dice.h"
+
+#define SHARDS_MAX 4
+#define USERS_MAX 12
+#define DEVICES_MAX 3 /* per user */
+
+/* What may happen in one step. Weights are relative. */
+#define ACTION_LIST(X)                                                                                                 \
+    X(DELIVER)      /* a letter arrives at its shard */                                                                \
+    X(DISK)         /* a log write completes */                                                                        \
+    X(STORE_RUN)    /* the storage thread runs a batch or a job */                                                     \
+    X(STORE_ANSWER) /* the worker collects an answer */                                                                \
+    X(STORE_FLUSH)  /* what ran becomes durable */                                                                     \
+    X(APPLY)        /* turn stage */                                                                                   \
+    X(FLUSH)        /* turn stage */                                                                                   \
+    X(TICK)         /* the second's work */                                                                            \
+    X(MAINTAIN)     /* the log's segments */                                                                           \
+    X(PASSWORD)     /* a password job is done */                                                                       \
+    X(CLIENT)       /* a device does something */                                                                      \
+    X(READ)         /* a device reads a frame */                                                                       \
+    X(FULL)         /* a disk fills up, or has room again */                                                           \
+    X(CRASH)        /* the process dies */                                                                             \
+    X(RESTART)      /* the process stops in good order */                                                              \
+    X(REST)         /* everything settles and is looked at */
+
+#define ACTION_AS_ENUM(NAME) ACTION_##NAME,
+enum action { ACTION_LIST(ACTION_AS_ENUM) ACTION_COUNT };
+#undef ACTION_AS_ENUM
+
+struct profile {
+    uint32_t users, devices; /* devices: per user */
+    uint32_t block_size_bytes, segment_blocks;
+    uint32_t log_pending_max_bytes, password_queue_max;
+    struct machine_options machine;
+    struct shard_limits limits;
+    uint32_t outbound_soft_bytes, outbound_hard_bytes;
+    size_t pool_size_bytes;
+    uint32_t weights[ACTION_COUNT];
+    uint32_t talk_percent;    /* of a device's doings: sends */
+    uint32_t length;          /* times the usual number of steps: long enough for the window of repeated sends to move on */
+    uint32_t token_ttl_s;
+    bool clock_steps_back;
+    bool rests_with_crash;    /* a rest may be ended by a crash, to compare what was recovered */
+};
+
+struct profile profile_roll(struct dice *dice);
+
+#endif

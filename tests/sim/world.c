@@ -1,0 +1,562 @@
+/* tests/sim/world.c - see world.h. The shards' ports, the letters between them, and the choice of what happens next. */
+#include "sim/world.h"
+#include "api/api.h"
+#include "core/check.h"
+#include "shard/methods.h"
+#include "shard/session.h"
+#include "sim/audit.h"
+#include "sim/oracle.h"
+#include "sim/people.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+#define STEP_NS_MAX 300000u               /* a step takes up to so long */
+#define LEAP_NS 2000000000u               /* now and then nothing happens for a while */
+#define ROUND_NS 20000000u                /* of a rest */
+#define REST_ROUNDS_MAX 20000             /* a world that does not settle hangs */
+#define WALL_BASE_MS 1700000000000u
+#define APPLY_BUDGET_MAX 8
+
+/* ---- letters ---------------------------------------------------------------------------------------------------------- */
+
+static void box_add(struct box *box, struct letter *letter)
+{
+    letter->next = NULL;
+    if (box->last != NULL) box->last->next = letter;
+    else box->first = letter;
+    box->last = letter;
+}
+
+static struct letter *box_take(struct box *box)
+{
+    struct letter *letter = box->first;
+    if (letter == NULL) return NULL;
+    box->first = letter->next;
+    if (box->first == NULL) box->last = NULL;
+    letter->next = NULL;
+    return letter;
+}
+
+static void boxes_empty(struct world *w)
+{
+    struct letter *letter;
+    for (uint32_t from = 0; from <= SHARDS_MAX; from++)
+        for (uint32_t to = 0; to < SHARDS_MAX; to++)
+            while ((letter = box_take(&w->boxes[from][to])) != NULL) letter_free(letter);
+}
+
+void world_post_from_outside(struct world *w, struct letter *letter) { box_add(&w->boxes[OUTSIDE][letter->to_shard], letter); }
+
+/* Planted bug: every entry gets the number the destination expects next, repeats too. */
+static struct letter *renumber_entries(struct world *w, struct letter *letter)
+{
+    struct renumbering *r = &w->renumberings[letter->from_shard][letter->to_shard];
+    struct cursor c = cursor_of(letter_payload(letter));
+    struct writer out;
+    writer_init(&out, 0);
+    while (cursor_left(&c) > 0) {
+        if (r->count == r->capacity) {
+            r->capacity = r->capacity == 0 ? 64 : r->capacity * 2;
+            r->source_index = realloc(r->source_index, r->capacity * sizeof *r->source_index);
+            ASSERT(r->source_index != NULL);
+        }
+        r->source_index[r->count++] = cursor_u64(&c);
+        writer_u64(&out, r->count);
+        writer_u16(&out, cursor_u16(&c));
+        writer_bytes(&out, cursor_bytes(&c));
+    }
+    struct letter *renumbered = letter_make(letter->kind, letter->from_shard, letter->to_shard, NULL, writer_slice(&out));
+    writer_deinit(&out);
+    letter_free(letter);
+    return renumbered;
+}
+
+static struct letter *with_planted_bug(struct world *w, struct letter *letter)
+{
+    if (w->plant == PLANT_repeats_applied && letter->kind == LETTER_STREAM) return renumber_entries(w, letter);
+    if (w->plant == PLANT_repeats_applied && letter->kind == LETTER_STREAM_ACK && letter->number > 0)
+        letter->number = w->renumberings[letter->to_shard][letter->from_shard].source_index[letter->number - 1];
+    return letter;
+}
+
+static bool deliver(struct world *w, uint32_t from, uint32_t to)
+{
+    struct box *box = &w->boxes[from][to];
+    struct letter *letter = box_take(box);
+    if (letter == NULL) return false;
+    if (w->plant == PLANT_stream_lost && letter->kind == LETTER_STREAM && dice_one_in(&w->dice, 20)) {
+        letter_free(letter);
+        return true;
+    }
+    if (w->plant == PLANT_letters_overtake && box->first != NULL && dice_one_in(&w->dice, 20)) {
+        struct letter *late = letter;
+        letter = box_take(box);
+        late->next = box->first;
+        box->first = late;
+        if (box->last == NULL) box->last = late;
+    }
+    report_hash_u64((uint64_t)letter->kind << 32 | from << 8 | to, letter->len);
+    TRACE("letter %d from %u to %u, %u bytes", (int)letter->kind, from, to, letter->len);
+    shard_receive(w->nodes[to].shard, with_planted_bug(w, letter));
+    return true;
+}
+
+/* ---- ports ------------------------------------------------------------------------------------------------------------ */
+
+uint64_t world_now_ms(const struct world *w) { return w->wall_base_ms + w->now_ns / 1000000; }
+
+static uint64_t port_now_ms(void *context) { return world_now_ms(context); }
+
+static uint64_t port_now_ns(void *context)
+{
+    const struct world *w = context;
+    return w->now_ns;
+}
+
+static void port_random(void *context, void *out, size_t len)
+{
+    struct world *w = context;
+    uint8_t *bytes = out;
+    for (size_t i = 0; i < len; i++) bytes[i] = (uint8_t)dice_next(&w->dice);
+}
+
+static void port_post(void *context, struct letter *letter)
+{
+    struct world *w = context;
+    ASSERT(letter->from_shard < world_shard_count(w) && letter->to_shard < world_shard_count(w));
+    if (w->mute) letter_free(letter);
+    else box_add(&w->boxes[letter->from_shard][letter->to_shard], letter);
+}
+
+static void port_reply(void *context, struct letter *letter)
+{
+    struct world *w = context;
+    if (!w->mute) people_on_reply(w, letter);
+    letter_free(letter);
+}
+
+static enum result port_hash_password(void *context, struct password_job *job)
+{
+    struct world *w = context;
+    if (w->mute || w->passwords_waiting >= w->profile.password_queue_max) return RESULT_BUSY;
+    job->next = NULL;
+    if (w->passwords_last != NULL) w->passwords_last->next = job;
+    else w->passwords_first = job;
+    w->passwords_last = job;
+    w->passwords_waiting++;
+    return RESULT_OK;
+}
+
+static bool port_session_bind(void *context, const struct origin *origin, struct session *session)
+{
+    struct world *w = context;
+    return !w->mute && people_on_bind(w, origin, session);
+}
+
+static enum result port_session_send(void *context, struct session *session, struct slice head, struct buf *body, bool *above_soft)
+{
+    struct world *w = context;
+    return w->mute ? RESULT_OK : people_on_push(w, session, head, body, above_soft);
+}
+
+static void port_session_end(void *context, struct session *session, uint16_t close_code, const char *reason)
+{
+    struct world *w = context;
+    if (!w->mute) people_on_end(w, session, close_code, reason);
+}
+
+/* ---- passwords -------------------------------------------------------------------------------------------------------- */
+
+/* What stands for argon2id: the password, spelled as one would not type it. */
+static void hash_text(const char *password, char out[128])
+{
+    uint64_t hash = 14695981039346656037ull;
+    for (; *password != '\0'; password++) hash = (hash ^ (uint8_t)*password) * 1099511628211ull;
+    static const char digits[] = "0123456789abcdef";
+    for (int i = 0; i < 16; i++) out[i] = digits[hash >> (4 * i) & 15];
+    out[16] = '\0';
+}
+
+static bool finish_password(struct world *w, enum result result)
+{
+    struct password_job *job = w->passwords_first;
+    if (job == NULL) return false;
+    w->passwords_first = job->next;
+    if (w->passwords_first == NULL) w->passwords_last = NULL;
+    w->passwords_waiting--;
+    char hash[128];
+    hash_text(job->password, hash);
+    job->result = result;
+    if (job->verify) job->fits = strcmp(hash, job->hash) == 0 || w->plant == PLANT_any_password;
+    else memcpy(job->hash, hash, sizeof hash);
+    job->done(job);
+    return true;
+}
+
+/* ---- lives ------------------------------------------------------------------------------------------------------------ */
+
+/* Planted bug: what a shard takes for new after a restart. */
+static void renumber_after_restart(struct world *w)
+{
+    for (uint16_t from = 0; from < world_shard_count(w); from++)
+        for (uint16_t to = 0; to < world_shard_count(w); to++)
+            w->renumberings[from][to].count = (uint32_t)stream_applied(shard_machine(w->nodes[to].shard)->streams, from);
+}
+
+static void open_all(struct world *w, bool may_break)
+{
+    for (uint16_t i = 0; i < world_shard_count(w); i++) {
+        uint32_t tries = 0;
+        while (!node_open(&w->nodes[i], &w->dice, may_break && tries < 3 && dice_one_in(&w->dice, 4))) tries++;
+    }
+    if (w->plant == PLANT_repeats_applied) renumber_after_restart(w);
+}
+
+/* Never farther than tokens forgive. */
+static void step_clock_back(struct world *w)
+{
+    uint64_t now_ms = world_now_ms(w);
+    if (now_ms < w->wall_latest_ms) return; /* it has not caught up yet */
+    w->wall_latest_ms = now_ms;
+    w->wall_base_ms -= dice_below(&w->dice, 3000);
+}
+
+static void crash(struct world *w)
+{
+    TRACE("crash");
+    report_hash_u64(ACTION_CRASH, 0);
+    w->mute = true;
+    w->crashes++;
+    people_lose_connections(w);
+    boxes_empty(w);
+    while (finish_password(w, RESULT_BUSY)) continue;
+    for (uint16_t i = 0; i < world_shard_count(w); i++) node_crash(&w->nodes[i], &w->dice);
+    EXPECT(buf_pool_used_bytes(w->pool) == 0, "%zu payload bytes are held by nobody", buf_pool_used_bytes(w->pool));
+    w->mute = false;
+    /* Clocks of a machine that lost power may be a little behind. */
+    if (w->profile.clock_steps_back && dice_one_in(&w->dice, 3)) step_clock_back(w);
+    open_all(w, true);
+    if (dice_one_in(&w->dice, 4)) crash(w); /* before anybody came back */
+}
+
+/* ---- a rest ----------------------------------------------------------------------------------------------------------- */
+
+static bool shard_is_still(const struct world *w, uint16_t i)
+{
+    const struct node *node = &w->nodes[i];
+    return shard_idle(node->shard) && shard_quiet(node->shard) && fake_store_idle(node->store) &&
+           fake_disk_pending(node->disk) == 0 && stream_waiting(shard_machine(node->shard)->streams) == 0;
+}
+
+static bool is_still(const struct world *w)
+{
+    for (uint16_t to = 0; to < world_shard_count(w); to++) {
+        if (!shard_is_still(w, to)) return false;
+        for (uint32_t from = 0; from <= SHARDS_MAX; from++)
+            if (w->boxes[from][to].first != NULL) return false;
+    }
+    return w->passwords_first == NULL;
+}
+
+static void turn_shard(struct world *w, uint16_t i)
+{
+    struct node *node = &w->nodes[i];
+    fake_disk_complete(node->disk);
+    while (fake_store_run(node->store)) continue;
+    while (fake_store_answer(node->store)) continue;
+    for (uint32_t from = 0; from <= SHARDS_MAX; from++)
+        while (deliver(w, from, i)) continue;
+    shard_apply(node->shard, APPLY_BUDGET_MAX);
+    shard_flush(node->shard);
+    if (!w->comparing) shard_tick(node->shard); /* which may end a session */
+    while (commitlog_wants_maintenance(shard_log(node->shard))) commitlog_maintain(shard_log(node->shard));
+}
+
+static void round_of_turns(struct world *w)
+{
+    report.step++;
+    w->now_ns += ROUND_NS;
+    while (finish_password(w, RESULT_OK)) continue;
+    for (uint16_t i = 0; i < world_shard_count(w); i++) turn_shard(w, i);
+}
+
+static void explain_unrest(const struct world *w)
+{
+    for (uint16_t i = 0; i < world_shard_count(w); i++)
+        if (!shard_is_still(w, i))
+            printf("# shard %u: idle %d, quiet %d, store idle %d, disk writes %u, stream entries waiting %lu\n", i,
+                   shard_idle(w->nodes[i].shard), shard_quiet(w->nodes[i].shard), fake_store_idle(w->nodes[i].store),
+                   fake_disk_pending(w->nodes[i].disk), (unsigned long)stream_waiting(shard_machine(w->nodes[i].shard)->streams));
+    people_explain(w);
+}
+
+/* Turns until nothing is under way and, `with_people`, everybody has what they wanted. */
+static void settle(struct world *w, bool with_people)
+{
+    for (uint32_t round = 0; round < REST_ROUNDS_MAX; round++) {
+        bool content = !with_people || people_pursue(w);
+        if (is_still(w) && content) return;
+        round_of_turns(w);
+    }
+    if (report.plant == NULL) explain_unrest(w);
+    report_fail("the world does not come to rest");
+}
+
+static void heal_disks(struct world *w)
+{
+    for (uint16_t i = 0; i < world_shard_count(w); i++) {
+        fake_disk_set_segments_max(w->nodes[i].disk, 0);
+        fake_disk_fail_next(w->nodes[i].disk, RESULT_OK);
+        w->nodes[i].full = false;
+    }
+}
+
+/* What was recovered is what was there. */
+static void compare_lives(struct world *w)
+{
+    uint64_t before[SHARDS_MAX];
+    for (uint16_t i = 0; i < world_shard_count(w); i++) before[i] = node_digest(&w->nodes[i]);
+    crash(w);
+    settle(w, false);
+    for (uint16_t i = 0; i < world_shard_count(w); i++) {
+        EXPECT(node_digest(&w->nodes[i]) == before[i], "shard %u came back from a crash as another one", i);
+        EXPECT(node_digest_of_log(&w->nodes[i]) == before[i], "shard %u is not what its log makes of an empty store", i);
+    }
+    audit(w);
+}
+
+static void rest(struct world *w, bool last)
+{
+    TRACE("rest");
+    w->rests++;
+    w->settling = true;
+    heal_disks(w);
+    settle(w, true);
+    audit(w);
+    w->comparing = true;
+    people_compare(w);
+    settle(w, true);
+    w->comparing = false;
+    if (last || w->profile.rests_with_crash) compare_lives(w);
+    w->settling = false;
+}
+
+/* ---- a stop in good order --------------------------------------------------------------------------------------------- */
+
+static bool all_quiet(const struct world *w)
+{
+    for (uint16_t i = 0; i < world_shard_count(w); i++)
+        if (!shard_quiet(w->nodes[i].shard)) return false;
+    return true;
+}
+
+/* What the shards do not have done by then stays undone: some of it is in the logs. */
+static void stop_in_haste(struct world *w)
+{
+    for (uint32_t rounds = dice_below(&w->dice, 3); rounds > 0; rounds--) round_of_turns(w);
+    for (uint16_t i = 0; i < world_shard_count(w); i++) shard_begin_close(w->nodes[i].shard);
+    for (uint32_t rounds = 0; !all_quiet(w); rounds++) {
+        EXPECT(rounds < REST_ROUNDS_MAX, "shards that are to close do not become quiet");
+        round_of_turns(w);
+    }
+}
+
+static void stop_at_leisure(struct world *w)
+{
+    settle(w, false);
+    for (uint16_t i = 0; i < world_shard_count(w); i++) shard_begin_close(w->nodes[i].shard);
+    EXPECT(all_quiet(w), "shards are idle and not quiet");
+}
+
+static void restart(struct world *w)
+{
+    bool haste = dice_one_in(&w->dice, 2);
+    TRACE("restart%s", haste ? " in haste" : "");
+    heal_disks(w);
+    people_disconnect_all(w);
+    if (haste) stop_in_haste(w);
+    else stop_at_leisure(w);
+    w->restarts++;
+    w->mute = true;
+    people_lose_connections(w);
+    boxes_empty(w);
+    for (uint16_t i = 0; i < world_shard_count(w); i++) {
+        struct node *node = &w->nodes[i];
+        shard_close(node->shard);
+        node->shard = NULL;
+        while (fake_store_run(node->store) || fake_store_answer(node->store)) continue;
+        fake_store_flush(node->store);
+    }
+    w->mute = false;
+    open_all(w, false);
+    for (uint16_t i = 0; i < world_shard_count(w); i++)
+        EXPECT(haste || w->nodes[i].options.store_applied_index == commitlog_last_index(shard_log(w->nodes[i].shard)),
+               "shard %u stopped in good order and has commands to apply", i);
+}
+
+/* ---- one step --------------------------------------------------------------------------------------------------------- */
+
+static void fill_disk(struct world *w, struct node *node)
+{
+    if (node->full) {
+        heal_disks(w);
+        return;
+    }
+    TRACE("disk of shard %u is full", node->number);
+    node->full = true;
+    if (dice_one_in(&w->dice, 3)) fake_disk_fail_next(node->disk, RESULT_FULL);
+    else fake_disk_set_segments_max(node->disk, fake_disk_segment_count(node->disk) + fake_disk_spare_count(node->disk));
+}
+
+static bool run_store(struct world *w, struct node *node)
+{
+    if (w->plant == PLANT_stale_reads && fake_store_overtake(node->store)) return true;
+    return fake_store_run(node->store);
+}
+
+static bool maintain(struct node *node)
+{
+    bool wanted = commitlog_wants_maintenance(shard_log(node->shard));
+    if (wanted) commitlog_maintain(shard_log(node->shard));
+    return wanted;
+}
+
+/* What one shard, or what is under it, does by itself; false when there is nothing to do. */
+static bool act_on(struct world *w, enum action action, struct node *node)
+{
+    switch (action) {
+    case ACTION_DISK: return fake_disk_complete(node->disk);
+    case ACTION_STORE_RUN: return run_store(w, node);
+    case ACTION_STORE_ANSWER: return fake_store_answer(node->store);
+    case ACTION_STORE_FLUSH: fake_store_flush(node->store); return true;
+    case ACTION_APPLY: return shard_apply(node->shard, dice_between(&w->dice, 1, APPLY_BUDGET_MAX)) > 0;
+    case ACTION_FLUSH: shard_flush(node->shard); return true;
+    case ACTION_TICK: shard_tick(node->shard); return true;
+    case ACTION_MAINTAIN: return maintain(node);
+    case ACTION_FULL: fill_disk(w, node); return true;
+    case ACTION_DELIVER:
+    case ACTION_PASSWORD:
+    case ACTION_CLIENT:
+    case ACTION_READ:
+    case ACTION_CRASH:
+    case ACTION_RESTART:
+    case ACTION_REST:
+    case ACTION_COUNT: break;
+    }
+    return true;
+}
+
+/* Some letter arrives, each box being as likely as the others to be the first that is looked into. */
+static void deliver_some(struct world *w)
+{
+    uint32_t boxes = (SHARDS_MAX + 1) * SHARDS_MAX, start = dice_below(&w->dice, boxes);
+    for (uint32_t i = 0; i < boxes; i++) {
+        uint32_t box = (start + i) % boxes;
+        if (deliver(w, box / SHARDS_MAX, box % SHARDS_MAX)) return;
+    }
+}
+
+static void act(struct world *w, enum action action)
+{
+    uint16_t count = world_shard_count(w), start = (uint16_t)dice_below(&w->dice, count);
+    switch (action) {
+    case ACTION_DELIVER: deliver_some(w); return;
+    case ACTION_PASSWORD: finish_password(w, RESULT_OK); return;
+    case ACTION_CLIENT: people_act(w); return;
+    case ACTION_READ: people_read(w); return;
+    case ACTION_CRASH: crash(w); return;
+    case ACTION_RESTART: restart(w); return;
+    case ACTION_REST: rest(w, false); return;
+    case ACTION_DISK:
+    case ACTION_STORE_RUN:
+    case ACTION_STORE_ANSWER:
+    case ACTION_STORE_FLUSH:
+    case ACTION_APPLY:
+    case ACTION_FLUSH:
+    case ACTION_TICK:
+    case ACTION_MAINTAIN:
+    case ACTION_FULL:
+    case ACTION_COUNT: break;
+    }
+    for (uint16_t i = 0; i < count; i++)
+        if (act_on(w, action, &w->nodes[(start + i) % count])) return;
+}
+
+static void step(struct world *w)
+{
+    uint32_t total = 0;
+    for (uint32_t i = 0; i < ACTION_COUNT; i++) total += w->profile.weights[i];
+    uint32_t at = dice_below(&w->dice, total), action = 0;
+    while (at >= w->profile.weights[action]) at -= w->profile.weights[action++];
+    report.step++;
+    w->now_ns += dice_one_in(&w->dice, 600) ? LEAP_NS : dice_below(&w->dice, STEP_NS_MAX);
+    if (w->profile.clock_steps_back && dice_one_in(&w->dice, 5000)) step_clock_back(w);
+    act(w, (enum action)action);
+}
+
+/* ---- a whole run ------------------------------------------------------------------------------------------------------ */
+
+static const struct shard_ports ports = {.now_ms = port_now_ms,
+                                         .now_ns = port_now_ns,
+                                         .random = port_random,
+                                         .post = port_post,
+                                         .reply = port_reply,
+                                         .hash_password = port_hash_password,
+                                         .session_bind = port_session_bind,
+                                         .session_send = port_session_send,
+                                         .session_end = port_session_end};
+
+struct world *world_create(uint64_t seed, enum plant plant)
+{
+    struct world *w = calloc(1, sizeof *w);
+    ASSERT(w != NULL);
+    w->dice.state = seed * 0x9e3779b97f4a7c15ull + 1;
+    w->profile = profile_roll(&w->dice);
+    w->plant = plant;
+    w->now_ns = 1000000000;
+    w->wall_base_ms = WALL_BASE_MS;
+    enum result result = buf_pool_create(&w->pool, w->profile.pool_size_bytes);
+    if (result == RESULT_OK) result = token_keys_create(&w->keys);
+    if (result == RESULT_OK) result = token_keys_add(w->keys, "sim", SLICE_TEXT("a secret of thirty-two bytes, or more"));
+    ASSERT(result == RESULT_OK);
+    struct shard_options options = {.machine = w->profile.machine,
+                                    .limits = w->profile.limits,
+                                    .ports = ports,
+                                    .log_pending_max_bytes = w->profile.log_pending_max_bytes,
+                                    .pool = w->pool,
+                                    .token_keys = w->keys};
+    options.ports.context = w;
+    for (uint16_t i = 0; i < world_shard_count(w); i++)
+        node_create(&w->nodes[i], i, &w->profile, &options, plant, dice_next(&w->dice));
+    w->oracle = oracle_create(w);
+    w->people = people_create(w);
+    open_all(w, true);
+    return w;
+}
+
+void world_destroy(struct world *w)
+{
+    people_disconnect_all(w);
+    settle(w, false);
+    people_lose_connections(w);
+    for (uint16_t i = 0; i < world_shard_count(w); i++) {
+        shard_close(w->nodes[i].shard);
+        w->nodes[i].shard = NULL;
+        node_destroy(&w->nodes[i]);
+    }
+    for (uint32_t from = 0; from < SHARDS_MAX; from++)
+        for (uint32_t to = 0; to < SHARDS_MAX; to++) free(w->renumberings[from][to].source_index);
+    people_destroy(w->people);
+    oracle_destroy(w->oracle);
+    token_keys_destroy(w->keys);
+    EXPECT(buf_pool_used_bytes(w->pool) == 0, "%zu payload bytes are held by nobody", buf_pool_used_bytes(w->pool));
+    buf_pool_destroy(w->pool);
+    free(w);
+}
+
+uint64_t world_run(struct world *w, uint32_t steps)
+{
+    for (uint32_t i = 0; i < steps * w->profile.length; i++) step(w);
+    rest(w, true);
+    return report.hash;
+}

@@ -1,0 +1,67 @@
+/* tests/sim/world.h - a whole server and its people in one thread, driven by one seed.
+ * Owns:    the shards (nodes), the letters between them, the clock, the people; decides what happens next.
+ * Thread:  one.                   Depends: all of tests/sim and tests/storage's fakes.
+ * Reading order of this folder: dice.h report.h profile.h plant.h | node.h world.h | facts.h oracle.h | people.h calls.h | audit.h | sim.c
+ *
+ * The code of the shards is the real one, from shard_receive() to the bytes of the log. Simulated are: the disk (writes take
+ * their time, a crash keeps any of their sectors), the store (batches and jobs take their time, a crash takes back any number of batches
+ * that are not flushed), the mailbox (letters of a pair in order, at any time; a crash loses them), the password
+ * threads, the clock, the connections and those who use them. A step is one of profile.h's actions; a run is a few thousand steps.
+ *
+ * Checked while it runs (oracle.h): what anybody has seen stays as it was. Checked at rest (audit.h): everything. */
+#ifndef TESTS_SIM_WORLD_H
+#define TESTS_SIM_WORLD_H
+
+#include "sim/dice.h"
+#include "sim/node.h"
+#include "sim/plant.h"
+#include "sim/profile.h"
+#include "sim/report.h"
+
+#define OUTSIDE SHARDS_MAX /* where clients' letters come from */
+
+struct box { /* letters of one pair, in order */
+    struct letter *first, *last;
+};
+
+/* Planted bug repeats_applied: how the entries of one stream are numbered for a destination that is to take repeats for new ones. */
+struct renumbering {
+    uint64_t *source_index; /* of entry n of the destination, [n - 1] */
+    uint32_t count, capacity;
+};
+
+struct people;
+struct oracle;
+
+struct world {
+    struct dice dice;
+    struct profile profile;
+    enum plant plant;
+    struct node nodes[SHARDS_MAX];
+    struct box boxes[SHARDS_MAX + 1][SHARDS_MAX];
+    struct renumbering renumberings[SHARDS_MAX][SHARDS_MAX];
+    struct password_job *passwords_first, *passwords_last;
+    uint32_t passwords_waiting;
+    uint64_t now_ns, wall_base_ms, wall_latest_ms; /* wall: base and now; latest: before it was last set back */
+    struct buf_pool *pool;
+    struct token_keys *keys;
+    struct people *people;
+    struct oracle *oracle;
+    bool mute;     /* the process is dying: nobody hears it any more */
+    bool settling; /* people finish what they began and begin nothing */
+    bool comparing; /* and nothing may change any more */
+    uint32_t crashes, restarts, rests;
+};
+
+struct world *world_create(uint64_t seed, enum plant plant);
+void world_destroy(struct world *world);
+/* A whole life: `steps` steps, then a rest with every check. Returns the hash of all that happened. */
+uint64_t world_run(struct world *world, uint32_t steps);
+
+uint64_t world_now_ms(const struct world *world);
+static inline uint64_t world_now_s(const struct world *world) { return world_now_ms(world) / 1000; }
+static inline uint16_t world_shard_count(const struct world *world) { return world->profile.machine.shard_count; }
+/* Takes the letter of a client. */
+void world_post_from_outside(struct world *world, struct letter *letter);
+
+#endif
