@@ -594,5 +594,26 @@ class Mosquitto(unittest.TestCase):
             self.assertEqual(got, [f"u/{bob.name}|one", f"u/{bob.name}|two"])
 
 
+class Lines(unittest.TextTestResult):
+    """A line per test for tests/run to count."""
+
+    def addSuccess(self, test):
+        super().addSuccess(test)
+        print("ok", test.id().removeprefix("__main__."), flush=True)
+
+    def addFailure(self, test, err):
+        super().addFailure(test, err)
+        print("not ok", test.id().removeprefix("__main__."), flush=True)
+
+    def addError(self, test, err):
+        super().addError(test, err)
+        print("not ok", test.id().removeprefix("__main__."), flush=True)
+
+    def addSubTest(self, test, subtest, err):
+        super().addSubTest(test, subtest, err)
+        if err is not None:
+            print("not ok", subtest.id().removeprefix("__main__."), flush=True)
+
+
 if __name__ == "__main__":
-    unittest.main()
+    unittest.main(testRunner=unittest.TextTestRunner(resultclass=Lines))

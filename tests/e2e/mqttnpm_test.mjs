@@ -1,5 +1,5 @@
-#!/usr/bin/env node
-// tests/e2e/mqtt_test.mjs - the MQTT door as npm's `mqtt` sees it, over TCP and WebSocket, beside Ringpost's own JSON WebSocket.
+#!/usr/bin/env -S node --test-reporter=tap
+// tests/e2e/mqttnpm_test.mjs - the MQTT door as npm's `mqtt` sees it, over TCP and WebSocket, beside Ringpost's own JSON WebSocket.
 // RINGPOST_BIN=path: the binary (default build/ringpost). Starts a server of its own; waits for events, never for a time.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
