@@ -46,11 +46,16 @@ function nextMessage(client) {
 before(async () => {
   directory = await mkdtemp(path.join(tmpdir(), "ringpost-mqtt-npm-"));
   const options = ["--data-dir", path.join(directory, "data"), "--listen", "127.0.0.1:0", "--shards", "2", "--workers", "2"];
-  server = spawn(BINARY, ["serve", ...options, "--password-memory", "1MiB", "--rate-logins-per-second", "0", "--connections-max", "1000"]);
-  for await (const line of readline.createInterface(server.stdout)) {
-    host = /http:\/\/(127\.0\.0\.1:\d+)\//.exec(line)?.[1];
-    if (host) break;
-  }
+  server = spawn(BINARY, ["serve", ...options, "--password-memory", "1MiB", "--rate-logins-per-second", "0", "--connections-max", "1000"], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  host = await new Promise((resolve, reject) => {
+    server.once("exit", (code) => reject(new Error(`the server ended with ${code}`)));
+    readline.createInterface(server.stdout).on("line", (line) => {
+      const address = /http:\/\/(127\.0\.0\.1:\d+)\//.exec(line)?.[1];
+      if (address) resolve(address);
+    });
+  });
 });
 
 after(async () => {
