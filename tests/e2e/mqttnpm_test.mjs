@@ -48,6 +48,7 @@ before(async () => {
   const options = ["--data-dir", path.join(directory, "data"), "--listen", "127.0.0.1:0", "--shards", "2", "--workers", "2"];
   server = spawn(BINARY, ["serve", ...options, "--password-memory", "1MiB", "--rate-logins-per-second", "0", "--connections-max", "1000"], {
     stdio: ["ignore", "pipe", "inherit"],
+    env: Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("RINGPOST_"))),
   });
   host = await new Promise((resolve, reject) => {
     server.once("exit", (code) => reject(new Error(`the server ended with ${code}`)));
