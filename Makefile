@@ -11,8 +11,8 @@ CFLAGS += -std=gnu17 -g $(OPT) -MMD -MP -Isrc -isystem $(BUILD)/generated -D_GNU
           -fno-omit-frame-pointer -pthread $(SAN_FLAGS)
 LDFLAGS += -pthread $(SAN_FLAGS)
 
-LAYERS := core storage net api web shard client cli
-TEST_LAYERS := core storage net api web shard client
+LAYERS := core storage net api mqtt web shard client cli
+TEST_LAYERS := core storage net api mqtt web shard client
 LIBS_core := -luring -linih -lxxhash
 LIBS_storage := -lrocksdb
 LIBS_net := -lhttp_parser -lwolfssl
@@ -45,7 +45,7 @@ $(BUILD)/lib%.a:
 $(foreach layer,$(LAYERS),$(eval $(BUILD)/lib$(layer).a: $(call objects,$(layer))))
 
 # An archive may only use archives after it: the order of this list is the order of the layers, top first.
-ARCHIVES := $(foreach layer,cli client shard api web net storage core,$(BUILD)/lib$(layer).a)
+ARCHIVES := $(foreach layer,cli client shard mqtt api web net storage core,$(BUILD)/lib$(layer).a)
 
 $(BUILD)/ringpost: $(BUILD)/main.o $(ARCHIVES)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
@@ -73,8 +73,9 @@ below_core := core
 below_storage := storage core
 below_net := net core
 below_api := api core
+below_mqtt := mqtt api core
 below_web := web core
-below_shard := shard api web net storage core
+below_shard := shard mqtt api web net storage core
 below_client := client api net core
 test_objects = $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(sort $(wildcard tests/$(1)/*.c)))
 

@@ -10,9 +10,10 @@ below_includes_storage := storage core
 below_includes_net := net core
 below_includes_api := api core ringpost
 below_includes_web := web core
-below_includes_shard := shard api web net storage core ringpost
+below_includes_mqtt := mqtt api core
+below_includes_shard := shard mqtt api web net storage core ringpost
 below_includes_client := client api core ringpost
-below_includes_cli := cli client shard api web net storage core ringpost
+below_includes_cli := cli client shard mqtt api web net storage core ringpost
 
 # A library is the business of one layer, or of the few named here.
 LIBRARY_OWNERS := liburing.h:core ini.h:core rocksdb/c.h:storage http_parser.h:net wolfssl/.*:net \

@@ -80,6 +80,7 @@ void conn_free_partial(struct conn *conn)
     case CONN_DOOR_HTTP: http_reader_deinit(&conn->partial->as.http); break;
     case CONN_DOOR_WEBSOCKET: websocket_parser_deinit(&conn->partial->as.websocket); break;
     case CONN_DOOR_TCP: tcpframe_parser_deinit(&conn->partial->as.tcp); break;
+    case CONN_DOOR_MQTT: mqttframe_parser_deinit(&conn->partial->as.mqtt); break;
     case CONN_DOOR_NONE: break;
     }
     free(conn->partial);
@@ -120,6 +121,10 @@ static void conn_keep_waiting(struct conn *conn, struct slice in)
 /* The first bytes choose the door; false: too few of them. */
 static bool conn_detect(struct conn *conn, struct slice *in)
 {
+    if (in->data[0] == MQTTFRAME_FIRST_BYTE) {
+        door_mqtt_open(conn);
+        return true;
+    }
     switch (tcpframe_magic_check(*in)) {
     case TCPFRAME_MAGIC_MORE: return false;
     case TCPFRAME_MAGIC_NO: conn->door = CONN_DOOR_HTTP; return true;
@@ -142,6 +147,7 @@ static void conn_feed(struct conn *conn, struct slice *in)
         case CONN_DOOR_HTTP: door_http_feed(conn, in); break;
         case CONN_DOOR_WEBSOCKET: door_websocket_feed(conn, in); break;
         case CONN_DOOR_TCP: door_tcp_feed(conn, in); break;
+        case CONN_DOOR_MQTT: door_mqtt_feed(conn, in); break;
         }
     }
 }
@@ -155,6 +161,14 @@ static void conn_deliver_waiting(struct conn *conn)
     ASSERT(conn->waiting == waiting);
     waiting->at = (uint32_t)waiting->bytes.len - in.len;
     if (in.len == 0) conn_free_waiting(conn);
+}
+
+static void conn_tell_resumed(struct conn *conn)
+{
+    if (!conn->resumed || conn->paused) return;
+    conn->resumed = false;
+    const struct server *server = conn->server;
+    if (server->events.on_resumed != NULL) server->events.on_resumed(server->context, conn);
 }
 
 /* FAREWELL: only the peer's Close frame still matters. It may stand behind what waited. */
@@ -228,7 +242,9 @@ void conn_resume(struct conn *conn)
 {
     if (!conn->paused) return;
     conn->paused = false;
+    conn->resumed = true;
     conn_heard(conn); /* silence while nobody listened does not count against the peer */
+    conn_watch_silence(conn);
     if (conn->partial != NULL) conn->partial->started_ms = conn->partial->checked_ms = conn_now_ms(conn);
     server_mark_ready(conn);
 }
@@ -248,18 +264,20 @@ enum result conn_queue(struct conn *conn, const struct slice *parts, uint32_t pa
 enum result conn_send_frame(struct conn *conn, enum conn_frame encoding, struct slice head, struct buf *body)
 {
     if (conn->state != CONN_OPEN && conn->state != CONN_LEAVING) return RESULT_CLOSED;
-    ASSERT(conn->door == CONN_DOOR_WEBSOCKET || conn->door == CONN_DOOR_TCP);
+    ASSERT(conn_has_frames(conn));
     struct slice rest = body == NULL ? SLICE_EMPTY : buf_slice(body);
     uint64_t size = (uint64_t)head.len + rest.len;
     uint64_t hard = conn->server->options.outbound_hard_bytes;
     if (conn->out.bytes + size + WEBSOCKET_HEAD_SIZE_MAX > hard) return RESULT_BUSY;
     uint8_t frame_head[WEBSOCKET_HEAD_SIZE_MAX];
-    uint32_t frame_head_size = TCPFRAME_HEAD_SIZE;
-    if (conn->door == CONN_DOOR_TCP)
+    uint32_t frame_head_size = 0; /* an MQTT packet brings its own */
+    if (conn->door == CONN_DOOR_TCP) {
         tcpframe_write_head(frame_head, (uint32_t)size);
-    else
+        frame_head_size = TCPFRAME_HEAD_SIZE;
+    } else if (conn->door == CONN_DOOR_WEBSOCKET) {
         frame_head_size =
             websocket_write_head(frame_head, encoding == CONN_FRAME_TEXT ? WEBSOCKET_TEXT : WEBSOCKET_BINARY, size);
+    }
     bool copied = rest.len <= CONN_COPY_MAX;
     struct slice parts[] = {slice_of(frame_head, frame_head_size), head, rest};
     enum result res = conn_queue(conn, parts, copied ? 3 : 2, copied ? NULL : body, rest);
@@ -289,8 +307,7 @@ static void conn_drained_some(struct conn *conn)
     const struct server *server = conn->server;
     if (!conn->above_soft || conn->out.bytes >= server->options.outbound_soft_bytes / 2) return;
     conn->above_soft = false;
-    bool frames = conn->door == CONN_DOOR_WEBSOCKET || conn->door == CONN_DOOR_TCP;
-    if (conn->state == CONN_OPEN && frames && server->events.on_drained != NULL)
+    if (conn->state == CONN_OPEN && conn_has_frames(conn) && server->events.on_drained != NULL)
         server->events.on_drained(server->context, conn);
 }
 
@@ -412,6 +429,7 @@ static bool conn_input_over(const struct conn *conn)
  */
 void conn_settle(struct conn *conn)
 {
+    if (conn->state == CONN_OPEN) conn_tell_resumed(conn);
     if (conn->state == CONN_OPEN) conn_deliver_waiting(conn);
     if (conn->state == CONN_OPEN && conn_input_over(conn))
         conn_close(conn, (struct conn_goodbye){WEBSOCKET_CODE_NORMAL, NULL});

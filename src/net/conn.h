@@ -3,11 +3,12 @@
  * Thread:  the worker that owns it; conn_detach()/conn_adopt() carry it to another.
  * Depends: core/ only.            Start at: net/net.h
  *
- *   DETECT --first bytes--> HTTP | TCP          HTTP --upgrade--> WEBSOCKET         (these four: open; frames and requests flow)
+ *   DETECT --first bytes--> HTTP | TCP | MQTT   HTTP --upgrade--> WEBSOCKET         (these five: open; frames and requests flow)
  *   open --conn_close()--> FAREWELL (queued output leaves, the peer's end is awaited, both bounded) --> CLOSING --no op armed--> CLOSED
  *   open --conn_detach()--> LEAVING (recv cancelled) --no op armed--> its socket goes to another worker
  *   open, FAREWELL --the socket fails--> CLOSING
- *   DETECT: 'R' 'P' 'T' '1' = raw TCP (the magic "RPT1" is sent once by the client, then frames); anything else is HTTP/1.1.
+ *   DETECT: 'R' 'P' 'T' '1' = raw TCP (the magic "RPT1" is sent once by the client, then frames); 0x10 = MQTT (a CONNECT
+ *   packet; a frame is then one whole packet, as it is on the wire); anything else is HTTP/1.1.
  *
  * Output: every frame is appended to the connection's out buffer and the connection is put on the server's dirty list; once per
  * turn server_flush() gives each dirty connection one send. Small shared payloads (<= CONN_COPY_MAX) are copied, larger ones
@@ -27,8 +28,8 @@
 struct conn;
 struct server;
 
-enum conn_door { CONN_DOOR_NONE, CONN_DOOR_HTTP, CONN_DOOR_WEBSOCKET, CONN_DOOR_TCP };
-enum conn_frame { CONN_FRAME_TEXT, CONN_FRAME_BINARY }; /* TCP frames are always BINARY */
+enum conn_door { CONN_DOOR_NONE, CONN_DOOR_HTTP, CONN_DOOR_WEBSOCKET, CONN_DOOR_TCP, CONN_DOOR_MQTT };
+enum conn_frame { CONN_FRAME_TEXT, CONN_FRAME_BINARY }; /* TCP and MQTT frames are always BINARY */
 
 /* Why the connection ends, told to the peer where the door can: WebSocket close code, HTTP status + Connection: close. */
 struct conn_goodbye {
@@ -73,7 +74,8 @@ uint32_t conn_outbound_bytes(const struct conn *conn);
 struct in6_addr conn_address(const struct conn *conn); /* of the peer; IPv4 as a mapped address */
 const char *conn_peer(const struct conn *conn, char *out, size_t out_size); /* "127.0.0.1:5000" */
 
-/* Queues one frame made of `head` (copied) followed by `body` (may be NULL; ref'd or copied). `encoding` is ignored by TCP.
+/* Queues one frame made of `head` (copied) followed by `body` (may be NULL; ref'd or copied). `encoding` is ignored by TCP and
+ * MQTT; on MQTT the two are one or more whole packets.
  * OK; BUSY: the outbound hard limit would be passed, nothing queued (the caller closes, or stops pushing); CLOSED. */
 NODISCARD enum result conn_send_frame(struct conn *conn, enum conn_frame encoding, struct slice head, struct buf *body);
 /* Answers the HTTP request that on_http delivered last; requests of a connection are delivered one at a time. OK; BUSY: the
@@ -87,6 +89,8 @@ void conn_resume(struct conn *conn);
 
 /* The connection is authenticated: the time limit to authenticate ends, heartbeats begin. */
 void conn_set_authenticated(struct conn *conn);
+/* MQTT, authenticated: the client promises a packet every `seconds`; one and a half times that in silence ends it. 0: never. */
+void conn_set_keep_alive(struct conn *conn, uint16_t seconds);
 
 /* The only way to CLOSING. Queued output is still sent (bounded by the write time-out). on_close follows, later, once. */
 void conn_close(struct conn *conn, struct conn_goodbye goodbye);
@@ -94,7 +98,7 @@ void conn_close(struct conn *conn, struct conn_goodbye goodbye);
 /* ---- moving to another worker ------------------------------------------------------------------------------------ */
 struct conn_luggage; /* descriptor, door, WebSocket state, unread input, unsent output: heap, owned by whoever holds it */
 /* Begins to leave; `gone(context, luggage)` runs later on this worker when no operation is armed (luggage NULL: the peer
- * closed meanwhile; on_close is then called, otherwise not). The frame being handled right now counts as consumed. WEBSOCKET and TCP only. */
+ * closed meanwhile; on_close is then called, otherwise not). The frame being handled right now counts as consumed. WEBSOCKET, TCP and MQTT only. */
 void conn_detach(struct conn *conn, void (*gone)(void *context, struct conn_luggage *luggage), void *context);
 /* Takes the luggage; NULL when the slot table is full (the descriptor is closed, the luggage freed). Delivers what waits
  * in it only after the caller's next return to the loop; the new connection is paused until conn_resume(). */

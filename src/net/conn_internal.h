@@ -5,7 +5,7 @@
  * Who does what:
  *   server.c     slots, accept, the dirty and the ready list        conn.c       states, operations, feeding, output
  *   conn_time.c  every deadline of a connection, on one timer       conn_move.c  detach and adopt
- *   door_http.c door_websocket.c door_tcp.c   what the events of a parser mean
+ *   door_http.c door_websocket.c door_tcp.c door_mqtt.c   what the events of a parser mean
  *
  * A function that the layer above may call (conn.h) only changes state and puts the connection on a list. Everything
  * with consequences, callbacks and the end of a connection among them, happens in conn_settle(), which the loop runs:
@@ -22,6 +22,7 @@
 #include "core/timer.h"
 #include "net/conn.h"
 #include "net/http.h"
+#include "net/mqttframe.h"
 #include "net/output.h"
 #include "net/peers.h"
 #include "net/server.h"
@@ -52,6 +53,7 @@ struct conn_partial { /* heap: a request, message or frame of which only a part 
         struct http_reader http;
         struct websocket_parser websocket;
         struct tcpframe_parser tcp;
+        struct mqttframe_parser mqtt;
     } as; /* by door */
 };
 
@@ -82,6 +84,7 @@ struct conn {
     struct in6_addr peer;       /* IPv4 mapped */
     uint16_t peer_port;
     uint16_t request_count; /* HTTP, saturating */
+    uint16_t keep_alive_s;  /* MQTT; 0: silence is fine */
     uint32_t slot, generation;
     int fd;
 
@@ -91,6 +94,7 @@ struct conn {
 
     bool dirty : 1, ready : 1; /* on that list */
     bool paused : 1;           /* by the layer above */
+    bool resumed : 1;          /* by it again, on_resumed is owed */
     bool awaiting : 1;         /* HTTP: a request was delivered and is not answered */
     bool keep_alive : 1;       /* that request: the connection may go on */
     bool head_only : 1;        /* that request: HEAD */
@@ -135,6 +139,7 @@ struct server {
     struct http_reader http; /* for whole requests, messages and frames; idle between two feeds */
     struct websocket_parser websocket;
     struct tcpframe_parser tcp;
+    struct mqttframe_parser mqtt;
 };
 
 static inline uint64_t server_now_ms(const struct server *server)
@@ -185,6 +190,10 @@ void conn_on_timer(struct timer *timer);
 void conn_watch(struct conn *conn, uint64_t deadline_ms);
 void conn_set_phase_deadline(struct conn *conn, uint64_t deadline_ms);
 void conn_heard(struct conn *conn);
+/* Its door carries frames, not HTTP requests. */
+bool conn_has_frames(const struct conn *conn);
+/* Looks again for silence, after a time in which it did not count. */
+void conn_watch_silence(struct conn *conn);
 /* Counts a control frame; false: too many in this second. */
 bool conn_control_allowed(struct conn *conn);
 
@@ -204,5 +213,7 @@ void door_websocket_close(struct conn *conn, struct conn_goodbye goodbye);
 void door_tcp_open(struct conn *conn);
 void door_tcp_feed(struct conn *conn, struct slice *in);
 void door_tcp_heartbeat(struct conn *conn);
+void door_mqtt_open(struct conn *conn);
+void door_mqtt_feed(struct conn *conn, struct slice *in);
 
 #endif

@@ -25,7 +25,7 @@ struct conn_luggage {
 void conn_detach(struct conn *conn, void (*gone)(void *context, struct conn_luggage *luggage), void *context)
 {
     ASSERT(conn->state == CONN_OPEN && gone != NULL);
-    ASSERT(conn->door == CONN_DOOR_WEBSOCKET || conn->door == CONN_DOOR_TCP);
+    ASSERT(conn_has_frames(conn));
     conn_enter(conn, CONN_LEAVING);
     conn->gone = gone;
     conn->gone_context = context;

@@ -11,6 +11,7 @@
  *   OPEN, frames, no login authenticate_timeout_ms from opening            4401
  *   OPEN, frames           heartbeat_interval_ms of silence (+-20 %)       ping, or empty TCP frame
  *                          heartbeat_timeout_ms of silence                 4408
+ *   OPEN, MQTT             1.5 times its keep-alive of silence             close
  *   FAREWELL               write_timeout_ms to flush, 1 s for the peer     next step of the farewell */
 #include "core/check.h"
 #include "net/conn_internal.h"
@@ -70,9 +71,16 @@ bool conn_control_allowed(struct conn *conn)
     return true;
 }
 
-static bool conn_has_frames(const struct conn *conn)
+bool conn_has_frames(const struct conn *conn)
 {
-    return conn->door == CONN_DOOR_WEBSOCKET || conn->door == CONN_DOOR_TCP;
+    return conn->door == CONN_DOOR_WEBSOCKET || conn->door == CONN_DOOR_TCP || conn->door == CONN_DOOR_MQTT;
+}
+
+/* How long the peer may be silent once it is authenticated; 0: for ever. */
+static uint32_t conn_silence_ms_max(const struct conn *conn)
+{
+    if (conn->door == CONN_DOOR_MQTT) return conn->keep_alive_s * 1500u;
+    return conn->server->options.heartbeat_timeout_ms;
 }
 
 void conn_set_authenticated(struct conn *conn)
@@ -80,8 +88,26 @@ void conn_set_authenticated(struct conn *conn)
     if (conn->state != CONN_OPEN && conn->state != CONN_LEAVING) return;
     ASSERT(conn_has_frames(conn));
     conn->authenticated = true;
+    if (conn->door == CONN_DOOR_MQTT) {
+        conn_set_phase_deadline(conn, 0);
+        return;
+    }
     conn_set_phase_deadline(conn, conn_now_ms(conn) + conn_heartbeat_ms(conn));
-    conn_watch(conn, conn_now_ms(conn) + conn->server->options.heartbeat_timeout_ms);
+    conn_watch(conn, conn_now_ms(conn) + conn_silence_ms_max(conn));
+}
+
+void conn_set_keep_alive(struct conn *conn, uint16_t seconds)
+{
+    ASSERT(conn->authenticated);
+    if (conn->door != CONN_DOOR_MQTT) return; /* over WebSocket its pings and pongs tell */
+    conn->keep_alive_s = seconds;
+    conn_watch_silence(conn);
+}
+
+void conn_watch_silence(struct conn *conn)
+{
+    uint32_t limit_ms = conn_silence_ms_max(conn);
+    if (conn->authenticated && limit_ms != 0) conn_watch(conn, conn_now_ms(conn) + limit_ms);
 }
 
 /* ---- which comes first ------------------------------------------------------------------------------------------- */
@@ -107,9 +133,9 @@ static struct conn_deadline conn_nearest_deadline(const struct conn *conn)
         deadline_earlier(&nearest, CONN_DUE_PARTIAL, conn->partial->checked_ms + CONN_PROGRESS_MS);
         deadline_earlier(&nearest, CONN_DUE_PARTIAL, conn->partial->started_ms + CONN_WHOLE_MS);
     }
-    if (conn->state == CONN_OPEN && conn->authenticated && !conn->paused) {
+    if (conn->state == CONN_OPEN && conn->authenticated && !conn->paused && conn_silence_ms_max(conn) != 0) {
         uint64_t received_ms = conn_now_ms(conn) - conn_silence_ms(conn);
-        deadline_earlier(&nearest, CONN_DUE_SILENCE, received_ms + options->heartbeat_timeout_ms);
+        deadline_earlier(&nearest, CONN_DUE_SILENCE, received_ms + conn_silence_ms_max(conn));
     }
     bool phase = conn->state == CONN_OPEN || conn->state == CONN_FAREWELL;
     if (phase && conn->phase_deadline_ms != 0) deadline_earlier(&nearest, CONN_DUE_PHASE, conn->phase_deadline_ms);

@@ -5,6 +5,7 @@
  *   http.h        HTTP/1.1 requests and responses (libhttp-parser below): bytes in, events out
  *   websocket.h   RFC 6455 handshake and frames: bytes in, events out;  utf8.h  text checked as it arrives
  *   tcpframe.h    length-prefixed envelopes: bytes in, events out
+ *   mqttframe.h   MQTT packets: bytes in, packets out
  *   output.h      what waits to be sent
  *   peers.h       connections per address
  *   conn_internal.h   struct conn and struct server, shared by conn.c (life cycle), conn_time.c (time-outs), conn_move.c

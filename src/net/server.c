@@ -278,6 +278,7 @@ enum result server_create(struct server **out, const struct server_options *opti
     http_reader_init(&server->http);
     websocket_parser_init(&server->websocket);
     tcpframe_parser_init(&server->tcp);
+    mqttframe_parser_init(&server->mqtt);
     enum result res = RESULT_NOMEM;
     server->chunk_count = (options->connections_max - 1) / SERVER_CHUNK_SLOTS + 1;
     server->chunks = calloc(server->chunk_count, sizeof(struct conn *));
@@ -338,5 +339,6 @@ void server_destroy(struct server *server)
     http_reader_deinit(&server->http);
     websocket_parser_deinit(&server->websocket);
     tcpframe_parser_deinit(&server->tcp);
+    mqttframe_parser_deinit(&server->mqtt);
     free(server);
 }

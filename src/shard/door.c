@@ -6,6 +6,7 @@
 #include "api/token.h"
 #include "shard/login_limit.h"
 #include "shard/memory.h"
+#include "shard/mqtt/mqtt.h"
 #include <stdio.h>
 
 enum result door_create(struct door **out, const struct door_options *options)
@@ -15,6 +16,8 @@ enum result door_create(struct door **out, const struct door_options *options)
     writer_init(&d->packed, 0);
     writer_init(&d->frame, 0);
     writer_init(&d->detail, 0);
+    writer_init(&d->mqtt_out, 0);
+    writer_init(&d->mqtt_block, 0);
     *out = d;
     return login_limit_create(&d->logins, options->logins_per_second, options->logins_burst);
 }
@@ -25,6 +28,8 @@ void door_destroy(struct door *d)
     writer_deinit(&d->packed);
     writer_deinit(&d->frame);
     writer_deinit(&d->detail);
+    writer_deinit(&d->mqtt_out);
+    writer_deinit(&d->mqtt_block);
     login_limit_destroy(d->logins);
     free(d);
 }
@@ -135,18 +140,19 @@ static bool answers_page(uint32_t method)
            method == RINGPOST__V1__REQUEST__METHOD_CONVERSATIONS || method == RINGPOST__V1__REQUEST__METHOD_MEMBERS;
 }
 
-static void client_pause(struct client *client)
+void door_client_pause(struct client *client)
 {
     client->paused = true;
     conn_pause(client->conn);
 }
 
 /* Called after each answer and when the queue has drained: one of them comes after whatever keeps it paused. */
-static void client_resume(struct client *client)
+void door_client_resume(struct client *client)
 {
     bool has_room = client->in_flight <= DOOR_IN_FLIGHT_MAX / 2 && client->pages_in_flight < DOOR_PAGES_IN_FLIGHT_MAX &&
                     conn_outbound_bytes(client->conn) <= client->door->options.outbound_soft_bytes;
-    if (!client->paused || !has_room) return;
+    bool waits = client->mqtt != NULL && mqtt_waits(client->mqtt);
+    if (!client->paused || !has_room || waits) return;
     client->paused = false;
     conn_resume(client->conn);
 }
@@ -166,9 +172,13 @@ void door_on_reply(struct door *d, struct letter *letter)
         struct client *client = client_of(conn);
         ASSERT(client->in_flight > 0);
         client->in_flight--;
-        if (answers_page(letter->method)) client->pages_in_flight--;
-        reply_socket(d, client, letter);
-        client_resume(client);
+        if (client->mqtt != NULL) {
+            mqtt_on_reply(client, letter);
+        } else {
+            if (answers_page(letter->method)) client->pages_in_flight--;
+            reply_socket(d, client, letter);
+        }
+        door_client_resume(client);
     }
     letter_free(letter);
 }
@@ -194,7 +204,7 @@ static void post_auth(struct door *d, struct client *client, const struct token_
     letter->admitted = true; /* the handler is the admission */
     letter->number = client->session == NULL ? 0 : client->session->id;
     client->in_flight++;
-    client_pause(client);
+    door_client_pause(client);
     d->options.ports.post(d->options.ports.context, letter);
 }
 
@@ -205,6 +215,7 @@ struct move { /* payload of a MOVE letter, before the packed AuthRequest */
     struct token_claims claims;
     uint64_t request_id;
     bool json, client_json;
+    struct mqtt *mqtt;
 };
 
 struct departure { /* from conn_detach until the socket is free to go */
@@ -231,7 +242,7 @@ static void move_home(struct door *d, struct client *client, const struct token_
                       struct slice payload)
 {
     ASSERT(client->session == NULL && client->in_flight == 0); /* before login there is one request at a time */
-    struct move move = {.claims = *claims, .request_id = id, .json = json, .client_json = client->json};
+    struct move move = {.claims = *claims, .request_id = id, .json = json, .client_json = client->json, .mqtt = client->mqtt};
     struct letter *letter =
         letter_create(LETTER_MOVE, 0, id_partition(claims->user_id), (uint32_t)sizeof move + payload.len);
     memcpy(letter->bytes, &move, sizeof move);
@@ -248,8 +259,11 @@ void door_on_move(struct door *d, struct letter *letter)
     struct conn *conn = conn_adopt(d->server, move.luggage);
     if (conn != NULL) {
         struct client *client = client_create(d, conn, move.client_json);
+        client->mqtt = move.mqtt;
         post_auth(d, client, &move.claims, move.json, move.request_id,
                   slice_of(letter->bytes + sizeof move, letter->len - sizeof move));
+    } else {
+        mqtt_destroy(move.mqtt);
     }
     letter_free(letter);
 }
@@ -259,7 +273,15 @@ void door_drop_move(struct letter *letter)
     struct move move;
     memcpy(&move, letter->bytes, sizeof move);
     conn_luggage_free(move.luggage);
+    mqtt_destroy(move.mqtt);
     letter_free(letter);
+}
+
+void door_enter(struct door *d, struct client *client, const struct token_claims *claims)
+{
+    bool local = d->options.ports.is_local(d->options.ports.context, id_partition(claims->user_id));
+    if (local) post_auth(d, client, claims, false, 0, SLICE_EMPTY);
+    else move_home(d, client, claims, false, 0, SLICE_EMPTY);
 }
 
 /* ---- frames ---- */
@@ -299,7 +321,7 @@ static void on_open_method(struct door *d, struct client *client, bool json, con
     letter->method = method->number;
     letter->admitted = true;
     client->in_flight++;
-    client_pause(client);
+    door_client_pause(client);
     d->options.ports.post(d->options.ports.context, letter);
 }
 
@@ -320,7 +342,7 @@ static void on_request(struct door *d, struct client *client, bool json, const s
     } else {
         struct origin origin = door_origin(d, client->conn, json, request->id);
         if (answers_page(method->number)) client->pages_in_flight++;
-        if (++client->in_flight >= DOOR_IN_FLIGHT_MAX || client->pages_in_flight >= DOOR_PAGES_IN_FLIGHT_MAX) client_pause(client);
+        if (++client->in_flight >= DOOR_IN_FLIGHT_MAX || client->pages_in_flight >= DOOR_PAGES_IN_FLIGHT_MAX) door_client_pause(client);
         session_request(client->session, method, request->payload, &origin);
     }
 }
@@ -329,6 +351,10 @@ static void on_frame(void *context, struct conn *conn, enum conn_frame encoding,
 {
     struct door *d = context;
     struct client *client = client_of(conn);
+    if (client->mqtt != NULL) {
+        mqtt_on_frame(client, payload);
+        return;
+    }
     struct envelope_request request = {0};
     bool json = encoding == CONN_FRAME_TEXT;
     char text[256] = "";
@@ -367,7 +393,10 @@ static bool on_upgrade(void *context, struct conn *conn, const struct http_reque
     static const char origin[] = "{\"error\":{\"code\":\"PERMISSION_DENIED\",\"reason\":\"origin_refused\",\"message\":\"this "
                                  "Origin is not allowed\",\"retryable\":false,\"retry_after_ms\":0,\"request_id\":\"\"}}";
     *subprotocol = NULL;
-    if (!slice_equal(request->path, SLICE_TEXT("/v1/socket"))) {
+    struct slice offered = http_request_header(request, "Sec-WebSocket-Protocol");
+    bool mqtt = offered.data != NULL && offers(offered, MQTT_SUBPROTOCOL);
+    bool mqtt_here = mqtt && slice_equal(request->path, SLICE_TEXT("/mqtt"));
+    if (!mqtt_here && !slice_equal(request->path, SLICE_TEXT("/v1/socket"))) {
         *refusal = (struct http_response){.status = 404, .content_type = "application/json", .body = slice_text(not_here)};
         return false;
     }
@@ -379,15 +408,18 @@ static bool on_upgrade(void *context, struct conn *conn, const struct http_reque
         *refusal = (struct http_response){.status = 403, .content_type = "application/json", .body = slice_text(origin)};
         return false;
     }
-    struct slice offered = http_request_header(request, "Sec-WebSocket-Protocol");
     bool json = true;
-    if (offered.data != NULL && offers(offered, "ringpost.v1.proto")) {
+    if (mqtt) {
+        json = false;
+        *subprotocol = MQTT_SUBPROTOCOL;
+    } else if (offered.data != NULL && offers(offered, "ringpost.v1.proto")) {
         json = false;
         *subprotocol = "ringpost.v1.proto";
     } else if (offered.data != NULL && offers(offered, "ringpost.v1.json")) {
         *subprotocol = "ringpost.v1.json";
     }
-    client_create(d, conn, json);
+    struct client *client = client_create(d, conn, json);
+    if (mqtt) client->mqtt = mqtt_create(true);
     return true;
 }
 
@@ -396,6 +428,8 @@ static void on_open(void *context, struct conn *conn)
     struct door *d = context;
     struct client *client = client_of(conn);
     if (client == NULL) client = client_create(d, conn, false);
+    if (conn_door_of(conn) == CONN_DOOR_MQTT) client->mqtt = mqtt_create(false);
+    if (client->mqtt != NULL) return; /* there the client speaks first */
     writer_reset(&d->frame);
     envelope_hello(&d->frame, client->json, d->options.heartbeat_interval_ms, d->options.frame_size_max,
                    d->options.authenticate_timeout_ms, d->options.server_version);
@@ -407,8 +441,16 @@ static void on_drained(void *context, struct conn *conn)
     (void)context;
     struct client *client = client_of(conn);
     if (client == NULL) return;
-    if (client->session != NULL) session_drained(client->session);
-    client_resume(client);
+    if (client->mqtt != NULL) mqtt_on_drained(client);
+    else if (client->session != NULL) session_drained(client->session);
+    door_client_resume(client);
+}
+
+static void on_resumed(void *context, struct conn *conn)
+{
+    (void)context;
+    struct client *client = client_of(conn);
+    if (client != NULL && client->mqtt != NULL) mqtt_on_resumed(client);
 }
 
 static void on_close(void *context, struct conn *conn)
@@ -416,8 +458,10 @@ static void on_close(void *context, struct conn *conn)
     (void)context;
     struct client *client = client_of(conn);
     if (client == NULL) return;
+    if (client->mqtt != NULL) mqtt_on_close(client);
     *conn_user(conn) = NULL;
     if (client->session != NULL) session_close(client->session);
+    mqtt_destroy(client->mqtt);
     free(client);
 }
 
@@ -427,6 +471,7 @@ const struct server_events door_events = {
     .on_open = on_open,
     .on_frame = on_frame,
     .on_drained = on_drained,
+    .on_resumed = on_resumed,
     .on_close = on_close,
 };
 
@@ -448,6 +493,11 @@ bool door_session_bind(struct door *d, const struct origin *origin, struct sessi
 enum result door_session_send(struct door *d, struct session *session, struct slice head, struct buf *body, bool *above_soft)
 {
     struct client *client = session->connection;
+    if (client->mqtt != NULL) { /* it reads at its own speed and syncs by itself: never behind */
+        mqtt_on_push(client, head, body);
+        *above_soft = false;
+        return RESULT_OK;
+    }
     enum result result = conn_send_frame(client->conn, session->json ? CONN_FRAME_TEXT : CONN_FRAME_BINARY, head, body);
     *above_soft = conn_outbound_bytes(client->conn) > d->options.outbound_soft_bytes;
     return result;
@@ -457,5 +507,6 @@ void door_session_end(struct door *d, struct session *session, uint16_t close_co
 {
     (void)d;
     struct client *client = session->connection;
+    if (client->mqtt != NULL) mqtt_session_ended(client, close_code);
     conn_close(client->conn, (struct conn_goodbye){close_code, reason});
 }

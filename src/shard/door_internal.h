@@ -11,6 +11,7 @@ struct door {
     struct server *server;
     struct writer packed, frame; /* scratch of one request or answer */
     struct writer detail;
+    struct writer mqtt_out, mqtt_block; /* packets to one client; properties of one packet */
     struct login_limit *logins;
 };
 
@@ -20,10 +21,17 @@ struct client { /* of a WebSocket or TCP connection: *conn_user() */
     struct door *door;
     uint32_t in_flight, pages_in_flight;
     bool json, paused;
+    struct mqtt *mqtt; /* NULL: it speaks envelopes */
 };
 
 /* Fills claims from "Bearer …" or a bare token. NONE, TOKEN_INVALID, TOKEN_EXPIRED. */
 enum error door_verify(const struct door *door, struct slice token, struct token_claims *claims);
+/* No further frames until its requests under way are fewer, and nothing is waited for. */
+void door_client_pause(struct client *client);
+/* If so, frames again. */
+void door_client_resume(struct client *client);
+/* The claims are verified: the connection goes to its user's home worker and is authenticated there. */
+void door_enter(struct door *door, struct client *client, const struct token_claims *claims);
 /* False: this peer tried to log in or register too often; *retry_after_ms says how long to wait. */
 bool door_login_allowed(struct door *door, const struct conn *conn, uint32_t *retry_after_ms);
 struct origin door_origin(const struct door *door, const struct conn *conn, bool json, uint64_t request_id);

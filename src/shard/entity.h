@@ -26,6 +26,7 @@ enum entity_kind {
     ENTITY_MEMBER,       /* a = room, b = user                               room/member.c */
     ENTITY_DIRECT,       /* a = lower user, b = higher user -> room          room/direct.c */
     ENTITY_VIEW,         /* a = room: its members of this shard              room/view.c */
+    ENTITY_MQTT,         /* a = user: its persistent MQTT sessions           mqtt/state.c */
     ENTITY_KIND_COUNT
 };
 

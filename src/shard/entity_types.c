@@ -2,6 +2,7 @@
 #include "shard/account/account.h"
 #include "shard/chat/conversation.h"
 #include "shard/chat/inbox.h"
+#include "shard/mqtt/state.h"
 #include "shard/room/room.h"
 #include "shard/room/view.h"
 
@@ -9,4 +10,5 @@ const struct entity_type *const entity_types[ENTITY_KIND_COUNT] = {
     [ENTITY_NAME] = &name_type,     [ENTITY_ACCOUNT] = &account_type, [ENTITY_INBOX] = &inbox_type,
     [ENTITY_CONVERSATION] = &conversation_type, [ENTITY_ROOM] = &room_type, [ENTITY_MEMBER] = &member_type,
     [ENTITY_DIRECT] = &direct_type, [ENTITY_VIEW] = &view_type,
+    [ENTITY_MQTT] = &mqtt_state_type,
 };

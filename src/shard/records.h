@@ -53,6 +53,12 @@ RECORD(members_remove, MEMBERS_REMOVE_FIELDS)
 #define ROLE_SET_FIELDS(F) F(u64, room_id) F(u64, user_id) F(u8, role)
 RECORD(role_set, ROLE_SET_FIELDS)
 
+/* mqtt/ : a persistent session; also the value under KEY_MQTT. The lists are drawn in mqtt/state.h. */
+#define MQTT_SESSION_FIELDS(F)                                                                                         \
+    F(bytes, client_id) F(u64, epoch) F(u8, opens) F(u8, connected) F(u32, expiry_s) F(u64, saved_ms) F(u64, sync_key)      \
+    F(u64, sent_key) F(bytes, subscriptions) F(bytes, releasing) F(bytes, recent)
+RECORD(mqtt_session, MQTT_SESSION_FIELDS)
+
 /* streams: one entry of another shard's outbox, logged here before it is acknowledged there */
 #define RELAY_FIELDS(F) F(u16, source) F(u64, stream_index) F(u16, kind) F(bytes, payload)
 RECORD(relay, RELAY_FIELDS)

@@ -3,6 +3,7 @@
  * or outbox refuses new writes (request.c); a failed sync ends the process (storage/commitlog.c). */
 #include "shard/limits.h"
 #include "shard/memory.h"
+#include "shard/mqtt/state.h"
 #include "shard/presence/watch.h"
 #include "shard/records.h"
 #include "shard/shard_internal.h"
@@ -209,6 +210,7 @@ void shard_receive(struct shard *s, struct letter *letter)
         letter_free(letter);
         break;
     case LETTER_ASK_PEOPLE: request_start(s, letter, people_run); break;
+    case LETTER_MQTT: mqtt_state_receive(s, letter); break;
     case LETTER_TELL_PEOPLE:
     case LETTER_WATCHED: request_call_answer(s, letter); break;
     case LETTER_WATCH:

@@ -108,7 +108,7 @@ static void on_close(void *context, struct conn *conn)
 
 void harness_init(struct harness *h, const struct server_options *options)
 {
-    static const struct server_events events = {on_http, on_upgrade, on_open, on_frame, on_drained, on_close};
+    static const struct server_events events = {on_http, on_upgrade, on_open, on_frame, on_drained, NULL, on_close};
     static const struct io_options ring = {
         .entries = 256, .receive_buffer_count = 64, .receive_buffer_size_bytes = 4096};
     struct server_options defaults = harness_options();

@@ -1,0 +1,543 @@
+/* shard/mqtt/connect.c - from CONNECT to CONNACK, which packet goes where, and the end.
+ * Happy path: CONNECT -> the password is a token, or is turned into one by the method `login` -> the connection moves to its
+ * user's home worker like any other -> auth opens the session -> another connection of the same client id ends -> what is kept of
+ * the MQTT session is opened -> CONNACK. Failure: CONNACK with a reason, then the connection closes. After that MQTT 5 hears the
+ * reason in DISCONNECT, 3.1.1 just sees the end. */
+#include "api/wire.h"
+#include "core/clock.h"
+#include "net/mqttframe.h"
+#include "shard/account/account.h"
+#include "shard/memory.h"
+#include "shard/mqtt/mqtt_internal.h"
+#include <stdio.h>
+
+#define DEVICE_OF_THE_NAMELESS "mqtt" /* clients that leave their id to us are one device */
+#define NO_EXPIRY_S 4102444800u       /* 2100 */
+
+struct mqtt *mqtt_create(bool websocket)
+{
+    struct mqtt *mqtt = memory_alloc(sizeof *mqtt);
+    mqtt->websocket = websocket;
+    mqtt->version = MQTT_3_1_1;
+    writer_init(&mqtt->input, 0);
+    return mqtt;
+}
+
+static void will_forget(struct mqtt *mqtt)
+{
+    if (mqtt->will == NULL) return;
+    writer_deinit(&mqtt->will->packet);
+    free(mqtt->will);
+    mqtt->will = NULL;
+}
+
+static void user_name_forget(struct mqtt *mqtt)
+{
+    free((void *)(uintptr_t)mqtt->user_name.data);
+    mqtt->user_name = SLICE_EMPTY;
+}
+
+void mqtt_destroy(struct mqtt *mqtt)
+{
+    if (mqtt == NULL) return;
+    will_forget(mqtt);
+    user_name_forget(mqtt);
+    mqtt_sender_destroy(mqtt->sender);
+    mqtt_subscribing_destroy(mqtt->subscribing);
+    writer_deinit(&mqtt->input);
+    free(mqtt->client_id);
+    free(mqtt->subscriptions);
+    free(mqtt->flights);
+    free(mqtt);
+}
+
+/* ---- sending and ending --------------------------------------------------------------------------------------------------- */
+
+void mqtt_send(struct client *client)
+{
+    struct door *d = client->door;
+    enum result result = conn_send_frame(client->conn, CONN_FRAME_BINARY, writer_slice(&d->mqtt_out), NULL);
+    writer_reset(&d->mqtt_out);
+    if (result != RESULT_BUSY) return;
+    client->mqtt->phase = MQTT_ENDED;
+    conn_close(client->conn, (struct conn_goodbye){CLOSE_TOO_SLOW, "too slow: reconnect"});
+}
+
+void mqtt_end(struct client *client, enum mqtt_reason reason)
+{
+    struct mqtt *mqtt = client->mqtt;
+    if (mqtt->phase == MQTT_ENDED) return;
+    bool serving = mqtt->phase == MQTT_SERVING, connecting = !serving && mqtt->phase != MQTT_FRESH;
+    struct writer *out = &client->door->mqtt_out;
+    if (serving && mqtt->version == MQTT_5 && reason != MQTT_SUCCESS) mqtt_encode_disconnect(out, reason, SLICE_EMPTY);
+    if (connecting) mqtt_encode_connack(out, (enum mqtt_version)mqtt->version, false, reason, SLICE_EMPTY);
+    if (out->len > 0) mqtt_send(client);
+    mqtt->phase = MQTT_ENDED;
+    conn_close(client->conn, (struct conn_goodbye){1000, NULL});
+}
+
+/* A CONNECT that cannot even be taken further. */
+static void refuse_connect(struct client *client, enum mqtt_reason reason)
+{
+    client->mqtt->phase = MQTT_LOGGING_IN; /* CONNACK is owed */
+    mqtt_end(client, reason);
+}
+
+void mqtt_session_ended(struct client *client, uint16_t close_code)
+{
+    enum mqtt_reason reason = MQTT_ADMINISTRATIVE;
+    if (close_code == CLOSE_NOT_AUTHENTICATED || close_code == CLOSE_REVOKED) reason = MQTT_NOT_AUTHORIZED;
+    if (close_code == CLOSE_GOING_AWAY) reason = MQTT_TAKEN_OVER; /* too many sessions of one device: the oldest goes */
+    if (close_code == CLOSE_TOO_SLOW) reason = MQTT_QUOTA_EXCEEDED;
+    mqtt_end(client, reason);
+}
+
+enum mqtt_reason mqtt_reason_of(enum error error)
+{
+    switch (error_row(error)->status) {
+    case 200: return MQTT_SUCCESS;
+    case 401: return error == ERROR_WRONG_PASSWORD ? MQTT_BAD_CREDENTIALS : MQTT_NOT_AUTHORIZED;
+    case 403: return MQTT_NOT_AUTHORIZED;
+    case 404: return MQTT_BAD_TOPIC;
+    case 400: return MQTT_BAD_PAYLOAD;
+    case 413:
+    case 429:
+    case 503:
+    case 507: return MQTT_QUOTA_EXCEEDED;
+    case 409: return error == ERROR_ROOM_DISMISSED ? MQTT_NOT_AUTHORIZED : MQTT_IMPLEMENTATION;
+    default: return MQTT_UNSPECIFIED;
+    }
+}
+
+/* ---- asking shards ------------------------------------------------------------------------------------------------------- */
+
+struct letter *mqtt_letter(struct client *client, uint16_t to_shard, uint16_t method, struct slice payload)
+{
+    const struct session *session = client->session;
+    uint16_t home = id_partition(session->inbox->entity.key.a);
+    struct actor_record actor = {.user_id = session->inbox->entity.key.a,
+                                 .issued_s = session->issued_s,
+                                 .expires_s = session->expires_s,
+                                 .device_id = slice_text(session->device_id),
+                                 .platform = slice_text(session->platform),
+                                 .name = slice_text(session->inbox->display_name)};
+    struct letter *letter = letter_make(LETTER_REQUEST, home, to_shard, &actor, payload);
+    letter->method = method;
+    letter->admitted = true; /* the session's own; what its user asks for goes through session_request() */
+    letter->number = session->id;
+    return letter;
+}
+
+void mqtt_ask(struct client *client, struct letter *letter, uint64_t number)
+{
+    struct door *d = client->door;
+    letter->origin = door_origin(d, client->conn, false, number);
+    client->in_flight++;
+    d->options.ports.post(d->options.ports.context, letter);
+}
+
+void mqtt_wait(struct client *client) { door_client_pause(client); }
+
+bool mqtt_waits(const struct mqtt *mqtt)
+{
+    bool connecting = mqtt->phase != MQTT_FRESH && mqtt->phase != MQTT_SERVING;
+    return connecting || mqtt->subscribing != NULL || mqtt->looking_up;
+}
+
+void mqtt_put_back(struct client *client, struct slice packet)
+{
+    struct mqtt *mqtt = client->mqtt;
+    if (mqtt->input_at < mqtt->input.len) return; /* it is there: process() leaves it */
+    writer_reset(&mqtt->input);
+    mqtt->input_at = 0;
+    writer_raw(&mqtt->input, packet.data, packet.len);
+}
+
+/* ---- CONNECT --------------------------------------------------------------------------------------------------------------- */
+
+static enum mqtt_reason take_client_id(struct mqtt *mqtt, const struct mqtt_connect *connect)
+{
+    if (connect->client_id.len > 0) {
+        if (!account_device_id_valid(connect->client_id)) return MQTT_BAD_CLIENT_ID;
+        mqtt->client_id = memory_text(connect->client_id);
+        return MQTT_SUCCESS;
+    }
+    if (connect->version == MQTT_3_1_1 && !connect->clean_start) return MQTT_BAD_CLIENT_ID;
+    mqtt->assigned = true;
+    char id[32];
+    snprintf(id, sizeof id, "mqtt-%016llx", (unsigned long long)mqtt->epoch);
+    mqtt->client_id = memory_text(slice_text(id));
+    return MQTT_SUCCESS;
+}
+
+/* The will is kept as the PUBLISH it will be. */
+static enum mqtt_reason take_will(struct mqtt *mqtt, const struct mqtt_connect *connect)
+{
+    if (!connect->has_will) return MQTT_SUCCESS;
+    struct mqtt_target target = mqtt_target_of(connect->will.topic);
+    if (target.kind == MQTT_TARGET_NONE) return MQTT_BAD_TOPIC;
+    struct mqtt_publish publish = {.topic = connect->will.topic};
+    struct writer block; /* the will's properties, but for its delay, which a message has not */
+    writer_init(&block, 0);
+    struct slice type = mqtt_property_bytes(&connect->will.properties, MQTT_CONTENT_TYPE);
+    if (type.data != NULL) mqtt_put_bytes(&block, MQTT_CONTENT_TYPE, type);
+    if (mqtt_property_number(&connect->will.properties, MQTT_PAYLOAD_FORMAT, 0) != 0)
+        mqtt_put_number(&block, MQTT_PAYLOAD_FORMAT, 1);
+    publish.properties.block = writer_slice(&block);
+    mqtt->will = memory_alloc(sizeof *mqtt->will);
+    mqtt->will->target = (struct mqtt_target){.kind = target.kind, .id = target.id};
+    ASSERT(target.name.len < sizeof mqtt->will->name);
+    if (target.name.len > 0) memcpy(mqtt->will->name, target.name.data, target.name.len);
+    writer_init(&mqtt->will->packet, 0);
+    mqtt_encode_publish_head(&mqtt->will->packet, connect->version, &publish, connect->will.payload.len);
+    writer_raw(&mqtt->will->packet, connect->will.payload.data, connect->will.payload.len);
+    writer_deinit(&block);
+    return MQTT_SUCCESS;
+}
+
+static enum mqtt_reason take_connect(struct mqtt *mqtt, const struct mqtt_connect *connect)
+{
+    const struct mqtt_properties *properties = &connect->properties;
+    clock_random(&mqtt->epoch, sizeof mqtt->epoch);
+    mqtt->version = (uint8_t)connect->version;
+    mqtt->clean_start = connect->clean_start;
+    mqtt->keep_alive_s = connect->keep_alive_s;
+    mqtt->problem_info = mqtt_property_number(properties, MQTT_REQUEST_PROBLEM_INFO, 1) != 0;
+    mqtt->packet_size_max = mqtt_property_number(properties, MQTT_MAXIMUM_PACKET_SIZE, UINT32_MAX);
+    uint32_t window = mqtt_property_number(properties, MQTT_RECEIVE_MAXIMUM, MQTT_WINDOW_MAX);
+    mqtt->window = (uint8_t)(window < MQTT_WINDOW_MAX ? window : MQTT_WINDOW_MAX);
+    mqtt->expiry_s = connect->clean_start ? 0 : MQTT_EXPIRY_NEVER;
+    if (connect->version == MQTT_5) mqtt->expiry_s = mqtt_property_number(properties, MQTT_SESSION_EXPIRY, 0);
+    if (mqtt_property_bytes(properties, MQTT_AUTH_METHOD).data != NULL) return MQTT_BAD_AUTH_METHOD;
+    if (mqtt_property_bytes(properties, MQTT_AUTH_DATA).data != NULL) return MQTT_PROTOCOL_ERROR;
+    if (!connect->has_password) return MQTT_NOT_AUTHORIZED;
+    enum mqtt_reason reason = take_client_id(mqtt, connect);
+    if (reason == MQTT_SUCCESS) reason = take_will(mqtt, connect);
+    if (reason == MQTT_SUCCESS && connect->user_name.len > 0)
+        mqtt->user_name = slice_of(memory_text(connect->user_name), connect->user_name.len);
+    return reason;
+}
+
+static bool looks_like_token(struct slice password)
+{
+    uint32_t dots = 0;
+    for (uint32_t i = 0; i < password.len; i++) dots += password.data[i] == '.';
+    return dots == 2 && password.len > 3 && memcmp(password.data, "eyJ", 3) == 0;
+}
+
+static void enter(struct client *client, const struct token_claims *claims)
+{
+    client->mqtt->phase = MQTT_AUTHENTICATING;
+    door_enter(client->door, client, claims);
+}
+
+static void connect_by_token(struct client *client, const struct mqtt_connect *connect)
+{
+    struct mqtt *mqtt = client->mqtt;
+    struct token_claims claims;
+    enum error error = door_verify(client->door, connect->password, &claims);
+    if (error != ERROR_NONE) {
+        mqtt_end(client, MQTT_NOT_AUTHORIZED);
+        return;
+    }
+    if (connect->client_id.len == 0) {
+        free(mqtt->client_id);
+        mqtt->client_id = memory_text(slice_text(claims.device_id));
+    } else if (strcmp(mqtt->client_id, claims.device_id) != 0) {
+        mqtt_end(client, MQTT_BAD_CLIENT_ID); /* the client id is the device, and the token names another */
+        return;
+    }
+    enter(client, &claims);
+}
+
+/* The password goes where every password goes: to the method `login`, which gives a token for the device. */
+static void connect_by_password(struct client *client, const struct mqtt_connect *connect)
+{
+    struct door *d = client->door;
+    const struct method *method = method_by_number(RINGPOST__V1__REQUEST__METHOD_LOGIN);
+    struct slice device = connect->client_id.len > 0 ? connect->client_id : SLICE_TEXT(DEVICE_OF_THE_NAMELESS);
+    struct writer login;
+    writer_init(&login, 0);
+    wire_write_bytes(&login, 1, connect->user_name);
+    wire_write_bytes(&login, 2, connect->password);
+    wire_write_bytes(&login, 3, device);
+    wire_write_bytes(&login, 4, SLICE_TEXT("mqtt"));
+    uint16_t shard = 0;
+    uint32_t retry_after_ms = 0;
+    if (!door_login_allowed(d, client->conn, &retry_after_ms)) {
+        mqtt_end(client, MQTT_CONNECTION_RATE);
+    } else if (method_route(method, writer_slice(&login), 0, d->options.shard_count, &shard) == ERROR_NONE) {
+        client->mqtt->by_password = true;
+        struct letter *letter = letter_make(LETTER_REQUEST, 0, shard, NULL, writer_slice(&login));
+        letter->method = method->number;
+        letter->admitted = true;
+        mqtt_wait(client);
+        mqtt_ask(client, letter, 0);
+    } else {
+        mqtt_end(client, MQTT_BAD_CREDENTIALS);
+    }
+    explicit_bzero(login.data, login.len);
+    writer_deinit(&login);
+}
+
+static void on_connect(struct client *client, const struct mqtt_connect *connect)
+{
+    struct mqtt *mqtt = client->mqtt;
+    enum mqtt_reason reason = take_connect(mqtt, connect);
+    if (client->door->options.pages->state == HOST_RECOVERING) reason = MQTT_SERVER_UNAVAILABLE;
+    if (reason != MQTT_SUCCESS) {
+        refuse_connect(client, reason);
+        return;
+    }
+    mqtt->phase = MQTT_LOGGING_IN;
+    if (looks_like_token(connect->password)) connect_by_token(client, connect);
+    else connect_by_password(client, connect);
+}
+
+/* ---- the steps to CONNACK ---------------------------------------------------------------------------------------------------- */
+
+static enum mqtt_reason connect_reason(enum error error)
+{
+    if (error == ERROR_WRONG_PASSWORD || error == ERROR_BAD_FIELD || error == ERROR_BAD_REQUEST) return MQTT_BAD_CREDENTIALS;
+    if (error == ERROR_NOT_READY) return MQTT_SERVER_UNAVAILABLE;
+    if (error == ERROR_SERVER_BUSY) return MQTT_SERVER_BUSY;
+    return mqtt_reason_of(error);
+}
+
+static void logged_in(struct client *client, const struct letter *letter)
+{
+    struct slice token = SLICE_EMPTY;
+    struct token_claims claims;
+    bool fine = envelope_peek_bytes(letter_payload(letter), 2, &token) == RESULT_OK &&
+                door_verify(client->door, token, &claims) == ERROR_NONE;
+    if (fine) enter(client, &claims);
+    else mqtt_end(client, MQTT_UNSPECIFIED);
+}
+
+/* The name in CONNECT beside a token is only looked at, but it must be right. */
+static bool user_name_fits(const struct client *client)
+{
+    const struct mqtt *mqtt = client->mqtt;
+    const struct inbox *inbox = client->session->inbox;
+    char id[24];
+    snprintf(id, sizeof id, "%llu", (unsigned long long)inbox->entity.key.a);
+    return mqtt->user_name.len == 0 || mqtt->by_password || slice_equal(mqtt->user_name, slice_text(inbox->name)) ||
+           slice_equal(mqtt->user_name, slice_text(id));
+}
+
+/* Two connections of one client id: the later one stays. */
+static void take_over(struct client *client)
+{
+    for (struct session *other = client->session->inbox->sessions; other != NULL; other = other->next) {
+        struct client *owner = other->connection;
+        if (other == client->session || owner == NULL || owner->mqtt == NULL || owner->mqtt->client_id == NULL) continue;
+        if (strcmp(owner->mqtt->client_id, client->mqtt->client_id) == 0) mqtt_end(owner, MQTT_TAKEN_OVER);
+    }
+}
+
+static void open_session(struct client *client)
+{
+    struct mqtt *mqtt = client->mqtt;
+    struct mqtt_session_record asked = {.client_id = slice_text(mqtt->client_id),
+                                        .epoch = mqtt->epoch,
+                                        .opens = mqtt->clean_start ? 2 : 1,
+                                        .expiry_s = mqtt->expiry_s};
+    struct writer payload;
+    writer_init(&payload, 0);
+    mqtt_session_record_write(&payload, &asked);
+    uint16_t home = id_partition(client->session->inbox->entity.key.a);
+    struct letter *letter = mqtt_letter(client, home, MQTT_OPEN_SESSION, writer_slice(&payload));
+    letter->kind = LETTER_MQTT;
+    mqtt_ask(client, letter, 0);
+    writer_deinit(&payload);
+}
+
+static void authenticated(struct client *client)
+{
+    struct mqtt *mqtt = client->mqtt;
+    if (!user_name_fits(client)) {
+        mqtt_end(client, MQTT_BAD_CREDENTIALS);
+        return;
+    }
+    user_name_forget(mqtt);
+    if (mqtt->by_password) client->session->expires_s = NO_EXPIRY_S; /* who showed the password needs no token */
+    take_over(client);
+    mqtt->phase = MQTT_OPENING;
+    if (!mqtt_ask_will(client)) open_session(client);
+}
+
+static void write_connack(struct client *client)
+{
+    struct mqtt *mqtt = client->mqtt;
+    struct door *d = client->door;
+    writer_reset(&d->mqtt_block);
+    if (mqtt->version == MQTT_5) {
+        bool keep = mqtt->keep_alive_s == 0 || mqtt->keep_alive_s > MQTT_KEEP_ALIVE_MAX_S;
+        if (keep) mqtt->keep_alive_s = MQTT_KEEP_ALIVE_MAX_S;
+        if (keep) mqtt_put_number(&d->mqtt_block, MQTT_SERVER_KEEP_ALIVE, MQTT_KEEP_ALIVE_MAX_S);
+        mqtt_put_number(&d->mqtt_block, MQTT_MAXIMUM_PACKET_SIZE, d->options.frame_size_max);
+        if (mqtt->assigned) mqtt_put_bytes(&d->mqtt_block, MQTT_ASSIGNED_CLIENT_ID, slice_text(mqtt->client_id));
+        mqtt_put_number(&d->mqtt_block, MQTT_SUBSCRIPTION_ID_AVAILABLE, 0);
+        mqtt_put_number(&d->mqtt_block, MQTT_SHARED_AVAILABLE, 0);
+    }
+    mqtt_encode_connack(&d->mqtt_out, (enum mqtt_version)mqtt->version, mqtt->session_present, MQTT_SUCCESS,
+                        writer_slice(&d->mqtt_block));
+    mqtt_send(client);
+}
+
+static void opened(struct client *client, const struct letter *letter)
+{
+    struct mqtt *mqtt = client->mqtt;
+    struct cursor c = cursor_of(letter_payload(letter));
+    mqtt->session_present = cursor_u8(&c) != 0;
+    struct mqtt_session_record session;
+    bool read = mqtt_session_record_read(&session, &c);
+    ASSERT(read);
+    if (mqtt->session_present) mqtt->old_epoch = session.epoch;
+    mqtt->phase = MQTT_SERVING;
+    mqtt->begun = true;
+    write_connack(client);
+    if (mqtt->phase != MQTT_SERVING) return;
+    conn_set_keep_alive(client->conn, mqtt->keep_alive_s);
+    mqtt_read_subscriptions(mqtt, session.subscriptions);
+    mqtt_read_recent(mqtt, session.recent);
+    mqtt_begin_delivery(client, &session);
+}
+
+void mqtt_on_reply(struct client *client, const struct letter *letter)
+{
+    struct mqtt *mqtt = client->mqtt;
+    enum error error = (enum error)letter->error;
+    if (mqtt->phase == MQTT_ENDED) return;
+    if (mqtt->phase != MQTT_SERVING && error != ERROR_NONE) {
+        mqtt_end(client, connect_reason(error));
+        return;
+    }
+    switch (letter->method) {
+    case RINGPOST__V1__REQUEST__METHOD_LOGIN: logged_in(client, letter); break;
+    case RINGPOST__V1__REQUEST__METHOD_AUTH: authenticated(client); break;
+    case RINGPOST__V1__REQUEST__METHOD_USER:
+        if (mqtt->phase == MQTT_SERVING) mqtt_looked_up(client, letter);
+        else if (mqtt_will_told(client, letter)) open_session(client);
+        else mqtt_end(client, MQTT_UNSPECIFIED);
+        break;
+    case RINGPOST__V1__REQUEST__METHOD_SEND: mqtt_published(client, letter); break;
+    case RINGPOST__V1__REQUEST__METHOD_HISTORY: mqtt_subscribe_answer(client, letter); break;
+    case RINGPOST__V1__REQUEST__METHOD_SYNC: mqtt_synced(client, letter); break;
+    case MQTT_OPEN_SESSION: opened(client, letter); break;
+    case MQTT_SAVE_SESSION: mqtt_saved(client, letter); break;
+    case MQTT_ASK_ROOM: mqtt_room_told(client, letter); break;
+    default: ASSERT(!"an answer nobody asked for");
+    }
+}
+
+/* ---- packets -------------------------------------------------------------------------------------------------------------------- */
+
+static void on_disconnect(struct client *client, const struct mqtt_farewell *farewell)
+{
+    struct mqtt *mqtt = client->mqtt;
+    uint32_t expiry_s = mqtt_property_number(&farewell->properties, MQTT_SESSION_EXPIRY, mqtt->expiry_s);
+    if (mqtt->expiry_s == 0 && expiry_s != 0) {
+        mqtt_end(client, MQTT_PROTOCOL_ERROR);
+        return;
+    }
+    mqtt->ends_session = expiry_s == 0 && mqtt->expiry_s != 0;
+    mqtt->expiry_s = expiry_s;
+    if (farewell->reason != MQTT_DISCONNECT_WITH_WILL) will_forget(mqtt);
+    mqtt_end(client, MQTT_SUCCESS);
+}
+
+static void on_packet(struct client *client, struct slice bytes)
+{
+    struct mqtt *mqtt = client->mqtt;
+    struct mqtt_packet packet;
+    enum mqtt_reason reason = mqtt_decode(&packet, (enum mqtt_version)mqtt->version, bytes);
+    metrics_add(&client->door->options.metrics->requests, 1);
+    bool first = mqtt->phase == MQTT_FRESH;
+    if (reason == MQTT_UNSUPPORTED_VERSION && first) {
+        refuse_connect(client, reason);
+        return;
+    }
+    if (reason == MQTT_SUCCESS && first != (packet.type == MQTT_CONNECT)) reason = MQTT_PROTOCOL_ERROR;
+    if (reason != MQTT_SUCCESS) {
+        mqtt_end(client, reason);
+        return;
+    }
+    switch (packet.type) {
+    case MQTT_CONNECT: on_connect(client, &packet.as.connect); break;
+    case MQTT_PUBLISH: mqtt_publish(client, &packet.as.publish, bytes); break;
+    case MQTT_PUBREL:
+        mqtt_encode_ack(&client->door->mqtt_out, (enum mqtt_version)mqtt->version, MQTT_PUBCOMP, packet.as.ack.packet_id,
+                        MQTT_SUCCESS, SLICE_EMPTY);
+        mqtt_send(client);
+        break;
+    case MQTT_PUBACK:
+    case MQTT_PUBREC:
+    case MQTT_PUBCOMP: mqtt_acknowledged(client, packet.type, &packet.as.ack); break;
+    case MQTT_SUBSCRIBE: mqtt_subscribe(client, &packet.as.subscribe); break;
+    case MQTT_UNSUBSCRIBE: mqtt_unsubscribe(client, &packet.as.subscribe); break;
+    case MQTT_PINGREQ:
+        mqtt_encode_pingresp(&client->door->mqtt_out);
+        mqtt_send(client);
+        break;
+    case MQTT_DISCONNECT: on_disconnect(client, &packet.as.farewell); break;
+    case MQTT_AUTH: mqtt_end(client, MQTT_PROTOCOL_ERROR); break; /* no method was agreed on */
+    case MQTT_CONNACK:
+    case MQTT_SUBACK:
+    case MQTT_UNSUBACK:
+    case MQTT_PINGRESP: ASSERT(!"decoded for a server only"); break;
+    }
+}
+
+/* Takes packets from `input` until one is incomplete or something must be waited for. */
+static void process(struct client *client)
+{
+    struct mqtt *mqtt = client->mqtt;
+    uint32_t size_max = client->door->options.frame_size_max;
+    while (mqtt->input_at < mqtt->input.len && mqtt->phase != MQTT_ENDED && !mqtt_waits(mqtt) && !client->paused) {
+        struct slice rest = slice_of(mqtt->input.data + mqtt->input_at, mqtt->input.len - mqtt->input_at);
+        uint32_t size = mqttframe_size(rest);
+        if (size == UINT32_MAX || size > size_max) {
+            mqtt_end(client, size == UINT32_MAX ? MQTT_MALFORMED : MQTT_PACKET_TOO_LARGE);
+            return;
+        }
+        if (size == 0 || size > rest.len) break;
+        on_packet(client, slice_of(rest.data, size));
+        if (mqtt->looking_up) break; /* this packet is taken again when the name is known */
+        mqtt->input_at += size;
+    }
+    if (mqtt->input_at < mqtt->input.len) { /* a part stays */
+        mqtt->input.len -= mqtt->input_at;
+        memmove(mqtt->input.data, mqtt->input.data + mqtt->input_at, mqtt->input.len);
+        mqtt->input_at = 0;
+        return;
+    }
+    writer_deinit(&mqtt->input);
+    writer_init(&mqtt->input, 0);
+    mqtt->input_at = 0;
+}
+
+void mqtt_on_frame(struct client *client, struct slice payload)
+{
+    struct mqtt *mqtt = client->mqtt;
+    if (mqtt->phase == MQTT_ENDED) return;
+    if (!mqtt->websocket && mqtt->input.len == 0) {
+        on_packet(client, payload);
+        return;
+    }
+    writer_raw(&mqtt->input, payload.data, payload.len);
+    process(client);
+}
+
+void mqtt_on_resumed(struct client *client)
+{
+    process(client);
+}
+
+void mqtt_on_close(struct client *client)
+{
+    struct mqtt *mqtt = client->mqtt;
+    if (client->session == NULL || mqtt->client_id == NULL) return;
+    if (mqtt->begun) mqtt_publish_will(client);
+    if (mqtt->begun && (mqtt_persistent(mqtt) || mqtt->ends_session)) mqtt_save(client, false);
+}

@@ -1,0 +1,379 @@
+/* shard/mqtt/publish.c - messages from the client: a PUBLISH becomes the method `send`, its answer the acknowledgement.
+ * Happy path: topic -> room or user (a name is looked up once and remembered) -> send -> durable -> PUBACK or PUBREC, in the order
+ * the messages came. Failure: MQTT 5 hears why; to 3.1.1, which knows no refusal, the connection ends, because an acknowledgement
+ * would be a lie. A refused message of QoS 0 is dropped.
+ *
+ * Once and only once: a message's client_msg_id is the user property of that name, or made from the connection's epoch, the turn
+ * of its packet ids and the packet id. One sent again (DUP) gets the id it had: in this connection and the one before from
+ * `recent`, and after a crash of ours by what clients do, packet ids that count up. The window of repeated sends does the rest. */
+#include "api/utf8.h"
+#include "api/wire.h"
+#include "shard/account/account.h"
+#include "shard/memory.h"
+#include "shard/mqtt/mqtt_internal.h"
+#include <stdio.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#define RECEIPTS_MIN 8
+#define ID_SIZE      64
+
+const char *const mqtt_kind_names[MQTT_KIND_COUNT] = {"text", "emoji", "image", "video", "audio", "file", "custom"};
+
+/* ---- topics ----------------------------------------------------------------------------------------------------------------- */
+
+/* Digits without a leading zero. */
+static bool read_id(struct slice text, uint64_t *id)
+{
+    *id = 0;
+    if (text.len == 0 || text.len > 20 || text.data[0] == '0') return false;
+    for (uint32_t i = 0; i < text.len; i++) {
+        uint64_t digit = text.data[i] - (uint64_t)'0';
+        if (digit > 9 || __builtin_mul_overflow(*id, 10u, id) || __builtin_add_overflow(*id, digit, id)) return false;
+    }
+    return true;
+}
+
+struct mqtt_target mqtt_target_of(struct slice topic)
+{
+    struct mqtt_target target = {.kind = MQTT_TARGET_NONE};
+    if (topic.len < 3 || topic.data[1] != '/') return target;
+    struct slice rest = slice_of(topic.data + 2, topic.len - 2);
+    if (topic.data[0] == 'r' && read_id(rest, &target.id) && id_type(target.id) == ID_ROOM) {
+        target.kind = MQTT_TARGET_ROOM;
+    } else if (topic.data[0] == 'u' && read_id(rest, &target.id) && id_type(target.id) == ID_USER) {
+        target.kind = MQTT_TARGET_USER;
+    } else if (topic.data[0] == 'u' && account_name_valid(rest)) {
+        target.kind = MQTT_TARGET_NAME;
+        target.name = rest;
+    }
+    return target;
+}
+
+/* ---- the sender --------------------------------------------------------------------------------------------------------------- */
+
+void mqtt_sender_destroy(struct mqtt_sender *sender)
+{
+    if (sender == NULL) return;
+    free(sender->receipts);
+    free(sender->own);
+    free(sender);
+}
+
+static struct mqtt_sender *sender_of(struct mqtt *mqtt)
+{
+    if (mqtt->sender == NULL) mqtt->sender = memory_alloc(sizeof *mqtt->sender);
+    return mqtt->sender;
+}
+
+static struct mqtt_receipt *receipt_at(struct mqtt_sender *sender, uint64_t number)
+{
+    return &sender->receipts[number & (sender->receipt_capacity - 1)];
+}
+
+/* The number of a new receipt. */
+static uint64_t receipt_add(struct mqtt_sender *sender, const struct mqtt_publish *publish)
+{
+    uint64_t count = sender->receipt_next - sender->receipt_first;
+    if (count == sender->receipt_capacity) {
+        uint32_t capacity = count == 0 ? RECEIPTS_MIN : sender->receipt_capacity * 2;
+        struct mqtt_receipt *grown = memory_alloc(capacity * sizeof *grown);
+        for (uint64_t n = sender->receipt_first; n < sender->receipt_next; n++) grown[n & (capacity - 1)] = *receipt_at(sender, n);
+        free(sender->receipts);
+        sender->receipts = grown;
+        sender->receipt_capacity = capacity;
+    }
+    *receipt_at(sender, sender->receipt_next) = (struct mqtt_receipt){.packet_id = publish->packet_id, .qos = publish->qos};
+    return sender->receipt_next++;
+}
+
+static bool receipt_pending(struct mqtt_sender *sender, uint16_t packet_id)
+{
+    for (uint64_t n = sender->receipt_first; n < sender->receipt_next; n++)
+        if (receipt_at(sender, n)->packet_id == packet_id) return true;
+    return false;
+}
+
+/* ---- ids of messages ------------------------------------------------------------------------------------------------------------ */
+
+static void remember(struct mqtt_sender *sender, const struct mqtt_recent *recent)
+{
+    sender->recent[sender->recent_next++ % MQTT_RECENT_COUNT] = *recent;
+    if (sender->recent_count < MQTT_RECENT_COUNT) sender->recent_count++;
+}
+
+/* The newest that packet id had; NULL: it is not known any more. */
+static const struct mqtt_recent *recall(const struct mqtt_sender *sender, uint16_t packet_id)
+{
+    for (uint32_t n = 1; n <= sender->recent_count; n++) {
+        const struct mqtt_recent *recent = &sender->recent[(sender->recent_next - n) % MQTT_RECENT_COUNT];
+        if (recent->packet_id == packet_id) return recent;
+    }
+    return NULL;
+}
+
+/* A new turn begins when a packet id does not count up: within one turn each is used once. */
+static struct mqtt_recent recent_new(const struct mqtt *mqtt, struct mqtt_sender *sender, uint16_t packet_id)
+{
+    if (packet_id <= sender->last_packet_id) sender->round++;
+    sender->last_packet_id = packet_id;
+    return (struct mqtt_recent){.epoch = mqtt->epoch, .round = sender->round, .packet_id = packet_id};
+}
+
+static struct mqtt_recent recent_of(const struct mqtt *mqtt, struct mqtt_sender *sender, const struct mqtt_publish *publish)
+{
+    if (publish->duplicate) {
+        const struct mqtt_recent *recent = recall(sender, publish->packet_id);
+        if (recent != NULL) return *recent;
+        if (mqtt->old_epoch != 0) return (struct mqtt_recent){.epoch = mqtt->old_epoch, .packet_id = publish->packet_id};
+    }
+    return recent_new(mqtt, sender, publish->packet_id);
+}
+
+static void make_id(char id[ID_SIZE], const struct mqtt *mqtt, struct mqtt_sender *sender, const struct mqtt_publish *publish)
+{
+    if (publish->qos == 0) {
+        snprintf(id, ID_SIZE, "mqtt-%016llx-q%llu", (unsigned long long)mqtt->epoch, (unsigned long long)++sender->count);
+        return;
+    }
+    struct mqtt_recent recent = recent_of(mqtt, sender, publish);
+    remember(sender, &recent);
+    snprintf(id, ID_SIZE, "mqtt-%016llx-%u-%u", (unsigned long long)recent.epoch, recent.round, (unsigned)recent.packet_id);
+}
+
+void mqtt_write_recent(const struct mqtt *mqtt, struct writer *out)
+{
+    const struct mqtt_sender *sender = mqtt->sender;
+    for (uint32_t n = sender == NULL ? 0 : sender->recent_count; n > 0; n--) {
+        const struct mqtt_recent *recent = &sender->recent[(sender->recent_next - n) % MQTT_RECENT_COUNT];
+        writer_u16(out, recent->packet_id);
+        writer_u32(out, recent->round);
+        writer_u64(out, recent->epoch);
+    }
+}
+
+void mqtt_read_recent(struct mqtt *mqtt, struct slice list)
+{
+    struct cursor c = cursor_of(list);
+    while (cursor_left(&c) > 0 && !c.bad) {
+        struct mqtt_recent recent = {.packet_id = cursor_u16(&c)};
+        recent.round = cursor_u32(&c);
+        recent.epoch = cursor_u64(&c);
+        if (!c.bad) remember(sender_of(mqtt), &recent);
+    }
+}
+
+static void own_add(const struct mqtt *mqtt, struct mqtt_sender *sender, struct slice id)
+{
+    bool asked = false;
+    for (uint32_t i = 0; i < mqtt->subscription_count; i++) asked |= mqtt->subscriptions[i].no_local;
+    if (!asked) return;
+    if (sender->own == NULL) sender->own = memory_alloc(MQTT_OWN_COUNT * sizeof *sender->own);
+    sender->own[sender->own_next++ % MQTT_OWN_COUNT] = XXH3_64bits(id.data, id.len);
+}
+
+bool mqtt_is_own(const struct mqtt *mqtt, struct slice client_msg_id)
+{
+    if (mqtt->sender == NULL || mqtt->sender->own == NULL) return false;
+    uint64_t hash = XXH3_64bits(client_msg_id.data, client_msg_id.len);
+    for (uint32_t i = 0; i < MQTT_OWN_COUNT; i++)
+        if (mqtt->sender->own[i] == hash) return true;
+    return false;
+}
+
+/* ---- acknowledging ---------------------------------------------------------------------------------------------------------------- */
+
+static void acknowledge(struct client *client, const struct mqtt_receipt *receipt)
+{
+    struct mqtt *mqtt = client->mqtt;
+    struct door *d = client->door;
+    enum mqtt_reason reason = mqtt_reason_of((enum error)receipt->error);
+    writer_reset(&d->mqtt_block);
+    if (reason != MQTT_SUCCESS && mqtt->problem_info)
+        mqtt_put_bytes(&d->mqtt_block, MQTT_REASON_STRING, slice_text(error_row((enum error)receipt->error)->reason));
+    mqtt_encode_ack(&d->mqtt_out, (enum mqtt_version)mqtt->version, receipt->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC,
+                    receipt->packet_id, reason, writer_slice(&d->mqtt_block));
+}
+
+/* Acknowledges from the front what is done. */
+static void acknowledge_done(struct client *client)
+{
+    struct mqtt *mqtt = client->mqtt;
+    struct mqtt_sender *sender = mqtt->sender;
+    while (sender->receipt_first < sender->receipt_next && receipt_at(sender, sender->receipt_first)->done) {
+        const struct mqtt_receipt *receipt = receipt_at(sender, sender->receipt_first++);
+        if (receipt->error != ERROR_NONE && mqtt->version == MQTT_3_1_1) {
+            writer_reset(&client->door->mqtt_out);
+            mqtt_end(client, MQTT_SUCCESS);
+            return;
+        }
+        acknowledge(client, receipt);
+    }
+    if (client->door->mqtt_out.len > 0) mqtt_send(client);
+}
+
+static void receipt_done(struct client *client, uint64_t number, enum error error)
+{
+    struct mqtt_sender *sender = client->mqtt->sender;
+    if (number == MQTT_NOBODY) return;
+    ASSERT(number >= sender->receipt_first && number < sender->receipt_next);
+    struct mqtt_receipt *receipt = receipt_at(sender, number);
+    receipt->done = true;
+    receipt->error = (uint8_t)error;
+    acknowledge_done(client);
+}
+
+void mqtt_published(struct client *client, const struct letter *letter)
+{
+    receipt_done(client, letter->origin.request_id, (enum error)letter->error);
+}
+
+/* ---- names ------------------------------------------------------------------------------------------------------------------------ */
+
+static const struct mqtt_name *name_find(const struct mqtt_sender *sender, struct slice name)
+{
+    for (uint32_t i = 0; i < MQTT_NAMES_COUNT; i++)
+        if (slice_equal(slice_text(sender->names[i].name), name)) return &sender->names[i];
+    return NULL;
+}
+
+static void ask_user(struct client *client, struct slice name)
+{
+    struct writer user;
+    writer_init(&user, 0);
+    wire_write_bytes(&user, 1, name);
+    uint16_t home = id_partition(client->session->inbox->entity.key.a);
+    struct letter *letter = mqtt_letter(client, home, RINGPOST__V1__REQUEST__METHOD_USER, writer_slice(&user));
+    letter->admitted = false; /* the client chooses how often: its rate is looked at */
+    mqtt_ask(client, letter, 0);
+    writer_deinit(&user);
+}
+
+static bool user_of(const struct letter *letter, uint64_t *user_id)
+{
+    struct slice user = SLICE_EMPTY;
+    return letter->error == ERROR_NONE && envelope_peek_bytes(letter_payload(letter), 1, &user) == RESULT_OK &&
+           envelope_peek_u64(user, 1, user_id) == RESULT_OK;
+}
+
+void mqtt_looked_up(struct client *client, const struct letter *letter)
+{
+    struct mqtt *mqtt = client->mqtt;
+    struct mqtt_name *place = &mqtt->sender->names[(mqtt->sender->name_next - 1) % MQTT_NAMES_COUNT];
+    bool found = user_of(letter, &place->user_id);
+    mqtt->looking_up = false;
+    if (found || letter->error == ERROR_USER_NOT_FOUND) return; /* the message goes on, or is refused, when it is taken again */
+    *place = (struct mqtt_name){0};
+    mqtt_end(client, MQTT_QUOTA_EXCEEDED);
+}
+
+static void look_up(struct client *client, struct slice name, struct slice packet)
+{
+    struct mqtt *mqtt = client->mqtt;
+    struct mqtt_sender *sender = sender_of(mqtt);
+    struct mqtt_name *place = &sender->names[sender->name_next++ % MQTT_NAMES_COUNT];
+    *place = (struct mqtt_name){0};
+    ASSERT(name.len < sizeof place->name); /* a valid name */
+    memcpy(place->name, name.data, name.len);
+    mqtt_put_back(client, packet);
+    mqtt->looking_up = true;
+    mqtt_wait(client);
+    ask_user(client, slice_text(place->name));
+}
+
+/* ---- publishing --------------------------------------------------------------------------------------------------------------------- */
+
+static uint32_t kind_of(const struct mqtt_publish *publish)
+{
+    const struct mqtt_properties *properties = &publish->properties;
+    struct slice named = mqtt_property_user(properties, SLICE_TEXT("kind"));
+    for (uint32_t kind = 0; named.data != NULL && kind < MQTT_KIND_COUNT; kind++)
+        if (slice_equal(named, slice_text(mqtt_kind_names[kind]))) return kind;
+    struct slice type = mqtt_property_bytes(properties, MQTT_CONTENT_TYPE);
+    bool plain = type.len >= 10 && memcmp(type.data, "text/plain", 10) == 0;
+    bool said = mqtt_property_number(properties, MQTT_PAYLOAD_FORMAT, 0) == 1 || plain;
+    bool text = publish->payload.len > 0 && utf8_valid_len(publish->payload) == publish->payload.len;
+    if (said || (type.data == NULL && text)) return RINGPOST__V1__MESSAGE_KIND__TEXT;
+    return RINGPOST__V1__MESSAGE_KIND__CUSTOM;
+}
+
+static void publish_to(struct client *client, const struct mqtt_publish *publish, const struct mqtt_target *target, uint64_t number)
+{
+    struct mqtt *mqtt = client->mqtt;
+    struct mqtt_sender *sender = sender_of(mqtt);
+    char made[ID_SIZE];
+    struct slice id = mqtt_property_user(&publish->properties, SLICE_TEXT("client_msg_id"));
+    if (id.data == NULL) {
+        make_id(made, mqtt, sender, publish);
+        id = slice_text(made);
+    }
+    own_add(mqtt, sender, id);
+    struct writer *request = &client->door->packed;
+    writer_reset(request);
+    if (target->kind == MQTT_TARGET_ROOM) wire_write_u64(request, 1, target->id);
+    else wire_write_u64(request, 2, target->id);
+    wire_write_bytes(request, 3, id);
+    wire_write_u64(request, 4, kind_of(publish));
+    wire_write_bytes(request, 5, publish->payload);
+    struct origin origin = door_origin(client->door, client->conn, false, number);
+    if (++client->in_flight >= DOOR_IN_FLIGHT_MAX) door_client_pause(client);
+    session_request(client->session, method_by_number(RINGPOST__V1__REQUEST__METHOD_SEND), writer_slice(request), &origin);
+}
+
+/* True: `target` is a room or a user's id. False: the name is being looked up. */
+static bool resolve(struct client *client, struct mqtt_target *target, struct slice packet)
+{
+    if (target->kind != MQTT_TARGET_NAME) return true;
+    const struct mqtt_name *known = name_find(sender_of(client->mqtt), target->name);
+    if (known == NULL) {
+        look_up(client, target->name, packet);
+        return false;
+    }
+    target->kind = known->user_id == 0 ? MQTT_TARGET_NONE : MQTT_TARGET_USER;
+    target->id = known->user_id;
+    return true;
+}
+
+void mqtt_publish(struct client *client, const struct mqtt_publish *publish, struct slice packet)
+{
+    struct mqtt *mqtt = client->mqtt;
+    if (mqtt_property_number(&publish->properties, MQTT_TOPIC_ALIAS, 0) != 0) {
+        mqtt_end(client, MQTT_ALIAS_INVALID); /* none were allowed */
+        return;
+    }
+    struct mqtt_target target = mqtt_target_of(publish->topic);
+    if (!resolve(client, &target, packet)) return;
+    struct mqtt_sender *sender = sender_of(mqtt);
+    if (publish->duplicate && receipt_pending(sender, publish->packet_id)) return; /* its acknowledgement is on the way */
+    uint64_t number = publish->qos == 0 ? MQTT_NOBODY : receipt_add(sender, publish);
+    if (target.kind == MQTT_TARGET_NONE || target.id == client->session->inbox->entity.key.a)
+        receipt_done(client, number, ERROR_USER_NOT_FOUND);
+    else publish_to(client, publish, &target, number);
+}
+
+/* ---- the will ----------------------------------------------------------------------------------------------------------------------- */
+
+bool mqtt_ask_will(struct client *client)
+{
+    const struct mqtt_will_kept *will = client->mqtt->will;
+    if (will == NULL || will->target.kind != MQTT_TARGET_NAME) return false;
+    ask_user(client, slice_text(will->name));
+    return true;
+}
+
+bool mqtt_will_told(struct client *client, const struct letter *letter)
+{
+    struct mqtt_will_kept *will = client->mqtt->will;
+    will->target.kind = MQTT_TARGET_USER;
+    return user_of(letter, &will->target.id);
+}
+
+void mqtt_publish_will(struct client *client)
+{
+    const struct mqtt_will_kept *will = client->mqtt->will;
+    if (will == NULL) return;
+    struct mqtt_packet packet;
+    enum mqtt_reason reason = mqtt_decode(&packet, (enum mqtt_version)client->mqtt->version, writer_slice(&will->packet));
+    ASSERT(reason == MQTT_SUCCESS);
+    publish_to(client, &packet.as.publish, &will->target, MQTT_NOBODY);
+}

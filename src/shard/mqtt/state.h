@@ -1,0 +1,48 @@
+/* shard/mqtt/state.h - what outlives an MQTT connection: a session is a cursor in the user's stream, and how it listens.
+ * Owns:    the persistent sessions of a user, in memory and in the store; there is no queue of messages beside the stream.
+ * Thread:  the shard's worker (the user's home shard).  Depends: shard/machine.h, shard/request.h.  Start at: shard/mqtt/mqtt.h
+ *
+ * A session is opened by a connection with an `epoch` of its own; a save of an earlier connection is ignored. It is over when
+ * expiry_s passed since it was saved unconnected; expiry_s 0 deletes it.
+ *
+ *   subscriptions: { u8 kind | u8 options | u64 room id | u64 since }…   releasing: { u16 packet id }…
+ *   recent: { u16 packet id | u32 round | u64 epoch }…, oldest first: the ids that messages received from the client last got */
+#ifndef SHARD_MQTT_STATE_H
+#define SHARD_MQTT_STATE_H
+
+#include "shard/machine.h"
+#include "shard/records.h"
+
+struct shard;
+struct letter;
+
+#define MQTT_CLIENT_ID_MAX    64
+#define MQTT_EXPIRY_NEVER     UINT32_MAX
+#define MQTT_SUBSCRIPTIONS_MAX 256 /* of one session: SUBACK 0x97 */
+
+struct mqtt_stored { /* one session */
+    uint8_t *bytes; /* owned: a packed mqtt_session_record */
+    uint32_t len;
+};
+struct mqtt_state { /* exists: has ever had a session that is still kept */
+    struct entity entity;
+    struct mqtt_stored *sessions; /* owned array */
+    uint32_t count;
+};
+extern const struct entity_type mqtt_state_type;
+static inline struct mqtt_state *mqtt_state_of(struct entity *e) { return CONTAINER_OF(e, struct mqtt_state, entity); }
+/* False: there is none. Slices borrow the state. */
+bool mqtt_state_find(const struct mqtt_state *state, struct slice client_id, struct mqtt_session_record *out);
+/* Its time ran out while nobody was connected. */
+bool mqtt_session_over(const struct mqtt_session_record *session, uint64_t now_ms);
+
+/* ---- what the door asks, in a letter to the home shard; `method` is the question, in the REPLY too ---- */
+enum mqtt_question {
+    MQTT_OPEN_SESSION = 0x8001, /* payload: mqtt_session_record (client_id, epoch, expiry_s) with opens = 1, or 2: a clean one.
+                                   Reply: u8 present, mqtt_session_record */
+    MQTT_SAVE_SESSION,          /* payload: mqtt_session_record. Reply: empty, once durable */
+    MQTT_ASK_ROOM,              /* payload: u64 room. Reply: u64 room, u8 type */
+};
+void mqtt_state_receive(struct shard *shard, struct letter *letter);
+
+#endif

@@ -1,0 +1,619 @@
+#!/usr/bin/python3
+"""tests/e2e/mqtt_test.py - the MQTT door as clients nobody here wrote see it: Debian's paho and mosquitto, and raw bytes.
+
+  /usr/bin/python3 tests/e2e/mqtt_test.py           starts a server of its own in a temporary directory
+  RINGPOST_BIN=path                                 the binary (default build/ringpost)
+
+Nothing waits for a fixed time: every wait is for a condition, with a deadline. "Nothing more came" is shown by a later message
+that did come."""
+import base64
+import json
+import os
+import queue
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import unittest
+import urllib.error
+import urllib.request
+import uuid
+
+import paho.mqtt.client as paho
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BINARY = os.path.abspath(os.environ.get("RINGPOST_BIN", os.path.join(ROOT, "build", "ringpost")))
+DEADLINE_S = 30
+PASSWORD = "correct horse battery"
+NEVER = 0xFFFFFFFF
+
+
+def wait_for(what, condition):
+    """Polls until `condition` gives something true and returns it."""
+    give_up = time.monotonic() + DEADLINE_S
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > give_up:
+            raise AssertionError(f"waited in vain for {what}")
+        time.sleep(0.01)
+
+
+class Server:
+    def __init__(self, *options):
+        self.directory = tempfile.mkdtemp(prefix="ringpost-mqtt-test-")
+        self.options = options
+        self.port = "0"
+        self.process = None
+        self.start()
+
+    def start(self):
+        log_path = os.path.join(self.directory, "serve.log")
+        begin = os.path.getsize(log_path) if os.path.exists(log_path) else 0
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("RINGPOST_")}
+        with open(log_path, "a") as log:
+            self.process = subprocess.Popen(
+                [BINARY, "serve", "--data-dir", os.path.join(self.directory, "data"), "--listen", f"127.0.0.1:{self.port}",
+                 "--shards", "2", "--workers", "2", "--rate-messages-per-second", "100000", "--rate-messages-burst", "100000",
+                 "--rate-requests-per-second", "100000", "--rate-requests-burst", "100000", "--password-memory", "1MiB",
+                 "--connections-max", "1000", "--rate-logins-per-second", "0", *self.options], stdout=log, stderr=subprocess.STDOUT, env=environment)
+
+        def port():
+            with open(log_path, encoding="utf-8") as file:
+                text = file.read()[begin:]
+            if self.process.poll() is not None:
+                raise AssertionError("the server ended: " + text)
+            found = re.search(r"http://127\.0\.0\.1:(\d+)/", text)
+            return found and found.group(1)
+
+        self.port = wait_for("the server to serve", port)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        self.process.terminate()
+        return self.process.wait(DEADLINE_S)
+
+    def remove(self):
+        code = self.stop() if self.process.poll() is None else 0
+        shutil.rmtree(self.directory)
+        assert code == 0, f"the server ended with {code}"
+
+    def call(self, path, body, token=None):
+        headers = {"Content-Type": "application/json"}
+        if token:
+            headers["Authorization"] = "Bearer " + token
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", json.dumps(body).encode(), headers)
+        with urllib.request.urlopen(request, timeout=DEADLINE_S) as response:
+            return json.load(response)
+
+
+server = None
+
+
+def setUpModule():
+    global server
+    server = Server()
+
+
+def tearDownModule():
+    server.remove()
+
+
+class Person:
+    def __init__(self, name):
+        self.name = f"{name}-{uuid.uuid4().hex[:8]}"
+        self.id = server.call("/v1/account/register", {"name": self.name, "password": PASSWORD})["user_id"]
+        self.token = self.login("http")
+
+    def login(self, device):
+        return server.call("/v1/account/login", {"name": self.name, "password": PASSWORD, "device_id": device})["access_token"]
+
+    def call(self, path, **body):
+        return server.call(path, body, self.token)
+
+    def say(self, to, text, **more):
+        return self.call("/v1/chat/send", client_msg_id=uuid.uuid4().hex, body=base64.b64encode(text.encode()).decode(), **to, **more)
+
+    def history(self, room_id):
+        page = self.call("/v1/chat/history", room_id=room_id, limit=200)
+        return [base64.b64decode(m["body"]).decode() for m in reversed(page.get("messages", []))]
+
+    def room(self, *others):
+        return self.call("/v1/room/create", name="room", member_ids=[p.id for p in others])["room"]["room_id"]
+
+
+class Device:
+    """A paho client with what it received, in order."""
+
+    def __init__(self, person, device, version=paho.MQTTv5, clean=True, expiry=0, password=PASSWORD, transport="tcp", connect=True,
+                 receive_maximum=None, auto_ack=True, will=None, keepalive=60):
+        self.person, self.version, self.clean, self.expiry = person, version, clean, expiry
+        self.receive_maximum, self.keepalive = receive_maximum, keepalive
+        arguments = {} if version == paho.MQTTv5 else {"clean_session": clean}
+        self.client = paho.Client(device, protocol=version, transport=transport, **arguments)
+        self.client.username_pw_set(person.name, password)
+        if transport == "websockets":
+            self.client.ws_set_options(path="/mqtt")
+        if will:
+            self.client.will_set(*will)
+        self.messages, self.events = queue.Queue(), queue.Queue()
+        self.connack = self.granted = self.ended = None
+        self.client.on_connect = self.on_connect
+        self.client.on_message = lambda client, data, message: self.messages.put(message)
+        self.client.on_subscribe = lambda client, data, mid, granted, *rest: setattr(self, "granted", granted)
+        self.client.on_disconnect = lambda client, data, code, *rest: setattr(self, "ended", self.ended or (code, *rest))
+        self.published = set()
+        self.client.on_publish = lambda client, data, mid, *rest: self.published.add(mid)
+        if connect:
+            self.connect()
+
+    def on_connect(self, client, data, flags, code, properties=None):
+        self.connack = (flags, code, properties)
+
+    def connect(self):
+        self.connack = self.ended = None
+        arguments = {}
+        if self.version == paho.MQTTv5:
+            properties = Properties(PacketTypes.CONNECT)
+            if self.expiry:
+                properties.SessionExpiryInterval = self.expiry
+            if self.receive_maximum:
+                properties.ReceiveMaximum = self.receive_maximum
+            arguments = {"clean_start": self.clean, "properties": properties}
+        self.client.connect("127.0.0.1", int(server.port), self.keepalive, **arguments)
+        self.client.loop_start()
+        wait_for("CONNACK", lambda: self.connack or self.ended)
+
+    def present(self):
+        flags = self.connack[0]
+        return bool(flags["session present"])
+
+    def subscribe(self, topic, qos=1, **options):
+        self.granted = None
+        if self.version == paho.MQTTv5:
+            self.client.subscribe(topic, options=SubscribeOptions(qos=qos, **options))
+        else:
+            self.client.subscribe(topic, qos)
+        wait_for("SUBACK", lambda: self.granted is not None)
+        first = self.granted[0]
+        return first if isinstance(first, int) else first.value
+
+    def publish(self, topic, payload, qos=1, properties=None, retain=False):
+        info = self.client.publish(topic, payload, qos, retain, **({"properties": properties} if properties else {}))
+        if qos > 0:
+            wait_for("the acknowledgement", lambda: info.mid in self.published or self.ended)
+        return info
+
+    def take(self, count=1):
+        return [self.messages.get(timeout=DEADLINE_S) for _ in range(count)]
+
+    def texts(self, count=1):
+        return [m.payload.decode() for m in self.take(count)]
+
+    def leave(self):
+        self.client.disconnect()
+        self.client.loop_stop()
+
+    def drop(self):
+        """The connection breaks: no DISCONNECT."""
+        self.client.loop_stop()
+        self.client._sock_close()
+
+
+def user_properties(message):
+    return dict(message.properties.UserProperty)
+
+
+class Connecting(unittest.TestCase):
+    def test_password_token_and_refusals(self):
+        alice = Person("alice")
+        for version in (paho.MQTTv311, paho.MQTTv5):
+            Device(alice, "phone", version).leave()
+            Device(alice, "http", version, password=alice.token).leave()
+            wrong = Device(alice, "phone", version, password="wrong")
+            code = wrong.connack[1]
+            self.assertEqual(code if version == paho.MQTTv311 else code.value, 4 if version == paho.MQTTv311 else 0x86)
+            wrong.drop()
+            other = Device(alice, "not-the-device", version, password=alice.token)
+            self.assertEqual(other.connack[1] if version == paho.MQTTv311 else other.connack[1].value,
+                             2 if version == paho.MQTTv311 else 0x85)
+            other.drop()
+
+    def test_client_id_given_by_the_server(self):
+        alice = Person("alice")
+        device = Device(alice, "")
+        self.assertTrue(device.connack[2].AssignedClientIdentifier.startswith("mqtt-"))
+        second = Device(alice, "")
+        device.publish(f"u/{alice.name}", "nobody is taken over")
+        self.assertIsNone(device.ended)
+        device.leave()
+        second.leave()
+
+    def test_server_keep_alive(self):
+        device = Device(Person("alice"), "phone", keepalive=1000)
+        self.assertEqual(device.connack[2].ServerKeepAlive, 300)
+        device.leave()
+
+
+class Messages(unittest.TestCase):
+    def test_every_version_and_qos(self):
+        alice, bob = Person("alice"), Person("bob")
+        want = []
+        for version in (paho.MQTTv311, paho.MQTTv5):
+            for transport in ("tcp", "websockets"):
+                for qos in (0, 1, 2):
+                    receiver = Device(bob, "bob", version, transport=transport)
+                    sender = Device(alice, "alice", version, transport=transport)
+                    self.assertEqual(receiver.subscribe(f"u/{bob.id}", qos), qos)
+                    text = f"{version} {transport} {qos} ✓"
+                    want.append(text)
+                    sender.publish(f"u/{bob.name}", text, qos)
+                    message, = receiver.take()
+                    self.assertEqual((message.topic, message.payload.decode(), message.qos), (f"u/{bob.id}", text, qos))
+                    sender.leave()
+                    receiver.leave()
+        room_id = bob.call("/v1/chat/conversations")["conversations"][0]["room"]["room_id"]
+        self.assertEqual(bob.history(room_id), want)
+
+    def test_properties(self):
+        alice, bob = Person("alice"), Person("bob")
+        sender, receiver = Device(alice, "phone"), Device(bob, "phone")
+        receiver.subscribe(f"u/{bob.name}")
+        properties = Properties(PacketTypes.PUBLISH)
+        properties.UserProperty = [("client_msg_id", "mine"), ("kind", "image")]
+        sender.publish(f"u/{bob.id}", b"\xff\x00", 1, properties)
+        sender.publish(f"u/{bob.id}", b"\xff\x00", 1, properties)  # a repeat
+        sender.publish(f"u/{bob.id}", "text", 1)
+        image, text = receiver.take(2)
+        self.assertEqual(image.payload, b"\xff\x00")
+        got = user_properties(image)
+        self.assertEqual((got["client_msg_id"], got["kind"], got["from"], got["from_name"], got["seq"]),
+                         ("mine", "image", alice.id, alice.name, "1"))
+        self.assertEqual(text.properties.ResponseTopic, f"u/{alice.id}")
+        self.assertEqual((text.properties.ContentType, text.properties.PayloadFormatIndicator), ("text/plain", 1))
+        self.assertEqual(user_properties(text)["seq"], "2")
+        sender.leave()
+        receiver.leave()
+
+    def test_rooms_and_other_doors(self):
+        alice, bob, carol = Person("alice"), Person("bob"), Person("carol")
+        room = alice.room(bob)
+        one, all_rooms, outsider = Device(bob, "one"), Device(bob, "all"), Device(carol, "phone")
+        self.assertEqual(one.subscribe(f"r/{room}"), 1)
+        self.assertEqual(all_rooms.subscribe("r/+"), 1)
+        self.assertEqual(outsider.subscribe(f"r/{room}"), 0x87)
+        alice.say({"room_id": room}, "from http")
+        for device in (one, all_rooms):
+            message, = device.take()
+            self.assertEqual((message.topic, message.payload), (f"r/{room}", b"from http"))
+        sender = Device(alice, "phone", paho.MQTTv311)
+        sender.publish(f"r/{room}", "from mqtt", 2)
+        self.assertEqual(bob.history(room), ["from http", "from mqtt"])
+        events = bob.call("/v1/chat/sync", limit=100)["events"]
+        self.assertEqual([base64.b64decode(e["message"]["body"]) for e in events if "message" in e], [b"from http", b"from mqtt"])
+        self.assertEqual(one.texts(), ["from mqtt"])
+        one.client.unsubscribe(f"r/{room}")
+        alice.say({"room_id": room}, "who hears")
+        self.assertEqual(all_rooms.texts(2), ["from mqtt", "who hears"])
+        for device in (one, all_rooms, outsider, sender):
+            device.leave()
+
+    def test_what_may_not_be_listened_to(self):
+        alice, bob = Person("alice"), Person("bob")
+        device = Device(alice, "phone")
+        for topic, want in (("#", 0x8F), ("u/+", 0x8F), ("$SYS/#", 0x8F), (f"u/{bob.id}", 0x87), (f"u/{bob.name}", 0x87),
+                            ("$share/g/r/+", 0x9E), ("r/1", 0x8F), ("x", 0x8F)):
+            self.assertEqual(device.subscribe(topic), want, topic)
+        device.leave()
+        old = Device(alice, "phone", paho.MQTTv311)
+        self.assertEqual(old.subscribe("#"), 0x80)
+        old.leave()
+
+    def test_refused_publishes(self):
+        alice, bob, carol = Person("alice"), Person("bob"), Person("carol")
+        room = bob.room(carol)
+        for topic, payload, want in ((f"r/{room}", "x", 0x87), ("u/nobody", "x", 0x90), ("elsewhere", "x", 0x90),
+                                     (f"u/{alice.name}", "x", 0x90)):
+            done = subprocess.run(
+                ["mosquitto_pub", "-p", server.port, "-u", alice.name, "-P", PASSWORD, "-i", "cli", "-V", "mqttv5", "-q", "1", "-d",
+                 "-t", topic, "-m", payload], capture_output=True, text=True, timeout=DEADLINE_S)
+            self.assertIn(f"RC:{want}", done.stdout, topic)
+        old = Device(alice, "phone", paho.MQTTv311)
+        old.client.reconnect_delay_set(DEADLINE_S, DEADLINE_S)
+        old.publish("u/nobody", "an acknowledgement would be a lie")
+        wait_for("the connection to end", lambda: old.ended)
+        old.drop()
+
+    def test_retained_is_the_last_message(self):
+        alice, bob = Person("alice"), Person("bob")
+        room = alice.room(bob)
+        device = Device(bob, "phone")
+        device.subscribe(f"r/{room}")
+        alice.say({"room_id": room}, "first")
+        alice.say({"room_id": room}, "second")
+        live = device.take(2)
+        self.assertEqual([m.retain for m in live], [False, False])
+        late = Device(bob, "late", paho.MQTTv311)
+        late.subscribe(f"r/{room}")
+        kept, = late.take()
+        self.assertEqual((kept.payload, kept.retain), (b"second", True))
+        device.subscribe(f"r/{room}", retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
+        device.subscribe(f"r/{room}", retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+        alice.say({"room_id": room}, "third")
+        self.assertEqual(device.texts(), ["third"])
+        device.leave()
+        late.leave()
+
+    def test_no_local(self):
+        alice, bob = Person("alice"), Person("bob")
+        room = alice.room(bob)
+        quiet, echo = Device(alice, "quiet"), Device(alice, "echo")
+        quiet.subscribe(f"r/{room}", noLocal=True)
+        echo.subscribe(f"r/{room}")
+        quiet.publish(f"r/{room}", "mine")
+        echo.publish(f"r/{room}", "from my other device")
+        self.assertEqual(echo.texts(2), ["mine", "from my other device"])
+        self.assertEqual(quiet.texts(), ["from my other device"])
+        quiet.leave()
+        echo.leave()
+
+    def test_will(self):
+        alice, bob = Person("alice"), Person("bob")
+        watcher = Device(bob, "phone")
+        watcher.subscribe(f"u/{bob.name}")
+        for topic in (f"u/{bob.name}", f"u/{bob.id}"):
+            Device(alice, "sensor", will=(topic, "gone", 1)).drop()
+            self.assertEqual(watcher.texts(), ["gone"])
+        Device(alice, "sensor", will=(f"u/{bob.id}", "never said", 1)).leave()
+        bob_room = bob.say({"to_user_id": alice.id}, "marker")["room_id"]
+        self.assertEqual(bob.history(bob_room), ["gone", "gone", "marker"])
+        nobody = Device(alice, "sensor", will=("u/nobody", "x", 1))
+        self.assertEqual(nobody.connack[1].value, 0x90)
+        nobody.drop()
+        watcher.leave()
+
+    def test_many_in_order(self):
+        alice, bob = Person("alice"), Person("bob")
+        receiver = Device(bob, "phone", receive_maximum=3)
+        receiver.subscribe(f"u/{bob.name}", 2)
+        sender = Device(alice, "phone")
+        want = [f"message {i}" for i in range(500)]
+        for qos, text in enumerate(want):
+            sender.client.publish(f"u/{bob.name}", text, qos % 2 + 1)
+        self.assertEqual(receiver.texts(len(want)), want)
+        sender.leave()
+        receiver.leave()
+
+    def test_large_payloads(self):
+        alice, bob = Person("alice"), Person("bob")
+        receiver, sender = Device(bob, "phone"), Device(alice, "phone")
+        receiver.subscribe(f"u/{bob.name}")
+        body = os.urandom(15000)
+        sender.publish(f"u/{bob.name}", body)
+        self.assertEqual(receiver.take()[0].payload, body)
+        sender.client.reconnect_delay_set(DEADLINE_S, DEADLINE_S)
+        sender.client.publish(f"u/{bob.name}", os.urandom(100000), 0)
+        wait_for("the connection to end", lambda: sender.ended)
+        sender.drop()
+        receiver.leave()
+
+
+class Sessions(unittest.TestCase):
+    def resume(self, version, qos, break_off, between):
+        """A device goes away, misses messages, comes back and gets each of them once."""
+        alice, bob = Person("alice"), Person("bob")
+        room = alice.room(bob)
+        kept = {"version": version, "clean": False, "expiry": NEVER}
+        phone = Device(bob, "phone", **kept)
+        self.assertFalse(phone.present())
+        phone.subscribe(f"u/{bob.name}", qos)
+        phone.subscribe(f"r/{room}", qos)
+        alice.say({"to_user_id": bob.id}, "there")
+        self.assertEqual(phone.texts(), ["there"])
+        break_off(phone)
+        want = [f"missed {i}" for i in range(70)]
+        for i, text in enumerate(want):
+            alice.say({"to_user_id": bob.id} if i % 2 else {"room_id": room}, text)
+        between()
+        phone = Device(bob, "phone", **kept)
+        self.assertTrue(phone.present())
+        got = phone.texts(len(want))
+        while got and got[0] == "there" and qos == 1:  # unsaved acknowledgement: QoS 1 may say it again
+            got = got[1:] + phone.texts()
+        self.assertEqual(got, want)
+        alice.say({"to_user_id": bob.id}, "end")
+        self.assertEqual(phone.texts(), ["end"])
+        phone.leave()
+
+    def test_resume_after_disconnect(self):
+        for version in (paho.MQTTv311, paho.MQTTv5):
+            for qos in (1, 2):
+                with self.subTest(version=version, qos=qos):
+                    self.resume(version, qos, Device.leave, lambda: None)
+
+    def test_resume_after_a_broken_connection(self):
+        self.resume(paho.MQTTv5, 2, Device.drop, lambda: None)
+
+    def test_resume_after_a_crash_of_the_server(self):
+        def crash():
+            server.kill()
+            server.start()
+        for qos in (1, 2):
+            self.resume(paho.MQTTv5, qos, Device.leave, crash)
+
+    def test_crash_while_connected(self):
+        """QoS 2 to a connected client over a crash: exactly once, in order."""
+        alice, bob = Person("alice"), Person("bob")
+        phone = Device(bob, "phone", clean=False, expiry=NEVER)
+        phone.subscribe(f"u/{bob.name}", 2)
+        phone.client.reconnect_delay_set(1, 1)
+        want = [f"message {i}" for i in range(300)]
+        for text in want[:200]:
+            alice.say({"to_user_id": bob.id}, text)
+        server.kill()
+        server.start()
+        for text in want[200:]:
+            alice.say({"to_user_id": bob.id}, text)
+        self.assertEqual(phone.texts(len(want)), want)
+        alice.say({"to_user_id": bob.id}, "end")
+        self.assertEqual(phone.texts(), ["end"])
+        phone.leave()
+
+    def test_publishing_over_a_crash(self):
+        """QoS 1 and 2 from a client that reconnects by itself: everything once in the history."""
+        alice, bob = Person("alice"), Person("bob")
+        for qos in (1, 2):
+            room = alice.room(bob)
+            sender = Device(alice, f"phone{qos}", clean=False, expiry=NEVER)
+            sender.client.reconnect_delay_set(1, 1)
+            want = [f"message {i}" for i in range(200)]
+            for text in want[:100]:
+                sender.client.publish(f"r/{room}", text, qos)
+            server.kill()
+            server.start()
+            for text in want[100:]:
+                sender.client.publish(f"r/{room}", text, qos)
+            wait_for("every acknowledgement", lambda: len(sender.published) == len(want))
+            self.assertEqual(sorted(bob.history(room)), sorted(want))
+            sender.leave()
+
+    def test_a_clean_start_forgets(self):
+        alice, bob = Person("alice"), Person("bob")
+        phone = Device(bob, "phone", clean=False, expiry=NEVER)
+        phone.subscribe(f"u/{bob.name}")
+        phone.leave()
+        alice.say({"to_user_id": bob.id}, "missed")
+        self.assertFalse(Device(bob, "phone", clean=True).present())
+        phone = Device(bob, "phone", clean=False, expiry=NEVER)
+        self.assertFalse(phone.present())
+        phone.subscribe(f"u/{bob.name}")
+        alice.say({"to_user_id": bob.id}, "new")
+        self.assertEqual(phone.texts(), ["new"])
+        phone.leave()
+
+    def test_a_session_ended_by_disconnect(self):
+        bob = Person("bob")
+        phone = Device(bob, "phone", clean=False, expiry=NEVER)
+        properties = Properties(PacketTypes.DISCONNECT)
+        properties.SessionExpiryInterval = 0
+        phone.client.disconnect(properties=properties)
+        phone.client.loop_stop()
+        again = Device(bob, "phone", clean=False, expiry=NEVER)
+        self.assertFalse(again.present())
+        again.leave()
+
+
+class Bytes(unittest.TestCase):
+    """What no well-made client sends."""
+
+    def talk(self, data):
+        with socket.create_connection(("127.0.0.1", int(server.port)), DEADLINE_S) as peer:
+            peer.sendall(data)
+            received = b""
+            while True:
+                try:
+                    part = peer.recv(65536)
+                except ConnectionResetError:
+                    return received
+                if not part:
+                    return received
+                received += part
+
+    def connect(self, person, version=5):
+        def text(value):
+            return len(value).to_bytes(2, "big") + value
+        body = text(b"MQTT") + bytes([version, 0xC2, 0, 60]) + (b"\0" if version == 5 else b"") + text(b"raw")
+        body += text(person.name.encode()) + text(PASSWORD.encode())
+        return bytes([0x10, len(body)]) + body
+
+    def test_malformed(self):
+        alice = Person("alice")
+        hello = self.connect(alice)
+        for name, packet, want in (
+                ("publish of QoS 3", b"\x36\x02\0\1", 0x81), ("reserved type", b"\x00\0", 0x81),
+                ("subscribe without filters", b"\x82\x03\0\1\0", 0x82), ("packet id 0", b"\x82\x07\0\0\0\0\1a\0", 0x81),
+                ("a second CONNECT", hello, 0x82), ("not UTF-8", b"\x30\x04\0\1\xff\0", 0x81),
+                ("topic alias", b"\x30\x09\0\3u/x\3\x23\0\1", 0x94), ("AUTH", b"\xf0\0", 0x82),
+                ("subscription id", b"\x82\x0b\0\1\2\x0b\1\0\3r/+\0", 0xA1), ("CONNACK from a client", b"\x20\3\0\0\0", 0x82)):
+            received = self.talk(hello + packet)
+            self.assertEqual(received[:1] + received[3:4], b"\x20\0", name)
+            self.assertEqual(received[-3:], bytes([0xE0, 1, want]), name)
+
+    def test_takeover(self):
+        hello = self.connect(Person("alice"))
+        with socket.create_connection(("127.0.0.1", int(server.port)), DEADLINE_S) as first:
+            first.sendall(hello)
+            self.assertEqual(first.recv(100)[:4], b"\x20\x0c\0\0")
+            self.assertEqual(self.talk(hello + b"\xc0\0\xe0\0")[-2:], b"\xd0\0")  # the later one is served
+            self.assertEqual(first.recv(100), b"\xe0\x01\x8e")
+            self.assertEqual(first.recv(100), b"")
+
+    def test_before_connect(self):
+        self.assertEqual(self.talk(b"\x10\x0c\0\4MQTT\x63\2\0\0\0\0"), b"\x20\x02\0\x01")  # version 99
+        self.assertEqual(self.talk(b"\x10\xff\xff\xff\xff\x01"), b"")
+        self.assertEqual(self.talk(b"\x10\x02\0\4"), b"")
+        self.assertEqual(self.talk(b"\x10\x0c\0\4MQTT\4\2\0\0\0\0"), b"\x20\x02\0\x05")  # no password
+
+    def test_byte_by_byte(self):
+        alice = Person("alice")
+        data = self.connect(alice, 4) + b"\xc0\0\xc0\0\xe0\0"
+        with socket.create_connection(("127.0.0.1", int(server.port)), DEADLINE_S) as peer:
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for i in range(len(data)):
+                peer.sendall(data[i:i + 1])
+            received = b""
+            while part := peer.recv(100):
+                received += part
+        self.assertEqual(received, b"\x20\2\0\0\xd0\0\xd0\0")
+
+
+class Mosquitto(unittest.TestCase):
+    def test_both_tools(self):
+        alice, bob = Person("alice"), Person("bob")
+        for version in ("mqttv311", "mqttv5"):
+            listener = subprocess.Popen(
+                ["stdbuf", "-oL", "mosquitto_sub", "-p", server.port, "-u", bob.name, "-P", PASSWORD, "-i", "sub", "-V", version, "-q", "2", "-C", "2",
+                 "-d", "-t", f"u/{bob.name}", "-F", "%t|%p"], stdout=subprocess.PIPE, text=True)
+            lines = iter(listener.stdout.readline, "")
+            self.assertTrue(any("received SUBACK" in line for line in lines))
+            for text in ("one", "two"):
+                subprocess.run(["mosquitto_pub", "-p", server.port, "-u", alice.name, "-P", PASSWORD, "-V", version, "-q", "2", "-t",
+                                f"u/{bob.name}", "-m", text], check=True, timeout=DEADLINE_S)
+            got = [line.strip() for line in lines if line.startswith("u/")]
+            listener.wait(DEADLINE_S)
+            listener.stdout.close()
+            self.assertEqual(got, [f"u/{bob.name}|one", f"u/{bob.name}|two"])
+
+
+class Lines(unittest.TextTestResult):
+    """A line per test for tests/run to count."""
+
+    def addSuccess(self, test):
+        super().addSuccess(test)
+        print("ok", test.id().removeprefix("__main__."), flush=True)
+
+    def addFailure(self, test, err):
+        super().addFailure(test, err)
+        print("not ok", test.id().removeprefix("__main__."), flush=True)
+
+    def addError(self, test, err):
+        super().addError(test, err)
+        print("not ok", test.id().removeprefix("__main__."), flush=True)
+
+    def addSubTest(self, test, subtest, err):
+        super().addSubTest(test, subtest, err)
+        if err is not None:
+            print("not ok", subtest.id().removeprefix("__main__."), flush=True)
+
+
+if __name__ == "__main__":
+    unittest.main(testRunner=unittest.TextTestRunner(resultclass=Lines))
