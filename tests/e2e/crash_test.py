@@ -16,7 +16,7 @@ import time
 from harness import BINARY, Checks, Server
 from ledger import OPTIONS, Ledger
 
-ROUNDS = int(os.environ.get("CRASH_ROUNDS", 24))
+ROUNDS = int(os.environ.get("CRASH_ROUNDS", 20))
 SEED = int(os.environ.get("CRASH_SEED", time.time_ns() % 2**32))
 SHARDS = 4
 WORKERS = itertools.cycle([1, 2, 4])
@@ -28,6 +28,24 @@ checks = Checks()
 choices = random.Random(SEED)
 server = Server(shards=SHARDS, **OPTIONS)
 ledger = Ledger(choices)
+seen_recovering = []
+
+
+def start_and_watch():
+    """Starts it and asks all the time whether it is ready: while it recovers it is alive, and not ready, and says so."""
+    server.launch(workers=next(WORKERS))
+    while server.port:
+        try:
+            status, answer = server.get("/readyz")
+            if status == 200:
+                break
+            assert (status, json.loads(answer)) == (503, {"ready": False, "reason": "recovering"}), (status, answer)
+            status, answer = server.get("/v1/chat/sync")
+            if status == 503:
+                seen_recovering.append(json.loads(answer)["error"])
+        except OSError:  # nobody listens yet, or the listener was just handed over
+            assert server.process.poll() is None, server.log_lines()[-3:]
+    server.wait_ready()
 
 
 async def one_round(number):
@@ -35,7 +53,7 @@ async def one_round(number):
         server.launch(workers=next(WORKERS))
         await asyncio.sleep(choices.uniform(0, RECOVERY_SECONDS))
         server.kill()
-    server.start(workers=next(WORKERS))
+    start_and_watch()
     if not ledger.people:
         await ledger.found(server)
         await ledger.connect(server)
@@ -65,6 +83,13 @@ async def everything_is_still_there_at_the_end():
     await ledger.verify(server, whole=True)
     await ledger.disconnect()
     await asyncio.to_thread(server.stop)
+
+
+@checks
+def while_it_recovered_it_said_so():
+    assert seen_recovering, "in none of the rounds was it asked while it recovered"
+    for error in seen_recovering:
+        assert (error["code"], error["reason"], error["retryable"]) == ("UNAVAILABLE", "not_ready", True), error
 
 
 @checks

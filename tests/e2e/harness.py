@@ -20,7 +20,6 @@ import pathlib
 import re
 import shutil
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -74,7 +73,6 @@ class Checks:
 
     def __init__(self):
         self.tests = []
-        self.servers = []
 
     def __call__(self, test):
         self.tests.append((test.__name__.replace("_", " "), test))
@@ -270,10 +268,6 @@ def read_paths():
 
 
 read_paths()
-
-
-def to_json(message):
-    return json_format.MessageToDict(message, preserving_proto_field_name=True, including_default_value_fields=True)
 
 
 # ---- the doors ---------------------------------------------------------------------------------------------------------------
@@ -604,10 +598,3 @@ async def refused(reason, call, status=None):
         assert status is None or refusal.status in (0, status), f"{reason}: HTTP status {refusal.status}, not {status}"
         return refusal.error
     raise AssertionError(f"not refused ({reason}): {answer}")
-
-
-def free_port():
-    """A port nobody listened on a moment ago."""
-    with socket.socket() as listener:
-        listener.bind((LOCALHOST, 0))
-        return listener.getsockname()[1]

@@ -13,7 +13,7 @@ import asyncio
 import collections
 import itertools
 
-from harness import PASSWORD, Closed, Person, Tcp, WebSocketBinary, WebSocketJson, eventually, pb, refused
+from harness import Closed, Person, Tcp, WebSocketBinary, WebSocketJson, eventually, pb, refused
 
 PEOPLE = 6
 HANDS = 4  # requests one person has under way

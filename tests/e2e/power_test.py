@@ -53,7 +53,8 @@ class Image:
 
     def unmount(self):
         """The kernel closes a ring's files a moment after its process has ended: until then the image is busy."""
-        wait_for("the image to be unmounted", lambda: subprocess.run(["umount", self.directory], stderr=subprocess.DEVNULL, check=False).returncode == 0)
+        command = ["umount", self.directory]
+        wait_for("the image to be unmounted", lambda: subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0)
         Image.mounted.remove(self)
 
     def pull_the_plug(self):
