@@ -1,0 +1,56 @@
+/* tests/shard/records_test.c - what stands in logs and stores keeps its form: a record that changes its fields no longer reads what
+ * an older server wrote. Such a change needs a new record with a new number, or another format of the data directory (DATADIR_FORMAT). */
+#include "shard/records.h"
+#include "storage/datadir.h"
+#include <criterion/criterion.h>
+
+/* The bytes of each record with every number 0 and every text empty. */
+#define STORED(name, want)                                                                                             \
+    do {                                                                                                               \
+        struct writer w;                                                                                               \
+        struct name##_record record, again;                                                                            \
+        memset(&record, 0, sizeof record);                                                                             \
+        writer_init(&w, 0);                                                                                            \
+        name##_record_write(&w, &record);                                                                              \
+        struct cursor c = cursor_of(writer_slice(&w));                                                                 \
+        cr_expect_eq(w.len, (size_t)want, #name " has %zu bytes", w.len);                                              \
+        cr_expect(name##_record_read(&again, &c) && cursor_done(&c), #name " does not read back");                     \
+        writer_deinit(&w);                                                                                             \
+    } while (0);
+
+Test(records, keep_their_form)
+{
+    cr_expect_eq(DATADIR_FORMAT, 1, "another format: say here what its records look like");
+    STORED(command, 17)
+    STORED(limits, 21)
+    STORED(user_create, 13)
+    STORED(device_put, 33)
+    STORED(refresh, 29)
+    STORED(device_revoke, 13)
+    STORED(seen, 13)
+    STORED(send, 42)
+    STORED(read, 25)
+    STORED(person, 13)
+    STORED(room_create, 18)
+    STORED(room_update, 14)
+    STORED(room_dismiss, 9)
+    STORED(members_add, 14)
+    STORED(members_remove, 13)
+    STORED(role_set, 18)
+    STORED(relay, 17)
+    STORED(message, 46)
+    STORED(relay_message, 14)
+    STORED(snapshot, 41)
+    STORED(relay_change, 55)
+    STORED(meta, 25)
+    STORED(stream, 17)
+    STORED(name, 13)
+    STORED(account, 21)
+    STORED(device, 46)
+    STORED(inbox, 17)
+    STORED(conversation, 29)
+    STORED(room, 33)
+    STORED(member, 14)
+    STORED(event_message, 17)
+    STORED(event_read, 17)
+}
