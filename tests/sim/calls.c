@@ -112,8 +112,9 @@ static void expect_refusal(const struct call *call, const struct letter *letter)
 {
     enum error error = (enum error)letter->error;
     struct slice detail = letter_payload(letter);
-    bool possible = error != ERROR_INTERNAL && error != ERROR_BAD_REQUEST && error != ERROR_BAD_FIELD &&
-                    error != ERROR_UNKNOWN_METHOD && error != ERROR_BODY_TOO_LARGE && error != ERROR_METHOD_NOT_ALLOWED;
+    bool bad = error == ERROR_BAD_REQUEST || error == ERROR_BAD_FIELD;
+    bool possible = error != ERROR_INTERNAL && error != ERROR_UNKNOWN_METHOD && error != ERROR_BODY_TOO_LARGE &&
+                    error != ERROR_METHOD_NOT_ALLOWED && (!bad || call->may_be_bad);
     EXPECT(error < ERROR_COUNT && possible, "%s is refused: %s %.*s", call->type->name, error_row(error)->reason,
            (int)detail.len, (const char *)detail.data);
 }
@@ -228,8 +229,21 @@ static void login_lost(struct world *w, struct call *call) { (void)w, (void)call
 
 static const struct call_type login_type = {"login", RINGPOST__V1__REQUEST__METHOD_LOGIN, login_answered, login_refused, login_lost};
 
+/* A token that an app's own backend has made. */
+static void mint_token(struct world *w, struct app *d)
+{
+    uint64_t now_s = world_now_s(w);
+    d->claims = (struct token_claims){
+        .user_id = d->person->user_id, .platform = "backend", .issued_s = now_s, .expires_s = now_s + w->profile.limits.access_token_ttl_s};
+    memcpy(d->claims.device_id, d->device_id, sizeof d->device_id);
+}
+
 bool calls_login(struct world *w, struct app *d)
 {
+    if (dice_one_in(&w->dice, 4)) {
+        mint_token(w, d);
+        return false;
+    }
     Ringpost__V1__LoginRequest request = RINGPOST__V1__LOGIN_REQUEST__INIT;
     struct call *call = begin(w, d, &login_type, LANE_MAIN);
     call->must_fail = dice_one_in(&w->dice, 12);
@@ -313,7 +327,7 @@ static bool call_revoke(struct world *w, struct app *d)
 static void devices_answered(struct world *w, struct call *call, const void *message)
 {
     const Ringpost__V1__DevicesResponse *r = message;
-    EXPECT(r->n_devices <= w->profile.machine.devices_per_user_max, "device %u's user has %zu devices", call->device->number,
+    EXPECT(r->n_devices <= w->profile.devices_max_ever, "device %u's user has %zu devices", call->device->number,
            r->n_devices);
 }
 
@@ -597,7 +611,7 @@ static void sync_answered(struct world *w, struct call *call, const void *messag
     const Ringpost__V1__SyncResponse *r = message;
     struct app *d = call->device;
     uint64_t asked = call->number;
-    bool window_is_small = w->profile.machine.inbox_events_max < 100000;
+    bool window_is_small = w->profile.inbox_events_min_ever < 100000;
     EXPECT(!r->reset || (r->n_events == 0 && window_is_small), "device %u is reset", d->number);
     if (r->reset) {
         d->reloading = true;
@@ -1047,7 +1061,7 @@ static bool call_get_room(struct world *w, struct app *d)
 static void members_answered(struct world *w, struct call *call, const void *message)
 {
     const Ringpost__V1__MembersResponse *r = message;
-    EXPECT(r->n_members <= w->profile.machine.room_members_max, "room %lx has %zu members", (unsigned long)call->room_id, r->n_members);
+    EXPECT(r->n_members <= w->profile.room_members_max_ever, "room %lx has %zu members", (unsigned long)call->room_id, r->n_members);
     for (size_t i = 1; i < r->n_members; i++)
         EXPECT(r->members[i - 1]->user_id < r->members[i]->user_id, "members of room %lx out of order", (unsigned long)call->room_id);
 }
@@ -1133,6 +1147,36 @@ static bool call_subscribe(struct world *w, struct app *d)
     return go(w, call, &request.base);
 }
 
+/* ---- what no app should ask --------------------------------------------------------------------------------------------- */
+
+static const struct call_type bad_send_type = {"bad send", RINGPOST__V1__REQUEST__METHOD_SEND, nothing_answered, NULL, NULL};
+static const struct call_type bad_history_type = {"bad history", RINGPOST__V1__REQUEST__METHOD_HISTORY, nothing_answered, NULL, NULL};
+static const struct call_type bad_mark_type = {"bad mark_read", RINGPOST__V1__REQUEST__METHOD_MARK_READ, nothing_answered, NULL, NULL};
+static const struct call_type bad_create_type = {"bad create_room", RINGPOST__V1__REQUEST__METHOD_CREATE_ROOM, nothing_answered, NULL, NULL};
+
+/* Bytes that are no message, or a field that no value may have. */
+static bool call_badly(struct world *w, struct app *d)
+{
+    static const struct call_type *const types[] = {&bad_send_type, &bad_history_type, &bad_mark_type, &bad_create_type};
+    struct call *call = begin(w, d, types[dice_below(&w->dice, COUNT_OF(types))], LANE_MAIN);
+    call->must_fail = call->may_be_bad = true;
+    if (dice_one_in(&w->dice, 2)) {
+        for (uint32_t n = dice_between(&w->dice, 1, 20); n > 0; n--) writer_u8(&call->payload, (uint8_t)(0xff - dice_below(&w->dice, 8)));
+        return go(w, call, NULL);
+    }
+    Ringpost__V1__MarkReadRequest mark = RINGPOST__V1__MARK_READ_REQUEST__INIT; /* room 1 lives on shard 0 and is none */
+    Ringpost__V1__HistoryRequest history = RINGPOST__V1__HISTORY_REQUEST__INIT;
+    Ringpost__V1__SendRequest send = RINGPOST__V1__SEND_REQUEST__INIT;
+    Ringpost__V1__CreateRoomRequest create = RINGPOST__V1__CREATE_ROOM_REQUEST__INIT;
+    mark.room_id = history.room_id = send.room_id = 1;
+    history.limit = 1000;
+    const ProtobufCMessage *message = call->type == &bad_send_type      ? &send.base
+                                      : call->type == &bad_history_type ? &history.base
+                                      : call->type == &bad_mark_type    ? &mark.base
+                                                                        : &create.base;
+    return go(w, call, message);
+}
+
 /* ---- choosing --------------------------------------------------------------------------------------------------------- */
 
 bool calls_choose(struct world *w, struct app *d)
@@ -1143,7 +1187,7 @@ bool calls_choose(struct world *w, struct app *d)
     } choices[] = {{14, call_create},  {14, call_join},   {8, call_leave},   {10, call_invite}, {5, call_remove},
                    {6, call_set_role}, {4, call_update}, {2, call_dismiss}, {14, call_mark_read}, {10, call_history},
                    {6, call_get_room}, {4, call_members}, {3, call_typing}, {4, call_subscribe}, {3, calls_presence},
-                   {3, call_user},    {2, call_refresh}, {1, call_logout},  {1, call_revoke},  {2, call_devices}};
+                   {3, call_user},    {2, call_refresh}, {2, call_badly}, {1, call_logout},  {1, call_revoke},  {2, call_devices}};
     uint32_t total = 0, i = 0;
     for (size_t n = 0; n < COUNT_OF(choices); n++) total += choices[n].weight;
     for (uint32_t at = dice_below(&w->dice, total); at >= choices[i].weight; i++) at -= choices[i].weight;

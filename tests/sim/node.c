@@ -153,7 +153,7 @@ static bool digest_entry(void *context, struct slice key, struct slice value)
     return true;
 }
 
-static uint64_t digest_of(struct fake_store *store, uint32_t window_entries)
+static uint64_t digest_of(struct fake_store *store)
 {
     struct digest digest = {.state = XXH3_createState()};
     ASSERT(digest.state != NULL && fake_store_idle(store));
@@ -161,7 +161,7 @@ static uint64_t digest_of(struct fake_store *store, uint32_t window_entries)
     writer_init(&digest.window, 0);
     enum result result = store_scan(fake_store_view(store), SLICE_EMPTY, SLICE_EMPTY, digest_entry, &digest);
     ASSERT(result == RESULT_OK);
-    size_t kept = (size_t)window_entries * DEDUP_ENTRY_SIZE, len = digest.window.len < kept ? digest.window.len : kept;
+    size_t kept = DEDUP_CAPACITY_MIN * DEDUP_ENTRY_SIZE, len = digest.window.len < kept ? digest.window.len : kept;
     if (len > 0) XXH3_64bits_update(digest.state, digest.window.data + digest.window.len - len, len);
     uint64_t value = XXH3_64bits_digest(digest.state);
     writer_deinit(&digest.window);
@@ -169,7 +169,7 @@ static uint64_t digest_of(struct fake_store *store, uint32_t window_entries)
     return value;
 }
 
-uint64_t node_digest(struct node *node) { return digest_of(node->store, node->profile->machine.dedup_entries); }
+uint64_t node_digest(struct node *node) { return digest_of(node->store); }
 
 static void copy_log(const struct node *node, struct fake_disk *disk)
 {
@@ -201,7 +201,7 @@ uint64_t node_digest_of_log(const struct node *node)
     enum result result = shard_open(&shard, &options, &replayed, text, sizeof text);
     EXPECT(result == RESULT_OK, "the whole log of shard %u cannot be applied: %s", node->number, text);
     shard_close(shard);
-    uint64_t digest = digest_of(store, node->profile->machine.dedup_entries);
+    uint64_t digest = digest_of(store);
     fake_store_destroy(store);
     fake_disk_destroy(disk);
     free(metrics);

@@ -115,8 +115,9 @@ uint64_t oracle_newest_event(const struct oracle *o, uint64_t user_id)
 void oracle_saw_room(struct oracle *o, const Ringpost__V1__Room *room)
 {
     bool direct = room->type == RINGPOST__V1__ROOM_TYPE__DIRECT;
-    uint32_t member_max = direct ? 2 : o->world->profile.machine.room_members_max;
-    EXPECT(room->member_max == member_max, "room %lx may have %u members", (unsigned long)room->room_id, room->member_max);
+    const struct profile *profile = &o->world->profile;
+    uint32_t member_max = direct ? 2 : profile->room_members_max_ever;
+    EXPECT(room->member_max == member_max || (profile->limits_change && room->member_max <= member_max), "room %lx may have %u members", (unsigned long)room->room_id, room->member_max);
     EXPECT(room->member_count <= member_max, "room %lx has %u members", (unsigned long)room->room_id, room->member_count);
     struct known_room *known = oracle_room(o, room->room_id);
     known->direct = direct;

@@ -12,7 +12,7 @@ static struct machine_options roll_machine(struct dice *dice)
                                     .fanout_threshold = PICK(dice, 0, 2, 3, 3, 4, 100),
                                     .inbox_events_max = PICK(dice, 16, 40, 100000, 100000),
                                     .devices_per_user_max = dice_between(dice, 2, 4),
-                                    .dedup_entries = DEDUP_CAPACITY_MIN,
+                                    .dedup_entries = PICK(dice, DEDUP_CAPACITY_MIN, DEDUP_CAPACITY_MIN, 1500),
                                     .entities_max = PICK(dice, 1, 6, 20, 60, 10000),
                                     .outbox_entries_max = PICK(dice, 1, 4, 16, 1000)};
 }
@@ -49,12 +49,30 @@ static void roll_weights(struct profile *p, struct dice *dice)
     p->weights[ACTION_REST] = PICK(dice, 0, 3, 10);
 }
 
+static void note_limits(struct profile *p)
+{
+    const struct machine_options *m = &p->machine;
+    if (p->room_members_max_ever < m->room_members_max) p->room_members_max_ever = m->room_members_max;
+    if (p->devices_max_ever < m->devices_per_user_max) p->devices_max_ever = m->devices_per_user_max;
+    if (p->inbox_events_min_ever == 0 || p->inbox_events_min_ever > m->inbox_events_max) p->inbox_events_min_ever = m->inbox_events_max;
+}
+
+void profile_change_limits(struct profile *p, struct dice *dice)
+{
+    if (!p->limits_change || !dice_one_in(dice, 3)) return;
+    struct machine_options other = roll_machine(dice);
+    other.shard_count = p->machine.shard_count;
+    p->machine = other;
+    note_limits(p);
+}
+
 /* A life long enough for the window of repeated sends to move on: more talk, fewer interruptions. */
 static void make_long(struct profile *p)
 {
     p->length = 10;
     p->talk_percent = 95;
     p->machine.shard_count = 1;
+    p->segment_blocks = 200;
     p->limits.messages_per_second = p->limits.requests_per_second = 0;
     p->weights[ACTION_REST] = 0;
     p->weights[ACTION_CRASH] /= 10;
@@ -79,6 +97,8 @@ struct profile profile_roll(struct dice *dice)
     p.outbound_soft_bytes = PICK(dice, 500, 3000, 100000);
     p.outbound_hard_bytes = p.outbound_soft_bytes * PICK(dice, 2, 4);
     roll_weights(&p, dice);
+    p.limits_change = dice_one_in(dice, 4);
+    note_limits(&p);
     p.length = 1;
     if (dice_one_in(dice, 25)) make_long(&p);
     return p;

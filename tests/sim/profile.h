@@ -46,9 +46,14 @@ struct profile {
     uint32_t length;          /* times the usual number of steps: long enough for the window of repeated sends to move on */
     uint32_t token_ttl_s;
     bool clock_steps_back;
+    bool limits_change;       /* from life to life */
+    /* Of all lives so far. */
+    uint32_t room_members_max_ever, devices_max_ever, inbox_events_min_ever;
     bool rests_with_crash;    /* a rest may be ended by a crash, to compare what was recovered */
 };
 
 struct profile profile_roll(struct dice *dice);
+/* Other limits for the next life, when this world changes them. */
+void profile_change_limits(struct profile *profile, struct dice *dice);
 
 #endif

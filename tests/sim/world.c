@@ -205,8 +205,11 @@ static void renumber_after_restart(struct world *w)
 
 static void open_all(struct world *w, bool may_break)
 {
+    if (!w->settling) profile_change_limits(&w->profile, &w->dice); /* else it is to come back as it was */
     for (uint16_t i = 0; i < world_shard_count(w); i++) {
         uint32_t tries = 0;
+        w->nodes[i].options.machine = w->profile.machine;
+        w->nodes[i].options.machine.shard = i;
         while (!node_open(&w->nodes[i], &w->dice, may_break && tries < 3 && dice_one_in(&w->dice, 4))) tries++;
     }
     if (w->plant == PLANT_repeats_applied) renumber_after_restart(w);
@@ -390,7 +393,7 @@ static void restart(struct world *w)
     w->mute = false;
     open_all(w, false);
     for (uint16_t i = 0; i < world_shard_count(w); i++)
-        EXPECT(haste || w->nodes[i].options.store_applied_index == commitlog_last_index(shard_log(w->nodes[i].shard)),
+        EXPECT(haste || w->nodes[i].options.store_applied_index == commitlog_durable_index(shard_log(w->nodes[i].shard)),
                "shard %u stopped in good order and has commands to apply", i);
 }
 
