@@ -182,10 +182,14 @@ static void chat_loop(struct chat *chat)
 static enum cli_exit chat_connect(struct chat *chat)
 {
     struct client *client = chat->remote.client;
+    uint32_t patience_ms = chat->remote.timeout_ms != 0 ? chat->remote.timeout_ms : CLIENT_TIMEOUT_MS;
+    uint64_t until_ms = clock_monotonic_ns() / 1000000 + patience_ms;
     while (client_state(client) != CLIENT_READY) {
+        uint64_t now_ms = clock_monotonic_ns() / 1000000;
+        if (now_ms >= until_ms) return remote_explain(&chat->remote, RESULT_IO, NULL);
         if (client_state(client) == CLIENT_REFUSED) return remote_explain(&chat->remote, RESULT_DENIED, NULL);
         if (client_state(client) == CLIENT_UNREACHABLE) return remote_explain(&chat->remote, RESULT_IO, NULL);
-        client_wait(client, -1);
+        client_wait(client, (int)(until_ms - now_ms));
     }
     return CLI_EXIT_OK;
 }
