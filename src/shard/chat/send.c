@@ -168,6 +168,23 @@ static bool send_introduce(struct shard *shard, struct request *request, uint64_
     return true;
 }
 
+/* False: earlier sends between these two still ask who the other one is. One that came later asks too, or it would overtake them
+ * as soon as the first has made the room. Questions are answered in the order they were asked. */
+static bool send_may_go(struct request *request, struct direct *direct)
+{
+    if (request->people == NULL) {
+        if (direct->entity.exists && direct->introductions == 0) return true;
+        direct->introductions++;
+        request->state = direct; /* pinned by the request; until it is answered */
+        return false;
+    }
+    if (request->state != NULL) {
+        direct->introductions--;
+        request->state = NULL;
+    }
+    return true;
+}
+
 void handle_send(struct shard *shard, struct request *request)
 {
     Ringpost__V1__SendRequest *in = REQUEST_UNPACK(shard, request, SendRequest);
@@ -194,7 +211,7 @@ void handle_send(struct shard *shard, struct request *request)
         struct entity *direct = request_entity(shard, request, ENTITY_DIRECT, actor_id < peer_id ? actor_id : peer_id,
                                                actor_id < peer_id ? peer_id : actor_id);
         if (direct == NULL) return;
-        if (direct->exists)
+        if (send_may_go(request, direct_of(direct)) && direct->exists)
             record.room_id = direct_of(direct)->room_id;
         else if (!send_introduce(shard, request, peer_id, &record))
             return;

@@ -60,6 +60,7 @@ void member_put(const struct member *member, struct effects *effects);
 struct direct { /* exists: the two have a conversation */
     struct entity entity;
     uint64_t room_id;
+    uint32_t introductions; /* sends between the two that are asking who the other one is; runtime only */
     /* Where apply has just made the room: pinned with this entity, because a later command of the same batch named only
      * the pair. */
     struct entity *held[DIRECT_HELD];
