@@ -4,6 +4,7 @@
 #include "sim/audit.h"
 #include "core/check.h"
 #include "shard/keys.h"
+#include "shard/chat/inbox.h"
 #include "shard/records.h"
 #include "shard/room/room.h"
 #include "shard/room/view.h"
@@ -144,6 +145,28 @@ static void audit_view(struct room_audit *a, uint16_t shard)
     EXPECT(copies <= a->head_seq, "shard %u has %u messages of room %lx", shard, copies, (unsigned long)a->room_id);
 }
 
+/* Who is online in a large room is no part of the state: it is kept beside it, and must say the same. */
+static void audit_roster(const struct room_audit *a, uint16_t shard)
+{
+    struct world *w = a->world;
+    uint32_t online_count = 0, expected = 0;
+    struct inbox *const *online = roster_online(shard_machine(w->nodes[shard].shard)->roster, a->room_id, &online_count);
+    struct writer unused;
+    writer_init(&unused, 0);
+    for (uint32_t i = 0; i < w->people->person_count; i++) {
+        const struct person *person = &w->people->persons[i];
+        bool here = person->user_id != 0 && id_partition(person->user_id) == shard && person_is_online(w->people, person);
+        bool member = here && row_of(w, a->shard, key_two(KEY_MEMBER, a->room_id, person->user_id), &unused);
+        bool listed = false;
+        for (uint32_t n = 0; n < online_count; n++) listed |= online[n]->entity.key.a == person->user_id;
+        bool wanted = member && a->record.large;
+        EXPECT(listed == wanted, "user %u is %s for the messages of room %lx", i, listed ? "listed" : "not listed", (unsigned long)a->room_id);
+        expected += wanted;
+    }
+    writer_deinit(&unused);
+    EXPECT(online_count == expected, "room %lx lists somebody nobody knows", (unsigned long)a->room_id);
+}
+
 static bool take_room(void *context, struct slice key, struct slice value)
 {
     struct room_audit a = *(struct room_audit *)context;
@@ -166,6 +189,7 @@ static bool take_room(void *context, struct slice key, struct slice value)
         memcpy(&count, counts + shard, sizeof count);
         EXPECT(count == a.at[shard], "room %lx counts %u members on shard %u, not %u", (unsigned long)a.room_id, count, shard, a.at[shard]);
         audit_view(&a, shard);
+        audit_roster(&a, shard);
     }
     const struct known_room *known = oracle_room(a.world->oracle, a.room_id);
     EXPECT(known->head_seq <= a.head_seq, "room %lx ends at seq %lu, somebody has seen %lu", (unsigned long)a.room_id,

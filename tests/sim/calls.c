@@ -553,6 +553,9 @@ static void history_answered(struct world *w, struct call *call, const void *mes
     EXPECT(call->is_member != 0 || !membership_unchanged(w, call), "history for somebody who is no member");
     EXPECT(r->head_seq >= call->floor, "room %lx went back from %lu to %lu", (unsigned long)call->room_id,
            (unsigned long)call->floor, (unsigned long)r->head_seq);
+    uint64_t first = upwards ? call->seq + 1 : call->seq == 0 || call->seq > r->head_seq ? r->head_seq : call->seq - 1;
+    EXPECT(r->n_messages == 0 ? first == 0 || first > r->head_seq : r->messages[0]->seq == first,
+           "a page of room %lx does not begin at seq %lu", (unsigned long)call->room_id, (unsigned long)first);
     for (size_t i = 0; i < r->n_messages; i++) {
         oracle_saw_message(w->oracle, r->messages[i]);
         EXPECT(r->messages[i]->room_id == call->room_id, "a message of another room");
@@ -596,10 +599,10 @@ static bool call_history(struct world *w, struct app *d)
     if (is_known(w, request.room_id)) note_membership(w, call, request.room_id);
     call->floor = is_known(w, request.room_id) ? oracle_room(w->oracle, request.room_id)->head_seq : 0;
     if (dice_one_in(&w->dice, 2)) {
-        request.after_seq = dice_between(&w->dice, 1, (uint32_t)call->floor + 3);
+        request.after_seq = call->seq = dice_between(&w->dice, 1, (uint32_t)call->floor + 3);
         call->number = 1;
     } else if (dice_one_in(&w->dice, 2)) {
-        request.before_seq = dice_between(&w->dice, 1, (uint32_t)call->floor + 3);
+        request.before_seq = call->seq = dice_between(&w->dice, 1, (uint32_t)call->floor + 3);
     }
     return go(w, call, &request.base);
 }
@@ -1113,7 +1116,8 @@ static void subscribe_answered(struct world *w, struct call *call, const void *m
     const Ringpost__V1__SubscribeResponse *r = message;
     struct app *d = call->device;
     if (!same_link(call)) return;
-    d->watches = call->floor == 1; /* pushes of an earlier subscription may still come */
+    d->watches = call->floor == (d->subscribed_twice ? 2 : 1); /* later ones still get pushes of earlier ones */
+    if (!d->watches) return;
     for (uint32_t i = 0; i < call->user_count; i++) d->watched[oracle_user_index(w->oracle, call->user_ids[i])] = true;
     for (size_t i = 0; i < r->n_presence; i++) { /* a change may have been pushed, and read, before this answer */
         uint32_t user = oracle_user_index(w->oracle, r->presence[i]->user_id);
@@ -1123,12 +1127,12 @@ static void subscribe_answered(struct world *w, struct call *call, const void *m
 
 static const struct call_type subscribe_type = {"subscribe", RINGPOST__V1__REQUEST__METHOD_SUBSCRIBE, subscribe_answered, NULL, NULL};
 
-static bool call_subscribe(struct world *w, struct app *d)
+static bool subscribe(struct world *w, struct app *d)
 {
-    if (!app_is_connected(d)) return false;
     Ringpost__V1__SubscribeRequest request = RINGPOST__V1__SUBSCRIBE_REQUEST__INIT;
     struct call *call = begin(w, d, &subscribe_type, LANE_MAIN);
     call->number = d->link->generation;
+    call->floor = ++d->subscriptions;
     call->user_count = some_people(w, d, call->user_ids, USERS_MAX);
     request.user_ids = call->user_ids;
     request.n_user_ids = call->user_count;
@@ -1138,13 +1142,24 @@ static bool call_subscribe(struct world *w, struct app *d)
         if (room != NULL) room_ids[request.n_room_ids++] = room->room_id;
     }
     request.room_ids = room_ids;
-    call->floor = ++d->subscriptions;
     d->watches = false;
     for (uint32_t i = 0; i < USERS_MAX; i++) {
         d->online[i] = -1;
         d->watched[i] = false;
     }
     return go(w, call, &request.base);
+}
+
+/* Or two at once: the second one counts. */
+static bool call_subscribe(struct world *w, struct app *d)
+{
+    if (!app_is_connected(d)) return false;
+    bool twice = d->subscriptions == 0 && dice_one_in(&w->dice, 3);
+    (void)subscribe(w, d);
+    if (!twice || !app_is_connected(d)) return true;
+    d->lanes[LANE_MAIN] = NULL;
+    d->subscribed_twice = true;
+    return subscribe(w, d);
 }
 
 /* ---- what no app should ask --------------------------------------------------------------------------------------------- */

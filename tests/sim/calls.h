@@ -22,7 +22,7 @@ struct call {
     bool must_fail;             /* an answer without error is a fault of the server */
     bool may_be_bad;            /* the request is not what the contract says */
     /* What the answer is judged by, as the method needs it. */
-    uint64_t room_id, floor, began_s;
+    uint64_t room_id, seq, floor, began_s;
     uint64_t user_ids[USERS_MAX];
     uint32_t user_count, number;
     uint32_t version; /* of the caller's membership, when the call began */

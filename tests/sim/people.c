@@ -142,7 +142,7 @@ void app_connect(struct world *w, struct app *d)
     link->next = w->people->links;
     w->people->links = link;
     d->link = link;
-    d->watches = d->missed_pushes = false;
+    d->watches = d->missed_pushes = d->subscribed_twice = false;
     d->subscriptions = 0;
     for (uint32_t i = 0; i < USERS_MAX; i++) d->online[i] = -1;
 }

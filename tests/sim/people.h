@@ -73,6 +73,7 @@ struct app {
     uint32_t room_count, room_capacity;
 
     bool watches, missed_pushes; /* subscribed with this connection; was behind since */
+    bool subscribed_twice;       /* at once, as the first thing */
     uint32_t subscriptions;      /* asked for with this connection */
     bool watched[USERS_MAX];
     int8_t online[USERS_MAX];    /* as told; -1: never told */
