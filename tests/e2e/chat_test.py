@@ -800,6 +800,17 @@ async def too_many_messages_are_refused_with_the_time_to_wait():
 
 
 @checks
+async def the_first_messages_to_somebody_keep_their_order():
+    ann, = await people(1, WebSocketBinary, "tight")
+    for _ in range(8):
+        ben, = await people(1, WebSocketBinary, "tight")
+        sends = [ann.call("send", to_user_id=ben.user_id, client_msg_id=f"first-{number}", body=b"x") for number in range(100)]
+        assert [answer.seq for answer in await asyncio.gather(*sends)] == list(range(1, 101))
+        await leave(ben)
+    await leave(ann)
+
+
+@checks
 async def guessing_passwords_is_slowed_down_on_every_door():
     doors = [await door.open(server("guarded")) for door in (Http, Tcp, WebSocketJson)]
     guess = {"name": "nobody", "password": "guess after guess", "device_id": "one"}
