@@ -8,7 +8,7 @@
 #include "core/cursor.h"
 
 enum key_kind {
-    KEY_META = 0x01,         /* nothing more          -> meta_record: id counters */
+    KEY_META = 0x01,         /* nothing more          -> meta_record: id counters, time */
     KEY_STREAM = 0x02,       /* peer shard            -> stream_record */
     KEY_OUTBOX = 0x03,       /* peer shard | index    -> u16 relay kind | payload */
     KEY_DEDUP = 0x04,        /* last log index        -> dedup entries of that batch */

@@ -42,6 +42,7 @@ uint64_t machine_next_id(struct machine *m, enum id_type type)
     uint64_t sequence = m->next_sequence[type]++;
     ASSERT(sequence <= ID_SEQUENCE_MAX);
     m->counters_changed = true;
+    m->last_id_ms = m->time_ms;
     return id_make(m->options.shard, type, sequence);
 }
 
@@ -57,6 +58,7 @@ void machine_apply(struct machine *m, const struct command *command, struct effe
     ASSERT(command->index == m->applied_index + 1);
     const struct command_row *row = command_row((uint16_t)command->type);
     ASSERT(row != NULL);
+    m->time_ms = command->time_ms;
     effects->error = row->check(m, command);
     if (effects->error == ERROR_NONE) row->apply(m, command, effects);
     m->applied_index = command->index;
@@ -69,7 +71,8 @@ void machine_end_batch(struct machine *m, struct effects *effects)
         struct key key = key_make(KEY_META);
         struct meta_record record = {.next_user = m->next_sequence[ID_USER],
                                      .next_room = m->next_sequence[ID_ROOM],
-                                     .next_message = m->next_sequence[ID_MESSAGE]};
+                                     .next_message = m->next_sequence[ID_MESSAGE],
+                                     .last_id_ms = m->last_id_ms};
         EFFECTS_PUT(effects, &key, meta, &record);
     }
     stream_end_batch(m->streams, effects);
@@ -124,6 +127,7 @@ static enum result load_counters(struct machine *m, struct store_view *view)
             m->next_sequence[ID_USER] = record.next_user;
             m->next_sequence[ID_ROOM] = record.next_room;
             m->next_sequence[ID_MESSAGE] = record.next_message;
+            m->last_id_ms = record.last_id_ms;
         } else {
             result = RESULT_CORRUPT;
         }

@@ -34,6 +34,8 @@ struct machine {
     uint64_t next_sequence[ID_TYPE_COUNT];
     uint64_t applied_index;
     bool counters_changed;
+    uint64_t time_ms;    /* of the command being applied */
+    uint64_t last_id_ms; /* of the command that gave the newest id */
     /* Told of every entity a command makes (NULL: nobody listens): a load of that key that is under way read too early. */
     void (*on_created)(void *context, struct entity_key key);
     void *on_created_context;

@@ -82,7 +82,8 @@ RECORD(snapshot, SNAPSHOT_FIELDS)
 RECORD(relay_change, RELAY_CHANGE_FIELDS)
 
 /* ---- the store ---- */
-#define META_FIELDS(F) F(u64, next_user) F(u64, next_room) F(u64, next_message)
+/* last_id_ms: when the newest of those ids was given, so that time does not go back either */
+#define META_FIELDS(F) F(u64, next_user) F(u64, next_room) F(u64, next_message) F(u64, last_id_ms)
 RECORD(meta, META_FIELDS)
 #define STREAM_FIELDS(F) F(u64, emitted) F(u64, applied)
 RECORD(stream, STREAM_FIELDS)

@@ -107,6 +107,7 @@ static enum result recover(struct shard *s, uint64_t *replayed, char *text, size
     if (r.replayed > 0) result = recovery_write(s);
     if (result != RESULT_OK) snprintf(text, text_size, "shard %u: %s", s->options.machine.shard, result_text(result));
     s->durable_index = commitlog_durable_index(s->log);
+    if (s->last_time_ms < s->machine->last_id_ms) s->last_time_ms = s->machine->last_id_ms; /* nothing was replayed */
     return result;
 }
 
