@@ -67,7 +67,7 @@ struct room_audit {
     uint16_t shard;
     uint64_t room_id;
     struct room_record record;
-    uint64_t head_seq, expected_seq;
+    uint64_t head_seq, expected_seq, later_ms; /* newest first: the time of the row before */
     uint32_t member_count, owner_count;
     uint32_t at[SHARDS_MAX]; /* members by home */
 };
@@ -83,6 +83,8 @@ static bool take_timeline_row(void *context, struct slice key, struct slice valu
     if (a->head_seq == 0) a->head_seq = a->expected_seq = seq;
     EXPECT(seq == a->expected_seq, "room %lx: seq %lu is missing", (unsigned long)a->room_id, (unsigned long)a->expected_seq);
     a->expected_seq--;
+    EXPECT(a->later_ms == 0 || m.time_ms <= a->later_ms, "room %lx: time goes back after seq %lu", (unsigned long)a->room_id, (unsigned long)seq);
+    a->later_ms = m.time_ms;
     struct oracle *o = a->world->oracle;
     uint32_t number = oracle_attempt_of(o, a->room_id, m.sender_id, m.client_msg_id, m.body);
     EXPECT(!o->attempts[number].seen, "message m%u is twice in the timelines", number);

@@ -36,6 +36,7 @@ static struct call *begin(struct world *w, struct app *d, const struct call_type
     call->lane = lane;
     call->claims = d->claims;
     call->began_s = world_now_s(w);
+    call->clock_steps = w->clock_steps;
     call->is_member = -1;
     writer_init(&call->payload, 0);
     return call;
@@ -96,7 +97,7 @@ static bool go(struct world *w, struct call *call, const ProtobufCMessage *reque
     call->must_fail |= !call->over_session && method->access != ACCESS_OPEN && call->claims.issued_s < d->revoked_before_s;
     report_hash_u64(call->request_id, d->number);
     report_hash(writer_slice(&call->payload));
-    TRACE("device %u asks: %s, request %lu%s", d->number, call->type->name, (unsigned long)call->request_id,
+    TRACE("device %u asks: %s, request %lu, token of %lu at %lu%s", d->number, call->type->name, (unsigned long)call->request_id, (unsigned long)call->claims.issued_s, (unsigned long)world_now_s(w),
           call->over_session ? " by its session" : "");
     if (call->over_session) {
         struct origin origin = origin_of(call);
@@ -300,7 +301,9 @@ static void mark_revoked(struct world *w, struct app *d, uint64_t began_s)
 static void revoke_answered(struct world *w, struct call *call, const void *message)
 {
     (void)message;
-    mark_revoked(w, people_app(w->people, call->number), call->began_s);
+    /* The command's time may be one after the clock was set back. */
+    uint64_t began_s = call->clock_steps == w->clock_steps ? call->began_s : call->began_s - CLOCK_STEP_S_MAX;
+    mark_revoked(w, people_app(w->people, call->number), began_s);
 }
 
 static const struct call_type logout_type = {"logout", RINGPOST__V1__REQUEST__METHOD_LOGOUT, revoke_answered, NULL, NULL};
@@ -394,12 +397,19 @@ static void user_answered(struct world *w, struct call *call, const void *messag
 
 static const struct call_type user_type = {"user", RINGPOST__V1__REQUEST__METHOD_USER, user_answered, NULL, NULL};
 
+/* Ids are in order: anybody can guess the next one. */
+static uint64_t next_id(struct world *w, enum id_type type)
+{
+    uint16_t shard = (uint16_t)dice_below(&w->dice, world_shard_count(w));
+    return id_make(shard, type, shard_machine(w->nodes[shard].shard)->next_sequence[type] + dice_below(&w->dice, 2));
+}
+
 /* Somebody's id, or one that may be given out soon. */
 static uint64_t some_user_id(struct world *w)
 {
     uint64_t user_id = w->people->persons[dice_below(&w->dice, w->people->person_count)].user_id;
     if (user_id != 0 && !dice_one_in(&w->dice, 20)) return user_id;
-    return id_make((uint16_t)dice_below(&w->dice, world_shard_count(w)), ID_USER, dice_between(&w->dice, 1, 8));
+    return next_id(w, ID_USER);
 }
 
 static bool call_user(struct world *w, struct app *d)
@@ -578,8 +588,8 @@ static const struct call_type history_type = {"history", RINGPOST__V1__REQUEST__
 static uint64_t some_room_id(struct world *w, const struct app *d)
 {
     const struct known_room *room = some_room(w, d);
-    if (room != NULL && !dice_one_in(&w->dice, 10)) return room->room_id;
-    return id_make((uint16_t)dice_below(&w->dice, world_shard_count(w)), ID_ROOM, dice_between(&w->dice, 1, 12));
+    if (room != NULL && !dice_one_in(&w->dice, 4)) return room->room_id;
+    return next_id(w, ID_ROOM);
 }
 
 /* Nothing is known of an id that is only guessed. */

@@ -25,6 +25,7 @@ struct call {
     uint64_t room_id, seq, floor, began_s;
     uint64_t user_ids[USERS_MAX];
     uint32_t user_count, number;
+    uint32_t clock_steps; /* of the world, when the call began */
     uint32_t version; /* of the caller's membership, when the call began */
     int is_member;
 };

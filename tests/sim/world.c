@@ -221,7 +221,8 @@ static void step_clock_back(struct world *w)
     uint64_t now_ms = world_now_ms(w);
     if (now_ms < w->wall_latest_ms) return; /* it has not caught up yet */
     w->wall_latest_ms = now_ms;
-    w->wall_base_ms -= dice_below(&w->dice, 3000);
+    w->wall_base_ms -= dice_below(&w->dice, CLOCK_STEP_S_MAX * 1000);
+    w->clock_steps++;
 }
 
 static void crash(struct world *w)

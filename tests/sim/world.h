@@ -18,6 +18,7 @@
 #include "sim/profile.h"
 #include "sim/report.h"
 
+#define CLOCK_STEP_S_MAX 3
 #define OUTSIDE SHARDS_MAX /* where clients' letters come from */
 
 struct box { /* letters of one pair, in order */
@@ -50,7 +51,7 @@ struct world {
     bool mute;     /* the process is dying: nobody hears it any more */
     bool settling; /* people finish what they began and begin nothing */
     bool comparing; /* and nothing may change any more */
-    uint32_t crashes, restarts, rests;
+    uint32_t crashes, restarts, rests, clock_steps;
 };
 
 struct world *world_create(uint64_t seed, enum plant plant);
