@@ -14,8 +14,16 @@ LDFLAGS += -pthread $(SAN_FLAGS)
 LAYERS := core storage net api mqtt web shard client cli
 TEST_LAYERS := core storage net api mqtt web shard client
 LIBS_core := -luring -linih -lxxhash
+# RocksDB and wolfSSL as `make fast-deps` built them, when it did; FAST_DEPS=no takes Debian's all the same.
+FAST_DEPS ?= $(if $(wildcard build/deps/versions),yes,no)
+ifeq ($(FAST_DEPS),yes)
+CFLAGS += -isystem build/deps/include
+LIBS_storage := build/deps/lib/librocksdb.a -llz4 -lstdc++ -ldl
+LIBS_net := -lhttp_parser build/deps/lib/libwolfssl.a
+else
 LIBS_storage := -lrocksdb
 LIBS_net := -lhttp_parser -lwolfssl
+endif
 LIBS_api := -lprotobuf-c -ljansson -lsodium
 LIBS_client := -lncursesw
 LIBS := $(LIBS_core) $(LIBS_storage) $(LIBS_net) $(LIBS_api) $(LIBS_client) -lm
@@ -31,11 +39,20 @@ endif
 # schemas.mk first: what it makes is a prerequisite in the others.
 include mk/schemas.mk $(filter-out mk/schemas.mk,$(wildcard mk/*.mk))
 
+# Which libraries the objects were made for; everything is made again when that changes.
+LIBRARIES := $(if $(filter yes,$(FAST_DEPS)),$(shell cat build/deps/versions),Debian)
+ifneq ($(shell cat $(BUILD)/libraries 2>&1),$(LIBRARIES))
+.PHONY: $(BUILD)/libraries
+endif
+$(BUILD)/libraries:
+	@mkdir -p $(@D)
+	@echo "$(LIBRARIES)" >$@
+
 # ---- the binary -----------------------------------------------------------------------------------------------------
 sources = $(sort $(wildcard src/$(1)/*.c src/$(1)/*/*.c))
 objects = $(patsubst src/%.c,$(BUILD)/%.o,$(call sources,$(1)))
 
-$(BUILD)/%.o: src/%.c | $(PB_H)
+$(BUILD)/%.o: src/%.c $(BUILD)/libraries | $(PB_H)
 	@mkdir -p $(@D); echo "cc $<"
 	$(CC) $(CFLAGS) -c -o $@ $<
 
@@ -65,8 +82,9 @@ bench: deps
 	@$(BUILD_ALL)
 	perf/run
 
+# All but what `make fast-deps` built.
 clean:
-	rm -rf build compile_commands.json
+	rm -rf $(filter-out build/deps,$(wildcard build/*)) compile_commands.json
 
 # ---- unit tests: tests/LAYER/*_test.c become one Criterion program per layer ------------------------------------------
 below_core := core

@@ -6,8 +6,9 @@ DEPS_TEST := libcriterion-dev python3 python3-websockets python3-jwt python3-pro
              node=nodejs npm=npm chromium=chromium
 DEPS_FUZZ := clang libclang-rt-dev
 DEPS_LINT := clang-format clang-tidy cppcheck
+DEPS_FAST := g++ cmake autoconf automake libtool dpkg-dev liblz4-dev
 
-.PHONY: deps deps-test deps-fuzz deps-lint
+.PHONY: deps deps-test deps-fuzz deps-lint fast-deps
 deps:
 	@mk/install_packages.sh $(DEPS)
 deps-test:
@@ -16,3 +17,9 @@ deps-fuzz:
 	@mk/install_packages.sh $(DEPS) $(DEPS_FUZZ)
 deps-lint:
 	@mk/install_packages.sh $(DEPS) $(DEPS_TEST) $(DEPS_LINT)
+
+# Release builds of RocksDB and wolfSSL from Debian's sources, in build/deps, which `make clean` leaves alone; every later build
+# links them (FAST_DEPS=no: Debian's own). Some fifteen minutes once.
+fast-deps: deps
+	@mk/install_packages.sh $(DEPS_FAST)
+	@mk/build_deps.sh build/deps
