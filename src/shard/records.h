@@ -29,10 +29,10 @@ RECORD(device_revoke, DEVICE_REVOKE_FIELDS)
 #define SEEN_FIELDS(F) F(u64, user_id) F(bytes, device_id)
 RECORD(seen, SEEN_FIELDS)
 
-/* chat/ : room_id 0 = the direct conversation of low_id and high_id; peer_name is the other one's display name */
+/* chat/ : properties = a packed Properties, empty: none; room_id 0 = the direct conversation of low_id and high_id; peer_name is the other one's display name */
 #define SEND_FIELDS(F)                                                                                                 \
     F(u64, room_id) F(u64, low_id) F(u64, high_id) F(u8, kind) F(bytes, client_msg_id) F(bytes, sender_name)            \
-    F(bytes, peer_name) F(bytes, body)
+    F(bytes, peer_name) F(bytes, body) F(bytes, properties)
 RECORD(send, SEND_FIELDS)
 #define READ_FIELDS(F) F(u64, user_id) F(u64, room_id) F(u64, seq)
 RECORD(read, READ_FIELDS)
@@ -66,7 +66,7 @@ RECORD(relay, RELAY_FIELDS)
 /* ---- relays: what a room's shard tells the shards of its members; also applied directly on its own ---- */
 #define MESSAGE_FIELDS(F)                                                                                              \
     F(u64, msg_id) F(u64, seq) F(u64, sender_id) F(u64, time_ms) F(u8, kind) F(bytes, sender_name) F(bytes, client_msg_id) \
-    F(bytes, body)
+    F(bytes, body) F(bytes, properties)
 RECORD(message, MESSAGE_FIELDS)
 #define RELAY_MESSAGE_FIELDS(F) F(u64, room_id) F(u8, large) F(bytes, message)
 RECORD(relay_message, RELAY_MESSAGE_FIELDS)

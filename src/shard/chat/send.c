@@ -11,7 +11,8 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#define CLIENT_MSG_ID_MAX 64
+#define CLIENT_MSG_ID_MAX   64
+#define PROPERTIES_SIZE_MAX 4096u /* packed */
 
 /* ---- the command ---- */
 
@@ -105,7 +106,8 @@ void apply_send(struct machine *machine, const struct command *command, struct e
                                    .kind = send.kind,
                                    .sender_name = send.sender_name,
                                    .client_msg_id = send.client_msg_id,
-                                   .body = send.body};
+                                   .body = send.body,
+                                   .properties = send.properties};
     struct room *room = room_of(machine_entity(machine, ENTITY_ROOM, room_id, 0));
     struct message_record message = room_append(machine, room, &draft, effects);
     entry.result_id = message.msg_id;
@@ -129,6 +131,8 @@ static const char *send_fault(const struct shard *shard, const struct request *r
     if (in->to_user_id == request->actor.user_id) return "to_user_id: not yourself";
     if (client_id.len == 0 || client_id.len > CLIENT_MSG_ID_MAX || utf8_valid_len(client_id) != client_id.len)
         return "client_msg_id: 1 to 64 bytes of UTF-8";
+    if (in->properties != NULL && protobuf_c_message_get_packed_size(&in->properties->base) > PROPERTIES_SIZE_MAX)
+        return "properties: at most 4096 bytes packed";
     if (kind < 0 || kind > RINGPOST__V1__MESSAGE_KIND__CUSTOM) return "kind: not a MessageKind";
     if (is_text && body.len == 0) return "body: must not be empty";
     *error = ERROR_BODY_TOO_LARGE;
@@ -137,12 +141,17 @@ static const char *send_fault(const struct shard *shard, const struct request *r
     return is_text && utf8_valid_len(body) != body.len ? "body: text must be UTF-8" : NULL;
 }
 
-static void send_propose(struct shard *shard, struct request *request, const struct send_record *record)
+static void send_propose(struct shard *shard, struct request *request, struct send_record *record,
+                         const Ringpost__V1__Properties *given)
 {
-    struct writer bytes;
+    struct writer bytes, properties;
     writer_init(&bytes, 0);
+    writer_init(&properties, 0);
+    if (given != NULL) envelope_pack(&properties, &given->base);
+    record->properties = writer_slice(&properties);
     send_record_write(&bytes, record);
     request_propose(shard, request, COMMAND_SEND, writer_slice(&bytes));
+    writer_deinit(&properties);
     writer_deinit(&bytes);
 }
 
@@ -216,5 +225,5 @@ void handle_send(struct shard *shard, struct request *request)
         else if (!send_introduce(shard, request, peer_id, &record))
             return;
     }
-    send_propose(shard, request, &record);
+    send_propose(shard, request, &record, in->properties);
 }
