@@ -17,6 +17,13 @@ struct outgoing {
     struct slice client_msg_id, body;
 };
 
+/* What logs in where, beside the people themselves. */
+struct broker {
+    bool plain;                   /* no Ringpost: nobody is registered, topics are made by their use */
+    const char *user, *password;  /* of everybody at a plain broker; NULL: none */
+    uint8_t qos;                  /* 0 or 1, both ways; MQTT only */
+};
+
 struct driver {
     const char *name;
     /* The socket is connected: write what the protocol begins with. */
@@ -26,9 +33,11 @@ struct driver {
     void (*send)(struct session *session, const struct outgoing *message);
     /* Any method of the API; NULL when the protocol carries chat only. */
     void (*call)(struct session *session, const Ringpost__V1__Request *request);
+    /* Writes a farewell; NULL: the protocol has none. */
+    void (*close)(struct session *session);
 };
 
-extern const struct driver driver_tcp, driver_websocket;
+extern const struct driver driver_tcp, driver_websocket, driver_mqtt;
 /* NULL: there is no such driver. */
 const struct driver *driver_named(const char *name);
 

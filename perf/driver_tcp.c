@@ -49,4 +49,4 @@ static void tcp_call(struct session *session, const Ringpost__V1__Request *reque
     tcp_write(session, envelope_call(request));
 }
 
-const struct driver driver_tcp = {"tcp", tcp_open, tcp_receive, tcp_send, tcp_call};
+const struct driver driver_tcp = {.name = "tcp", .open = tcp_open, .receive = tcp_receive, .send = tcp_send, .call = tcp_call};

@@ -146,4 +146,8 @@ static void websocket_call(struct session *session, const Ringpost__V1__Request 
     websocket_write(session, OPCODE_BINARY, envelope_call(request));
 }
 
-const struct driver driver_websocket = {"websocket", websocket_open, websocket_receive, websocket_send, websocket_call};
+const struct driver driver_websocket = {.name = "websocket",
+                                        .open = websocket_open,
+                                        .receive = websocket_receive,
+                                        .send = websocket_send,
+                                        .call = websocket_call};

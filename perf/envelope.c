@@ -156,12 +156,12 @@ static void read_response(struct session *session, struct slice in)
 
 static void read_hello(struct session *session)
 {
-    if (session->user_id == 0) {
+    if (session->login.user_id == 0) {
         session_on_ready(session);
         return;
     }
     char token[TOKEN_TEXT_MAX];
-    (void)token_mint_write(&session->loop->tokens, session->user_id, token);
+    (void)token_mint_write(&session->loop->tokens, session->login.user_id, token);
     Ringpost__V1__AuthRequest auth = RINGPOST__V1__AUTH_REQUEST__INIT;
     Ringpost__V1__Request request = RINGPOST__V1__REQUEST__INIT;
     auth.access_token = token;

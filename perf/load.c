@@ -12,16 +12,17 @@
 static const struct workload {
     const char *name, *meaning;
     void (*run)(struct bench *bench);
+    bool needs_calls; /* of the API: MQTT has none */
 } workloads[] = {
-    {"pair", "1:1 messages: --groups pairs, both sides send, --window under way each", workload_pair},
-    {"fanout", "--groups rooms of --members, one sends", workload_fanout},
-    {"chatter", "--groups rooms of --members, all send", workload_chatter},
-    {"rate", "--rate messages a second, whatever the server does; --groups of --members (2: 1:1)", workload_rate},
-    {"connect", "connect, log in, close, again: --connections at a time", workload_connect},
-    {"idle", "memory of --connections people who are online and silent", workload_idle},
-    {"drain", "--groups rooms of --members catch up with --messages each by sync", workload_drain},
-    {"crash", "sends until --messages are acknowledged, then kills --server-pid; writes --ledger", workload_crash},
-    {"restart", "reads everything in --ledger back from the restarted server", workload_restart},
+    {"pair", "1:1 messages: --groups pairs, both sides send, --window under way each", workload_pair, false},
+    {"fanout", "--groups rooms of --members, one sends", workload_fanout, false},
+    {"chatter", "--groups rooms of --members, all send", workload_chatter, false},
+    {"rate", "--rate messages a second, whatever the server does; --groups of --members (2: 1:1)", workload_rate, false},
+    {"connect", "connect, log in, close, again: --connections at a time", workload_connect, false},
+    {"idle", "memory of --connections people who are online and silent", workload_idle, false},
+    {"drain", "--groups rooms of --members catch up with --messages each by sync", workload_drain, false},
+    {"crash", "sends until --messages are acknowledged, then kills --server-pid; writes --ledger", workload_crash, true},
+    {"restart", "reads everything in --ledger back from the restarted server", workload_restart, true},
 };
 
 /* X(kind, field, flag, default, meaning) */
@@ -29,7 +30,11 @@ static const struct workload {
     X(TEXT, server, "server", "127.0.0.1:7800", "address of the server")                                  \
     X(TEXT, data_dir, "data-dir", "data", "the server's data directory: its token key is read")           \
     X(TEXT, users_file, "users", "users.bin", "ids of the people registered so far; belongs to the data") \
-    X(TEXT, door, "door", "tcp", "tcp or websocket")                                                      \
+    X(TEXT, protocol, "protocol", "tcp", "tcp, websocket or mqtt")                                        \
+    X(TEXT, broker, "broker", "ringpost", "ringpost, or plain: any MQTT broker; needs no data, no users") \
+    X(TEXT, name, "name", NULL, "of the server, for the report; default: the value of --broker")          \
+    X(TEXT, user, "user", NULL, "user name of everybody at a plain broker")                               \
+    X(TEXT, password, "password", NULL, "and the password")                                               \
     X(TEXT, ledger, "ledger", NULL, "file between crash and restart")                                     \
     X(TEXT, json, "json", NULL, "append a line of JSON to this file")                                     \
     X(TEXT, table, "table", NULL, "append the row to this file")                                          \
@@ -37,6 +42,8 @@ static const struct workload {
     X(COUNT, members, "members", 2, "people in each room")                                                \
     X(COUNT, window, "window", 16, "messages one sender has under way")                                   \
     X(COUNT, connections, "connections", 64, "for connect and idle")                                      \
+    X(COUNT, subscribe, "subscribe", 1, "idle: 1 listens to what is written to it, 0 does not; MQTT only") \
+    X(COUNT, qos, "qos", 1, "of publications and subscriptions; MQTT only")                               \
     X(COUNT, messages, "messages", 1000, "for drain (each room), crash (all together)")                   \
     X(COUNT, body_bytes, "body", 100, "bytes of one message, 28 to 32768")                                \
     X(COUNT, server_pid, "server-pid", 0, "process whose CPU and memory are reported")                    \
@@ -87,6 +94,7 @@ static void take_options(struct options *options, int argc, char **argv)
         if (i + 1 == argc || !set_option(options, row, argv[i + 1])) perf_die("%s needs a value", argv[i]);
     }
     if (options->body_bytes < 28 || options->body_bytes > 32768) perf_die("--body must be 28 to 32768");
+    if (options->qos > 1) perf_die("--qos must be 0 or 1");
     if (options->groups == 0 || options->members < 2 || options->window == 0 || options->window > 128)
         perf_die("at least one group, two members, and a window of 1 to 128");
 }
@@ -100,7 +108,7 @@ static const struct workload *workload_named(const char *name)
 
 const struct driver *driver_named(const char *name)
 {
-    static const struct driver *const drivers[] = {&driver_tcp, &driver_websocket};
+    static const struct driver *const drivers[] = {&driver_tcp, &driver_websocket, &driver_mqtt};
     for (size_t i = 0; i < COUNT_OF(drivers); i++)
         if (strcmp(drivers[i]->name, name) == 0) return drivers[i];
     return NULL;
@@ -114,6 +122,13 @@ static void raise_open_files(void)
     (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+static bool broker_is_plain(const struct options *options)
+{
+    bool plain = strcmp(options->broker, "plain") == 0;
+    if (!plain && strcmp(options->broker, "ringpost") != 0) perf_die("--broker must be ringpost or plain");
+    return plain;
+}
+
 static bool run(const struct workload *workload, const struct options *options, const struct driver *driver)
 {
     struct token_mint mint;
@@ -121,9 +136,12 @@ static bool run(const struct workload *workload, const struct options *options, 
     struct users users;
     static struct report report;
     report.workload = workload->name;
-    token_mint_init(&mint, options->data_dir);
-    loop_init(&loop, options->server, &mint);
-    users_init(&users, options->users_file);
+    struct broker broker = {broker_is_plain(options), options->user, options->password, (uint8_t)options->qos};
+    report.server = options->name != NULL ? options->name : options->broker;
+    report.protocol = driver->name;
+    if (!broker.plain) token_mint_init(&mint, options->data_dir);
+    loop_init(&loop, options->server, &broker, broker.plain ? NULL : &mint);
+    users_init(&users, broker.plain ? NULL : options->users_file);
     struct bench bench = {options, driver, &loop, &users, &report};
     workload->run(&bench);
     report_write(&report, options->json, options->table);
@@ -150,8 +168,11 @@ int main(int argc, char **argv)
         return 2;
     }
     take_options(&options, argc, argv);
-    const struct driver *driver = driver_named(options.door);
-    if (driver == NULL) perf_die("--door must be tcp or websocket");
+    const struct driver *driver = driver_named(options.protocol);
+    if (driver == NULL) perf_die("--protocol must be tcp, websocket or mqtt");
+    bool plain = broker_is_plain(&options);
+    if (plain && driver != &driver_mqtt) perf_die("a plain broker speaks mqtt only: --protocol mqtt");
+    if (workload->needs_calls && driver->call == NULL) perf_die("%s is for tcp and websocket only", workload->name);
     raise_open_files();
     (void)prctl(PR_SET_TIMERSLACK, 1ul); /* timers of the rate workload as exact as they get */
     return run(workload, &options, driver) ? 0 : 1;

@@ -4,7 +4,7 @@
  * with it, so a mistake in one is seen by the other. One thread, one core, epoll.
  *
  *   load.c         the command line and the table of workloads         workload.h   what every workload gets
- *   driver.h       a protocol as a workload sees it                    driver_tcp.c, driver_websocket.c
+ *   driver.h       a protocol as a workload sees it                    driver_tcp.c, driver_websocket.c, driver_mqtt.c
  *   envelope.c     ringpost.v1 inside the frames of both drivers       session.c    sockets, the loop, who is logged in
  *   users.c        registers users, mints their tokens                 calls.c      requests that are waited for
  *   traffic.c      people in groups who send; every arrival checked    workload_*.c one measurement each

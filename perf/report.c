@@ -39,8 +39,8 @@ static void json_latency(FILE *out, const char *name, const struct histogram *hi
 
 static void json_line(FILE *out, const struct report *report)
 {
-    fprintf(out, "{\"workload\":\"%s\",\"setting\":\"%s\",\"value\":%.2f,\"unit\":\"%s\"", report->workload, report->setting,
-            report->value, report->unit);
+    fprintf(out, "{\"server\":\"%s\",\"protocol\":\"%s\",\"workload\":\"%s\",\"setting\":\"%s\",\"value\":%.2f,\"unit\":\"%s\"", report->server,
+            report->protocol, report->workload, report->setting, report->value, report->unit);
     json_latency(out, "ack", report->ack);
     json_latency(out, "delivery", report->delivery);
     fprintf(out, ",\"server_cores\":%.2f,\"generator_cores\":%.2f,\"checked\":%llu,\"refused\":%llu", report->cores.server,

@@ -21,7 +21,7 @@ struct report_fault {
 };
 
 struct report {
-    const char *workload;
+    const char *workload, *protocol, *server;
     char setting[120];
     double value;
     const char *unit;

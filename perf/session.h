@@ -22,8 +22,9 @@ struct answer { /* to one request; everything is borrowed for the callback */
 };
 
 struct incoming { /* a message that reached this session */
-    uint64_t room_id, seq, sender_id;
+    uint64_t room_id, seq, sender_id; /* 0: the protocol does not say */
     struct slice body;
+    bool repeated; /* the server says that it may have come before */
 };
 
 struct session_events { /* NULL: of no interest */
@@ -32,6 +33,13 @@ struct session_events { /* NULL: of no interest */
     void (*on_message)(struct session *session, const struct incoming *message);
     /* The server or the network ended it; not called for session_close(). */
     void (*on_closed)(struct session *session, const char *reason);
+};
+
+struct login { /* who comes, and what for; MQTT wants to know, on the other doors a login hears everything */
+    uint64_t user_id;  /* 0: nobody logs in; ready as soon as requests are taken */
+    uint64_t room_id;  /* listens to this room; 0: to none */
+    bool hears_direct; /* listens to what is written to the person */
+    bool persistent;   /* what it misses is kept for it */
 };
 
 struct session {
@@ -43,12 +51,13 @@ struct session {
     struct call *call; /* the one being waited for */
     struct bytes out, partial;
     size_t out_start;
-    uint64_t user_id;  /* 0: nobody logs in; ready as soon as requests are taken */
+    void *driver_state; /* the driver's; freed with the session */
+    struct login login;
     uint64_t sync_key; /* newest of the user's stream that this session knows */
     int fd;
     uint8_t driver_stage; /* the driver's */
     enum session_state state;
-    bool dirty;
+    bool dirty, resumed; /* resumed: the server had kept this session */
 };
 
 struct loop_counters { /* of all sessions */
@@ -61,6 +70,7 @@ struct loop {
     int epoll_fd;
     struct sockaddr_in server;
     struct token_mint tokens;
+    struct broker broker;
     struct session *dirty, *closed;
     uint8_t *receive_buffer;
     uint64_t now_ns; /* when the bytes being handled were received */
@@ -68,8 +78,8 @@ struct loop {
     struct loop_counters counters;
 };
 
-/* `address`: 127.0.0.1:7800. */
-void loop_init(struct loop *loop, const char *address, const struct token_mint *tokens);
+/* `address`: 127.0.0.1:7800. `tokens`: NULL at a plain broker. */
+void loop_init(struct loop *loop, const char *address, const struct broker *broker, const struct token_mint *tokens);
 void loop_deinit(struct loop *loop);
 /* One turn; waits for at most `wait_ns`. */
 void loop_turn(struct loop *loop, uint64_t wait_ns);
@@ -78,12 +88,12 @@ void loop_turn_for(struct loop *loop, double seconds);
 /* Turns until `done` says so; false after `timeout_s`. */
 bool loop_until(struct loop *loop, bool (*done)(void *context), void *context, double timeout_s);
 
-struct session *session_open(struct loop *loop, const struct driver *driver, uint64_t user_id,
+struct session *session_open(struct loop *loop, const struct driver *driver, const struct login *login,
                              const struct session_events *events, void *context);
-/* Ends it without a word and without on_closed. */
+/* Ends it, with the protocol's farewell when it has one, and without on_closed. */
 void session_close(struct session *session);
 /* Opens `count` sessions, at most some hundreds at a time, and waits until all are ready; ends the program when one is not. */
-void session_open_all(struct loop *loop, const struct driver *driver, const uint64_t *user_ids, uint32_t count,
+void session_open_all(struct loop *loop, const struct driver *driver, const struct login *logins, uint32_t count,
                       struct session **sessions);
 
 /* ---- for drivers ---- */

@@ -143,12 +143,14 @@ void traffic_on_arrival(struct traffic *traffic, struct member *member, const st
     enum stamp_read read = stamp_read(message->body, traffic->run, traffic->plan.body_bytes, &stamp);
     if (read == STAMP_OTHER_RUN) return;
     if (read == STAMP_CORRUPT || stamp.group != member->group->index || stamp.sender >= traffic->plan.senders ||
-        message->sender_id != member->group->members[stamp.sender].user_id) {
+        (message->sender_id != 0 && message->sender_id != member->group->members[stamp.sender].user_id)) {
         traffic->total.corrupted++;
         return;
     }
     enum arrival arrival = arrivals_add(&member->arrivals[stamp.sender], stamp.sequence);
-    traffic->total.duplicated += arrival == ARRIVAL_TWICE;
+    bool allowed = message->repeated && traffic->loop->broker.plain; /* at least once is what QoS 1 promises; Ringpost promises more */
+    traffic->total.redelivered += arrival == ARRIVAL_TWICE && allowed;
+    traffic->total.duplicated += arrival == ARRIVAL_TWICE && !allowed;
     traffic->total.reordered += arrival == ARRIVAL_LATE;
     if (arrival != ARRIVAL_TWICE) on_delivered(traffic, member, &stamp);
 }
@@ -193,10 +195,14 @@ static void link_people(struct traffic *traffic, const struct users *users)
         for (uint32_t m = 0; m < 2; m++) traffic->groups[g].members[m].peer_id = traffic->groups[g].members[1 - m].user_id;
 }
 
-/* Before the others are online, or every invitation would be pushed to everybody invited before. */
-static void make_rooms(struct traffic *traffic, struct session **sessions)
+/* By people who are online alone, or every invitation would be pushed to everybody invited before. */
+static void make_rooms(struct traffic *traffic)
 {
     const struct traffic_plan *plan = &traffic->plan;
+    struct login *logins = perf_alloc(plan->groups, sizeof *logins);
+    struct session **sessions = perf_alloc(plan->groups, sizeof *sessions);
+    for (uint32_t g = 0; g < plan->groups; g++) logins[g].user_id = traffic->groups[g].members[0].user_id;
+    session_open_all(traffic->loop, &driver_tcp, logins, plan->groups, sessions);
     uint64_t *ids = perf_alloc(plan->members, sizeof *ids);
     for (uint32_t g = 0; g < plan->groups; g++) {
         char name[48];
@@ -204,23 +210,34 @@ static void make_rooms(struct traffic *traffic, struct session **sessions)
         snprintf(name, sizeof name, "bench-%08x-%u", traffic->run, g);
         traffic->groups[g].room_id = call_create_room(sessions[g], name, ids, plan->members - 1);
     }
+    for (uint32_t g = 0; g < plan->groups; g++) session_close(sessions[g]);
     free(ids);
+    free(sessions);
+    free(logins);
+}
+
+/* A plain broker's rooms need only names that no other run used. */
+static void name_rooms(struct traffic *traffic)
+{
+    for (uint32_t g = 0; g < traffic->plan.groups; g++) traffic->groups[g].room_id = ((uint64_t)traffic->run << 20) + g;
+}
+
+struct login traffic_login(const struct traffic *traffic, const struct member *member)
+{
+    return (struct login){.user_id = member->user_id,
+                          .room_id = member->group->room_id,
+                          .hears_direct = traffic->plan.direct,
+                          .persistent = traffic->plan.readers_offline && member->sender == NULL};
 }
 
 static void log_in(struct traffic *traffic, struct bench *bench)
 {
     const struct traffic_plan *plan = &traffic->plan;
     uint32_t count = plan->groups * plan->members;
-    uint64_t *ids = perf_alloc(count, sizeof *ids);
+    struct login *logins = perf_alloc(count, sizeof *logins);
     struct session **sessions = perf_alloc(count, sizeof *sessions);
-    if (!plan->direct) {
-        for (uint32_t g = 0; g < plan->groups; g++) ids[g] = traffic->groups[g].members[0].user_id;
-        session_open_all(bench->loop, bench->driver, ids, plan->groups, sessions);
-        make_rooms(traffic, sessions);
-        for (uint32_t g = 0; g < plan->groups; g++) session_close(sessions[g]);
-    }
-    for (uint32_t i = 0; i < count; i++) ids[i] = traffic->members[i].user_id;
-    session_open_all(bench->loop, bench->driver, ids, count, sessions);
+    for (uint32_t i = 0; i < count; i++) logins[i] = traffic_login(traffic, &traffic->members[i]);
+    session_open_all(bench->loop, bench->driver, logins, count, sessions);
     for (uint32_t i = 0; i < count; i++) {
         struct member *member = &traffic->members[i];
         member->session = sessions[i];
@@ -232,7 +249,7 @@ static void log_in(struct traffic *traffic, struct bench *bench)
         member->session = NULL;
     }
     free(sessions);
-    free(ids);
+    free(logins);
     loop_turn_for(bench->loop, LOGIN_SETTLE_S);
 }
 
@@ -263,6 +280,8 @@ struct traffic *traffic_create(struct bench *bench, const struct traffic_plan *p
     users_need(bench->users, bench->loop, plan->first_user + (uint32_t)people);
     link_people(traffic, bench->users);
     the_traffic = traffic;
+    if (!plan->direct && bench->loop->broker.plain) name_rooms(traffic);
+    else if (!plan->direct) make_rooms(traffic);
     log_in(traffic, bench);
     return traffic;
 }
@@ -378,6 +397,7 @@ void traffic_report_faults(const struct traffic *traffic, struct report *report)
     struct traffic_missing missing = traffic_missing(traffic);
     const struct loop_counters *counters = &traffic->loop->counters;
     report->checked = traffic->total.delivered + traffic->total.echoed;
+    if (traffic->total.redelivered > 0) report_add(report, "redelivered", (double)traffic->total.redelivered);
     report_add_fault(report, "lost", missing.lost);
     report_add_fault(report, "unacknowledged", missing.unacknowledged);
     report_add_fault(report, "duplicated", traffic->total.duplicated);

@@ -26,6 +26,7 @@ struct traffic_plan {
 struct traffic_counts {
     uint64_t sent, acked, delivered, echoed; /* echoed: to the sender's own session, as the server does */
     uint64_t refused;                        /* "try again": not lost, not sent either */
+    uint64_t redelivered;                    /* twice, said to be so, by a broker that may */
     uint64_t duplicated, reordered, corrupted, rejected; /* faults; rejected: refused for good */
 };
 
@@ -53,7 +54,7 @@ struct sender {
 };
 
 struct traffic_group {
-    uint64_t room_id;
+    uint64_t room_id; /* 0: two who write to each other */
     struct member *members;
     uint32_t index;
 };
@@ -75,8 +76,10 @@ struct traffic {
     void *context;
 };
 
-/* Registers, logs in, makes the rooms. */
+/* Registers, makes the rooms, logs in. */
 struct traffic *traffic_create(struct bench *bench, const struct traffic_plan *plan);
+/* As whom a member comes. */
+struct login traffic_login(const struct traffic *traffic, const struct member *member);
 /* Sends for `seconds`; counts and times what happens meanwhile when `measure`. */
 void traffic_run(struct traffic *traffic, double seconds, bool measure);
 /* Stops sending and waits until nothing is under way, for as long as something still arrives. */

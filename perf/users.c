@@ -13,6 +13,7 @@
 #define REGISTERING_MAX     64
 #define REGISTER_TIMEOUT_NS (600 * NS_PER_S)
 #define NAME_MAX_SIZE       32
+#define PLAIN_ID_FIRST      (1ull << 38) /* ids as long as Ringpost's, and so are the topics */
 
 /* ---- tokens ---- */
 
@@ -40,7 +41,7 @@ size_t token_mint_write(const struct token_mint *mint, uint64_t user_id, char te
     uint8_t signature[crypto_auth_hmacsha256_BYTES];
     crypto_auth_hmacsha256_state state;
     long long now_s = (long long)time(NULL);
-    int claims_len = snprintf(claims, sizeof claims, "{\"sub\":\"%llu\",\"dev\":\"bench\",\"plt\":\"bench\",\"iat\":%lld,\"exp\":%lld}",
+    int claims_len = snprintf(claims, sizeof claims, "{\"sub\":\"%llu\",\"dev\":\"" TOKEN_DEVICE "\",\"plt\":\"bench\",\"iat\":%lld,\"exp\":%lld}",
                               (unsigned long long)user_id, now_s, now_s + TOKEN_LIFE_S);
     size_t len = put_base64(text, TOKEN_TEXT_MAX, header, sizeof header - 1);
     text[len++] = '.';
@@ -57,7 +58,7 @@ size_t token_mint_write(const struct token_mint *mint, uint64_t user_id, char te
 void users_init(struct users *users, const char *path)
 {
     *users = (struct users){.path = path};
-    FILE *file = fopen(path, "rb");
+    FILE *file = path == NULL ? NULL : fopen(path, "rb");
     if (file == NULL) return;
     (void)fseek(file, 0, SEEK_END);
     users->count = (uint32_t)((size_t)ftell(file) / sizeof *users->ids);
@@ -142,7 +143,8 @@ static bool session_is_ready(void *context)
 
 static struct session *registration_session(struct loop *loop, uint64_t user_id, struct registration *registration)
 {
-    struct session *session = session_open(loop, &driver_tcp, user_id, &registration_events, registration);
+    struct login login = {.user_id = user_id};
+    struct session *session = session_open(loop, &driver_tcp, &login, &registration_events, registration);
     if (!loop_until(loop, session_is_ready, session, 10)) perf_die("registration: no login in 10 s");
     return session;
 }
@@ -169,6 +171,10 @@ void users_need(struct users *users, struct loop *loop, uint32_t count)
     if (users->count > 0) memcpy(ids, users->ids, users->count * sizeof *ids);
     free(users->ids);
     users->ids = ids;
+    if (loop->broker.plain) {
+        for (; users->count < count; users->count++) ids[users->count] = PLAIN_ID_FIRST + users->count;
+        return;
+    }
     struct registration registration = {.users = users, .asked = users->count, .done = users->count};
     if (registration.done == 0) register_first(loop, &registration);
     struct session *session = registration_session(loop, ids[0], &registration);

@@ -9,6 +9,8 @@
 #define TOKEN_KEY_SIZE 32
 #define TOKEN_TEXT_MAX 512
 
+#define TOKEN_DEVICE   "bench" /* of everybody */
+
 struct token_mint {
     uint8_t key[TOKEN_KEY_SIZE];
 };
@@ -23,10 +25,10 @@ struct users {
     uint32_t count;
     const char *path;
 };
-/* Loads the file, when there is one. */
+/* Loads the file, when there is one; `path` NULL: nobody is remembered. */
 void users_init(struct users *users, const char *path);
 void users_deinit(struct users *users);
-/* Registers people until there are `count`. */
+/* Registers people until there are `count`; a plain broker's are just numbered. */
 void users_need(struct users *users, struct loop *loop, uint32_t count);
 
 #endif

@@ -49,7 +49,8 @@ static void client_begin(struct client *client)
 {
     struct bench *bench = client->run->bench;
     client->began_ns = perf_now_ns();
-    (void)session_open(bench->loop, bench->driver, client->user_id, &client_events, client);
+    struct login login = {.user_id = client->user_id};
+    (void)session_open(bench->loop, bench->driver, &login, &client_events, client);
 }
 
 static void finish_clients(struct connect_run *run)
@@ -104,10 +105,13 @@ void workload_idle(struct bench *bench)
     struct report *report = bench->report;
     uint32_t count = (uint32_t)options->connections;
     struct session **sessions = perf_alloc(count, sizeof *sessions);
+    struct login *logins = perf_alloc(count, sizeof *logins);
     users_need(bench->users, bench->loop, count);
     loop_turn_for(bench->loop, IDLE_SETTLE_S);
     struct memory before = process_memory((int)options->server_pid);
-    session_open_all(bench->loop, bench->driver, bench->users->ids, count, sessions);
+    for (uint32_t i = 0; i < count; i++)
+        logins[i] = (struct login){.user_id = bench->users->ids[i], .hears_direct = options->subscribe != 0};
+    session_open_all(bench->loop, bench->driver, logins, count, sessions);
     loop_turn_for(bench->loop, IDLE_SETTLE_S);
     struct memory after = process_memory((int)options->server_pid);
     struct spent idle_from = process_spent((int)options->server_pid);
@@ -125,4 +129,5 @@ void workload_idle(struct bench *bench)
     for (uint32_t i = 0; i < count && bench->loop->counters.closed_by_server == 0; i++) session_close(sessions[i]);
     loop_turn(bench->loop, 0);
     free(sessions);
+    free(logins);
 }

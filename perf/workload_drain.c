@@ -89,7 +89,8 @@ static void everybody_returns(struct bench *bench, struct drain *drain)
         struct member *member = &drain->traffic->members[i];
         if (member->sender != NULL) continue;
         drain->waiting++;
-        (void)session_open(bench->loop, bench->driver, member->user_id, &drain_events, member);
+        struct login login = traffic_login(drain->traffic, member);
+        (void)session_open(bench->loop, bench->driver, &login, &drain_events, member);
     }
     while (drain->waiting > 0 && perf_now_ns() - drain->began_ns < CATCH_UP_MAX_NS) loop_turn(bench->loop, 10 * NS_PER_MS);
 }

@@ -232,7 +232,8 @@ void workload_restart(struct bench *bench)
     ledger_load(&audit.ledger, options->ledger);
     for (uint32_t i = 0; i < audit.ledger.head.sender_count; i += ROOM_SENDERS) {
         struct session *session;
-        session_open_all(bench->loop, bench->driver, &audit.ledger.senders[i].user_id, 1, &session);
+        struct login login = {.user_id = audit.ledger.senders[i].user_id};
+        session_open_all(bench->loop, bench->driver, &login, 1, &session);
         audit_room(&audit, session, i);
         session_close(session);
     }
