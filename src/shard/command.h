@@ -44,7 +44,8 @@ struct command {
 struct command_row {
     const char *name;
     /* Names every entity that check and apply read or write. Called again until none is missing; what it learns from a
-     * resident entity may lead to more. */
+     * resident entity may lead to more. Since that one is pinned from then on, only something that a command makes
+     * (entity_create) may change the answer: then it is called once more before apply. */
     void (*needs)(struct needs *needs, const struct command *command);
     /* May it happen? Reads resident state only, changes nothing. Run before the log and again before apply. */
     enum error (*check)(struct machine *machine, const struct command *command);

@@ -7,7 +7,8 @@
  * in the order asked (storage/store.h), an unpinned entity may be dropped at any time and read back: the read sees every put
  * submitted before it. A command pins what it touches from its check until it is applied. `exists` false is knowledge too:
  * there is no such room, that user is no member.
- * Limit: `resident_max`; beyond it the coldest unpinned entities are dropped. Pinned ones may exceed it (bounded by requests under way). */
+ * Limit: `resident_max`; beyond it the coldest unpinned entities are dropped, "cold" being: longest not looked at, as far as one bit per
+ * entity can tell. Pinned ones may exceed it (bounded by requests under way). */
 #ifndef SHARD_ENTITY_H
 #define SHARD_ENTITY_H
 
@@ -39,6 +40,7 @@ struct entity { /* first member of every entity */
     struct entity_key key;
     uint32_t pins;
     bool exists;
+    bool used; /* found since the trim last came by: it gets another round */
     struct entity *hash_next, *warmer, *colder;
 };
 
@@ -58,7 +60,7 @@ NODISCARD enum result entity_table_create(struct entity_table **out, struct mach
 /* Asserts that nothing is pinned but by other entities. */
 void entity_table_destroy(struct entity_table *table);
 
-/* The resident entity, made warmest, or NULL. */
+/* The resident entity, marked as used, or NULL. */
 struct entity *entity_find(struct entity_table *table, struct entity_key key);
 /* Resident, with exists == false: for a thing that a command is making. Somebody may have asked for its id before it was given;
  * then it is the resident entity that says so. */
@@ -76,17 +78,29 @@ void entity_discard(struct entity *fresh);
 
 /* ---- needs: what a command touches ---- */
 #define NEEDS_MISSING_MAX 64
+#define NEEDS_FEW 8
 struct needs {
     struct machine *machine;
-    struct entity **pins; /* owned array of pinned entities */
+    struct entity **pins; /* pinned entities: `few`, or an owned array when they are more */
     uint32_t count, capacity;
-    struct entity_key missing[NEEDS_MISSING_MAX]; /* the first of them; the rest are found on the next try */
     uint32_t missing_count;
+    struct entity_key *missing; /* owned, made with the first: the first NEEDS_MISSING_MAX; the rest are found on the next try */
+    struct entity *few[NEEDS_FEW];
 };
 void needs_init(struct needs *needs, struct machine *machine);
-/* Unpins everything and frees the array. */
+/* Unpins everything and frees what it owns; ready for use again. */
 void needs_release(struct needs *needs);
 /* The entity, pinned once for this needs, or NULL and it is noted as missing. */
 struct entity *needs_entity(struct needs *needs, enum entity_kind kind, uint64_t a, uint64_t b);
+/* The entity when it is among the first few of `needs`, else NULL. */
+static inline struct entity *needs_find(const struct needs *needs, enum entity_kind kind, uint64_t a, uint64_t b)
+{
+    uint32_t count = needs->count < NEEDS_FEW ? needs->count : NEEDS_FEW;
+    for (uint32_t i = 0; i < count; i++) {
+        struct entity *e = needs->pins[i];
+        if (e->key.a == a && e->key.b == b && e->key.kind == kind) return e;
+    }
+    return NULL;
+}
 
 #endif

@@ -48,7 +48,8 @@ uint64_t machine_next_id(struct machine *m, enum id_type type)
 
 struct entity *machine_entity(struct machine *m, enum entity_kind kind, uint64_t a, uint64_t b)
 {
-    struct entity *e = entity_find(m->entities, (struct entity_key){.a = a, .b = b, .kind = kind});
+    struct entity *e = m->pinned == NULL ? NULL : needs_find(m->pinned, kind, a, b);
+    if (e == NULL) e = entity_find(m->entities, (struct entity_key){.a = a, .b = b, .kind = kind});
     ASSERT(e != NULL);
     return e;
 }

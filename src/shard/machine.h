@@ -39,6 +39,8 @@ struct machine {
     /* Told of every entity a command makes (NULL: nobody listens): a load of that key that is under way read too early. */
     void (*on_created)(void *context, struct entity_key key);
     void *on_created_context;
+    uint64_t entities_made;     /* by commands, ever; while it stays, what a command needs stays, too (command.h) */
+    const struct needs *pinned; /* what the command being checked or applied needs: looked at before the table; NULL: unknown */
     bool limits_known; /* a LIMITS command was applied, now or before the last start */
 };
 

@@ -285,12 +285,15 @@ enum error request_try_propose(struct shard *s, struct request *r, enum command_
     struct command command = frame_command(s, type, r->actor.user_id, record);
     row->needs(&r->needs, &command);
     if (request_waits(r)) return ERROR_NONE;
+    s->machine->pinned = &r->needs;
     enum error error = row->check(s->machine, &command);
+    s->machine->pinned = NULL;
     if (error == ERROR_NONE) error = may_write(s, type);
     if (error == ERROR_NONE) error = append(s, type, r);
     if (error != ERROR_NONE) return error;
     r->stage = REQUEST_LOGGED;
     r->then = then;
+    r->entities_made = s->machine->entities_made;
     return ERROR_NONE;
 }
 
@@ -328,6 +331,7 @@ void shard_propose_internal(struct shard *s, enum command_type type, uint64_t ac
 bool request_ready(struct shard *s, struct request *r, const struct command *command)
 {
     ASSERT(r->stage == REQUEST_LOGGED);
+    if (r->entities_made == s->machine->entities_made) return true;
     r->needs.missing_count = 0;
     command_row((uint16_t)command->type)->needs(&r->needs, command);
     for (uint32_t i = 0; i < r->needs.missing_count; i++) loading_start(s, r->needs.missing[i]);

@@ -28,6 +28,7 @@ struct request {
     void (*free_state)(void *state);
     struct people *people;       /* answers of request_people */
     uint32_t loads_waiting;      /* PARKED: entities still to come */
+    uint64_t entities_made;      /* LOGGED: machine->entities_made when its needs were last looked at */
     void (*then)(struct shard *shard, struct request *request, enum error error); /* LOGGED */
     enum request_state { REQUEST_RUNNING, REQUEST_PARKED, REQUEST_LOGGED, REQUEST_READING, REQUEST_CALLING } stage;
 };

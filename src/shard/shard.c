@@ -65,7 +65,9 @@ static enum result recovery_apply(void *context, const struct commitlog_record *
         row->needs(&r->needs, &command);
     }
     effects_begin(&s->effects, false);
+    s->machine->pinned = &r->needs;
     machine_apply(s->machine, &command, &s->effects);
+    s->machine->pinned = NULL;
     needs_release(&r->needs);
     s->last_time_ms = command.time_ms;
     r->replayed++;
@@ -232,7 +234,9 @@ static bool apply_one(struct shard *s, struct pending *p)
     ASSERT(decoded);
     if (p->request != NULL && !request_ready(s, p->request, &command)) return false;
     effects_begin(&s->effects, p->request != NULL && p->type != COMMAND_RELAY);
+    s->machine->pinned = p->request != NULL ? &p->request->needs : NULL;
     machine_apply(s->machine, &command, &s->effects);
+    s->machine->pinned = NULL;
     s->batch_open = true;
     if (p->request != NULL) request_applied(s, p->request); /* the answer first: a kick must not overtake it */
     perform_effects(s, &s->effects);

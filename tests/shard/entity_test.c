@@ -124,7 +124,53 @@ Test(entity, the_pinned_stay_and_do_not_shield_the_others)
     cr_expect_eq(box.metrics.entities_resident, RESIDENT_MAX);
 }
 
+Test(entity, what_is_found_gets_one_more_round_and_no_second)
+{
+    for (uint64_t n = 1; n <= RESIDENT_MAX; n++) create(n);
+    cr_assert_not_null(find(1));
+    create(RESIDENT_MAX + 1);
+    entity_table_trim(box.machine.entities); /* passes 1 over, drops 2 */
+    for (uint64_t n = 0; n < RESIDENT_MAX - 1; n++) create(1000 + n); /* all but 1 and the newest of the others */
+    entity_table_trim(box.machine.entities);
+    cr_expect_eq(box.metrics.entities_resident, RESIDENT_MAX);
+    cr_expect_not_null(find(1), "it went to the warm end once");
+    create(2000);
+    entity_table_trim(box.machine.entities);
+    for (uint64_t n = 0; n < RESIDENT_MAX; n++) create(3000 + n);
+    entity_table_trim(box.machine.entities);
+    for (uint64_t n = 0; n < RESIDENT_MAX; n++) create(4000 + n);
+    entity_table_trim(box.machine.entities);
+    cr_expect_null(find(1), "nobody asked for it again");
+}
+
+Test(entity, what_commands_make_is_counted)
+{
+    uint64_t before = box.machine.entities_made;
+    entity_adopt(box.machine.entities, entity_fresh(key(1)));
+    cr_expect_eq(box.machine.entities_made, before, "a load makes nothing new");
+    create(1);
+    create(2);
+    cr_expect_eq(box.machine.entities_made, before + 2);
+}
+
 /* ---- needs ---- */
+
+Test(entity, needs_find_their_own_first_few)
+{
+    struct needs needs;
+    needs_init(&needs, &box.machine);
+    for (uint64_t n = 1; n <= NEEDS_FEW + 1; n++) {
+        struct entity *made = create(n);
+        cr_expect_eq(needs_entity(&needs, ENTITY_NAME, n, 0), made);
+    }
+    cr_expect_eq(needs_find(&needs, ENTITY_NAME, 1, 0), find(1));
+    cr_expect_eq(needs_find(&needs, ENTITY_NAME, NEEDS_FEW, 0), find(NEEDS_FEW));
+    cr_expect_null(needs_find(&needs, ENTITY_NAME, NEEDS_FEW + 1, 0), "not among the first");
+    cr_expect_null(needs_find(&needs, ENTITY_INBOX, 1, 0));
+    cr_expect_eq(needs_entity(&needs, ENTITY_NAME, NEEDS_FEW + 1, 0)->pins, 1);
+    needs_release(&needs);
+    cr_expect_eq(find(NEEDS_FEW + 1)->pins, 0);
+}
 
 Test(entity, needs_pin_once_and_tell_what_is_missing)
 {
