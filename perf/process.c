@@ -1,48 +1,125 @@
 /* perf/process.c - see the header. A process that is gone has spent nothing: the caller measures differences and ends anyway. */
 #include "perf/process.h"
 #include "perf/perf.h"
+#include <dirent.h>
+#include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+#define TREE_MAX    256
+#define TREE_LEVELS 4
+
+/* ---- the tree of processes ---- */
+
+struct stat_line {
+    int parent;
+    uint64_t user_ns, system_ns;
+};
 
 static uint64_t clock_ticks_ns(unsigned long long ticks)
 {
     return ticks * (NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK));
 }
 
-static uint64_t cpu_ns_of(int pid)
+static bool stat_read(int pid, struct stat_line *line)
 {
     char path[64], text[1024];
     unsigned long long user, system;
     snprintf(path, sizeof path, "/proc/%d/stat", pid);
     FILE *file = fopen(path, "r");
-    if (file == NULL) return 0;
+    if (file == NULL) return false;
     size_t len = fread(text, 1, sizeof text - 1, file);
     (void)fclose(file);
     text[len] = '\0';
-    /* The second field is a name in parentheses that may hold spaces; utime and stime are the 12th and 13th after it. */
+    /* The second field is a name in parentheses that may hold spaces; the parent is the 2nd after it, utime and stime the 12th and 13th. */
     const char *rest = strrchr(text, ')');
-    if (rest == NULL || sscanf(rest + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user, &system) != 2) return 0;
-    return clock_ticks_ns(user + system);
+    if (rest == NULL) return false;
+    int found = sscanf(rest + 1, " %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &line->parent, &user, &system);
+    if (found != 3) return false;
+    line->user_ns = clock_ticks_ns(user);
+    line->system_ns = clock_ticks_ns(system);
+    return true;
 }
+
+struct tree {
+    int pids[TREE_MAX];
+    uint32_t count;
+};
+
+static bool tree_has(const struct tree *tree, int pid)
+{
+    for (uint32_t i = 0; i < tree->count; i++)
+        if (tree->pids[i] == pid) return true;
+    return false;
+}
+
+/* One more generation: everybody whose parent is in the tree. False: there was none. */
+static bool tree_grow(struct tree *tree)
+{
+    uint32_t before = tree->count;
+    DIR *proc = opendir("/proc");
+    if (proc == NULL) perf_die("/proc: %s", strerror(errno));
+    for (struct dirent *entry; (entry = readdir(proc)) != NULL;) {
+        struct stat_line line;
+        int pid = atoi(entry->d_name);
+        if (pid <= 0 || tree_has(tree, pid) || !stat_read(pid, &line) || !tree_has(tree, line.parent)) continue;
+        if (tree->count == TREE_MAX) perf_die("a server of more than %d processes", TREE_MAX);
+        tree->pids[tree->count++] = pid;
+    }
+    (void)closedir(proc);
+    return tree->count > before;
+}
+
+static void tree_of(struct tree *tree, int root)
+{
+    tree->count = 0;
+    if (root <= 0) return;
+    tree->pids[tree->count++] = root;
+    for (uint32_t level = 0; level < TREE_LEVELS && tree_grow(tree); level++) {}
+}
+
+/* ---- CPU ---- */
+
+static uint64_t time_ns(struct timeval time) { return (uint64_t)time.tv_sec * NS_PER_S + (uint64_t)time.tv_usec * 1000; }
 
 struct spent process_spent(int server_pid)
 {
+    struct tree tree;
     struct rusage usage;
+    struct spent spent = {0};
+    tree_of(&tree, server_pid);
+    for (uint32_t i = 0; i < tree.count; i++) {
+        struct stat_line line;
+        if (!stat_read(tree.pids[i], &line)) continue;
+        spent.server_user_ns += line.user_ns;
+        spent.server_system_ns += line.system_ns;
+    }
     (void)getrusage(RUSAGE_SELF, &usage);
-    uint64_t own_us = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 +
-                      (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
-    return (struct spent){cpu_ns_of(server_pid), own_us * 1000, perf_now_ns()};
+    spent.generator_user_ns = time_ns(usage.ru_utime);
+    spent.generator_system_ns = time_ns(usage.ru_stime);
+    spent.at_ns = perf_now_ns();
+    return spent;
 }
 
-struct cores process_cores(const struct spent *before, const struct spent *after)
+static double seconds_between(uint64_t before_ns, uint64_t after_ns)
 {
-    double elapsed = (double)(after->at_ns - before->at_ns);
-    if (elapsed <= 0 || after->server_cpu_ns < before->server_cpu_ns) return (struct cores){0};
-    return (struct cores){(double)(after->server_cpu_ns - before->server_cpu_ns) / elapsed,
-                          (double)(after->generator_cpu_ns - before->generator_cpu_ns) / elapsed};
+    return after_ns > before_ns ? (double)(after_ns - before_ns) / 1e9 : 0;
 }
+
+struct cost process_cost(const struct spent *before, const struct spent *after)
+{
+    return (struct cost){.seconds = seconds_between(before->at_ns, after->at_ns),
+                         .server_user_s = seconds_between(before->server_user_ns, after->server_user_ns),
+                         .server_system_s = seconds_between(before->server_system_ns, after->server_system_ns),
+                         .generator_user_s = seconds_between(before->generator_user_ns, after->generator_user_ns),
+                         .generator_system_s = seconds_between(before->generator_system_ns, after->generator_system_ns)};
+}
+
+/* ---- memory ---- */
 
 /* The number after `key` in a file of "key: number kB" lines; 0 when it is not there. */
 static uint64_t kilobytes_in(const char *path, const char *key)
@@ -72,10 +149,14 @@ static uint64_t tcp_buffer_pages(void)
 
 struct memory process_memory(int server_pid)
 {
-    char path[64];
-    snprintf(path, sizeof path, "/proc/%d/status", server_pid);
-    return (struct memory){
-        .resident_bytes = kilobytes_in(path, "VmRSS:") * 1024,
-        .kernel_bytes = kilobytes_in("/proc/meminfo", "Slab:") * 1024 + tcp_buffer_pages() * (uint64_t)sysconf(_SC_PAGESIZE),
-    };
+    struct tree tree;
+    struct memory memory = {
+        .kernel_bytes = kilobytes_in("/proc/meminfo", "Slab:") * 1024 + tcp_buffer_pages() * (uint64_t)sysconf(_SC_PAGESIZE)};
+    tree_of(&tree, server_pid);
+    for (uint32_t i = 0; i < tree.count; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "/proc/%d/status", tree.pids[i]);
+        memory.resident_bytes += kilobytes_in(path, "VmRSS:") * 1024;
+    }
+    return memory;
 }

@@ -1,22 +1,25 @@
-/* perf/process.h - what a process and the kernel spend: read from /proc. */
+/* perf/process.h - what a server and the kernel spend: read from /proc. A server is a process with all its descendants: an Erlang
+ * node has helpers, others may fork. */
 #ifndef PERF_PROCESS_H
 #define PERF_PROCESS_H
 
 #include <stdint.h>
 
 struct spent { /* CPU time so far, and the clock */
-    uint64_t server_cpu_ns, generator_cpu_ns, at_ns;
+    uint64_t server_user_ns, server_system_ns, generator_user_ns, generator_system_ns, at_ns;
 };
+/* `server_pid` 0: no server of ours. */
 struct spent process_spent(int server_pid);
-/* Cores kept busy between two moments; 1.0 is one whole core. */
-struct cores {
-    double server, generator;
+
+struct cost { /* between two moments */
+    double seconds;
+    double server_user_s, server_system_s, generator_user_s, generator_system_s; /* of CPU */
 };
-struct cores process_cores(const struct spent *before, const struct spent *after);
+struct cost process_cost(const struct spent *before, const struct spent *after);
 
 struct memory {
-    uint64_t resident_bytes;      /* of the server */
-    uint64_t kernel_bytes;        /* slab and TCP buffers of the whole machine */
+    uint64_t resident_bytes; /* of the server; what its processes share counts in each */
+    uint64_t kernel_bytes;   /* slab and TCP buffers of the whole machine */
 };
 struct memory process_memory(int server_pid);
 

@@ -37,14 +37,41 @@ static void json_latency(FILE *out, const char *name, const struct histogram *hi
             (unsigned long long)histogram->count);
 }
 
+static double server_cpu_s(const struct report *report) { return report->cost.server_user_s + report->cost.server_system_s; }
+static double generator_cpu_s(const struct report *report) { return report->cost.generator_user_s + report->cost.generator_system_s; }
+
+static double us_per_message(const struct report *report, double cpu_s)
+{
+    return report->messages == 0 ? 0 : cpu_s * 1e6 / (double)report->messages;
+}
+
+static double cores_of(const struct report *report, double cpu_s)
+{
+    return report->cost.seconds <= 0 ? 0 : cpu_s / report->cost.seconds;
+}
+
+static void json_cost(FILE *out, const struct report *report)
+{
+    const struct cost *cost = &report->cost;
+    fprintf(out, ",\"measured_s\":%.3f,\"messages\":%llu", cost->seconds, (unsigned long long)report->messages);
+    fprintf(out, ",\"server_user_s\":%.2f,\"server_system_s\":%.2f,\"generator_user_s\":%.3f,\"generator_system_s\":%.3f",
+            cost->server_user_s, cost->server_system_s, cost->generator_user_s, cost->generator_system_s);
+    fprintf(out, ",\"server_cores\":%.3f,\"generator_cores\":%.3f", cores_of(report, server_cpu_s(report)),
+            cores_of(report, generator_cpu_s(report)));
+    if (report->messages == 0) return;
+    fprintf(out, ",\"server_us_per_message\":%.3f,\"generator_us_per_message\":%.3f,\"generator_user_us_per_message\":%.3f",
+            us_per_message(report, server_cpu_s(report)), us_per_message(report, generator_cpu_s(report)),
+            us_per_message(report, cost->generator_user_s));
+}
+
 static void json_line(FILE *out, const struct report *report)
 {
     fprintf(out, "{\"server\":\"%s\",\"protocol\":\"%s\",\"workload\":\"%s\",\"setting\":\"%s\",\"value\":%.2f,\"unit\":\"%s\"", report->server,
             report->protocol, report->workload, report->setting, report->value, report->unit);
     json_latency(out, "ack", report->ack);
     json_latency(out, "delivery", report->delivery);
-    fprintf(out, ",\"server_cores\":%.2f,\"generator_cores\":%.2f,\"checked\":%llu,\"refused\":%llu", report->cores.server,
-            report->cores.generator, (unsigned long long)report->checked, (unsigned long long)report->refused);
+    json_cost(out, report);
+    fprintf(out, ",\"checked\":%llu,\"refused\":%llu", (unsigned long long)report->checked, (unsigned long long)report->refused);
     for (uint32_t i = 0; i < report->number_count; i++)
         fprintf(out, ",\"%s\":%.2f", report->numbers[i].name, report->numbers[i].value);
     fprintf(out, ",\"faults\":{");
@@ -55,7 +82,7 @@ static void json_line(FILE *out, const struct report *report)
 
 /* ---- the table ---- */
 
-#define ROW_FORMAT "| %-8s | %-38s | %25s | %-24s | %-24s | %11s | %-34s |\n"
+#define ROW_FORMAT "| %-8s | %-42s | %25s | %-24s | %-24s | %13s | %11s | %-34s |\n"
 
 static void cell_latency(char cell[CELL_SIZE], const struct histogram *histogram)
 {
@@ -79,20 +106,24 @@ static void cell_check(char cell[CELL_SIZE], const struct report *report)
 
 static void table_row(FILE *out, const struct report *report)
 {
-    char value[CELL_SIZE], ack[CELL_SIZE], delivery[CELL_SIZE], cores[CELL_SIZE], check[CELL_SIZE];
+    char value[CELL_SIZE], ack[CELL_SIZE], delivery[CELL_SIZE], cpu[CELL_SIZE] = "", cores[CELL_SIZE], check[CELL_SIZE];
     snprintf(value, sizeof value, report->value < 100 ? "%.2f %s" : "%.0f %s", report->value, report->unit);
     cell_latency(ack, report->ack);
     cell_latency(delivery, report->delivery);
-    snprintf(cores, sizeof cores, "%.2f / %.2f", report->cores.server, report->cores.generator);
+    if (report->messages > 0)
+        snprintf(cpu, sizeof cpu, "%.2f / %.2f", us_per_message(report, server_cpu_s(report)),
+                 us_per_message(report, generator_cpu_s(report)));
+    snprintf(cores, sizeof cores, "%.2f / %.2f", cores_of(report, server_cpu_s(report)), cores_of(report, generator_cpu_s(report)));
     cell_check(check, report);
-    fprintf(out, ROW_FORMAT, report->workload, report->setting, value, ack, delivery, cores, check);
+    fprintf(out, ROW_FORMAT, report->workload, report->setting, value, ack, delivery, cpu, cores, check);
 }
 
 void report_print_heading(void)
 {
-    printf(ROW_FORMAT, "workload", "setting", "result", "ack p50/p99/p99.9 ms", "delivery p50/p99/p99.9", "cores s / g", "checked");
-    printf("|----------|----------------------------------------|--------------------------:|--------------------------|"
-           "--------------------------|------------:|------------------------------------|\n");
+    printf(ROW_FORMAT, "workload", "setting", "result", "ack p50/p99/p99.9 ms", "delivery p50/p99/p99.9", "us/msg s / g", "cores s / g",
+           "checked");
+    printf("|----------|--------------------------------------------|--------------------------:|--------------------------|"
+           "--------------------------|--------------:|------------:|------------------------------------|\n");
 }
 
 static FILE *open_to_append(const char *path)

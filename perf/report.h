@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define REPORT_NUMBERS_MAX 16
+#define REPORT_NUMBERS_MAX 24
 #define REPORT_FAULTS_MAX  12
 
 struct report_number {
@@ -26,7 +26,8 @@ struct report {
     double value;
     const char *unit;
     const struct histogram *ack, *delivery; /* nanoseconds; NULL: not measured */
-    struct cores cores;
+    struct cost cost;
+    uint64_t messages; /* what the cost was paid for: deliveries, logins; 0: for nothing that can be counted */
     struct report_number numbers[REPORT_NUMBERS_MAX]; /* beside the value */
     struct report_fault faults[REPORT_FAULTS_MAX];
     uint32_t number_count, fault_count;

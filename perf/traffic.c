@@ -16,7 +16,8 @@ static struct traffic *the_traffic; /* the one that runs; so a member, of which 
 static bool sender_may_send(const struct traffic *traffic, const struct sender *sender)
 {
     return !traffic->stopping && sender->resume_ns == 0 && sender->member->session != NULL &&
-           sender->next - sender->oldest < traffic->plan.window;
+           sender->next - sender->oldest < traffic->plan.window &&
+           (traffic->plan.messages_each == 0 || sender->next <= traffic->plan.messages_each);
 }
 
 static void put_hex(uint8_t *at, uint32_t value)
@@ -286,11 +287,18 @@ struct traffic *traffic_create(struct bench *bench, const struct traffic_plan *p
     return traffic;
 }
 
+void traffic_close(struct traffic *traffic)
+{
+    for (size_t i = 0; i < (size_t)traffic->plan.groups * traffic->plan.members; i++) {
+        if (traffic->members[i].session != NULL) session_close(traffic->members[i].session);
+        traffic->members[i].session = NULL;
+    }
+    loop_turn(traffic->loop, 0);
+}
+
 void traffic_destroy(struct traffic *traffic)
 {
-    for (size_t i = 0; i < (size_t)traffic->plan.groups * traffic->plan.members; i++)
-        if (traffic->members[i].session != NULL) session_close(traffic->members[i].session);
-    loop_turn(traffic->loop, 0);
+    traffic_close(traffic);
     for (uint32_t i = 0; i < traffic->sender_count; i++) free(traffic->senders[i].pending);
     free(traffic->arrivals);
     free(traffic->senders);

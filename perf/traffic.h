@@ -19,6 +19,7 @@ struct traffic_plan {
     uint32_t body_bytes;
     double rate;           /* messages a second of all senders together */
     uint64_t messages_max; /* stop after so many acknowledgements; 0: by time */
+    uint32_t messages_each; /* a sender is done after so many; 0: never */
     bool direct;           /* two members who write to each other's user, not to a room */
     bool readers_offline;  /* only senders stay connected */
 };
@@ -93,6 +94,8 @@ struct traffic_missing traffic_missing(const struct traffic *traffic);
 void traffic_on_arrival(struct traffic *traffic, struct member *member, const struct incoming *message);
 /* All faults a run may have had, into the report. */
 void traffic_report_faults(const struct traffic *traffic, struct report *report);
+/* Ends all sessions; destroy does it too. */
+void traffic_close(struct traffic *traffic);
 void traffic_destroy(struct traffic *traffic);
 
 #endif

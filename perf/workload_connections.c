@@ -82,10 +82,11 @@ void workload_connect(struct bench *bench)
     struct spent after = process_spent((int)options->server_pid);
     finish_clients(&run);
     snprintf(report->setting, sizeof report->setting, "%s, %u at a time", bench->driver->name, count);
-    report->value = (double)run.measured / ((double)(after.at_ns - before.at_ns) / 1e9);
+    report->cost = process_cost(&before, &after);
+    report->messages = run.measured;
+    report->value = (double)run.measured / report->cost.seconds;
     report->unit = "logins/s";
     report->ack = &run.latency;
-    report->cores = process_cores(&before, &after);
     report->checked = run.logged_in;
     report_add_fault(report, "failed", run.failed);
     report_add_fault(report, "unanswered", bench->loop->session_count);
@@ -120,7 +121,7 @@ void workload_idle(struct bench *bench)
     snprintf(report->setting, sizeof report->setting, "%s, %u connections", bench->driver->name, count);
     report->value = (double)grown_per(before.resident_bytes, after.resident_bytes, count);
     report->unit = "bytes/connection";
-    report->cores = process_cores(&idle_from, &idle_to);
+    report->cost = process_cost(&idle_from, &idle_to);
     report->checked = bench->loop->counters.ready;
     report_add(report, "server_rss_before", (double)before.resident_bytes);
     report_add(report, "server_rss_after", (double)after.resident_bytes);

@@ -145,9 +145,10 @@ void workload_crash(struct bench *bench)
     struct report *report = bench->report;
     snprintf(report->setting, sizeof report->setting, "%s, kill -9 at %llu acks", bench->driver->name,
              (unsigned long long)ledger.head.acked);
-    report->value = (double)ledger.head.acked / ((double)(after.at_ns - before.at_ns) / 1e9);
+    report->cost = process_cost(&before, &after);
+    report->messages = ledger.head.acked;
+    report->value = (double)ledger.head.acked / report->cost.seconds;
     report->unit = "messages/s";
-    report->cores = process_cores(&before, &after);
     report->checked = ledger.head.acked;
     report_add_fault(report, "disconnected", disconnected);
     report_add_fault(report, "duplicated", traffic->total.duplicated);
