@@ -78,7 +78,7 @@ PREFIX ?= /usr/local
 install: all
 	install -D -m 755 $(BUILD)/ringpost $(DESTDIR)$(PREFIX)/bin/ringpost
 
-bench: deps
+bench: deps deps-perf
 	@$(BUILD_ALL)
 	perf/run
 

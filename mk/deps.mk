@@ -2,17 +2,20 @@
 # README.md says what each one is for. NAME=PACKAGE: only if the command NAME is missing, for what often comes from elsewhere.
 DEPS := gcc libc6-dev make liburing-dev libinih-dev libxxhash-dev librocksdb-dev libhttp-parser-dev libwolfssl-dev \
         protobuf-c-compiler libprotobuf-c-dev libjansson-dev libsodium-dev libncurses-dev
-DEPS_TEST := libcriterion-dev python3 python3-websockets python3-jwt python3-protobuf python3-paho-mqtt mosquitto-clients protobuf-compiler tmux e2fsprogs mount util-linux procps \
+DEPS_TEST := libcriterion-dev libssl-dev openssl python3 python3-websockets python3-jwt python3-protobuf python3-paho-mqtt mosquitto-clients protobuf-compiler tmux e2fsprogs mount util-linux procps \
              node=nodejs npm=npm chromium=chromium
+DEPS_PERF := libssl-dev openssl
 DEPS_FUZZ := clang libclang-rt-dev
 DEPS_LINT := clang-format clang-tidy cppcheck
 DEPS_FAST := g++ cmake autoconf automake libtool dpkg-dev liblz4-dev
 
-.PHONY: deps deps-test deps-fuzz deps-lint fast-deps
+.PHONY: deps deps-perf deps-test deps-fuzz deps-lint fast-deps
 deps:
 	@mk/install_packages.sh $(DEPS)
 deps-test:
 	@mk/install_packages.sh $(DEPS) $(DEPS_TEST)
+deps-perf:
+	@mk/install_packages.sh $(DEPS) $(DEPS_PERF)
 deps-fuzz:
 	@mk/install_packages.sh $(DEPS) $(DEPS_FUZZ)
 deps-lint:

@@ -7,10 +7,16 @@ $(BUILD)/perf/%.o: perf/%.c | $(PERF_SCHEMA).h
 	$(CC) $(CFLAGS) -I. -c -o $@ $<
 
 $(BUILD)/load: $(PERF_OBJECTS) $(PERF_SCHEMA).o
-	$(CC) $(LDFLAGS) -o $@ $^ -lprotobuf-c -lsodium
+	$(CC) $(LDFLAGS) -o $@ $^ -lprotobuf-c -lsodium -lssl -lcrypto
 
-.PHONY: load bench-smoke test-perf
+# The floors: what the kernel allows, without and with a synced log. They share no code with the server or the generator.
+FLOOR_OBJECTS := $(patsubst perf/%.c,$(BUILD)/perf/%.o,$(sort $(wildcard perf/floor/*.c)))
+$(BUILD)/floor: $(FLOOR_OBJECTS)
+	$(CC) $(LDFLAGS) -o $@ $^ -luring -lxxhash
+
+.PHONY: load floor bench-smoke test-perf
 load: $(BUILD)/load
+floor: $(BUILD)/floor
 # Every workload for a second (`make bench`: all of them in full): that it runs and that nothing is lost, no matter how fast.
 bench-smoke: all
 	perf/run --smoke
@@ -19,6 +25,6 @@ bench-smoke: all
 TEST_PERF_OBJECTS := $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(sort $(wildcard tests/perf/*.c)))
 $(TEST_PERF_OBJECTS): CFLAGS += -I.
 $(BUILD)/test-perf: $(TEST_PERF_OBJECTS) $(filter-out $(BUILD)/perf/load.o,$(PERF_OBJECTS)) $(PERF_SCHEMA).o
-	$(CC) $(LDFLAGS) -o $@ $^ -lcriterion -lprotobuf-c -lsodium
+	$(CC) $(LDFLAGS) -o $@ $^ -lcriterion -lprotobuf-c -lsodium -lssl -lcrypto
 test-perf: $(BUILD)/test-perf
 	$(BUILD)/test-perf

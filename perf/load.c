@@ -31,6 +31,7 @@ static const struct workload {
     X(TEXT, data_dir, "data-dir", "data", "the server's data directory: its token key is read")           \
     X(TEXT, users_file, "users", "users.bin", "ids of the people registered so far; belongs to the data") \
     X(TEXT, protocol, "protocol", "tcp", "tcp, websocket or mqtt")                                        \
+    X(TEXT, tls, "tls", "off", "off, full (a whole handshake each time) or resumed (connect only)")       \
     X(TEXT, broker, "broker", "ringpost", "ringpost, or plain: any MQTT broker; needs no data, no users") \
     X(TEXT, name, "name", NULL, "of the server, for the report; default: the value of --broker")          \
     X(TEXT, user, "user", NULL, "user name of everybody at a plain broker")                               \
@@ -114,6 +115,14 @@ const struct driver *driver_named(const char *name)
     return NULL;
 }
 
+static void check_tls(const struct options *options, const struct workload *workload)
+{
+    bool resumed = strcmp(options->tls, "resumed") == 0;
+    if (!resumed && strcmp(options->tls, "off") != 0 && strcmp(options->tls, "full") != 0)
+        perf_die("--tls must be off, full or resumed");
+    if (resumed && workload->run != workload_connect) perf_die("--tls resumed is for connect only");
+}
+
 static void raise_open_files(void)
 {
     struct rlimit limit;
@@ -141,6 +150,7 @@ static bool run(const struct workload *workload, const struct options *options, 
     report.protocol = driver->name;
     if (!broker.plain) token_mint_init(&mint, options->data_dir);
     loop_init(&loop, options->server, &broker, broker.plain ? NULL : &mint);
+    if (strcmp(options->tls, "off") != 0) loop.tls = tls_client_create();
     users_init(&users, broker.plain ? NULL : options->users_file);
     struct bench bench = {options, driver, &loop, &users, &report};
     workload->run(&bench);
@@ -171,6 +181,7 @@ int main(int argc, char **argv)
     const struct driver *driver = driver_named(options.protocol);
     if (driver == NULL) perf_die("--protocol must be tcp, websocket or mqtt");
     bool plain = broker_is_plain(&options);
+    check_tls(&options, workload);
     if (plain && driver != &driver_mqtt) perf_die("a plain broker speaks mqtt only: --protocol mqtt");
     if (workload->needs_calls && driver->call == NULL) perf_die("%s is for tcp and websocket only", workload->name);
     raise_open_files();

@@ -1,5 +1,5 @@
 /* perf/session.c - see the header.
- * Happy path: connect -> EPOLLOUT -> the driver logs in -> READY -> frames in, one send per turn out -> session_close.
+ * Happy path: connect -> EPOLLOUT -> TLS, if at all -> the driver logs in -> READY -> frames in, one send per turn out -> session_close.
  * Edge-triggered: every report is read until the socket has no more, and a send that the kernel cut goes on at the next EPOLLOUT. */
 #include "perf/session.h"
 #include "perf/calls.h"
@@ -73,13 +73,20 @@ static void session_end(struct session *session)
     session->loop->session_count--;
 }
 
+static ssize_t session_put(const struct session *session)
+{
+    const uint8_t *data = session->out.data + session->out_start;
+    size_t len = session->out.len - session->out_start;
+    return session->tls != NULL ? tls_write(session->tls, data, len) : send(session->fd, data, len, MSG_NOSIGNAL);
+}
+
 /* What the kernel does not take at once of a farewell is not said. */
 void session_close(struct session *session)
 {
     if (session->state == SESSION_CLOSED) return;
     if (session->state == SESSION_READY && session->driver->close != NULL) {
         session->driver->close(session);
-        (void)send(session->fd, session->out.data + session->out_start, session->out.len - session->out_start, MSG_NOSIGNAL);
+        (void)session_put(session);
     }
     session_end(session);
 }
@@ -137,7 +144,7 @@ static void session_flush(struct session *session)
 {
     struct bytes *out = &session->out;
     while (session->out_start < out->len) {
-        ssize_t sent = send(session->fd, out->data + session->out_start, out->len - session->out_start, MSG_NOSIGNAL);
+        ssize_t sent = session_put(session);
         if (sent < 0 && errno == EAGAIN) return;
         if (sent < 0) {
             session_fail(session, strerror(errno));
@@ -172,7 +179,8 @@ static void session_read(struct session *session)
 {
     struct loop *loop = session->loop;
     while (session->state != SESSION_CLOSED) {
-        ssize_t len = recv(session->fd, loop->receive_buffer, RECEIVE_BUFFER_SIZE, 0);
+        ssize_t len = session->tls != NULL ? tls_read(session->tls, loop->receive_buffer, RECEIVE_BUFFER_SIZE)
+                                           : recv(session->fd, loop->receive_buffer, RECEIVE_BUFFER_SIZE, 0);
         if (len < 0 && errno == EAGAIN) return;
         if (len <= 0) {
             session_fail(session, len == 0 ? "closed by the server" : strerror(errno));
@@ -180,8 +188,19 @@ static void session_read(struct session *session)
         }
         loop->now_ns = perf_now_ns();
         session_feed(session, (struct slice){loop->receive_buffer, (size_t)len});
-        if ((size_t)len < RECEIVE_BUFFER_SIZE) return;
+        if (session->tls == NULL && (size_t)len < RECEIVE_BUFFER_SIZE) return;
     }
+}
+
+static void session_secure(struct session *session)
+{
+    struct loop *loop = session->loop;
+    enum tls_step step = tls_handshake(session->tls);
+    if (step == TLS_FAILED) session_fail(session, "the TLS handshake failed");
+    if (step != TLS_DONE) return;
+    if (loop->tls_described[0] == '\0') snprintf(loop->tls_described, sizeof loop->tls_described, "%s", tls_describe(session->tls));
+    session->state = SESSION_LOGIN;
+    session->driver->open(session);
 }
 
 static void session_connected(struct session *session)
@@ -191,6 +210,11 @@ static void session_connected(struct session *session)
     if (getsockopt(session->fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
     if (error != 0) {
         session_fail(session, strerror(error));
+        return;
+    }
+    if (session->loop->tls != NULL) {
+        session->state = SESSION_SECURING;
+        session->tls = tls_open(session->loop->tls, session->fd, session->login.ticket);
         return;
     }
     session->state = SESSION_LOGIN;
@@ -220,6 +244,7 @@ static void loop_free_closed(struct loop *loop)
         loop->closed = session->next_closed;
         bytes_free(&session->out);
         bytes_free(&session->partial);
+        tls_close(session->tls);
         free(session->driver_state);
         free(session);
     }
@@ -228,6 +253,7 @@ static void loop_free_closed(struct loop *loop)
 void loop_deinit(struct loop *loop)
 {
     loop_free_closed(loop);
+    tls_client_destroy(loop->tls);
     free(loop->receive_buffer);
     (void)close(loop->epoll_fd);
 }
@@ -239,7 +265,7 @@ static void loop_flush(struct loop *loop)
         struct session *session = loop->dirty;
         loop->dirty = session->next_dirty;
         session->dirty = false;
-        if (session->state != SESSION_CLOSED && session->state != SESSION_CONNECTING) session_flush(session);
+        if (session->state == SESSION_LOGIN || session->state == SESSION_READY) session_flush(session);
     }
 }
 
@@ -255,8 +281,9 @@ void loop_turn(struct loop *loop, uint64_t wait_ns)
         struct session *session = events[i].data.ptr;
         if (session->state == SESSION_CLOSED) continue;
         if (session->state == SESSION_CONNECTING && (events[i].events & ~(uint32_t)EPOLLIN) != 0) session_connected(session);
-        if (session->state != SESSION_CLOSED && (events[i].events & EPOLLOUT) != 0 && session->out.len > 0)
-            session_flush(session);
+        if (session->state == SESSION_SECURING) session_secure(session);
+        if (session->state == SESSION_CLOSED || session->state == SESSION_SECURING) continue;
+        if ((events[i].events & EPOLLOUT) != 0 && session->out.len > 0) session_flush(session);
         if (session->state != SESSION_CLOSED && (events[i].events & ~(uint32_t)EPOLLOUT) != 0) session_read(session);
     }
     loop_flush(loop);

@@ -1,15 +1,16 @@
 /* perf/session.h - one connection of one person, and the loop that serves all of them.
  * Owns:    the loop owns its sessions; a session owns its socket and its buffers.
- * States:  CONNECTING -> LOGIN -> READY -> CLOSED; any -> CLOSED. A closed session is freed at the end of the loop's turn.
+ * States:  CONNECTING -> SECURING (with TLS) -> LOGIN -> READY -> CLOSED; any -> CLOSED. A closed session is freed at the end of the loop's turn.
  * A turn: take what epoll reports, hand it to the drivers, then one send per session that has something to say. */
 #ifndef PERF_SESSION_H
 #define PERF_SESSION_H
 
 #include "perf/driver.h"
+#include "perf/tls.h"
 #include "perf/users.h"
 #include <netinet/in.h>
 
-enum session_state { SESSION_CONNECTING, SESSION_LOGIN, SESSION_READY, SESSION_CLOSED };
+enum session_state { SESSION_CONNECTING, SESSION_SECURING, SESSION_LOGIN, SESSION_READY, SESSION_CLOSED };
 
 struct answer { /* to one request; everything is borrowed for the callback */
     uint64_t id;
@@ -40,6 +41,7 @@ struct login { /* who comes, and what for; MQTT wants to know, on the other door
     uint64_t room_id;  /* listens to this room; 0: to none */
     bool hears_direct; /* listens to what is written to the person */
     bool persistent;   /* what it misses is kept for it */
+    tls_ticket *ticket; /* TLS: of the person's last connection, to resume it; NULL: a full handshake */
 };
 
 struct session {
@@ -51,6 +53,7 @@ struct session {
     struct call *call; /* the one being waited for */
     struct bytes out, partial;
     size_t out_start;
+    struct tls *tls;    /* NULL: plain */
     void *driver_state; /* the driver's; freed with the session */
     struct login login;
     uint64_t sync_key; /* newest of the user's stream that this session knows */
@@ -71,6 +74,8 @@ struct loop {
     struct sockaddr_in server;
     struct token_mint tokens;
     struct broker broker;
+    struct tls_client *tls; /* NULL: sessions are plain */
+    char tls_described[80]; /* of the last handshake */
     struct session *dirty, *closed;
     uint8_t *receive_buffer;
     uint64_t now_ns; /* when the bytes being handled were received */

@@ -1,10 +1,12 @@
 /* perf/workload_connections.c - what connections cost: how many can log in per second, and what one holds while it is idle.
  *
- * connect: a number of clients, each in a loop of its own: connect, log in, close, again. The latency is from connect() to the answer
- * of the login. idle: the server's memory before and after many people are online and silent. */
+ * connect: a number of clients, each in a loop of its own: connect, TLS if asked for, log in, close, again. The latency is from connect() to the
+ * answer of the login. With --tls resumed each client shows the ticket of its last connection. Several people take turns at one client, so
+ * that nobody comes back before the server has seen him go. idle: the server's memory before and after many people are online and silent. */
 #include "perf/workload.h"
 #include <stdio.h>
 
+#define PEOPLE_EACH      4
 #define DRAIN_TIMEOUT_NS (10 * NS_PER_S)
 #define IDLE_SETTLE_S    2.0
 
@@ -12,13 +14,16 @@
 
 struct client {
     struct connect_run *run;
-    uint64_t user_id, began_ns;
+    uint32_t index, turn;
+    uint64_t began_ns;
+    tls_ticket ticket;
 };
 
 struct connect_run {
     struct bench *bench;
-    uint64_t logged_in, measured, failed;
-    bool measuring, stopping;
+    uint64_t logged_in, measured, failed, not_resumed;
+    uint32_t client_count, people_each;
+    bool measuring, stopping, resumes;
     struct histogram latency;
 };
 
@@ -31,6 +36,7 @@ static void client_on_ready(struct session *session)
     run->logged_in++;
     if (run->measuring) {
         run->measured++;
+        run->not_resumed += run->resumes && client->turn > 1 && !tls_was_resumed(session->tls);
         histogram_add(&run->latency, run->bench->loop->now_ns - client->began_ns);
     }
     session_close(session);
@@ -49,7 +55,9 @@ static void client_begin(struct client *client)
 {
     struct bench *bench = client->run->bench;
     client->began_ns = perf_now_ns();
-    struct login login = {.user_id = client->user_id};
+    const struct connect_run *run = client->run;
+    uint32_t person = client->index + client->turn++ % run->people_each * run->client_count;
+    struct login login = {.user_id = bench->users->ids[person], .ticket = run->resumes ? &client->ticket : NULL};
     (void)session_open(bench->loop, bench->driver, &login, &client_events, client);
 }
 
@@ -68,10 +76,11 @@ void workload_connect(struct bench *bench)
     struct report *report = bench->report;
     uint32_t count = (uint32_t)options->connections;
     struct client *clients = perf_alloc(count, sizeof *clients);
-    users_need(bench->users, bench->loop, count);
-    run = (struct connect_run){.bench = bench};
+    run = (struct connect_run){.bench = bench, .client_count = count, .people_each = PEOPLE_EACH};
+    run.resumes = strcmp(options->tls, "resumed") == 0;
+    users_need(bench->users, bench->loop, count * run.people_each);
     for (uint32_t i = 0; i < count; i++) {
-        clients[i] = (struct client){.run = &run, .user_id = bench->users->ids[i]};
+        clients[i] = (struct client){.run = &run, .index = i};
         client_begin(&clients[i]);
     }
     loop_turn_for(bench->loop, options->warmup_seconds);
@@ -81,7 +90,8 @@ void workload_connect(struct bench *bench)
     run.measuring = false;
     struct spent after = process_spent((int)options->server_pid);
     finish_clients(&run);
-    snprintf(report->setting, sizeof report->setting, "%s, %u at a time", bench->driver->name, count);
+    snprintf(report->setting, sizeof report->setting, "%s, %u at a time%s%s", bench->driver->name, count,
+             bench->loop->tls == NULL ? "" : ", TLS ", bench->loop->tls == NULL ? "" : options->tls);
     report->cost = process_cost(&before, &after);
     report->messages = run.measured;
     report->value = (double)run.measured / report->cost.seconds;
@@ -90,6 +100,8 @@ void workload_connect(struct bench *bench)
     report->checked = run.logged_in;
     report_add_fault(report, "failed", run.failed);
     report_add_fault(report, "unanswered", bench->loop->session_count);
+    if (run.resumes) report_add_fault(report, "not_resumed", run.not_resumed);
+    for (uint32_t i = 0; i < count; i++) tls_ticket_free(&clients[i].ticket);
     free(clients);
 }
 
