@@ -6,6 +6,7 @@
  *   websocket.h   RFC 6455 handshake and frames: bytes in, events out;  utf8.h  text checked as it arrives
  *   tcpframe.h    length-prefixed envelopes: bytes in, events out
  *   mqttframe.h   MQTT packets: bytes in, packets out
+ *   tls.h         a TLS session as a filter over bytes;  tls_identity.h certificates;  tls_ticket.h keys of session tickets
  *   output.h      what waits to be sent
  *   peers.h       connections per address
  *   conn_internal.h   struct conn and struct server, shared by conn.c (life cycle), conn_time.c (time-outs), conn_move.c
