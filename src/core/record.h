@@ -4,8 +4,8 @@
  *     #define SEND_FIELDS(F) F(u64, room_id) F(u8, kind) F(bytes, body)
  *     RECORD(send, SEND_FIELDS)
  *
- * gives `struct send_record {uint64_t room_id; uint8_t kind; struct slice body;}`, `send_record_write(w, &r)` and
- * `send_record_read(&r, &cursor)` (false on short input; slices borrow the input).
+ * gives `struct send_record {uint64_t room_id; uint8_t kind; struct slice body;}`, `send_record_write(w, &r)`,
+ * `send_record_size(&r)` (what write adds) and `send_record_read(&r, &cursor)` (false on short input; slices borrow the input).
  *
  *     +---------+----------------+-----------------------------+
  *     | u8 ver=1| fixed, LE      | bytes: u32 len LE | raw     |   fields in list order, no padding
@@ -25,8 +25,15 @@
 #define RECORD_TYPE_u64 uint64_t
 #define RECORD_TYPE_bytes struct slice
 
+#define RECORD_SIZE_u8(value) sizeof(value)
+#define RECORD_SIZE_u16(value) sizeof(value)
+#define RECORD_SIZE_u32(value) sizeof(value)
+#define RECORD_SIZE_u64(value) sizeof(value)
+#define RECORD_SIZE_bytes(value) (sizeof(uint32_t) + (value).len)
+
 #define RECORD_FIELD_DECLARE(type, name) RECORD_TYPE_##type name;
 #define RECORD_FIELD_WRITE(type, name) writer_##type(w, r->name);
+#define RECORD_FIELD_SIZE(type, name) size += RECORD_SIZE_##type(r->name);
 #define RECORD_FIELD_READ(type, name) r->name = cursor_##type(c);
 
 #define RECORD(name, FIELDS)                                                                                           \
@@ -37,6 +44,12 @@
     {                                                                                                                  \
         writer_u8(w, RECORD_VERSION);                                                                                  \
         FIELDS(RECORD_FIELD_WRITE)                                                                                     \
+    }                                                                                                                  \
+    static inline uint32_t name##_record_size(const struct name##_record *r)                                           \
+    {                                                                                                                  \
+        size_t size = 1;                                                                                               \
+        FIELDS(RECORD_FIELD_SIZE)                                                                                      \
+        return (uint32_t)size;                                                                                         \
     }                                                                                                                  \
     static inline bool name##_record_read(struct name##_record *r, struct cursor *c)                                   \
     {                                                                                                                  \

@@ -1,6 +1,7 @@
 /* shard/effects.h - what applying a command lets out: puts for the store, one reply, events for online users.
  * Owns:    its growing bytes, reused from command to command.
  * Thread:  the shard's worker.    Depends: core/, storage/store.h.  Start at: shard/shard.h
+ * Rows and events that gather over a batch become puts at its end: batch.h.
  * Effects are data: apply fills them, shard/perform.c carries them out, a test compares them. Relays to other shards are
  * not here: stream_emit() makes them puts and outbox entries at once. */
 #ifndef SHARD_EFFECTS_H
@@ -55,6 +56,11 @@ static inline void effects_put(struct effects *e, const struct key *key, struct 
     store_batch_put(&e->puts, key_slice(key), value);
 }
 static inline void effects_delete(struct effects *e, const struct key *key) { store_batch_delete(&e->puts, key_slice(key)); }
+/* Nobody reads a key of [from, until) any more; the store deletes them some time. */
+static inline void effects_trim(struct effects *e, const struct key *from, const struct key *until)
+{
+    store_batch_trim(&e->puts, key_slice(from), key_slice(until));
+}
 /* put of a record: EFFECTS_PUT(effects, &key, room, &record) */
 #define EFFECTS_PUT(effects_, key_, name, record_pointer)                                                              \
     do {                                                                                                               \

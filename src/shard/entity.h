@@ -17,6 +17,7 @@
 #include "storage/store.h"
 
 struct machine;
+struct effects;
 
 enum entity_kind {
     ENTITY_NAME,         /* a, b = hash of a user name -> user id            account/name.c */
@@ -39,6 +40,7 @@ struct entity_key {
 struct entity { /* first member of every entity */
     struct entity_key key;
     uint32_t pins;
+    uint32_t touched; /* place in the open batch, from 1; 0: not in it (batch.h) */
     bool exists;
     bool used; /* found since the trim last came by: it gets another round */
     struct entity *hash_next, *warmer, *colder;
@@ -50,6 +52,7 @@ struct entity_type {
     enum result (*load)(struct entity *fresh, struct store_view *view); /* OK, also when it does not exist; IO/CORRUPT */
     void (*adopt)(struct machine *machine, struct entity *fresh);       /* worker, as it becomes resident; may be NULL */
     void (*drop)(struct machine *machine, struct entity *entity);       /* frees what it holds, not itself; may be NULL */
+    void (*write)(struct entity *entity, struct effects *effects); /* its row as it is now, put or deleted: batch_row(); may be NULL */
 };
 /* One row per kind, in entity_types.c. */
 extern const struct entity_type *const entity_types[ENTITY_KIND_COUNT];

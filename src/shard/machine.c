@@ -14,6 +14,7 @@ enum result machine_create(struct machine **out, const struct machine_options *o
     if (m == NULL) return RESULT_NOMEM;
     m->options = *options;
     for (int i = 0; i < ID_TYPE_COUNT; i++) m->next_sequence[i] = 1;
+    m->batch = batch_create();
     enum result result = entity_table_create(&m->entities, m, options->entities_max, metrics);
     if (result == RESULT_OK) result = dedup_create(&m->dedup, options->dedup_entries);
     if (result == RESULT_OK)
@@ -30,6 +31,7 @@ enum result machine_create(struct machine **out, const struct machine_options *o
 void machine_destroy(struct machine *m)
 {
     if (m == NULL) return;
+    batch_destroy(m->batch, m->entities);
     entity_table_destroy(m->entities);
     roster_destroy(m->roster);
     stream_set_destroy(m->streams);
@@ -67,6 +69,7 @@ void machine_apply(struct machine *m, const struct command *command, struct effe
 
 void machine_end_batch(struct machine *m, struct effects *effects)
 {
+    batch_end(m->batch, m->entities, effects);
     if (m->counters_changed) {
         m->counters_changed = false;
         struct key key = key_make(KEY_META);

@@ -2,10 +2,12 @@
  * Owns:    the entities, the counters of ids, the stream positions, the window of repeated sends.
  * Thread:  the shard's worker; recovery before it serves.
  * Depends: shard/entity.h, shard/command.h, shard/effects.h.  Start at: shard/shard.h
- * The same commands in the same order give the same state and the same puts, on any machine, live or at recovery. */
+ * The same commands in the same order give the same state and the same puts, on any machine, live or at recovery;
+ * other bounds between batches give other blocks (block.h) of the same records. */
 #ifndef SHARD_MACHINE_H
 #define SHARD_MACHINE_H
 
+#include "shard/batch.h"
 #include "shard/command.h"
 #include "shard/dedup.h"
 #include "shard/effects.h"
@@ -28,6 +30,7 @@ struct machine_options { /* the five limits apply reads are part of the state: c
 struct machine {
     struct machine_options options;
     struct entity_table *entities;
+    struct batch *batch; /* what the commands since the last machine_end_batch() changed */
     struct dedup *dedup;
     struct stream_set *streams;
     struct roster *roster; /* who is online in large rooms; not part of the state */
@@ -54,7 +57,7 @@ NODISCARD enum result machine_load_missing(struct needs *needs, struct store_vie
 
 /* The next command of the log. Its needs are resident and pinned by the caller. Fills effects. */
 void machine_apply(struct machine *machine, const struct command *command, struct effects *effects);
-/* Completes the puts of a batch: counters, stream positions, dedup block. Call before handing effects->puts to the store. */
+/* Completes the puts of a batch: open blocks, changed rows, counters, stream positions, dedup block. Call before handing effects->puts to the store. */
 void machine_end_batch(struct machine *machine, struct effects *effects);
 
 uint64_t machine_next_id(struct machine *machine, enum id_type type);

@@ -197,8 +197,10 @@ static enum result parse_format(struct datadir *dir, char *content, struct refus
         if (value == NULL) continue;
         *value++ = '\0';
         if (strcmp(line, "format") == 0 && parse_number(value, &format) && format != DATADIR_FORMAT)
-            return refuse(out, RESULT_UNSUPPORTED, "data directory %s: has format %u, this version reads format %d", dir->path,
-                          format, DATADIR_FORMAT);
+            return refuse(out, RESULT_UNSUPPORTED,
+                          "data directory %s: has format %u, this version reads format %d; go on with the %s that wrote it, or name an "
+                          "empty or new directory", dir->path, format, DATADIR_FORMAT,
+                          format < DATADIR_FORMAT ? "older version" : "newer version");
         if (strcmp(line, "shards") == 0 && !parse_number(value, &dir->shards)) dir->shards = 0;
         if (strcmp(line, "id") == 0 && id_is_sound(value)) strcpy(dir->id, value);
     }

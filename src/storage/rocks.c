@@ -4,7 +4,8 @@
  * applied index in the same write batch as its operations, and memtables that RocksDB flushes oldest first. Atomic flush
  * is not used: with one column family it adds nothing, and through the C API it is unsafe.
  *
- * Happy path: staged operations go into one WriteBatch, the applied index is added, written. Flushes run in RocksDB's own
+ * Happy path: staged operations go into one WriteBatch, the applied index is added, written; then what is to be trimmed is looked up
+ * and deleted, which changes nothing that anybody reads. Flushes run in RocksDB's own
  * threads; what they made durable is read back with the "persisted" read tier, which skips the memtables.
  *
  * Failure modes: a write stall or a full disk makes RocksDB refuse a batch whole. The operations then wait in an indexed batch
@@ -44,7 +45,7 @@ static const char rocks_options_text[] =
     "level_compaction_dynamic_level_bytes=true;"
     "compression=kLZ4Compression";
 
-enum operation { OPERATION_PUT = 1, OPERATION_DELETE = 2 };
+enum operation { OPERATION_PUT = 1, OPERATION_DELETE = 2, OPERATION_TRIM = 3 };
 
 struct rocks {
     struct store_view view;
@@ -53,6 +54,7 @@ struct rocks {
     rocksdb_readoptions_t *read_options, *persisted_options;
     rocksdb_flushoptions_t *flush_options;
     rocksdb_writebatch_t *staged;
+    struct writer trims; /* ranges of keys nobody reads any more: from, until, from, until … */
     rocksdb_writebatch_wi_t *held; /* NULL: nothing is held back */
     bool warned;                   /* about a full disk, once until it is over */
     uint64_t applied, written, flushing; /* committed >= in RocksDB >= covered by a begun flush */
@@ -255,8 +257,12 @@ void rocks_stage(struct rocks *rocks, struct slice operations)
         uint8_t operation = cursor_u8(&c);
         struct slice key = cursor_bytes(&c);
         ASSERT(!c.bad && key.len > 0 && key.data[0] != 0); /* kind 0x00 is ours */
-        ASSERT(operation == OPERATION_PUT || operation == OPERATION_DELETE);
-        if (operation == OPERATION_PUT) {
+        ASSERT(operation == OPERATION_PUT || operation == OPERATION_DELETE || operation == OPERATION_TRIM);
+        if (operation == OPERATION_TRIM) {
+            writer_bytes(&rocks->trims, key);
+            writer_bytes(&rocks->trims, cursor_bytes(&c));
+            ASSERT(!c.bad && !rocks->trims.failed);
+        } else if (operation == OPERATION_PUT) {
             struct slice value = cursor_bytes(&c);
             ASSERT(!c.bad);
             rocks_put(rocks, key, value);
@@ -312,18 +318,39 @@ bool rocks_retry(struct rocks *rocks)
     return true;
 }
 
-bool rocks_commit(struct rocks *rocks, uint64_t applied)
+static bool rocks_write_staged(struct rocks *rocks)
 {
-    ASSERT(applied >= rocks->applied);
-    rocks->applied = applied;
-    rocks_put(rocks, slice_of(APPLIED_KEY, APPLIED_KEY_SIZE), slice_of(&applied, sizeof applied));
-    if (rocks->held != NULL) return rocks_retry(rocks);
     char *error = NULL;
     rocksdb_write(rocks->db, rocks->write_options, rocks->staged, &error);
     bool written = rocks_wrote(rocks, error);
     if (written) rocksdb_writebatch_clear(rocks->staged);
     else rocks_hold_back(rocks);
     return written;
+}
+
+/* Deletes what the ranges hold, found by a scan: point deletes cost later reads less than range tombstones, and can be held back. */
+static bool rocks_trim(struct rocks *rocks)
+{
+    rocksdb_iterator_t *iterator = rocks_iterate(rocks);
+    struct cursor c = cursor_of(writer_slice(&rocks->trims));
+    while (cursor_left(&c) > 0) {
+        struct slice from = cursor_bytes(&c), until = cursor_bytes(&c);
+        for (rocksdb_iter_seek(iterator, (const char *)from.data, from.len);
+             rocksdb_iter_valid(iterator) && compare_keys(iterator_key(iterator), until) < 0; rocksdb_iter_next(iterator))
+            rocksdb_writebatch_delete(rocks->staged, (const char *)iterator_key(iterator).data, iterator_key(iterator).len);
+    }
+    writer_reset(&rocks->trims);
+    (void)rocks_iterated(rocks, iterator); /* a read error leaves rows that nobody reads */
+    return rocks_write_staged(rocks);
+}
+
+bool rocks_commit(struct rocks *rocks, uint64_t applied)
+{
+    ASSERT(applied >= rocks->applied);
+    rocks->applied = applied;
+    rocks_put(rocks, slice_of(APPLIED_KEY, APPLIED_KEY_SIZE), slice_of(&applied, sizeof applied));
+    bool written = rocks->held != NULL ? rocks_retry(rocks) : rocks_write_staged(rocks);
+    return written && rocks->trims.len > 0 ? rocks_trim(rocks) : written;
 }
 
 bool rocks_holds_back(const struct rocks *rocks) { return rocks->held != NULL; }
@@ -384,12 +411,14 @@ static void rocks_make_handles(struct rocks *rocks)
     rocksdb_readoptions_set_read_tier(rocks->persisted_options, ROCKS_READ_PERSISTED);
     rocks->flush_options = rocksdb_flushoptions_create();
     rocks->staged = rocksdb_writebatch_create();
+    writer_init(&rocks->trims, 0);
 }
 
 static void rocks_destroy(struct rocks *rocks)
 {
     if (rocks->held != NULL) rocksdb_writebatch_wi_destroy(rocks->held);
     rocksdb_writebatch_destroy(rocks->staged);
+    writer_deinit(&rocks->trims);
     rocksdb_flushoptions_destroy(rocks->flush_options);
     rocksdb_readoptions_destroy(rocks->persisted_options);
     rocksdb_readoptions_destroy(rocks->read_options);

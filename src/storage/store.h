@@ -13,7 +13,10 @@
  *   a batch's operations, one after another:
  *   put     +----+---------+-----+---------+-------+      delete  +----+---------+-----+
  *           | 01 | u32 len | key | u32 len | value |              | 02 | u32 len | key |
- *           +----+---------+-----+---------+-------+              +----+---------+-----+ */
+ *           +----+---------+-----+---------+-------+              +----+---------+-----+
+ *   trim    +----+---------+------+---------+-------+
+ *           | 03 | u32 len | from | u32 len | until |     nobody reads a key of [from, until) any more: the store deletes them, at once or
+ *           +----+---------+------+---------+-------+     after the batch. A crash may keep them. */
 #ifndef STORAGE_STORE_H
 #define STORAGE_STORE_H
 
@@ -26,6 +29,20 @@ static inline void store_batch_put(struct writer *batch, struct slice key, struc
     writer_u8(batch, 1);
     writer_bytes(batch, key);
     writer_bytes(batch, value);
+}
+/* The same with a value of `len` bytes that the caller writes there now. */
+static inline uint8_t *store_batch_put_open(struct writer *batch, struct slice key, uint32_t len)
+{
+    writer_u8(batch, 1);
+    writer_bytes(batch, key);
+    writer_u32(batch, len);
+    return writer_reserve(batch, len);
+}
+static inline void store_batch_trim(struct writer *batch, struct slice from, struct slice until)
+{
+    writer_u8(batch, 3);
+    writer_bytes(batch, from);
+    writer_bytes(batch, until);
 }
 static inline void store_batch_delete(struct writer *batch, struct slice key)
 {

@@ -114,6 +114,7 @@ Test(chat_pages, sync_gives_every_entry_once_and_in_order)
     world_destroy(&world);
 }
 
+/* Entries go when the head is a multiple of what is kept, and then only whole blocks. */
 Test(chat_pages, sync_window_forgets_the_oldest_and_resets_who_is_behind_it)
 {
     struct machine_options options = fixture_options(0, 1);
@@ -121,27 +122,31 @@ Test(chat_pages, sync_window_forgets_the_oldest_and_resets_who_is_behind_it)
     struct world world = world_create(options);
     uint64_t ada = world_user(&world, 0, "ada");
     uint64_t room_id = world_create_room(&world, ada, NULL, 0, false); /* entry 1 */
-    send_many(&world, ada, room_id, 1, 11);                            /* entries 2-12; 8-12 are kept */
-    cr_expect_eq(fixture_count(world.shards[0], KEY_EVENT, ada), 5);
+    static const uint64_t first_there[] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 6, 6, 6, 6, 6, 11}; /* by head, from 0 */
+    for (int i = 1; i <= 14; i++) {
+        send_many(&world, ada, room_id, i, i);
+        uint64_t head = (uint64_t)i + 1;
+        cr_expect_eq(fixture_events(world.shards[0], ada, 0), head - first_there[head] + 1, "head %d", (int)head);
+    }
     static const struct {
         uint64_t sync_key;
         bool reset;
         size_t events;
-    } cases[] = {{0, true, 0},   {6, true, 0},  {7, false, 5},        {8, false, 4},
-                 {12, false, 0}, {13, true, 0}, {UINT64_MAX, true, 0}};
+    } cases[] = {{0, true, 0},   {9, true, 0},  {10, false, 5},       {11, false, 4},
+                 {15, false, 0}, {16, true, 0}, {UINT64_MAX, true, 0}};
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         Ringpost__V1__SyncResponse *page = world_sync(&world, ada, cases[i].sync_key, 100);
         cr_expect_eq(page->reset, cases[i].reset, "from %d", (int)cases[i].sync_key);
         cr_expect_eq(page->n_events, cases[i].events, "from %d", (int)cases[i].sync_key);
-        cr_expect_eq(page->sync_key, 12);
+        cr_expect_eq(page->sync_key, 15);
         cr_expect(!page->has_more);
         WORLD_FREE(page);
     }
     world_destroy(&world);
 }
 
-/* The window was smaller once: entries that would be kept today are gone, and older ones may still be there. */
-Test(chat_pages, sync_resets_at_a_hole_that_an_older_limit_left)
+/* The window was smaller once: entries that would be kept today are gone. */
+Test(chat_pages, sync_resets_where_an_older_limit_let_go)
 {
     struct machine_options options = fixture_options(0, 1);
     options.inbox_events_max = 10;
@@ -150,19 +155,19 @@ Test(chat_pages, sync_resets_at_a_hole_that_an_older_limit_left)
     uint64_t room_id = world_create_room(&world, ada, NULL, 0, false); /* entry 1 */
     send_many(&world, ada, room_id, 1, 9);                             /* entries 2-10 */
     world.shards[0]->machine->options.inbox_events_max = 4;
-    send_many(&world, ada, room_id, 10, 11); /* entries 11, 12; 7 and 8 are forgotten */
+    send_many(&world, ada, room_id, 10, 11); /* entries 11, 12; 1-8 go */
     world.shards[0]->machine->options.inbox_events_max = 100;
     send_many(&world, ada, room_id, 12, 12); /* entry 13 */
     static const struct {
-        uint64_t sync_key, reached;
-        bool reset, has_more;
-    } cases[] = {{3, 6, false, true}, {6, 13, true, false}, {7, 13, true, false}, {8, 13, false, false}};
+        uint64_t sync_key;
+        bool reset;
+    } cases[] = {{0, true}, {3, true}, {7, true}, {8, false}, {9, false}, {13, false}};
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         Ringpost__V1__SyncResponse *page = world_sync(&world, ada, cases[i].sync_key, 100);
         cr_expect_eq(page->reset, cases[i].reset, "from %d", (int)cases[i].sync_key);
-        cr_expect_eq(page->has_more, cases[i].has_more, "from %d", (int)cases[i].sync_key);
-        cr_expect_eq(page->sync_key, cases[i].reached, "from %d", (int)cases[i].sync_key);
-        cr_expect_eq(page->n_events, cases[i].reset ? 0 : cases[i].reached - cases[i].sync_key);
+        cr_expect(!page->has_more, "from %d", (int)cases[i].sync_key);
+        cr_expect_eq(page->sync_key, 13, "from %d", (int)cases[i].sync_key);
+        cr_expect_eq(page->n_events, cases[i].reset ? 0 : 13 - cases[i].sync_key);
         WORLD_FREE(page);
     }
     world_destroy(&world);

@@ -20,37 +20,46 @@ Test(chat_send, seq_has_no_holes_and_every_ack_names_its_message)
         cr_expect_eq(id_type(sent.msg_id), ID_MESSAGE);
         last_id = sent.msg_id;
     }
-    cr_expect_eq(fixture_count(world.shards[0], KEY_MESSAGE, room_id), 20);
+    cr_expect_eq(fixture_messages(world.shards[0], room_id), 20);
     world_destroy(&world);
 }
 
-Test(chat_send, delivery_costs_one_timeline_row_and_one_small_event_per_member)
+/* What `count` messages of one batch to a room of ten cost the store. */
+Test(chat_send, a_batch_costs_one_timeline_row_and_one_row_of_small_events_per_member)
 {
     struct world world = world_create(fixture_options(0, 1));
+    struct fixture *shard = world.shards[0];
     uint64_t users[10];
     for (int i = 0; i < 10; i++) users[i] = world_user(&world, 0, "somebody");
     uint64_t room_id = world_create_room(&world, users[0], users + 1, 9, false);
-    struct send_record record = world_draft(room_id, "m1", "a body");
-    cr_assert_eq(FIXTURE_PROPOSE(world.shards[0], users[0], SEND, send, &record), ERROR_NONE);
-    cr_assert_eq(fixture_apply(world.shards[0]), ERROR_NONE);
-    const struct effects *effects = &world.shards[0]->effects;
-    cr_expect_eq(effects->event_count, 1, "packed once");
-    cr_expect_eq(effects->push_count, 10, "for everybody, the sender's other devices too");
-    struct cursor c = cursor_of(writer_slice(&effects->puts));
-    uint32_t messages = 0, events = 0, marks = 0, others = 0;
-    while (cursor_left(&c) > 0) {
-        cr_assert_eq(cursor_u8(&c), 1);
-        struct slice key = cursor_bytes(&c), value = cursor_bytes(&c);
-        messages += key.data[0] == KEY_MESSAGE;
-        events += key.data[0] == KEY_EVENT && value.len == 18;
-        marks += key.data[0] == KEY_CONVERSATION;
-        others += key.data[0] != KEY_MESSAGE && key.data[0] != KEY_EVENT && key.data[0] != KEY_CONVERSATION;
+    for (uint32_t count = 1; count <= 3; count++) {
+        size_t before = shard->journal.len;
+        for (uint32_t i = 0; i < count; i++) {
+            char client_id[] = {'m', (char)('0' + count), (char)('0' + i), 0};
+            struct send_record record = world_draft(room_id, client_id, "a body");
+            cr_assert_eq(FIXTURE_PROPOSE(shard, users[0], SEND, send, &record), ERROR_NONE);
+        }
+        for (uint32_t i = 0; i < count; i++) {
+            cr_assert_eq(fixture_apply(shard), ERROR_NONE);
+            cr_expect_eq(shard->effects.event_count, 1, "packed once");
+            cr_expect_eq(shard->effects.push_count, 10, "for everybody, the sender's other devices too");
+        }
+        fixture_end_batch(shard);
+        struct cursor c = cursor_of(slice_of(shard->journal.data + before, shard->journal.len - before));
+        uint32_t messages = 0, events = 0, marks = 0, others = 0;
+        while (cursor_left(&c) > 0) {
+            cr_assert_eq(cursor_u8(&c), 1);
+            struct slice key = cursor_bytes(&c), value = cursor_bytes(&c);
+            messages += key.data[0] == KEY_MESSAGE;
+            events += key.data[0] == KEY_EVENT && value.len == 4 + count * (4 + 18);
+            marks += key.data[0] == KEY_CONVERSATION;
+            others += key.data[0] == KEY_META || key.data[0] == KEY_DEDUP;
+        }
+        cr_expect_eq(messages, 1);
+        cr_expect_eq(events, 10);
+        cr_expect_eq(marks, 1, "the sender has read it");
+        cr_expect_eq(others, 2);
     }
-    cr_expect_eq(messages, 1);
-    cr_expect_eq(events, 10);
-    cr_expect_eq(marks, 1, "the sender has read it");
-    cr_expect_eq(others, 0);
-    fixture_end_batch(world.shards[0]);
     world_destroy(&world);
 }
 
@@ -92,7 +101,7 @@ Test(chat_send, a_repeat_and_a_conflict_are_seen_within_one_batch)
     cr_expect_eq(memcmp(&first, &again, sizeof first), 0);
     cr_expect_eq(fixture_apply(shard), ERROR_CLIENT_ID_CONFLICT);
     fixture_end_batch(shard);
-    cr_expect_eq(fixture_count(shard, KEY_MESSAGE, room_id), 1);
+    cr_expect_eq(fixture_messages(shard, room_id), 1);
     world_destroy(&world);
 }
 

@@ -1,6 +1,8 @@
 /* tests/shard/machine_fixture.c - see machine_fixture.h. */
 #include "machine_fixture.h"
+#include "shard/chat/events.h"
 #include "shard/memory.h"
+#include "shard/room/timeline.h"
 #include <criterion/criterion.h>
 
 /* ---- the array that stands for the store ---- */
@@ -78,6 +80,14 @@ static void store_delete(struct fixture_store *store, struct slice key)
     memmove(store->rows + at, store->rows + at + 1, (store->count - at) * sizeof *store->rows);
 }
 
+static void store_trim(struct fixture_store *store, struct slice from, struct slice until)
+{
+    uint32_t first = store_seek(store, from), end = store_seek(store, until);
+    for (uint32_t at = first; at < end; at++) row_free(&store->rows[at]);
+    memmove(store->rows + first, store->rows + end, (store->count - end) * sizeof *store->rows);
+    store->count -= end - first;
+}
+
 static void store_write_batch(struct fixture_store *store, struct slice operations)
 {
     struct cursor c = cursor_of(operations);
@@ -86,9 +96,11 @@ static void store_write_batch(struct fixture_store *store, struct slice operatio
         struct slice key = cursor_bytes(&c);
         if (operation == 1)
             store_put(store, key, cursor_bytes(&c));
-        else
+        else if (operation == 2)
             store_delete(store, key);
-        cr_assert(!c.bad && (operation == 1 || operation == 2), "a batch that cannot be read");
+        else
+            store_trim(store, key, cursor_bytes(&c));
+        cr_assert(!c.bad && operation >= 1 && operation <= 3, "a batch that cannot be read");
     }
 }
 
@@ -259,11 +271,23 @@ enum error fixture_apply(struct fixture *f)
     return f->effects.error;
 }
 
+static void journal_add(struct writer *journal, struct slice operations)
+{
+    struct cursor c = cursor_of(operations);
+    while (cursor_left(&c) > 0) {
+        const uint8_t *start = c.at;
+        uint8_t operation = cursor_u8(&c);
+        cursor_bytes(&c);
+        if (operation != 2) cursor_bytes(&c);
+        if (operation != 3) writer_raw(journal, start, (size_t)(c.at - start));
+    }
+}
+
 void fixture_end_batch(struct fixture *f)
 {
     writer_u16(&f->log, 0);
     machine_end_batch(f->machine, &f->effects);
-    writer_raw(&f->journal, f->effects.puts.data, f->effects.puts.len);
+    journal_add(&f->journal, writer_slice(&f->effects.puts));
     store_write_batch(&f->store, writer_slice(&f->effects.puts));
     writer_reset(&f->effects.puts);
     if (!f->forgetful) return;
@@ -314,6 +338,28 @@ uint32_t fixture_count(const struct fixture *f, enum key_kind kind, uint64_t a)
 {
     struct key from = key_one(kind, a), until = key_after(kind, a);
     return store_seek(&f->store, key_slice(&until)) - store_seek(&f->store, key_slice(&from));
+}
+
+static bool count_one(void *context, uint64_t number, struct slice record)
+{
+    uint32_t *count = context;
+    (void)number, (void)record;
+    ++*count;
+    return true;
+}
+
+uint32_t fixture_messages(struct fixture *f, uint64_t room_id)
+{
+    uint32_t count = 0;
+    cr_assert_eq(timeline_down(&f->store.view, room_id, UINT64_MAX, count_one, &count), RESULT_OK);
+    return count;
+}
+
+uint32_t fixture_events(struct fixture *f, uint64_t user_id, uint64_t first_key)
+{
+    uint32_t count = 0;
+    cr_assert_eq(events_scan(&f->store.view, user_id, first_key, count_one, &count), RESULT_OK);
+    return count;
 }
 
 /* ---- again, and elsewhere ---- */

@@ -36,7 +36,7 @@ struct fixture {
     struct fixture_store store;
     struct fixture_command *first, *last;
     struct writer log;     /* what was applied: u16 type, bytes body; type 0 = end of a batch */
-    struct writer journal; /* the puts of all batches, one after another */
+    struct writer journal; /* the puts and deletes of all batches, one after another; trims depend on what was resident */
     uint64_t now_ms;       /* time of the next command; each one takes a millisecond */
     uint64_t users;
     bool forgetful; /* drops every unpinned entity after each batch */
@@ -83,6 +83,10 @@ struct entity *fixture_entity(struct fixture *fixture, enum entity_kind kind, ui
 bool fixture_get(const struct fixture *fixture, const struct key *key, struct slice *value);
 /* Rows whose key begins with kind | a. */
 uint32_t fixture_count(const struct fixture *fixture, enum key_kind kind, uint64_t a);
+
+/* Messages of a room and events of a user from `first_key` on, out of their blocks. */
+uint32_t fixture_messages(struct fixture *fixture, uint64_t room_id);
+uint32_t fixture_events(struct fixture *fixture, uint64_t user_id, uint64_t first_key);
 
 /* Applies the log of `from` to `to`, with the same batches. */
 void fixture_replay(const struct fixture *from, struct fixture *to);

@@ -147,10 +147,10 @@ Test(view, members_of_every_shard_get_every_message_once_and_in_order)
     uint64_t room_id = world_create_room(&world, ada, users, 4, false);
     cr_assert_eq(world_send(&world, users[0], room_id, "1", "from afar"), ERROR_NONE);
     cr_assert_eq(world_send(&world, ada, room_id, "1", "from here"), ERROR_NONE);
-    cr_expect_eq(fixture_count(world.shards[1], KEY_MESSAGE, room_id), 0, "nothing has arrived yet");
+    cr_expect_eq(fixture_messages(world.shards[1], room_id), 0, "nothing has arrived yet");
     world_settle(&world);
     for (uint16_t shard = 0; shard < 3; shard++) {
-        cr_expect_eq(fixture_count(world.shards[shard], KEY_MESSAGE, room_id), 2, "one copy per shard");
+        cr_expect_eq(fixture_messages(world.shards[shard], room_id), 2, "one copy per shard");
         cr_expect_eq(world_view(&world, shard, room_id)->head_seq, 2);
     }
     for (int i = 0; i < 4; i++) EXPECT_KINDS(&world, users[i], 0, "member", CHANGE_ROOM_JOINED, MESSAGE, MESSAGE);
@@ -159,8 +159,8 @@ Test(view, members_of_every_shard_get_every_message_once_and_in_order)
     cr_assert_eq(world_leave(&world, users[2], room_id), ERROR_NONE); /* the last of shard 1 */
     cr_assert_eq(world_send(&world, ada, room_id, "3", "who is left"), ERROR_NONE);
     world_settle(&world);
-    cr_expect_eq(fixture_count(world.shards[1], KEY_MESSAGE, room_id), 2, "a shard without members hears nothing");
-    cr_expect_eq(fixture_count(world.shards[2], KEY_MESSAGE, room_id), 3);
+    cr_expect_eq(fixture_messages(world.shards[1], room_id), 2, "a shard without members hears nothing");
+    cr_expect_eq(fixture_messages(world.shards[2], room_id), 3);
     EXPECT_KINDS(&world, users[0], 3, "who left first", CHANGE_ROOM_LEFT);
     EXPECT_KINDS(&world, users[2], 3, "who left second", CHANGE_MEMBER_LEFT, CHANGE_ROOM_LEFT);
     EXPECT_KINDS(&world, users[1], 3, "who stayed", CHANGE_MEMBER_LEFT, CHANGE_MEMBER_LEFT, MESSAGE);

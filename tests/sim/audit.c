@@ -4,9 +4,11 @@
 #include "sim/audit.h"
 #include "core/check.h"
 #include "shard/keys.h"
+#include "shard/chat/events.h"
 #include "shard/chat/inbox.h"
 #include "shard/records.h"
 #include "shard/room/room.h"
+#include "shard/room/timeline.h"
 #include "shard/room/view.h"
 #include "sim/oracle.h"
 #include "sim/people.h"
@@ -60,6 +62,49 @@ static uint32_t count_of(struct world *w, uint16_t shard, enum key_kind kind, ui
     return counting.count;
 }
 
+static struct store_view *view_of_shard(struct world *w, uint16_t shard)
+{
+    ASSERT(fake_store_idle(w->nodes[shard].store));
+    return fake_store_view(w->nodes[shard].store);
+}
+
+struct sought {
+    uint64_t seq;
+    bool found;
+};
+
+static bool seek_message(void *context, uint64_t seq, struct slice record)
+{
+    struct sought *sought = context;
+    (void)record;
+    sought->found = seq == sought->seq;
+    return false;
+}
+
+static bool has_message(struct world *w, uint16_t shard, uint64_t room_id, uint64_t seq)
+{
+    struct sought sought = {.seq = seq};
+    enum result result = timeline_down(view_of_shard(w, shard), room_id, seq, seek_message, &sought);
+    ASSERT(result == RESULT_OK);
+    return sought.found;
+}
+
+static bool count_message(void *context, uint64_t seq, struct slice record)
+{
+    uint32_t *count = context;
+    (void)seq, (void)record;
+    ++*count;
+    return true;
+}
+
+static uint32_t count_messages(struct world *w, uint16_t shard, uint64_t room_id)
+{
+    uint32_t count = 0;
+    enum result result = timeline_down(view_of_shard(w, shard), room_id, UINT64_MAX, count_message, &count);
+    ASSERT(result == RESULT_OK);
+    return count;
+}
+
 /* ---- rooms ------------------------------------------------------------------------------------------------------------ */
 
 struct room_audit {
@@ -72,12 +117,11 @@ struct room_audit {
     uint32_t at[SHARDS_MAX]; /* members by home */
 };
 
-static bool take_timeline_row(void *context, struct slice key, struct slice value)
+static bool take_message(void *context, uint64_t seq, struct slice record)
 {
     struct room_audit *a = context;
     struct message_record m;
-    struct cursor c = cursor_of(value);
-    uint64_t seq = ~key_u64_at(key, 9);
+    struct cursor c = cursor_of(record);
     EXPECT(message_record_read(&m, &c) && cursor_done(&c) && m.seq == seq, "room %lx, seq %lu: a bad row",
            (unsigned long)a->room_id, (unsigned long)seq);
     if (a->head_seq == 0) a->head_seq = a->expected_seq = seq;
@@ -143,7 +187,7 @@ static void audit_view(struct room_audit *a, uint16_t shard)
     EXPECT(r->large || s.member_count == r->member_count, "shard %u believes that room %lx has %u members, not %u", shard,
            (unsigned long)a->room_id, s.member_count, r->member_count);
     writer_deinit(&value);
-    uint32_t copies = count_of(w, shard, KEY_MESSAGE, a->room_id);
+    uint32_t copies = count_messages(w, shard, a->room_id);
     EXPECT(copies <= a->head_seq, "shard %u has %u messages of room %lx", shard, copies, (unsigned long)a->room_id);
 }
 
@@ -176,7 +220,8 @@ static bool take_room(void *context, struct slice key, struct slice value)
     a.room_id = key_u64_at(key, 1);
     EXPECT(room_record_read(&a.record, &c) && cursor_done(&c), "room %lx: a bad row", (unsigned long)a.room_id);
     EXPECT(id_partition(a.room_id) == a.shard && id_type(a.room_id) == ID_ROOM, "room %lx lives elsewhere", (unsigned long)a.room_id);
-    each_row(a.world, a.shard, key_one(KEY_MESSAGE, a.room_id), key_after(KEY_MESSAGE, a.room_id), take_timeline_row, &a);
+    enum result result = timeline_down(view_of_shard(a.world, a.shard), a.room_id, UINT64_MAX, take_message, &a);
+    EXPECT(result == RESULT_OK, "room %lx: a bad block", (unsigned long)a.room_id);
     EXPECT(a.expected_seq == 0, "room %lx: seq %lu is missing", (unsigned long)a.room_id, (unsigned long)a.expected_seq);
     each_row(a.world, a.shard, key_one(KEY_MEMBER, a.room_id), key_after(KEY_MEMBER, a.room_id), take_member, &a);
     EXPECT(a.member_count == a.record.member_count, "room %lx says %u members and has %u", (unsigned long)a.room_id,
@@ -264,11 +309,8 @@ static void take_message_event(struct stream_audit *a, struct cursor *c)
     if (!room->anchored) room->member = true;
     room->anchored = true;
     room->last_seq = event.seq;
-    struct writer unused;
-    writer_init(&unused, 0);
-    EXPECT(row_of(a->world, a->shard, key_two(KEY_MESSAGE, event.room_id, ~event.seq), &unused),
-           "user %lx has an event of a message that is not there", (unsigned long)a->user_id);
-    writer_deinit(&unused);
+    EXPECT(has_message(a->world, a->shard, event.room_id, event.seq), "user %lx has an event of a message that is not there",
+           (unsigned long)a->user_id);
 }
 
 static void take_change_event(struct stream_audit *a, struct cursor *c)
@@ -296,10 +338,9 @@ static void take_change_event(struct stream_audit *a, struct cursor *c)
     if (snapshot.large) room->large = true;
 }
 
-static bool take_event(void *context, struct slice key, struct slice value)
+static bool take_event(void *context, uint64_t sync_key, struct slice event)
 {
     struct stream_audit *a = context;
-    uint64_t sync_key = key_u64_at(key, 9);
     bool hole = a->last_key != 0 && sync_key != a->last_key + 1;
     if (hole && a->world->profile.limits_change) { /* what a smaller limit did not keep; syncs begin behind it */
         a->first_key = sync_key;
@@ -310,7 +351,7 @@ static bool take_event(void *context, struct slice key, struct slice value)
     EXPECT(!hole, "the stream of user %lx has a hole after %lu", (unsigned long)a->user_id,
            (unsigned long)a->last_key);
     a->last_key = sync_key;
-    struct cursor c = cursor_of(value);
+    struct cursor c = cursor_of(event);
     uint8_t kind = cursor_u8(&c);
     struct event_read_record read;
     if (kind == EVENT_MESSAGE) take_message_event(a, &c);
@@ -328,7 +369,7 @@ static bool take_conversation(void *context, struct slice key, struct slice valu
     uint64_t room_id = key_u64_at(key, 9);
     EXPECT(conversation_record_read(&conversation, &c) && cursor_done(&c), "user %lx: a bad conversation", (unsigned long)a->user_id);
     a->conversation_count++;
-    struct counting newest = {.count = count_of(w, id_partition(room_id), KEY_MESSAGE, room_id)}; /* gapless: the head */
+    struct counting newest = {.count = count_messages(w, id_partition(room_id), room_id)}; /* gapless: the head */
     EXPECT(conversation.read_seq <= newest.count && conversation.joined_seq <= conversation.read_seq,
            "user %lx has read room %lx up to %lu of %u", (unsigned long)a->user_id, (unsigned long)room_id,
            (unsigned long)conversation.read_seq, newest.count);
@@ -353,9 +394,10 @@ static void audit_stream(struct stream_audit *a)
 {
     struct world *w = a->world;
     uint64_t kept = w->profile.inbox_events_min_ever;
-    each_row(w, a->shard, key_one(KEY_EVENT, a->user_id), key_after(KEY_EVENT, a->user_id), take_event, a);
+    enum result result = events_scan(view_of_shard(w, a->shard), a->user_id, 0, take_event, a);
+    EXPECT(result == RESULT_OK, "user %lx: a bad block", (unsigned long)a->user_id);
     uint64_t first = a->last_key > kept ? a->last_key - kept + 1 : 1;
-    bool enough = a->first_key == first || (w->profile.limits_change && a->first_key <= first);
+    bool enough = a->first_key <= first;
     EXPECT(a->last_key == 0 || enough, "the stream of user %lx begins at %lu, not %lu", (unsigned long)a->user_id,
            (unsigned long)a->first_key, (unsigned long)first);
     each_row(w, a->shard, key_one(KEY_CONVERSATION, a->user_id), key_after(KEY_CONVERSATION, a->user_id), take_conversation, a);
@@ -448,14 +490,11 @@ static void audit_promises(struct world *w)
         EXPECT(!o->attempts[i].acked || o->attempts[i].seen, "message m%u was acknowledged and is in no timeline", i);
     uint32_t count;
     const struct fact *facts = facts_all(o->facts, &count);
-    struct writer unused;
-    writer_init(&unused, 0);
     for (uint32_t i = 0; i < count; i++) {
         if (facts[i].kind != FACT_MESSAGE) continue;
-        EXPECT(row_of(w, id_partition(facts[i].a), key_two(KEY_MESSAGE, facts[i].a, ~facts[i].b), &unused),
+        EXPECT(has_message(w, id_partition(facts[i].a), facts[i].a, facts[i].b),
                "somebody has seen seq %lu of room %lx; it is gone", (unsigned long)facts[i].b, (unsigned long)facts[i].a);
     }
-    writer_deinit(&unused);
 }
 
 void audit(struct world *w)

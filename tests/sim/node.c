@@ -3,7 +3,9 @@
  * some index; the shard is closed. */
 #include "sim/node.h"
 #include "core/check.h"
+#include "shard/chat/events.h"
 #include "shard/keys.h"
+#include "shard/room/timeline.h"
 #include "sim/report.h"
 #include <stdlib.h>
 #define XXH_INLINE_ALL
@@ -134,43 +136,84 @@ void node_crash(struct node *node, struct dice *dice)
 
 /* ---- digests ---------------------------------------------------------------------------------------------------------- */
 
+/* Where one batch ended and the next began is no part of the state, so messages and events are taken out of their blocks. */
 struct digest {
     XXH3_state_t *state;
+    struct store_view *view;
+    uint64_t events_kept, user_id, room_id;
     struct writer window; /* the blocks of repeated sends, one after another */
+    struct writer scratch;
 };
+
+static void digest_bytes(struct digest *digest, struct slice bytes)
+{
+    XXH3_64bits_update(digest->state, &bytes.len, sizeof bytes.len);
+    if (bytes.len > 0) XXH3_64bits_update(digest->state, bytes.data, bytes.len);
+}
+
+static bool digest_record(void *context, uint64_t number, struct slice record)
+{
+    digest_bytes(context, slice_of(&number, sizeof number));
+    digest_bytes(context, record);
+    return true;
+}
+
+static void digest_timeline(struct digest *digest, uint64_t room_id)
+{
+    if (digest->room_id == room_id) return; /* another block of it */
+    digest->room_id = room_id;
+    digest_bytes(digest, slice_of(&room_id, sizeof room_id));
+    enum result result = timeline_down(digest->view, room_id, UINT64_MAX, digest_record, digest);
+    ASSERT(result == RESULT_OK);
+}
+
+/* What is certainly kept: when older entries go is a matter of housekeeping. */
+static void digest_events(struct digest *digest, uint64_t user_id)
+{
+    if (digest->user_id == user_id) return;
+    digest->user_id = user_id;
+    digest_bytes(digest, slice_of(&user_id, sizeof user_id));
+    uint64_t head = 0;
+    enum result result = events_head(digest->view, user_id, &digest->scratch, &head);
+    uint64_t first = head > digest->events_kept ? head - digest->events_kept + 1 : 1;
+    if (result == RESULT_OK) result = events_scan(digest->view, user_id, first, digest_record, digest);
+    ASSERT(result == RESULT_OK);
+}
 
 static bool digest_entry(void *context, struct slice key, struct slice value)
 {
     struct digest *digest = context;
-    if (key.data[0] == KEY_OUTBOX) return true;
-    if (key.data[0] == KEY_DEDUP) {
-        writer_raw(&digest->window, value.data, value.len);
-        return true;
+    switch (key.data[0]) {
+    case KEY_OUTBOX: break;
+    case KEY_DEDUP: writer_raw(&digest->window, value.data, value.len); break;
+    case KEY_MESSAGE: digest_timeline(digest, key_u64_at(key, 1)); break;
+    case KEY_EVENT: digest_events(digest, key_u64_at(key, 1)); break;
+    default:
+        digest_bytes(digest, key);
+        digest_bytes(digest, value);
     }
-    XXH3_64bits_update(digest->state, &key.len, sizeof key.len);
-    XXH3_64bits_update(digest->state, key.data, key.len);
-    XXH3_64bits_update(digest->state, &value.len, sizeof value.len);
-    XXH3_64bits_update(digest->state, value.data, value.len);
     return true;
 }
 
-static uint64_t digest_of(struct fake_store *store)
+static uint64_t digest_of(const struct node *node, struct fake_store *store)
 {
-    struct digest digest = {.state = XXH3_createState()};
+    struct digest digest = {.state = XXH3_createState(), .view = fake_store_view(store), .events_kept = node->profile->inbox_events_min_ever};
     ASSERT(digest.state != NULL && fake_store_idle(store));
     XXH3_64bits_reset(digest.state);
     writer_init(&digest.window, 0);
-    enum result result = store_scan(fake_store_view(store), SLICE_EMPTY, SLICE_EMPTY, digest_entry, &digest);
+    writer_init(&digest.scratch, 0);
+    enum result result = store_scan(digest.view, SLICE_EMPTY, SLICE_EMPTY, digest_entry, &digest);
     ASSERT(result == RESULT_OK);
     size_t kept = DEDUP_CAPACITY_MIN * DEDUP_ENTRY_SIZE, len = digest.window.len < kept ? digest.window.len : kept;
     if (len > 0) XXH3_64bits_update(digest.state, digest.window.data + digest.window.len - len, len);
     uint64_t value = XXH3_64bits_digest(digest.state);
     writer_deinit(&digest.window);
+    writer_deinit(&digest.scratch);
     XXH3_freeState(digest.state);
     return value;
 }
 
-uint64_t node_digest(struct node *node) { return digest_of(node->store); }
+uint64_t node_digest(struct node *node) { return digest_of(node, node->store); }
 
 static void copy_log(const struct node *node, struct fake_disk *disk)
 {
@@ -202,7 +245,7 @@ uint64_t node_digest_of_log(const struct node *node)
     enum result result = shard_open(&shard, &options, &replayed, text, sizeof text);
     EXPECT(result == RESULT_OK, "the whole log of shard %u cannot be applied: %s", node->number, text);
     shard_close(shard);
-    uint64_t digest = digest_of(store);
+    uint64_t digest = digest_of(node, store);
     fake_store_destroy(store);
     fake_disk_destroy(disk);
     free(metrics);

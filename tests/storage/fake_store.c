@@ -118,6 +118,17 @@ static void remember(struct fake_store *store, uint64_t applied, uint64_t before
     store->undos[store->undo_count++] = (struct undo){applied, before, entry};
 }
 
+/* Deletes the keys of [from, until). */
+static void trim(struct fake_store *store, struct slice from, struct slice until, uint64_t applied, uint64_t before)
+{
+    for (uint32_t at; (at = lower_bound(store, from)) < store->entry_count && compare_keys(key_of(&store->entries[at]), until) < 0;) {
+        struct slice key = key_of(&store->entries[at]);
+        uint8_t *copy = copy_of(key); /* set() frees the entry's own */
+        remember(store, applied, before, set(store, slice_of(copy, key.len), NULL, 0));
+        free(copy);
+    }
+}
+
 static void apply(struct fake_store *store, struct slice operations, uint64_t applied)
 {
     ASSERT(applied > store->applied || (applied == store->applied && operations.len == 0));
@@ -127,8 +138,12 @@ static void apply(struct fake_store *store, struct slice operations, uint64_t ap
     while (cursor_left(&c) > 0) {
         uint8_t operation = cursor_u8(&c);
         struct slice key = cursor_bytes(&c);
-        struct slice value = operation == 1 ? cursor_bytes(&c) : SLICE_EMPTY;
-        ASSERT(!c.bad && (operation == 1 || operation == 2) && key.len > 0 && key.data[0] != 0);
+        struct slice value = operation != 2 ? cursor_bytes(&c) : SLICE_EMPTY;
+        ASSERT(!c.bad && operation >= 1 && operation <= 3 && key.len > 0 && key.data[0] != 0);
+        if (operation == 3) {
+            trim(store, key, value, applied, before);
+            continue;
+        }
         if (operation == 1 && store->keeps != NULL && !store->keeps(store->keeps_context, key, value)) continue;
         remember(store, applied, before, set(store, key, operation == 1 ? copy_of(value) : NULL, value.len));
     }

@@ -116,7 +116,7 @@ void apply_user_create(struct machine *machine, const struct command *command, s
     inbox->entity.exists = true;
     inbox->name = memory_text(record.name);
     inbox->display_name = memory_text(record.display_name);
-    inbox_put(inbox, effects);
+    batch_row(machine->batch, &inbox->entity);
 
     Ringpost__V1__RegisterResponse response;
     ringpost__v1__register_response__init(&response);

@@ -34,15 +34,14 @@ static void conversation_drop(struct machine *machine, struct entity *entity)
     free(conversation_of(entity)->peer_name);
 }
 
-const struct entity_type conversation_type = {.name = "conversation",
-                                              .size_bytes = sizeof(struct conversation),
-                                              .load = conversation_load,
-                                              .drop = conversation_drop};
-
-void conversation_put(const struct conversation *conversation, struct effects *effects)
+static void conversation_write(struct entity *entity, struct effects *effects)
 {
-    ASSERT(conversation->entity.exists);
-    struct key key = key_two(KEY_CONVERSATION, conversation->entity.key.a, conversation->entity.key.b);
+    const struct conversation *conversation = conversation_of(entity);
+    struct key key = key_two(KEY_CONVERSATION, entity->key.a, entity->key.b);
+    if (!entity->exists) {
+        effects_delete(effects, &key);
+        return;
+    }
     struct conversation_record record = {
         .joined_seq = conversation->joined_seq,
         .read_seq = conversation->read_seq,
@@ -50,3 +49,9 @@ void conversation_put(const struct conversation *conversation, struct effects *e
         .peer_name = conversation->peer_name == NULL ? SLICE_EMPTY : slice_text(conversation->peer_name)};
     EFFECTS_PUT(effects, &key, conversation, &record);
 }
+
+const struct entity_type conversation_type = {.name = "conversation",
+                                              .size_bytes = sizeof(struct conversation),
+                                              .load = conversation_load,
+                                              .drop = conversation_drop,
+                                              .write = conversation_write};

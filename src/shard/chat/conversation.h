@@ -16,6 +16,5 @@ static inline struct conversation *conversation_of(struct entity *e)
 {
     return CONTAINER_OF(e, struct conversation, entity);
 }
-void conversation_put(const struct conversation *conversation, struct effects *effects);
 
 #endif

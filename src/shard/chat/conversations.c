@@ -4,6 +4,7 @@
 #include "shard/chat/inbox.h"
 #include "shard/chat/pages.h"
 #include "shard/room/reading.h"
+#include "shard/room/timeline.h"
 #include "shard/room/view.h"
 
 #define CONVERSATIONS_LIMIT_DEFAULT 100

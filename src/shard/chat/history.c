@@ -5,6 +5,7 @@
 #include "shard/memory.h"
 #include "shard/room/reading.h"
 #include "shard/room/room.h"
+#include "shard/room/timeline.h"
 #include "shard/room/view.h"
 
 #define HISTORY_LIMIT_DEFAULT 50
@@ -41,14 +42,14 @@ static void page_add(struct page *page, uint64_t seq, struct slice value)
     page->count++;
 }
 
-/* ---- downwards: in the order of the rows ---- */
+/* ---- downwards: in the order of the timeline ---- */
 
-static bool take_message(void *context, struct slice key, struct slice value)
+static bool take_message(void *context, uint64_t seq, struct slice record)
 {
     struct page *page = context;
     page->has_more = page_full(page);
     if (page->has_more) return false;
-    page_add(page, timeline_seq(key), value);
+    page_add(page, seq, record);
     return !page->bad;
 }
 
@@ -56,26 +57,24 @@ static enum result read_down(struct page *page, struct store_view *view)
 {
     const struct history_params *params = page->params;
     uint64_t newest = params->before_seq == 0 ? UINT64_MAX : params->before_seq - 1;
-    struct key from = timeline_key(params->room_id, newest), until = key_after(KEY_MESSAGE, params->room_id);
-    return store_scan(view, key_slice(&from), key_slice(&until), take_message, page);
+    return timeline_down(view, params->room_id, newest, take_message, page);
 }
 
-/* ---- upwards: the rows of the page, newest first, then the other way round ---- */
+/* ---- upwards: the messages of the page, newest first, then the other way round ---- */
 
 struct stack {
     struct writer bytes;
-    size_t *starts; /* of each row in bytes */
+    size_t *starts; /* of each record in bytes */
     uint32_t count, capacity;
 };
 
-static bool push_row(void *context, struct slice key, struct slice value)
+static bool push_record(void *context, uint64_t seq, struct slice record)
 {
     struct stack *stack = context;
-    (void)key;
-    if (stack->count == stack->capacity) return false;
+    (void)seq;
     stack->starts[stack->count++] = stack->bytes.len;
-    writer_raw(&stack->bytes, value.data, value.len);
-    return true;
+    writer_raw(&stack->bytes, record.data, record.len);
+    return stack->count < stack->capacity;
 }
 
 static enum result read_up(struct page *page, struct store_view *view)
@@ -86,9 +85,7 @@ static enum result read_up(struct page *page, struct store_view *view)
     struct stack stack = {.capacity = left < params->limit ? (uint32_t)left : params->limit};
     writer_init(&stack.bytes, 0);
     stack.starts = memory_alloc(stack.capacity * sizeof *stack.starts);
-    struct key from = timeline_key(params->room_id, params->after_seq + stack.capacity);
-    struct key until = timeline_key(params->room_id, params->after_seq);
-    enum result result = store_scan(view, key_slice(&from), key_slice(&until), push_row, &stack);
+    enum result result = timeline_down(view, params->room_id, params->after_seq + stack.capacity, push_record, &stack);
     if (result == RESULT_OK && (stack.count != stack.capacity || stack.bytes.failed))
         result = RESULT_CORRUPT; /* no holes */
     size_t end = stack.bytes.len;

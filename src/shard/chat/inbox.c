@@ -1,6 +1,8 @@
 /* shard/chat/inbox.c - loading the light part of a user and appending to their stream.
- * The head is the last stored key of the stream: an append writes one row and no inbox record. */
+ * The head is the last stored key of the stream: an append adds to the open block of events and writes no inbox record.
+ * Entries that are not kept any more are invisible to sync; letting go of their rows is garbage collection, and rare. */
 #include "shard/chat/inbox.h"
+#include "shard/chat/events.h"
 #include "shard/memory.h"
 #include "shard/records.h"
 #include "shard/room/reading.h"
@@ -33,16 +35,6 @@ static enum result load_state(struct inbox *inbox, struct store_view *view, stru
     return RESULT_OK;
 }
 
-static enum result load_head(struct inbox *inbox, struct store_view *view, struct writer *last)
-{
-    struct key from = key_one(KEY_EVENT, inbox->entity.key.a), until = key_after(KEY_EVENT, inbox->entity.key.a);
-    writer_reset(last);
-    enum result result = store_last(view, key_slice(&from), key_slice(&until), last, NULL);
-    if (result == RESULT_MISSING) return RESULT_OK;
-    if (result == RESULT_OK) inbox->head = key_u64_at(writer_slice(last), 9);
-    return result;
-}
-
 static enum result inbox_load(struct entity *fresh, struct store_view *view)
 {
     struct inbox *inbox = inbox_of(fresh);
@@ -50,7 +42,7 @@ static enum result inbox_load(struct entity *fresh, struct store_view *view)
     writer_init(&value, 0);
     enum result result = load_names(inbox, view, &value);
     if (result == RESULT_OK && fresh->exists) result = load_state(inbox, view, &value);
-    if (result == RESULT_OK && fresh->exists) result = load_head(inbox, view, &value);
+    if (result == RESULT_OK && fresh->exists) result = events_head(view, fresh->key.a, &value, &inbox->head);
     writer_deinit(&value);
     return result;
 }
@@ -64,26 +56,35 @@ static void inbox_drop(struct machine *machine, struct entity *entity)
     free(inbox->display_name);
 }
 
+static void inbox_write(struct entity *entity, struct effects *effects)
+{
+    const struct inbox *inbox = inbox_of(entity);
+    struct key key = key_one(KEY_INBOX, entity->key.a);
+    struct inbox_record record = {
+        .room_count = inbox->room_count, .large_count = inbox->large_count, .last_seen_ms = inbox->last_seen_ms};
+    EFFECTS_PUT(effects, &key, inbox, &record);
+}
+
 const struct entity_type inbox_type = {
-    .name = "inbox", .size_bytes = sizeof(struct inbox), .load = inbox_load, .drop = inbox_drop};
+    .name = "inbox", .size_bytes = sizeof(struct inbox), .load = inbox_load, .drop = inbox_drop, .write = inbox_write};
+
+/* Rows are keyed by their last entry, so one that reaches into the window stays. */
+static void inbox_trim(const struct machine *machine, struct inbox *inbox, struct effects *effects)
+{
+    uint64_t user_id = inbox->entity.key.a, kept = machine->options.inbox_events_max;
+    if (inbox->head <= inbox->trimmed + kept) return;
+    uint64_t kept_first = inbox->head - kept + 1;
+    struct key from = key_two(KEY_EVENT, user_id, inbox->trimmed), until = key_two(KEY_EVENT, user_id, kept_first);
+    effects_trim(effects, &from, &until);
+    inbox->trimmed = kept_first;
+}
 
 void inbox_append(struct machine *machine, struct inbox *inbox, uint32_t event, struct slice value,
                   struct effects *effects)
 {
-    uint64_t user_id = inbox->entity.key.a, kept = machine->options.inbox_events_max;
-    struct key key = key_two(KEY_EVENT, user_id, ++inbox->head);
-    effects_put(effects, &key, value);
-    if (inbox->head > kept) {
-        key = key_two(KEY_EVENT, user_id, inbox->head - kept);
-        effects_delete(effects, &key);
-    }
+    uint64_t kept = machine->options.inbox_events_max, step = kept < INBOX_TRIM_EVENTS ? kept : INBOX_TRIM_EVENTS;
+    inbox->head++;
+    memcpy(batch_record(machine->batch, &inbox->entity, KEY_EVENT, inbox->head, value.len, effects), value.data, value.len);
+    if (inbox->head % step == 0) inbox_trim(machine, inbox, effects);
     effects_push(effects, inbox, inbox->head, event);
-}
-
-void inbox_put(const struct inbox *inbox, struct effects *effects)
-{
-    struct key key = key_one(KEY_INBOX, inbox->entity.key.a);
-    struct inbox_record record = {
-        .room_count = inbox->room_count, .large_count = inbox->large_count, .last_seen_ms = inbox->last_seen_ms};
-    EFFECTS_PUT(effects, &key, inbox, &record);
 }

@@ -7,11 +7,14 @@
 
 #include "shard/machine.h"
 
+#define INBOX_TRIM_EVENTS 1024 /* of a user between two looks at what is not kept any more, or as many as are kept */
+
 struct session;
 
 struct inbox { /* entity.exists: the user exists */
     struct entity entity;
     uint64_t head; /* newest sync_key; first kept = head - inbox_events_max + 1, at least 1 */
+    uint64_t trimmed; /* entries before it were let go since it became resident; runtime only */
     uint64_t last_seen_ms;
     uint32_t room_count;
     uint32_t large_count;     /* of them large: 0 spares sync the look at every room */
@@ -32,10 +35,8 @@ static inline struct inbox *inbox_of(struct entity *entity)
 }
 
 /* Apply: the next entry of the user's stream, which is event number `event` of the effects; `value` is what the store
- * keeps (u8 event_kind, record). Forgets the entry that leaves the kept window. */
+ * keeps (u8 event_kind, record). Now and then lets go of entries that left the kept window. */
 void inbox_append(struct machine *machine, struct inbox *inbox, uint32_t event, struct slice value,
                   struct effects *effects);
-/* Apply: writes the inbox record (room_count, last_seen). */
-void inbox_put(const struct inbox *inbox, struct effects *effects);
 
 #endif

@@ -44,7 +44,7 @@ void apply_read(struct machine *machine, const struct command *command, struct e
     uint64_t seq = read.seq < view->head_seq ? read.seq : view->head_seq;
     if (seq > conversation->read_seq) {
         conversation->read_seq = seq;
-        conversation_put(conversation, effects);
+        batch_row(machine->batch, &conversation->entity);
         read_tell(machine, conversation, effects);
     }
     Ringpost__V1__MarkReadResponse response = RINGPOST__V1__MARK_READ_RESPONSE__INIT;

@@ -3,9 +3,11 @@
  * last page the heads of large rooms that moved, because those leave no entries. A key older than what is kept, or one
  * we never gave: reset, and the client starts over from `conversations`. */
 #include "api/wire.h"
+#include "shard/chat/events.h"
 #include "shard/chat/inbox.h"
 #include "shard/chat/pages.h"
 #include "shard/room/reading.h"
+#include "shard/room/timeline.h"
 #include "shard/room/view.h"
 #include "shard/session.h"
 
@@ -20,10 +22,11 @@ struct page {
     const struct sync_params *params;
     struct store_view *view;
     struct writer *out;
-    struct writer scratch; /* a message or a view being read */
+    struct writer scratch; /* a view being read */
+    struct timeline_reader timelines;
     uint64_t last_key;
     uint32_t count;
-    bool hole; /* the next entry is not kept any more */
+    bool hole; /* the next entry is not there any more */
     enum result result;
 };
 
@@ -31,11 +34,10 @@ static bool event_message_read(struct page *page, struct cursor *c)
 {
     struct event_message_record event;
     struct message_record message;
-    bool found;
+    struct slice record;
     if (!event_message_record_read(&event, c)) return false;
-    struct key key = timeline_key(event.room_id, event.seq);
-    if (reading_get(page->view, &key, &page->scratch, &found) != RESULT_OK || !found) return false;
-    struct cursor row = cursor_of(writer_slice(&page->scratch));
+    if (timeline_reader_get(&page->timelines, event.room_id, event.seq, &record) != RESULT_OK) return false;
+    struct cursor row = cursor_of(record);
     if (!message_record_read(&message, &row)) return false;
     event_pack_message(page->out, event.room_id, &message);
     return true;
@@ -57,18 +59,18 @@ static bool event_pack(struct page *page, struct slice value)
     return true;
 }
 
-static bool take_event(void *context, struct slice key, struct slice value)
+static bool take_event(void *context, uint64_t sync_key, struct slice event)
 {
     struct page *page = context;
     if (page->count == page->params->limit || page->out->len > PAGE_SIZE_MAX_BYTES) return false;
-    page->hole = key_u64_at(key, 9) != page->last_key + 1;
+    page->hole = sync_key != page->last_key + 1;
     if (page->hole) return false;
     page->last_key++;
     page->count++;
     wire_write_tag(page->out, SYNC_EVENTS, WIRE_BYTES);
     size_t begin = wire_nest_begin(page->out);
-    wire_write_u64(page->out, EVENT_SYNC_KEY, page->last_key);
-    if (!event_pack(page, value)) page->result = RESULT_CORRUPT;
+    wire_write_u64(page->out, EVENT_SYNC_KEY, sync_key);
+    if (!event_pack(page, event)) page->result = RESULT_CORRUPT;
     wire_nest_end(page->out, begin);
     return page->result == RESULT_OK;
 }
@@ -89,12 +91,19 @@ static bool take_head(void *context, struct slice key, struct slice value)
     return true;
 }
 
-/* The whole of one kind that belongs to the user, from `first` on. */
-static void page_scan(struct page *page, enum key_kind kind, uint64_t first,
-                      bool (*each)(void *, struct slice, struct slice))
+static void page_events(struct page *page)
 {
-    struct key from = key_two(kind, page->params->user_id, first), until = key_after(kind, page->params->user_id);
-    enum result result = store_scan(page->view, key_slice(&from), key_slice(&until), each, page);
+    timeline_reader_init(&page->timelines, page->view);
+    enum result result = events_scan(page->view, page->params->user_id, page->last_key + 1, take_event, page);
+    if (page->result == RESULT_OK) page->result = result;
+    timeline_reader_deinit(&page->timelines);
+}
+
+static void page_heads(struct page *page)
+{
+    uint64_t user_id = page->params->user_id;
+    struct key from = key_one(KEY_CONVERSATION, user_id), until = key_after(KEY_CONVERSATION, user_id);
+    enum result result = store_scan(page->view, key_slice(&from), key_slice(&until), take_head, page);
     if (page->result == RESULT_OK) page->result = result;
 }
 
@@ -104,11 +113,11 @@ void sync_read(struct read_job *job, struct store_view *view)
     struct page page = {.params = params, .view = view, .out = &job->reply, .last_key = params->sync_key};
     writer_init(&page.scratch, 0);
     bool reset = params->sync_key > params->head || params->sync_key + 1 < params->kept_first;
-    if (!reset) page_scan(&page, KEY_EVENT, params->sync_key + 1, take_event);
+    if (!reset) page_events(&page);
     if (page.hole && page.count == 0) reset = true; /* after entries: the next page begins with it */
     if (reset) page.last_key = params->head;
     bool has_more = page.last_key < params->head;
-    if (page.result == RESULT_OK && !has_more && params->in_large_rooms) page_scan(&page, KEY_CONVERSATION, 0, take_head);
+    if (page.result == RESULT_OK && !has_more && params->in_large_rooms) page_heads(&page);
     wire_write_u64(&job->reply, SYNC_SYNC_KEY, page.last_key);
     wire_write_u64(&job->reply, SYNC_HAS_MORE, has_more);
     wire_write_u64(&job->reply, SYNC_RESET, reset);

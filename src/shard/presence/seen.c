@@ -34,7 +34,7 @@ void apply_seen(struct machine *machine, const struct command *command, struct e
     struct account *account = account_of(machine_entity(machine, ENTITY_ACCOUNT, record.user_id, 0));
     if (inbox->last_seen_ms < command->time_ms) {
         inbox->last_seen_ms = command->time_ms;
-        inbox_put(inbox, effects);
+        batch_row(machine->batch, &inbox->entity);
     }
     struct device *device = account_device(account, record.device_id);
     if (device != NULL && device->last_seen_ms < command->time_ms) {

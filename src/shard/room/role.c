@@ -50,7 +50,7 @@ void apply_role_set(struct machine *machine, const struct command *command, stru
     if (member->role != set.role) {
         if (set.role == ROLE_OWNER) {
             room->owner_id = set.user_id;
-            room_put(room, effects);
+            batch_row(machine->batch, &room->entity);
         }
         role_change(machine, room, member, set.role, command, effects);
         if (set.role == ROLE_OWNER) role_change(machine, room, owner, ROLE_ADMIN, command, effects);

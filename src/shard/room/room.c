@@ -1,10 +1,11 @@
 /* shard/room/room.c - the authoritative room: who may enter is decided here, every seq is given here, every shard
- * concerned is told from here. Happy path of a message: room_append -> one timeline row, the local view (inboxes and
+ * concerned is told from here. Happy path of a message: room_append -> the room's open timeline block, the local view (inboxes and
  * pushes of members here), one relay per other shard. Happy path of a change: member record and room record ->
  * room_tell -> the local view, one relay per other shard. */
 #include "shard/room/room.h"
 #include "shard/memory.h"
 #include "shard/room/reading.h"
+#include "shard/room/timeline.h"
 #include "shard/room/view.h"
 
 #define DIRECT_MEMBERS 2
@@ -52,12 +53,10 @@ static void room_drop(struct machine *machine, struct entity *entity)
     free(room->shard_counts);
 }
 
-const struct entity_type room_type = {
-    .name = "room", .size_bytes = sizeof(struct room), .load = room_load, .drop = room_drop};
-
-void room_put(const struct room *room, struct effects *effects)
+static void room_write(struct entity *entity, struct effects *effects)
 {
-    ASSERT(room->entity.exists);
+    const struct room *room = room_of(entity);
+    ASSERT(entity->exists);
     struct key key = key_one(KEY_ROOM, room->entity.key.a);
     struct room_record record = {.type = room->type,
                                  .name = slice_text(room->name),
@@ -70,6 +69,9 @@ void room_put(const struct room *room, struct effects *effects)
                                  .shard_counts = slice_of(room->shard_counts, room->count_count * sizeof(uint32_t))};
     EFFECTS_PUT(effects, &key, room, &record);
 }
+
+const struct entity_type room_type = {
+    .name = "room", .size_bytes = sizeof(struct room), .load = room_load, .drop = room_drop, .write = room_write};
 
 uint32_t room_member_max(const struct machine *machine, uint8_t type)
 {
@@ -198,7 +200,7 @@ void room_add_member(struct machine *machine, struct room *room, const struct pe
     room_enrol(machine, room, person, role, time_ms, effects);
     bool grows_large = !room->large && room->member_count > machine->options.fanout_threshold;
     if (grows_large) room->large = true;
-    room_put(room, effects);
+    batch_row(machine->batch, &room->entity);
     struct relay_change_record change = {.change = CHANGE_MEMBER_JOINED,
                                          .actor_id = actor_id,
                                          .target_id = person->user_id,
@@ -220,7 +222,7 @@ void room_remove_member(struct machine *machine, struct room *room, struct membe
     room->shard_counts[id_partition(user_id)]--;
     room->member_count--;
     if (room->member_count == 0) room->dismissed = true;
-    room_put(room, effects);
+    batch_row(machine->batch, &room->entity);
     struct relay_change_record change = {.change = CHANGE_MEMBER_LEFT,
                                          .actor_id = actor_id,
                                          .target_id = user_id,
@@ -292,7 +294,7 @@ struct room *room_create(struct machine *machine, const struct room_draft *draft
         room_enrol(machine, room, &draft->people[i], role, draft->time_ms, effects);
     }
     room->large = draft->type == TYPE_GROUP && room->member_count > machine->options.fanout_threshold;
-    room_put(room, effects);
+    batch_row(machine->batch, &room->entity);
     for (uint32_t i = 0; i < draft->people_count; i++) {
         uint8_t role = draft->people[i].user_id == draft->owner_id ? ROLE_OWNER : ROLE_MEMBER;
         room_welcome(machine, room, draft, i, role, effects);
@@ -316,6 +318,18 @@ static void room_relay_message(struct machine *machine, const struct room *room,
     writer_deinit(&payload);
 }
 
+/* Into the open block of the timeline; the record as it stands there, until the batch ends. */
+static struct slice room_store(struct machine *machine, struct room *room, const struct message_record *message,
+                               struct effects *effects)
+{
+    uint32_t len = message_record_size(message);
+    uint8_t *at = batch_record(machine->batch, &room->entity, KEY_MESSAGE, message->seq, len, effects);
+    struct writer record = {.data = at, .capacity = len, .size_max = len};
+    message_record_write(&record, message);
+    ASSERT(record.len == len && !record.failed);
+    return slice_of(at, len);
+}
+
 struct message_record room_append(struct machine *machine, struct room *room, const struct message_record *draft,
                                   struct effects *effects)
 {
@@ -323,16 +337,10 @@ struct message_record room_append(struct machine *machine, struct room *room, co
     struct message_record message = *draft;
     message.msg_id = machine_next_id(machine, ID_MESSAGE);
     message.seq = ++room->head_seq;
-    struct writer bytes;
-    writer_init(&bytes, 0);
-    message_record_write(&bytes, &message);
-    struct key key = timeline_key(room->entity.key.a, message.seq);
-    effects_put(effects, &key, writer_slice(&bytes));
     struct relay_message_record relay = {
-        .room_id = room->entity.key.a, .large = room->large, .message = writer_slice(&bytes)};
+        .room_id = room->entity.key.a, .large = room->large, .message = room_store(machine, room, &message, effects)};
     if (machine_entity(machine, ENTITY_VIEW, room->entity.key.a, 0)->exists)
         view_apply_message(machine, &relay, effects);
     room_relay_message(machine, room, &relay, effects);
-    writer_deinit(&bytes);
     return message;
 }

@@ -1,8 +1,8 @@
 /* shard/room/room.h - a room, its members and its timeline, on the shard that owns it.
  * Thread:  the shard's worker (the partition in the room id).  Depends: shard/machine.h.  Start at: shard/shard.h
  * Reading order: room.c member.c direct.c (entities) view.h (what other shards keep) pack.c reading.h | create.c
- * update.c membership.c role.c (commands) get.c members.c (reads). head_seq is not stored with the room: it is the
- * first key of the timeline, so a send writes one timeline row and no room. */
+ * update.c membership.c role.c (commands) get.c members.c (reads). head_seq is not stored with the room: the
+ * timeline knows it, so a send adds to one timeline block and writes no room. timeline.h reads those blocks. */
 #ifndef SHARD_ROOM_ROOM_H
 #define SHARD_ROOM_ROOM_H
 
@@ -75,7 +75,6 @@ struct room *direct_create(struct machine *machine, const struct person_record p
                            uint64_t time_ms, struct effects *effects);
 
 uint32_t room_member_max(const struct machine *machine, uint8_t type);
-void room_put(const struct room *room, struct effects *effects);
 void room_snapshot(const struct room *room, const struct machine *machine,
                    struct snapshot_record *snapshot); /* borrows the room's name */
 /* Fills the protobuf Room; borrows the room's name. */
@@ -108,7 +107,7 @@ void room_remove_member(struct machine *machine, struct room *room, struct membe
  * one). The snapshot and the head are filled in here. */
 void room_tell(struct machine *machine, struct room *room, const struct relay_change_record *change,
                struct effects *effects);
-/* The next message: seq, msg_id, timeline row, relays. Returns the message as stored; its slices are the draft's. */
+/* The next message: seq, msg_id, timeline, relays. Returns the message as stored; its slices are the draft's. */
 struct message_record room_append(struct machine *machine, struct room *room, const struct message_record *draft,
                                   struct effects *effects);
 

@@ -30,7 +30,7 @@ void apply_room_update(struct machine *machine, const struct command *command, s
     }
     if (renames || room->joinable != (update.joinable != 0)) {
         room->joinable = update.joinable != 0;
-        room_put(room, effects);
+        batch_row(machine->batch, &room->entity);
         struct relay_change_record change = {
             .change = CHANGE_ROOM_UPDATED, .actor_id = command->actor_id, .time_ms = command->time_ms};
         room_tell(machine, room, &change, effects);
@@ -80,7 +80,7 @@ void apply_room_dismiss(struct machine *machine, const struct command *command, 
     struct room_dismiss_record dismiss = COMMAND_RECORD(room_dismiss, command);
     struct room *room = room_of(machine_entity(machine, ENTITY_ROOM, dismiss.room_id, 0));
     room->dismissed = true;
-    room_put(room, effects);
+    batch_row(machine->batch, &room->entity);
     struct relay_change_record change = {
         .change = CHANGE_ROOM_DISMISSED, .actor_id = command->actor_id, .time_ms = command->time_ms};
     room_tell(machine, room, &change, effects);

@@ -1,5 +1,5 @@
 /* shard/room/view.c - delivering to the members of a room who live on this shard.
- * Happy path of a message: the timeline copy, the event packed once, one inbox entry and one push per local member. No
+ * Happy path of a message: the timeline copy (an open block), the event packed once, one inbox entry and one push per local member. No
  * allocation and no look-up per member: the view holds their inboxes, pinned. A large room has no list: its messages go
  * to whoever the roster finds online, and the inboxes do not hear of them. */
 #include "shard/room/view.h"
@@ -7,6 +7,7 @@
 #include "shard/memory.h"
 #include "shard/room/reading.h"
 #include "shard/room/room.h"
+#include "shard/room/timeline.h"
 
 /* ---- the entity ---- */
 
@@ -34,6 +35,7 @@ static void view_update(struct view *view, const struct snapshot_record *snapsho
     view->name = memory_text(snapshot->name);
 }
 
+/* At once and not at the end of the batch: the head in it is that of the change, whatever comes behind. */
 static void view_put(const struct view *view, struct effects *effects)
 {
     struct key key = key_one(KEY_VIEW, view->entity.key.a);
@@ -198,15 +200,14 @@ static struct slice message_event_value(struct effects *effects, uint64_t room_i
 }
 
 /* One's own message is read when all before it was; no event says so, every device of the sender knows the rule. */
-static void sender_reads(struct machine *machine, uint64_t room_id, const struct message_record *message,
-                         struct effects *effects)
+static void sender_reads(struct machine *machine, uint64_t room_id, const struct message_record *message)
 {
     if (!machine_is_home(machine, message->sender_id)) return;
     struct conversation *conversation =
         conversation_of(machine_entity(machine, ENTITY_CONVERSATION, message->sender_id, room_id));
     if (!conversation->entity.exists || conversation->read_seq + 1 != message->seq) return;
     conversation->read_seq = message->seq;
-    conversation_put(conversation, effects);
+    batch_row(machine->batch, &conversation->entity);
 }
 
 void view_apply_message(struct machine *machine, const struct relay_message_record *relay, struct effects *effects)
@@ -218,12 +219,12 @@ void view_apply_message(struct machine *machine, const struct relay_message_reco
     ASSERT(read && view->entity.exists && view->large == (relay->large != 0));
     members_complete(machine, view);
     if (!machine_is_home(machine, relay->room_id)) { /* there it is the timeline itself */
-        struct key key = timeline_key(relay->room_id, message.seq);
-        effects_put(effects, &key, relay->message);
+        uint8_t *copy = batch_record(machine->batch, &view->entity, KEY_MESSAGE, message.seq, relay->message.len, effects);
+        memcpy(copy, relay->message.data, relay->message.len);
     }
     ASSERT(message.seq > view->head_seq);
     view->head_seq = message.seq;
-    sender_reads(machine, relay->room_id, &message, effects);
+    sender_reads(machine, relay->room_id, &message);
     if (view->large) {
         writer_reset(&effects->scratch);
         message_pack(&effects->scratch, relay->room_id, &message);
@@ -267,13 +268,13 @@ static void target_enters(struct machine *machine, struct view *view, struct inb
     conversation->peer_id = change->peer_id;
     free(conversation->peer_name);
     conversation->peer_name = change->peer_id == 0 ? NULL : memory_text(change->peer_name);
-    conversation_put(conversation, effects);
+    batch_row(machine->batch, &conversation->entity);
     struct key key = key_two(KEY_LOCAL, room_id, user_id);
     effects_put(effects, &key, SLICE_EMPTY);
     inbox->room_count++;
     inbox->large_count += !listed;
     inbox->membership_changes++;
-    inbox_put(inbox, effects);
+    batch_row(machine->batch, &inbox->entity);
     if (listed)
         members_add(view, inbox);
     else if (inbox->sessions != NULL)
@@ -287,15 +288,14 @@ static void target_leaves(struct machine *machine, struct view *view, struct inb
     struct entity *conversation = machine_entity(machine, ENTITY_CONVERSATION, user_id, room_id);
     ASSERT(conversation->exists && inbox->room_count > 0);
     conversation->exists = false;
-    struct key key = key_two(KEY_CONVERSATION, user_id, room_id);
-    effects_delete(effects, &key);
-    key = key_two(KEY_LOCAL, room_id, user_id);
+    batch_row(machine->batch, conversation);
+    struct key key = key_two(KEY_LOCAL, room_id, user_id);
     effects_delete(effects, &key);
     inbox->room_count--;
     ASSERT(listed || inbox->large_count > 0);
     inbox->large_count -= !listed;
     inbox->membership_changes++;
-    inbox_put(inbox, effects);
+    batch_row(machine->batch, &inbox->entity);
     if (listed)
         members_remove(machine, view, inbox);
     else
@@ -320,12 +320,12 @@ static struct inbox *apply_to_target(struct machine *machine, struct view *view,
 }
 
 /* COMPLETE -> LARGE. */
-static void view_enlarge(struct machine *machine, struct view *view, struct effects *effects)
+static void view_enlarge(struct machine *machine, struct view *view)
 {
     for (uint32_t i = 0; i < view->local_count; i++) {
         struct inbox *inbox = view->members[i];
         inbox->large_count++;
-        inbox_put(inbox, effects);
+        batch_row(machine->batch, &inbox->entity);
         if (inbox->sessions != NULL) roster_add(machine->roster, view->entity.key.a, inbox);
     }
     members_clear(machine, view);
@@ -348,6 +348,6 @@ void view_apply_change(struct machine *machine, const struct relay_change_record
         target = apply_to_target(machine, view, relay, listed, effects);
     if (listed && view->type == TYPE_GROUP && relay->change != CHANGE_ROOM_JOINED)
         send_change(machine, view->members, view->local_count, target, relay, effects);
-    if (listed && view->large) view_enlarge(machine, view, effects);
+    if (listed && view->large) view_enlarge(machine, view);
     view_put(view, effects);
 }
