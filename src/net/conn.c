@@ -118,9 +118,24 @@ static void conn_keep_waiting(struct conn *conn, struct slice in)
     if (conn->waiting->bytes.failed) conn_abort(conn);
 }
 
+/* This server speaks TLS only, and these are the first bytes of a plain connection. */
+static void conn_refuse_plain(struct conn *conn, struct slice in)
+{
+    if (in.data[0] == MQTTFRAME_FIRST_BYTE || tcpframe_magic_check(in) != TCPFRAME_MAGIC_NO) {
+        conn_close(conn, (struct conn_goodbye){WEBSOCKET_CODE_POLICY, "TLS is required"});
+    } else {
+        conn->door = CONN_DOOR_HTTP;
+        door_http_refuse(conn, HTTP_REFUSAL_TLS_REQUIRED);
+    }
+}
+
 /* The first bytes choose the door; false: too few of them. */
 static bool conn_detect(struct conn *conn, struct slice *in)
 {
+    if (conn->server->options.tls_required && conn->tls == NULL) {
+        conn_refuse_plain(conn, *in);
+        return true;
+    }
     if (in->data[0] == MQTTFRAME_FIRST_BYTE) {
         door_mqtt_open(conn);
         return true;
@@ -184,7 +199,7 @@ static void conn_listen(struct conn *conn, struct slice in)
     if (listening) door_websocket_listen(conn, &in);
 }
 
-static void conn_take(struct conn *conn, struct slice in)
+void conn_take(struct conn *conn, struct slice in)
 {
     if (conn->state == CONN_OPEN && conn->waiting == NULL) conn_feed(conn, &in);
     switch ((enum conn_state)conn->state) {
@@ -206,7 +221,10 @@ static void conn_on_recv(struct io_op *op, int32_t res, struct slice bytes)
         conn_heard(conn);
         metrics_add(&conn->server->metrics->received_bytes, (uint64_t)res);
         if (conn->partial != NULL) conn->partial->bytes += (uint32_t)res;
-        conn_take(conn, bytes);
+        if (conn_tls_begins(conn, bytes))
+            conn_tls_take(conn, bytes);
+        else
+            conn_take(conn, bytes);
     } else if (res == 0) {
         conn->input_ended = true;
     } else if (res != -ENOBUFS && res != -ECANCELED && res != -EINTR && res != -EAGAIN) {
@@ -227,7 +245,8 @@ static void conn_on_cancel(struct io_op *op, int32_t res, struct slice bytes)
 /* Keeps the recv armed, or cancels it while bytes wait that may not be delivered. */
 static void conn_receive(struct conn *conn)
 {
-    bool hold = conn->waiting != NULL && conn_blocked(conn) && conn->state != CONN_FAREWELL;
+    bool blocked = (conn->waiting != NULL && conn_blocked(conn)) || conn_tls_holds(conn);
+    bool hold = blocked && conn->state != CONN_FAREWELL;
     if (hold && conn->recv.armed && !conn->cancel.armed) io_cancel(conn->server->io, &conn->cancel, &conn->recv);
     if (hold || conn->recv.armed || conn->cancel.armed || conn->input_ended) return;
     io_recv(conn->server->io, &conn->recv, conn->fd);
@@ -289,13 +308,14 @@ enum result conn_send_frame(struct conn *conn, enum conn_frame encoding, struct 
 void conn_flush(struct conn *conn)
 {
     bool may_send = conn->state == CONN_OPEN || conn->state == CONN_FAREWELL;
-    if (!may_send || conn->send.armed || output_empty(&conn->out)) return;
+    if (!may_send || conn->send.armed || !conn_has_output(conn)) return;
     struct server *server = conn->server;
+    struct slice data;
+    if (conn->tls != NULL && !conn_tls_gather(conn, &data)) return;
     conn->progress_ms = conn_now_ms(conn);
     conn_watch(conn, conn->progress_ms + server->options.write_timeout_ms);
     metrics_add(&server->metrics->sends, 1);
-    struct slice data;
-    const struct msghdr *message = output_gather(&conn->out, &data);
+    const struct msghdr *message = conn->tls != NULL ? NULL : output_gather(&conn->out, &data);
     if (message != NULL)
         io_sendmsg(server->io, &conn->send, conn->fd, message);
     else
@@ -316,11 +336,14 @@ static void conn_on_send(struct io_op *op, int32_t res, struct slice bytes)
     (void)bytes;
     struct conn *conn = CONTAINER_OF(op, struct conn, send);
     ASSERT(conn->state != CONN_CLOSED);
-    output_sent(&conn->out, res > 0 ? (uint32_t)res : 0);
+    if (conn->tls != NULL)
+        conn_tls_sent(conn, res > 0 ? (uint32_t)res : 0);
+    else
+        output_sent(&conn->out, res > 0 ? (uint32_t)res : 0);
     if (res > 0) {
         metrics_add(&conn->server->metrics->sent_bytes, (uint64_t)res);
         conn_drained_some(conn);
-        if (!output_empty(&conn->out)) server_mark_dirty(conn);
+        if (conn_has_output(conn)) server_mark_dirty(conn);
     } else {
         conn_abort(conn);
     }
@@ -360,6 +383,7 @@ void conn_release(struct conn *conn)
     conn_enter(conn, CONN_CLOSED);
     timer_cancel(server->timers, &conn->timer);
     output_clear(&conn->out);
+    conn_tls_destroy(conn_tls_leave(conn));
     conn_free_partial(conn);
     conn_free_waiting(conn);
     peers_remove(&server->peers, peers_key(&conn->peer));
@@ -395,7 +419,7 @@ static void conn_farewell_step(struct conn *conn)
 {
     conn_listen(conn, SLICE_EMPTY);
     if (conn->farewell == CONN_FAREWELL_FLUSH) {
-        if (!output_empty(&conn->out)) {
+        if (conn_has_output(conn)) {
             conn_receive(conn);
             return;
         }
@@ -403,7 +427,7 @@ static void conn_farewell_step(struct conn *conn)
         conn_set_phase_deadline(conn, conn_now_ms(conn) + CONN_FAREWELL_MS);
     }
     if (conn->farewell == CONN_FAREWELL_LISTEN) {
-        if (conn_farewell_awaits_close(conn)) {
+        if (conn_farewell_awaits_close(conn) || conn_tls_says_goodbye(conn)) {
             conn_receive(conn);
             return;
         }
@@ -422,6 +446,7 @@ static void conn_farewell_step(struct conn *conn)
 /* The peer sends no more and all it sent is handled. */
 static bool conn_input_over(const struct conn *conn)
 {
+    if (conn_tls_waits(conn)) return false;
     return conn->input_ended && !conn->awaiting && (conn->waiting == NULL || !conn_blocked(conn));
 }
 

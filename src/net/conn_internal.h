@@ -5,6 +5,7 @@
  * Who does what:
  *   server.c     slots, accept, the dirty and the ready list        conn.c       states, operations, feeding, output
  *   conn_time.c  every deadline of a connection, on one timer       conn_move.c  detach and adopt
+ *   conn_tls.c   TLS between the socket and the doors
  *   door_http.c door_websocket.c door_tcp.c door_mqtt.c   what the events of a parser mean
  *
  * A function that the layer above may call (conn.h) only changes state and puts the connection on a list. Everything
@@ -72,6 +73,7 @@ struct conn {
     struct output out;
     struct conn_partial *partial;
     struct conn_waiting *waiting;
+    struct conn_tls *tls; /* NULL: plain */
 
     /* LEAVING only */
     void (*gone)(void *context, struct conn_luggage *luggage);
@@ -135,6 +137,10 @@ struct server {
     int ready_fd; /* always readable: polling it brings the ready list to the front of the next turn */
     struct io_op ready_poll;
 
+    struct conn *handshake_first, *handshake_last; /* wait for their TLS handshake */
+    uint32_t handshakes_this_turn;
+    uint8_t *plain; /* plaintext of one record, for the length of a call; NULL without TLS */
+
     uint64_t random;
     struct http_reader http; /* for whole requests, messages and frames; idle between two feeds */
     struct websocket_parser websocket;
@@ -160,6 +166,8 @@ struct conn *server_open_slot(struct server *server, int fd, const struct in6_ad
 void server_reap_slot(struct conn *conn);
 void server_mark_dirty(struct conn *conn);
 void server_mark_ready(struct conn *conn);
+/* Brings what waits for a turn to the next one. */
+void server_wake(struct server *server);
 uint32_t server_random(struct server *server);
 
 /* ---- conn.c ------------------------------------------------------------------------------------------------------ */
@@ -183,6 +191,30 @@ void conn_free_waiting(struct conn *conn);
 /* The end of CLOSING and of LEAVING: everything but the descriptor is given back. */
 void conn_release(struct conn *conn);
 void conn_finish(struct conn *conn); /* the descriptor, on_close, conn_release */
+
+/* Takes plaintext, as it came from the socket or out of TLS. */
+void conn_take(struct conn *conn, struct slice in);
+
+/* ---- conn_tls.c -------------------------------------------------------------------------------------------------- */
+/* True when `in`, what was received, is TLS: of a session, or it begins one. */
+bool conn_tls_begins(struct conn *conn, struct slice in);
+void conn_tls_take(struct conn *conn, struct slice in);
+bool conn_tls_waits(const struct conn *conn); /* its handshake is due */
+bool conn_tls_holds(const struct conn *conn); /* and nothing more is received until it was made */
+/* As many handshakes as a turn may have. */
+void conn_tls_run_handshakes(struct server *server);
+void conn_tls_begin_turn(struct server *server);
+/* Output of the door, or records, wait to be sent. */
+bool conn_has_output(const struct conn *conn);
+/* What to send next; it stays in place until conn_tls_sent(). False: nothing. */
+bool conn_tls_gather(struct conn *conn, struct slice *records);
+void conn_tls_sent(struct conn *conn, uint32_t bytes);
+/* FAREWELL, all output is sent: says close_notify. True while it is on its way. */
+bool conn_tls_says_goodbye(struct conn *conn);
+/* The session moves out of its connection, into another one, or ends. NULL is allowed. */
+struct conn_tls *conn_tls_leave(struct conn *conn);
+void conn_tls_arrive(struct conn *conn, struct conn_tls *own);
+void conn_tls_destroy(struct conn_tls *own);
 
 /* ---- conn_time.c ------------------------------------------------------------------------------------------------- */
 void conn_on_timer(struct timer *timer);

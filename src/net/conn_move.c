@@ -18,7 +18,8 @@ struct conn_luggage {
     uint16_t peer_port;
     struct conn_partial *partial;
     struct conn_waiting *waiting;
-    uint8_t *unsent;
+    struct conn_tls *tls;
+    uint8_t *unsent; /* not encrypted yet */
     uint32_t unsent_len;
 };
 
@@ -53,6 +54,7 @@ static struct conn_luggage *conn_pack(struct conn *conn)
     luggage->peer_port = conn->peer_port;
     luggage->partial = conn->partial;
     luggage->waiting = conn->waiting;
+    luggage->tls = conn_tls_leave(conn);
     conn->fd = -1;
     conn->partial = NULL;
     conn->waiting = NULL;
@@ -84,6 +86,7 @@ void conn_luggage_free(struct conn_luggage *luggage)
     struct conn stub = {.door = luggage->door, .partial = luggage->partial, .waiting = luggage->waiting};
     conn_free_partial(&stub);
     conn_free_waiting(&stub);
+    conn_tls_destroy(luggage->tls);
     free(luggage->unsent);
     free(luggage);
 }
@@ -111,6 +114,9 @@ struct conn *conn_adopt(struct server *server, struct conn_luggage *luggage)
     conn->partial = luggage->partial;
     conn->waiting = luggage->waiting;
     conn->paused = true;
+    conn_tls_arrive(conn, luggage->tls);
+    if (conn_has_output(conn)) server_mark_dirty(conn);
+    luggage->tls = NULL;
     luggage->fd = -1;
     luggage->partial = NULL;
     luggage->waiting = NULL;

@@ -217,7 +217,7 @@ static void conn_head_due(struct conn *conn)
 static void conn_phase_due(struct conn *conn)
 {
     if (conn->state == CONN_FAREWELL) {
-        bool unsent = conn->farewell == CONN_FAREWELL_FLUSH && !output_empty(&conn->out);
+        bool unsent = conn->farewell == CONN_FAREWELL_FLUSH && conn_has_output(conn);
         if (unsent) conn_timed_out(conn);
         if (unsent) conn_abort(conn);
         conn->phase_deadline_ms = 0; /* conn_settle() sees that it passed */

@@ -37,6 +37,7 @@ enum http_event {
     X(HOST,             400, "INVALID_ARGUMENT",   "bad_request",         "exactly one Host header is needed")         \
     X(WEBSOCKET,        400, "INVALID_ARGUMENT",   "bad_request",         "the WebSocket handshake is not valid")      \
     X(ORIGIN,           403, "PERMISSION_DENIED",  "upgrade_refused",     "this WebSocket is not allowed")             \
+    X(TLS_REQUIRED,     403, "PERMISSION_DENIED",  "tls_required",        "only TLS is spoken here: https:// or wss://") \
     X(TIMEOUT,          408, "DEADLINE_EXCEEDED",  "request_timeout",     "the request did not arrive in time")        \
     X(BODY_TOO_LARGE,   413, "INVALID_ARGUMENT",   "body_too_large",      "the body is larger than the limit")         \
     X(TARGET_TOO_LARGE, 414, "INVALID_ARGUMENT",   "target_too_large",    "the path is longer than the limit")         \

@@ -132,6 +132,22 @@ const struct msghdr *output_gather(struct output *output, struct slice *data)
     return &gather->message;
 }
 
+struct slice output_peek(const struct output *output, uint8_t *scratch, uint32_t size)
+{
+    ASSERT(output->head != NULL && output->gather == NULL);
+    struct slice first = piece_slice(output->head);
+    if (first.len >= size) return slice_of(first.data, size);
+    if (output->head->next == NULL) return first;
+    uint32_t len = 0;
+    for (const struct output_piece *piece = output->head; piece != NULL && len < size; piece = piece->next) {
+        struct slice bytes = piece_slice(piece);
+        if (bytes.len > size - len) bytes.len = size - len;
+        memcpy(scratch + len, bytes.data, bytes.len);
+        len += bytes.len;
+    }
+    return slice_of(scratch, len);
+}
+
 static void output_unlink_head(struct output *output)
 {
     struct output_piece *piece = output->head;

@@ -35,7 +35,10 @@ bool output_append(struct output *output, struct buf_pool *pool, const struct sl
 /* The next bytes to send, from one piece: *data, or from several: the returned message. Both stay in place until
  * output_sent(). NULL: *data holds it. Must not be empty. */
 const struct msghdr *output_gather(struct output *output, struct slice *data);
-/* `bytes` of what output_gather() gave left; frees what is no longer needed. */
+/* The next bytes, at most `size`, to be encrypted: of one piece where they are there, else copied to `scratch`, so that
+ * they are as many as there can be. They stay in place until output_sent(). Must not be empty. */
+struct slice output_peek(const struct output *output, uint8_t *scratch, uint32_t size);
+/* `bytes` of what output_gather() or output_peek() gave left; frees what is no longer needed. */
 void output_sent(struct output *output, uint32_t bytes);
 /* Copies all that waits to `out`, which has room for output->bytes. */
 void output_copy(const struct output *output, uint8_t *out);

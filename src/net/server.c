@@ -6,6 +6,7 @@
 #include "core/check.h"
 #include "core/clock.h"
 #include "net/conn_internal.h"
+#include "net/tls.h"
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -122,6 +123,7 @@ void server_flush(struct server *server)
     }
     server->accepted_this_turn = 0;
     server_accept_step(server);
+    conn_tls_begin_turn(server);
 }
 
 void server_mark_ready(struct conn *conn)
@@ -135,6 +137,11 @@ void server_mark_ready(struct conn *conn)
     else
         server->ready_last->next_ready = conn;
     server->ready_last = conn;
+    server_wake(server);
+}
+
+void server_wake(struct server *server)
+{
     if (!server->ready_poll.armed) io_poll(server->io, &server->ready_poll, server->ready_fd, POLLIN);
 }
 
@@ -154,6 +161,7 @@ static void server_on_ready(struct io_op *op, int32_t res, struct slice bytes)
         else
             conn_settle(conn);
     }
+    conn_tls_run_handshakes(server);
 }
 
 /* ---- accepting --------------------------------------------------------------------------------------------------- */
@@ -250,6 +258,7 @@ static void server_check_options(const struct server_options *options)
     ASSERT(options->outbound_soft_bytes > 0 && options->outbound_soft_bytes <= options->outbound_hard_bytes);
     ASSERT(options->outbound_hard_bytes <= UINT32_MAX / 4);
     ASSERT(options->heartbeat_interval_ms > 0 && options->write_timeout_ms > 0);
+    ASSERT(options->tls != NULL ? options->tls_handshakes_per_turn_max > 0 : !options->tls_required);
 }
 
 enum result server_create(struct server **out, const struct server_options *options, struct io *io,
@@ -283,8 +292,10 @@ enum result server_create(struct server **out, const struct server_options *opti
     server->chunk_count = (options->connections_max - 1) / SERVER_CHUNK_SLOTS + 1;
     server->chunks = calloc(server->chunk_count, sizeof(struct conn *));
     if (server->chunks == NULL) goto err_free;
+    if (options->tls != NULL) server->plain = malloc(TLS_RECORD_SIZE_MAX);
+    if (options->tls != NULL && server->plain == NULL) goto err_chunks;
     res = peers_init(&server->peers);
-    if (res != RESULT_OK) goto err_chunks;
+    if (res != RESULT_OK) goto err_plain;
     server->ready_fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
     if (server->ready_fd < 0) {
         res = result_from_errno(errno);
@@ -294,6 +305,8 @@ enum result server_create(struct server **out, const struct server_options *opti
     return RESULT_OK;
 err_peers:
     peers_deinit(&server->peers);
+err_plain:
+    free(server->plain);
 err_chunks:
     free(server->chunks);
 err_free:
@@ -340,5 +353,7 @@ void server_destroy(struct server *server)
     websocket_parser_deinit(&server->websocket);
     tcpframe_parser_deinit(&server->tcp);
     mqttframe_parser_deinit(&server->mqtt);
+    free(server->plain);
+    if (server->options.tls != NULL) tls_thread_end();
     free(server);
 }

@@ -24,6 +24,8 @@ struct server_events {
     void (*on_close)(void *context, struct conn *conn);   /* the handle is dead already; last chance for *conn_user() */
 };
 
+struct tls_identity;
+
 struct server_options { /* limits: what happens at each is in net/server.c beside its use and in the README table */
     uint32_t connections_max;
     uint32_t connections_per_ip_max;     /* 0: no limit; counted per worker */
@@ -40,6 +42,9 @@ struct server_options { /* limits: what happens at each is in net/server.c besid
     uint32_t heartbeat_timeout_ms;       /* nothing received for so long: close 4408 */
     uint32_t write_timeout_ms;           /* no progress of a send: close */
     uint32_t accepts_per_turn_max;
+    struct tls_identity *tls;             /* NULL: plain connections only. Else the first byte tells; borrowed */
+    bool tls_required;                    /* plain ones are refused: 403, or just closed where the door cannot say why */
+    uint32_t tls_handshakes_per_turn_max; /* the others wait; > 0 with tls */
 };
 
 /* `listen_fd`: bound and listening, one per worker (SO_REUSEPORT), taken over when OK; -1: none (the worker only
