@@ -133,7 +133,7 @@ static void mqtt_on_packet(struct session *session, const struct mqtt_packet *pa
 static size_t mqtt_receive(struct session *session, struct slice in)
 {
     size_t taken = 0;
-    while (session->state != SESSION_CLOSED) {
+    while (session_listens(session)) {
         struct mqtt_packet packet;
         size_t size = mqtt_take((struct slice){in.data + taken, in.len - taken}, &packet);
         if (size == 0) break;

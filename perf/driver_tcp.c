@@ -23,7 +23,7 @@ static void tcp_open(struct session *session)
 static size_t tcp_receive(struct session *session, struct slice in)
 {
     size_t taken = 0;
-    while (session->state != SESSION_CLOSED && in.len - taken >= HEAD_SIZE) {
+    while (session_listens(session) && in.len - taken >= HEAD_SIZE) {
         uint32_t size;
         memcpy(&size, in.data + taken, HEAD_SIZE);
         size = be32toh(size);

@@ -126,7 +126,7 @@ static size_t websocket_receive(struct session *session, struct slice in)
         taken = take_upgrade(session, in);
         if (taken == 0) return 0;
     }
-    while (session->state != SESSION_CLOSED) {
+    while (session_listens(session)) {
         struct frame frame;
         size_t size = take_frame((struct slice){in.data + taken, in.len - taken}, &frame);
         if (size == 0) break;

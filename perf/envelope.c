@@ -92,7 +92,7 @@ static void read_push(struct session *session, struct slice in)
     struct wire_field field;
     struct incoming message;
     bool whole = true;
-    while (whole && session->state != SESSION_CLOSED && wire_next(&in, &field)) {
+    while (whole && session_listens(session) && wire_next(&in, &field)) {
         if (field.number == PUSH_EVENT) {
             whole = read_event(session, field.bytes);
         } else if (field.number == PUSH_ROOM_MESSAGE) {
@@ -104,7 +104,7 @@ static void read_push(struct session *session, struct slice in)
             session_fail(session, "session ended by the server");
         }
     }
-    if (!whole || (in.len != 0 && session->state != SESSION_CLOSED)) session_fail(session, "a push that cannot be decoded");
+    if (!whole || (in.len != 0 && session_listens(session))) session_fail(session, "a push that cannot be decoded");
 }
 
 static bool read_error(struct slice in, struct answer *answer)
@@ -174,7 +174,7 @@ static void read_hello(struct session *session)
 void envelope_receive(struct session *session, struct slice envelope)
 {
     struct wire_field field;
-    while (session->state != SESSION_CLOSED && wire_next(&envelope, &field)) {
+    while (session_listens(session) && wire_next(&envelope, &field)) {
         switch (field.number) {
         case ENVELOPE_RESPONSE: read_response(session, field.bytes); break;
         case ENVELOPE_PUSH: read_push(session, field.bytes); break;
@@ -182,7 +182,7 @@ void envelope_receive(struct session *session, struct slice envelope)
         default: break;
         }
     }
-    if (envelope.len != 0 && session->state != SESSION_CLOSED) session_fail(session, "an envelope that cannot be decoded");
+    if (envelope.len != 0 && session_listens(session)) session_fail(session, "an envelope that cannot be decoded");
 }
 
 bool envelope_sync_page(struct session *session, struct slice packed, struct sync_page *page)

@@ -25,6 +25,13 @@ void histogram_add(struct histogram *histogram, uint64_t value)
     if (value > histogram->largest) histogram->largest = value;
 }
 
+void histogram_merge(struct histogram *into, const struct histogram *from)
+{
+    for (uint32_t bucket = 0; bucket < HISTOGRAM_BUCKETS; bucket++) into->buckets[bucket] += from->buckets[bucket];
+    into->count += from->count;
+    if (from->largest > into->largest) into->largest = from->largest;
+}
+
 uint64_t histogram_quantile(const struct histogram *histogram, double share)
 {
     uint64_t wanted = (uint64_t)(share * (double)histogram->count);

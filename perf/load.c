@@ -17,6 +17,7 @@ static const struct workload {
     {"pair", "1:1 messages: --groups pairs, both sides send, --window under way each", workload_pair, false},
     {"fanout", "--groups rooms of --members, one sends", workload_fanout, false},
     {"chatter", "--groups rooms of --members, all send", workload_chatter, false},
+    {"mixed", "--groups rooms of --members: 1:1, rooms, people who leave and return", workload_mixed, false},
     {"rate", "--rate messages a second, whatever the server does; --groups of --members (2: 1:1)", workload_rate, false},
     {"connect", "connect, log in, close, again: --connections at a time", workload_connect, false},
     {"idle", "memory of --connections people who are online and silent", workload_idle, false},

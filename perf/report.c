@@ -15,6 +15,11 @@ void report_add(struct report *report, const char *name, double value)
 
 void report_add_fault(struct report *report, const char *name, uint64_t count)
 {
+    for (uint32_t i = 0; i < report->fault_count; i++) {
+        if (strcmp(report->faults[i].name, name) != 0) continue;
+        report->faults[i].count += count;
+        return;
+    }
     if (report->fault_count == REPORT_FAULTS_MAX) perf_die("too many faults in one report");
     report->faults[report->fault_count++] = (struct report_fault){name, count};
 }
@@ -71,7 +76,8 @@ static void json_line(FILE *out, const struct report *report)
     json_latency(out, "ack", report->ack);
     json_latency(out, "delivery", report->delivery);
     json_cost(out, report);
-    fprintf(out, ",\"checked\":%llu,\"refused\":%llu", (unsigned long long)report->checked, (unsigned long long)report->refused);
+    fprintf(out, ",\"checked\":%llu,\"refused\":%llu,\"redelivered\":%llu", (unsigned long long)report->checked,
+            (unsigned long long)report->refused, (unsigned long long)report->redelivered);
     for (uint32_t i = 0; i < report->number_count; i++)
         fprintf(out, ",\"%s\":%.2f", report->numbers[i].name, report->numbers[i].value);
     fprintf(out, ",\"faults\":{");
@@ -97,6 +103,8 @@ static void cell_check(char cell[CELL_SIZE], const struct report *report)
     int len = snprintf(cell, CELL_SIZE, "%llu %s", (unsigned long long)report->checked, report_ok(report) ? "ok" : "FAILED:");
     if (report->refused > 0)
         len += snprintf(cell + len, CELL_SIZE - (size_t)len, ", %llu refused", (unsigned long long)report->refused);
+    if (report->redelivered > 0)
+        len += snprintf(cell + len, CELL_SIZE - (size_t)len, ", %llu redelivered", (unsigned long long)report->redelivered);
     for (uint32_t i = 0; i < report->fault_count; i++) {
         if (report->faults[i].count == 0 || len >= CELL_SIZE) continue;
         len += snprintf(cell + len, CELL_SIZE - (size_t)len, " %s %llu", report->faults[i].name,

@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #define REPORT_NUMBERS_MAX 24
-#define REPORT_FAULTS_MAX  12
+#define REPORT_FAULTS_MAX  16
 
 struct report_number {
     const char *name;
@@ -32,10 +32,12 @@ struct report {
     struct report_fault faults[REPORT_FAULTS_MAX];
     uint32_t number_count, fault_count;
     uint64_t checked; /* arrivals or records that were looked at one by one */
+    uint64_t redelivered; /* came twice and said so, as QoS 1 allows: shown, no fault */
     uint64_t refused; /* asked to try again later: no fault, but the limit of what the server takes */
 };
 
 void report_add(struct report *report, const char *name, double value);
+/* To what is there under this name. */
 void report_add_fault(struct report *report, const char *name, uint64_t count);
 bool report_ok(const struct report *report);
 /* Appends to the files (NULL: not) and prints the row on stdout. */

@@ -16,6 +16,7 @@
 #define EVENTS_PER_TURN       512
 #define OPENING_MAX           256   /* sessions that log in at the same time in session_open_all() */
 #define OPEN_TIMEOUT_S        60.0
+#define FORGET_SETTLE_S       0.2 /* for the server to see them go */
 #define SESSIONS_PER_ADDRESS  20000 /* below the number of ephemeral ports of one source address */
 #define SOURCE_ADDRESSES      64
 
@@ -57,7 +58,7 @@ struct session *session_open(struct loop *loop, const struct driver *driver, con
     session->loop = loop;
     session->login = *login;
     session->fd = open_socket(loop);
-    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = session};
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = session};
     if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, session->fd, &event) != 0) perf_die("epoll_ctl: %s", strerror(errno));
     loop->session_count++;
     loop->opened_count++;
@@ -91,6 +92,19 @@ void session_close(struct session *session)
     session_end(session);
 }
 
+void session_leave(struct session *session)
+{
+    if (session->driver->close != NULL) session->driver->close(session);
+    else (void)session_write(session, 0); /* the end of the stream is all there is to say */
+    session->state = SESSION_LEAVING;
+}
+
+static void session_left(struct session *session)
+{
+    session_end(session);
+    if (session->events != NULL && session->events->on_left != NULL) session->events->on_left(session);
+}
+
 void session_fail(struct session *session, const char *reason)
 {
     if (session->state == SESSION_CLOSED) return;
@@ -121,6 +135,8 @@ void session_on_message(struct session *session, const struct incoming *message)
 
 void session_on_event(struct session *session, uint64_t sync_key, const struct incoming *message)
 {
+    if (sync_key > session->heard_key) session->heard_key = sync_key;
+    if (session->ignores_pushes) return;
     if (sync_key != session->sync_key + 1) session->loop->counters.stream_holes++;
     session->sync_key = sync_key;
     if (message != NULL) session_on_message(session, message);
@@ -146,6 +162,10 @@ static void session_flush(struct session *session)
     while (session->out_start < out->len) {
         ssize_t sent = session_put(session);
         if (sent < 0 && errno == EAGAIN) return;
+        if (sent < 0 && session->state == SESSION_LEAVING) {
+            session_left(session);
+            return;
+        }
         if (sent < 0) {
             session_fail(session, strerror(errno));
             return;
@@ -153,6 +173,7 @@ static void session_flush(struct session *session)
         session->out_start += (size_t)sent;
     }
     out->len = session->out_start = 0;
+    if (session->state == SESSION_LEAVING) (void)shutdown(session->fd, SHUT_WR);
 }
 
 /* Hands what arrived to the driver and keeps what is not a whole frame yet. */
@@ -164,7 +185,7 @@ static void session_feed(struct session *session, struct slice in)
         in = (struct slice){partial->data, partial->len};
     }
     size_t taken = session->driver->receive(session, in);
-    if (session->state == SESSION_CLOSED) return;
+    if (!session_listens(session)) return;
     if (taken == in.len) {
         partial->len = 0;
     } else if (partial->len > 0) {
@@ -175,20 +196,25 @@ static void session_feed(struct session *session, struct slice in)
     }
 }
 
-static void session_read(struct session *session)
+/* `ended`: the other end has closed, and there will be no further report: read to the end. */
+static void session_read(struct session *session, bool ended)
 {
     struct loop *loop = session->loop;
     while (session->state != SESSION_CLOSED) {
         ssize_t len = session->tls != NULL ? tls_read(session->tls, loop->receive_buffer, RECEIVE_BUFFER_SIZE)
                                            : recv(session->fd, loop->receive_buffer, RECEIVE_BUFFER_SIZE, 0);
         if (len < 0 && errno == EAGAIN) return;
+        if (len <= 0 && session->state == SESSION_LEAVING) {
+            session_left(session);
+            return;
+        }
         if (len <= 0) {
             session_fail(session, len == 0 ? "closed by the server" : strerror(errno));
             return;
         }
         loop->now_ns = perf_now_ns();
-        session_feed(session, (struct slice){loop->receive_buffer, (size_t)len});
-        if (session->tls == NULL && (size_t)len < RECEIVE_BUFFER_SIZE) return;
+        if (session_listens(session)) session_feed(session, (struct slice){loop->receive_buffer, (size_t)len});
+        if (!ended && session->tls == NULL && (size_t)len < RECEIVE_BUFFER_SIZE) return;
     }
 }
 
@@ -265,7 +291,7 @@ static void loop_flush(struct loop *loop)
         struct session *session = loop->dirty;
         loop->dirty = session->next_dirty;
         session->dirty = false;
-        if (session->state == SESSION_LOGIN || session->state == SESSION_READY) session_flush(session);
+        if (session->state != SESSION_CLOSED && session->state >= SESSION_LOGIN) session_flush(session);
     }
 }
 
@@ -284,7 +310,8 @@ void loop_turn(struct loop *loop, uint64_t wait_ns)
         if (session->state == SESSION_SECURING) session_secure(session);
         if (session->state == SESSION_CLOSED || session->state == SESSION_SECURING) continue;
         if ((events[i].events & EPOLLOUT) != 0 && session->out.len > 0) session_flush(session);
-        if (session->state != SESSION_CLOSED && (events[i].events & ~(uint32_t)EPOLLOUT) != 0) session_read(session);
+        bool ended = (events[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+        if (session->state != SESSION_CLOSED && (ended || (events[i].events & EPOLLIN) != 0)) session_read(session, ended);
     }
     loop_flush(loop);
     loop_free_closed(loop);
@@ -327,4 +354,16 @@ void session_open_all(struct loop *loop, const struct driver *driver, const stru
         ready = (uint32_t)(loop->counters.ready - ready_before);
         if (perf_now_ns() > deadline) perf_die("only %u of %u sessions could log in after %.0f s", ready, count, OPEN_TIMEOUT_S);
     }
+}
+
+void session_forget_all(struct loop *loop, const struct driver *driver, const struct login *logins, uint32_t count)
+{
+    struct login *clean = perf_alloc(count, sizeof *clean);
+    struct session **sessions = perf_alloc(count, sizeof *sessions);
+    for (uint32_t i = 0; i < count; i++) clean[i].user_id = logins[i].user_id;
+    session_open_all(loop, driver, clean, count, sessions);
+    for (uint32_t i = 0; i < count; i++) session_close(sessions[i]);
+    loop_turn_for(loop, FORGET_SETTLE_S);
+    free(sessions);
+    free(clean);
 }

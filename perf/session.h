@@ -1,6 +1,6 @@
 /* perf/session.h - one connection of one person, and the loop that serves all of them.
  * Owns:    the loop owns its sessions; a session owns its socket and its buffers.
- * States:  CONNECTING -> SECURING (with TLS) -> LOGIN -> READY -> CLOSED; any -> CLOSED. A closed session is freed at the end of the loop's turn.
+ * States:  CONNECTING -> SECURING (with TLS) -> LOGIN -> READY -> LEAVING -> CLOSED; any -> CLOSED. A closed session is freed at the end of the loop's turn.
  * A turn: take what epoll reports, hand it to the drivers, then one send per session that has something to say. */
 #ifndef PERF_SESSION_H
 #define PERF_SESSION_H
@@ -10,7 +10,7 @@
 #include "perf/users.h"
 #include <netinet/in.h>
 
-enum session_state { SESSION_CONNECTING, SESSION_SECURING, SESSION_LOGIN, SESSION_READY, SESSION_CLOSED };
+enum session_state { SESSION_CONNECTING, SESSION_SECURING, SESSION_LOGIN, SESSION_READY, SESSION_LEAVING, SESSION_CLOSED };
 
 struct answer { /* to one request; everything is borrowed for the callback */
     uint64_t id;
@@ -34,6 +34,7 @@ struct session_events { /* NULL: of no interest */
     void (*on_message)(struct session *session, const struct incoming *message);
     /* The server or the network ended it; not called for session_close(). */
     void (*on_closed)(struct session *session, const char *reason);
+    void (*on_left)(struct session *session);
 };
 
 struct login { /* who comes, and what for; MQTT wants to know, on the other doors a login hears everything */
@@ -57,10 +58,12 @@ struct session {
     void *driver_state; /* the driver's; freed with the session */
     struct login login;
     uint64_t sync_key; /* newest of the user's stream that this session knows */
+    uint64_t heard_key; /* newest that it heard of */
     int fd;
     uint8_t driver_stage; /* the driver's */
     enum session_state state;
-    bool dirty, resumed; /* resumed: the server had kept this session */
+    bool dirty, ignores_pushes;
+    bool resumed; /* the server had kept this session */
 };
 
 struct loop_counters { /* of all sessions */
@@ -97,11 +100,19 @@ struct session *session_open(struct loop *loop, const struct driver *driver, con
                              const struct session_events *events, void *context);
 /* Ends it, with the protocol's farewell when it has one, and without on_closed. */
 void session_close(struct session *session);
+/* The same, but waits for the server to close; what still arrives is let pass. A socket that is closed with unread bytes in it takes back what
+ * it sent last, and with it acknowledgements. `on_left` of the events says when. */
+void session_leave(struct session *session);
 /* Opens `count` sessions, at most some hundreds at a time, and waits until all are ready; ends the program when one is not. */
 void session_open_all(struct loop *loop, const struct driver *driver, const struct login *logins, uint32_t count,
                       struct session **sessions);
 
+/* MQTT: everybody comes once with a clean session, so that nothing is kept for anybody. */
+void session_forget_all(struct loop *loop, const struct driver *driver, const struct login *logins, uint32_t count);
+
 /* ---- for drivers ---- */
+/* False: what else arrived is for nobody. */
+static inline bool session_listens(const struct session *session) { return session->state < SESSION_LEAVING; }
 /* Room for `len` bytes that go out at the end of the turn. */
 uint8_t *session_write(struct session *session, size_t len);
 void session_fail(struct session *session, const char *reason);

@@ -21,6 +21,15 @@ struct stamp {
 /* Writes a body of `size` bytes. */
 void stamp_write(const struct stamp *stamp, uint8_t *body, size_t size);
 
+/* Whether the body says that it is one of this run: a glance. */
+static inline bool stamp_is_of(struct slice body, uint32_t run)
+{
+    uint32_t words[2];
+    if (body.len < STAMP_SIZE) return false;
+    memcpy(words, body.data, sizeof words);
+    return words[0] == STAMP_MAGIC && words[1] == run;
+}
+
 enum stamp_read { STAMP_OURS, STAMP_OTHER_RUN, STAMP_CORRUPT };
 enum stamp_read stamp_read(struct slice body, uint32_t run, size_t size, struct stamp *stamp);
 

@@ -9,11 +9,9 @@
 #define CLIENT_ID_SIZE     16
 #define LOGIN_SETTLE_S     0.5 /* the server looks up the large rooms of those who logged in after its answer */
 
-static struct traffic *the_traffic; /* the one that runs; so a member, of which there are many, needs no pointer to it */
-
 /* ---- sending ---- */
 
-static bool sender_may_send(const struct traffic *traffic, const struct sender *sender)
+bool traffic_may_send(const struct traffic *traffic, const struct sender *sender)
 {
     return !traffic->stopping && sender->resume_ns == 0 && sender->member->session != NULL &&
            sender->next - sender->oldest < traffic->plan.window &&
@@ -25,7 +23,7 @@ static void put_hex(uint8_t *at, uint32_t value)
     for (uint32_t i = 0; i < 8; i++) at[i] = (uint8_t)"0123456789abcdef"[value >> (28 - 4 * i) & 15];
 }
 
-static void send_one(struct traffic *traffic, struct sender *sender, uint64_t intended_ns)
+void traffic_send(struct traffic *traffic, struct sender *sender, uint64_t intended_ns)
 {
     static uint8_t body[STAMP_BODY_MAX];
     uint8_t client_id[CLIENT_ID_SIZE];
@@ -37,7 +35,7 @@ static void send_one(struct traffic *traffic, struct sender *sender, uint64_t in
     put_hex(client_id + 8, sequence);
     struct stamp stamp = {traffic->run, member->group->index, member->index, sequence, intended_ns};
     stamp_write(&stamp, body, traffic->plan.body_bytes);
-    struct outgoing message = {.id = sequence,
+    struct outgoing message = {.id = traffic->plan.id_base + sequence,
                                .room_id = member->group->room_id,
                                .to_user_id = member->peer_id,
                                .client_msg_id = {client_id, sizeof client_id},
@@ -50,7 +48,11 @@ static void send_one(struct traffic *traffic, struct sender *sender, uint64_t in
 static void sender_fill_window(struct traffic *traffic, struct sender *sender)
 {
     if (traffic->plan.rate > 0) return;
-    while (sender_may_send(traffic, sender)) send_one(traffic, sender, traffic->loop->now_ns);
+    if (traffic->on_space != NULL) {
+        traffic->on_space(traffic->context, sender);
+        return;
+    }
+    while (traffic_may_send(traffic, sender)) traffic_send(traffic, sender, traffic->loop->now_ns);
 }
 
 /* Moves past what is finished. */
@@ -70,7 +72,7 @@ static struct pending *sender_pending(const struct traffic *traffic, const struc
     return &sender->pending[sequence & traffic->pending_mask];
 }
 
-static void resume_paused(struct traffic *traffic)
+void traffic_resume_paused(struct traffic *traffic)
 {
     for (uint32_t i = 0; i < traffic->sender_count && traffic->paused_count > 0; i++) {
         struct sender *sender = &traffic->senders[i];
@@ -95,12 +97,11 @@ static void on_refused(struct traffic *traffic, struct sender *sender, struct pe
     sender->resume_ns = traffic->loop->now_ns + (answer->retry_after_ms + RETRY_AFTER_MS_MIN) * NS_PER_MS;
 }
 
-static void traffic_on_answer(struct session *session, const struct answer *answer)
+void traffic_on_answer(struct traffic *traffic, struct member *member, const struct answer *answer)
 {
-    struct member *member = session->context;
-    struct traffic *traffic = the_traffic;
     struct sender *sender = member->sender;
-    struct pending *pending = sender == NULL ? NULL : sender_pending(traffic, sender, answer->id);
+    uint64_t sequence = answer->id - traffic->plan.id_base;
+    struct pending *pending = sender == NULL ? NULL : sender_pending(traffic, sender, sequence);
     if (pending == NULL || pending->acked) {
         traffic->total.duplicated++;
         return;
@@ -114,7 +115,7 @@ static void traffic_on_answer(struct session *session, const struct answer *answ
             traffic->measured.acked++;
             histogram_add(&traffic->ack_latency, traffic->loop->now_ns - pending->intended_ns);
         }
-        if (traffic->on_acked != NULL) traffic->on_acked(traffic->context, sender, (uint32_t)answer->id, answer);
+        if (traffic->on_acked != NULL) traffic->on_acked(traffic->context, sender, (uint32_t)sequence, answer);
     }
     sender_advance(traffic, sender);
 }
@@ -128,10 +129,9 @@ static void on_delivered(struct traffic *traffic, const struct member *reader, c
         return;
     }
     traffic->total.delivered++;
-    if (traffic->measuring) {
-        traffic->measured.delivered++;
+    traffic->measured.delivered += traffic->measuring;
+    if (traffic->measuring && stamp->intended_ns >= reader->since_ns)
         histogram_add(&traffic->delivery_latency, traffic->loop->now_ns - stamp->intended_ns);
-    }
     struct pending *pending = sender_pending(traffic, sender, stamp->sequence);
     if (pending == NULL || pending->readers_left == 0) return; /* to a reader that was not waited for */
     pending->readers_left--;
@@ -149,29 +149,36 @@ void traffic_on_arrival(struct traffic *traffic, struct member *member, const st
         return;
     }
     enum arrival arrival = arrivals_add(&member->arrivals[stamp.sender], stamp.sequence);
-    bool allowed = message->repeated && traffic->loop->broker.plain; /* at least once is what QoS 1 promises; Ringpost promises more */
-    traffic->total.redelivered += arrival == ARRIVAL_TWICE && allowed;
-    traffic->total.duplicated += arrival == ARRIVAL_TWICE && !allowed;
+    traffic->total.redelivered += arrival == ARRIVAL_TWICE && message->repeated;
+    traffic->total.duplicated += arrival == ARRIVAL_TWICE && !message->repeated;
     traffic->total.reordered += arrival == ARRIVAL_LATE;
     if (arrival != ARRIVAL_TWICE) on_delivered(traffic, member, &stamp);
 }
 
-static void traffic_on_message(struct session *session, const struct incoming *message)
+/* ---- sessions of its own ---- */
+
+static void on_session_answer(struct session *session, const struct answer *answer)
 {
     struct member *member = session->context;
-    traffic_on_arrival(the_traffic, member, message);
+    traffic_on_answer(member->group->traffic, member, answer);
 }
 
-static void traffic_on_closed(struct session *session, const char *reason)
+static void on_session_message(struct session *session, const struct incoming *message)
+{
+    struct member *member = session->context;
+    traffic_on_arrival(member->group->traffic, member, message);
+}
+
+static void on_session_closed(struct session *session, const char *reason)
 {
     struct member *member = session->context;
     member->session = NULL;
-    if (!the_traffic->expects_end && session->loop->counters.closed_by_server == 1)
+    if (!member->group->traffic->expects_end && session->loop->counters.closed_by_server == 1)
         fprintf(stderr, "load: a session has ended: %s\n", reason);
 }
 
 static const struct session_events traffic_events = {
-    .on_answer = traffic_on_answer, .on_message = traffic_on_message, .on_closed = traffic_on_closed};
+    .on_answer = on_session_answer, .on_message = on_session_message, .on_closed = on_session_closed};
 
 /* ---- set-up ---- */
 
@@ -180,7 +187,7 @@ static void link_people(struct traffic *traffic, const struct users *users)
     const struct traffic_plan *plan = &traffic->plan;
     for (uint32_t g = 0; g < plan->groups; g++) {
         struct traffic_group *group = &traffic->groups[g];
-        *group = (struct traffic_group){.members = &traffic->members[(size_t)g * plan->members], .index = g};
+        *group = (struct traffic_group){.traffic = traffic, .members = &traffic->members[(size_t)g * plan->members], .index = g};
         for (uint32_t m = 0; m < plan->members; m++) {
             size_t place = (size_t)g * plan->members + m;
             struct member *member = &group->members[m];
@@ -260,7 +267,7 @@ static uint32_t random_run(void)
     return (uint32_t)((now_ns * 0x9e3779b97f4a7c15ull) >> 32);
 }
 
-struct traffic *traffic_create(struct bench *bench, const struct traffic_plan *plan)
+struct traffic *traffic_prepare(struct bench *bench, const struct traffic_plan *plan)
 {
     size_t people = (size_t)plan->groups * plan->members;
     struct traffic *traffic = perf_alloc(1, sizeof *traffic);
@@ -280,9 +287,14 @@ struct traffic *traffic_create(struct bench *bench, const struct traffic_plan *p
     for (size_t i = 0; i < people * plan->senders; i++) traffic->arrivals[i].next = 1;
     users_need(bench->users, bench->loop, plan->first_user + (uint32_t)people);
     link_people(traffic, bench->users);
-    the_traffic = traffic;
     if (!plan->direct && bench->loop->broker.plain) name_rooms(traffic);
     else if (!plan->direct) make_rooms(traffic);
+    return traffic;
+}
+
+struct traffic *traffic_create(struct bench *bench, const struct traffic_plan *plan)
+{
+    struct traffic *traffic = traffic_prepare(bench, plan);
     log_in(traffic, bench);
     return traffic;
 }
@@ -305,7 +317,6 @@ void traffic_destroy(struct traffic *traffic)
     free(traffic->members);
     free(traffic->groups);
     free(traffic);
-    the_traffic = NULL;
 }
 
 /* ---- running ---- */
@@ -320,7 +331,7 @@ static void run_closed(struct traffic *traffic, uint64_t end_ns)
     for (uint32_t i = 0; i < traffic->sender_count; i++) sender_fill_window(traffic, &traffic->senders[i]);
     while (traffic->loop->now_ns < end_ns && !messages_done(traffic) && traffic->loop->counters.closed_by_server == 0) {
         loop_turn(traffic->loop, 10 * NS_PER_MS);
-        if (traffic->paused_count > 0) resume_paused(traffic);
+        if (traffic->paused_count > 0) traffic_resume_paused(traffic);
     }
 }
 
@@ -336,8 +347,8 @@ static uint64_t send_due(struct traffic *traffic, const struct schedule *schedul
         uint64_t due_ns = schedule->start_ns + (uint64_t)((double)*due * schedule->interval_ns);
         struct sender *sender = &traffic->senders[*due % traffic->sender_count];
         if (due_ns > traffic->loop->now_ns) return due_ns;
-        if (!sender_may_send(traffic, sender)) break;
-        send_one(traffic, sender, due_ns);
+        if (!traffic_may_send(traffic, sender)) break;
+        traffic_send(traffic, sender, due_ns);
     }
     return traffic->loop->now_ns + NS_PER_MS;
 }
@@ -352,7 +363,7 @@ static void run_open(struct traffic *traffic, uint64_t end_ns)
     while (traffic->loop->now_ns < end_ns && traffic->loop->counters.closed_by_server == 0) {
         uint64_t next_ns = send_due(traffic, &schedule, &due), now_ns = perf_now_ns();
         loop_turn(traffic->loop, next_ns > now_ns ? next_ns - now_ns : 0);
-        if (traffic->paused_count > 0) resume_paused(traffic);
+        if (traffic->paused_count > 0) traffic_resume_paused(traffic);
     }
 }
 
@@ -403,15 +414,19 @@ struct traffic_missing traffic_missing(const struct traffic *traffic)
 void traffic_report_faults(const struct traffic *traffic, struct report *report)
 {
     struct traffic_missing missing = traffic_missing(traffic);
-    const struct loop_counters *counters = &traffic->loop->counters;
-    report->checked = traffic->total.delivered + traffic->total.echoed;
-    if (traffic->total.redelivered > 0) report_add(report, "redelivered", (double)traffic->total.redelivered);
+    report->checked += traffic->total.delivered + traffic->total.echoed;
+    report->redelivered += traffic->total.redelivered;
     report_add_fault(report, "lost", missing.lost);
     report_add_fault(report, "unacknowledged", missing.unacknowledged);
     report_add_fault(report, "duplicated", traffic->total.duplicated);
     report_add_fault(report, "reordered", traffic->total.reordered);
     report_add_fault(report, "corrupted", traffic->total.corrupted);
     report_add_fault(report, "rejected", traffic->total.rejected);
+}
+
+void traffic_report_sessions(const struct loop *loop, struct report *report)
+{
+    const struct loop_counters *counters = &loop->counters;
     report_add_fault(report, "stream_holes", counters->stream_holes);
     report_add_fault(report, "behind", counters->behind);
     report_add_fault(report, "disconnected", counters->closed_by_server);

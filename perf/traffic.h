@@ -17,6 +17,7 @@ struct traffic_plan {
     uint32_t first_user;
     uint32_t window;
     uint32_t body_bytes;
+    uint64_t id_base;      /* added to a sender's sequences for the ids of its requests: two traffics may share sessions */
     double rate;           /* messages a second of all senders together */
     uint64_t messages_max; /* stop after so many acknowledgements; 0: by time */
     uint32_t messages_each; /* a sender is done after so many; 0: never */
@@ -27,7 +28,7 @@ struct traffic_plan {
 struct traffic_counts {
     uint64_t sent, acked, delivered, echoed; /* echoed: to the sender's own session, as the server does */
     uint64_t refused;                        /* "try again": not lost, not sent either */
-    uint64_t redelivered;                    /* twice, said to be so, by a broker that may */
+    uint64_t redelivered;                    /* twice, with the DUP flag of QoS 1, which promises no more */
     uint64_t duplicated, reordered, corrupted, rejected; /* faults; rejected: refused for good */
 };
 
@@ -44,6 +45,7 @@ struct member {
     struct arrivals *arrivals;  /* one per sender of the group */
     uint64_t user_id, peer_id;  /* peer: direct only */
     uint64_t sync_key_start;
+    uint64_t since_ns; /* what should have been sent before is checked, not timed: the member was away */
     uint32_t index;
 };
 
@@ -56,6 +58,7 @@ struct sender {
 
 struct traffic_group {
     uint64_t room_id; /* 0: two who write to each other */
+    struct traffic *traffic;
     struct member *members;
     uint32_t index;
 };
@@ -74,13 +77,23 @@ struct traffic {
     struct histogram ack_latency, delivery_latency;
     /* Each acknowledgement of a message; NULL: of no interest. */
     void (*on_acked)(void *context, struct sender *sender, uint32_t sequence, const struct answer *answer);
+    /* `sender` may be able to send; NULL: it fills its window. */
+    void (*on_space)(void *context, struct sender *sender);
     void *context;
 };
 
-/* Registers, makes the rooms, logs in. */
+/* Registers people and makes the rooms. */
+struct traffic *traffic_prepare(struct bench *bench, const struct traffic_plan *plan);
+/* Prepares and logs everybody in, with sessions that are the traffic's. */
 struct traffic *traffic_create(struct bench *bench, const struct traffic_plan *plan);
 /* As whom a member comes. */
 struct login traffic_login(const struct traffic *traffic, const struct member *member);
+/* For sessions that are somebody else's: who tells the traffic what happens, and sends. */
+bool traffic_may_send(const struct traffic *traffic, const struct sender *sender);
+void traffic_send(struct traffic *traffic, struct sender *sender, uint64_t intended_ns);
+void traffic_on_answer(struct traffic *traffic, struct member *member, const struct answer *answer);
+void traffic_resume_paused(struct traffic *traffic);
+
 /* Sends for `seconds`; counts and times what happens meanwhile when `measure`. */
 void traffic_run(struct traffic *traffic, double seconds, bool measure);
 /* Stops sending and waits until nothing is under way, for as long as something still arrives. */
@@ -92,8 +105,9 @@ struct traffic_missing {
 struct traffic_missing traffic_missing(const struct traffic *traffic);
 /* Counts an arrival that came by a page instead of a push. */
 void traffic_on_arrival(struct traffic *traffic, struct member *member, const struct incoming *message);
-/* All faults a run may have had, into the report. */
+/* All faults of the messages, and those of the sessions, into the report. */
 void traffic_report_faults(const struct traffic *traffic, struct report *report);
+void traffic_report_sessions(const struct loop *loop, struct report *report);
 /* Ends all sessions; destroy does it too. */
 void traffic_close(struct traffic *traffic);
 void traffic_destroy(struct traffic *traffic);

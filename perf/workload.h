@@ -23,6 +23,7 @@ struct bench {
 void workload_pair(struct bench *bench);
 void workload_fanout(struct bench *bench);
 void workload_chatter(struct bench *bench);
+void workload_mixed(struct bench *bench);
 void workload_rate(struct bench *bench);
 void workload_connect(struct bench *bench);
 void workload_idle(struct bench *bench);

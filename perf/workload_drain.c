@@ -3,11 +3,10 @@
  * Rooms with one speaker, everybody else offline. The speakers send; --seconds later all others connect at once. On the native doors they
  * page through their streams from the SyncKey they had; with MQTT the broker has kept their sessions and sends. Every message must come
  * exactly once, in the order of its sender. The latency is one person's, from the first connect() to the last message. */
-#include "perf/envelope.h"
+#include "perf/catchup.h"
 #include "perf/traffic.h"
 #include <stdio.h>
 
-#define PAGE_LIMIT      500 /* the most the API gives */
 #define CATCH_UP_MAX_NS (120 * NS_PER_S)
 #define SEND_MAX_S      300.0
 #define QUIET_S         0.5 /* after the last message: what comes twice comes then */
@@ -29,18 +28,6 @@ static void one_caught_up(const struct session *session)
 
 /* ---- by pages ---- */
 
-static void ask_page(struct session *session)
-{
-    Ringpost__V1__SyncRequest sync = RINGPOST__V1__SYNC_REQUEST__INIT;
-    Ringpost__V1__Request request = RINGPOST__V1__REQUEST__INIT;
-    sync.sync_key = session->sync_key;
-    sync.limit = PAGE_LIMIT;
-    request.id = 1;
-    request.method_case = RINGPOST__V1__REQUEST__METHOD_SYNC;
-    request.sync = &sync;
-    session->driver->call(session, &request);
-}
-
 static void drain_on_ready(struct session *session)
 {
     struct member *member = session->context;
@@ -48,8 +35,7 @@ static void drain_on_ready(struct session *session)
         if (!session->resumed) the_drain->broken++;
         return;
     }
-    session->sync_key = member->sync_key_start;
-    ask_page(session);
+    catchup_begin(session, member->sync_key_start);
 }
 
 static void drain_finish(struct session *session)
@@ -62,22 +48,12 @@ static void drain_finish(struct session *session)
 
 static void drain_on_answer(struct session *session, const struct answer *answer)
 {
-    struct sync_page page;
     uint64_t before = session->sync_key;
-    if (answer->refused && answer->retryable) {
-        ask_page(session);
-        return;
-    }
-    if (answer->refused || !envelope_sync_page(session, answer->result, &page) || page.reset ||
-        page.sync_key != session->sync_key) {
-        the_drain->broken++;
-        drain_finish(session);
-        return;
-    }
+    enum catchup step = catchup_on_answer(session, answer);
     the_drain->pages++;
     the_drain->events += session->sync_key - before;
-    if (page.has_more) ask_page(session);
-    else drain_finish(session);
+    the_drain->broken += step == CATCHUP_BROKEN;
+    if (step != CATCHUP_MORE) drain_finish(session);
 }
 
 /* ---- by themselves ---- */
@@ -121,17 +97,13 @@ static void everybody_returns(struct bench *bench, struct drain *drain)
     while (drain->waiting > 0 && perf_now_ns() - drain->began_ns < CATCH_UP_MAX_NS) loop_turn(bench->loop, 10 * NS_PER_MS);
 }
 
-/* Nothing is kept for anybody at the broker any longer. */
 static void forget_sessions(struct bench *bench, const struct traffic *traffic)
 {
     uint32_t count = 0, people = traffic->plan.groups * traffic->plan.members;
     struct login *logins = perf_alloc(people, sizeof *logins);
-    struct session **sessions = perf_alloc(people, sizeof *sessions);
     for (uint32_t i = 0; i < people; i++)
         if (traffic->members[i].sender == NULL) logins[count++].user_id = traffic->members[i].user_id;
-    session_open_all(bench->loop, bench->driver, logins, count, sessions);
-    for (uint32_t i = 0; i < count; i++) session_close(sessions[i]);
-    free(sessions);
+    session_forget_all(bench->loop, bench->driver, logins, count);
     free(logins);
 }
 
@@ -145,7 +117,9 @@ static void report_drain(struct bench *bench, const struct drain *drain, uint64_
     if (bench->driver->call != NULL) report_add(report, "events", (double)drain->events);
     if (bench->driver->call != NULL) report_add(report, "pages", (double)drain->pages);
     traffic_report_faults(traffic, report);
+    traffic_report_sessions(bench->loop, report);
     report_add_fault(report, "not_in_stream", expected > traffic->total.delivered ? expected - traffic->total.delivered : 0);
+    if (!bench->loop->broker.plain) report_add_fault(report, "redelivered", traffic->total.redelivered);
     report_add_fault(report, "not_caught_up", drain->waiting);
     report_add_fault(report, "broken_pages", drain->broken);
 }

@@ -27,6 +27,7 @@ static void measure(struct bench *bench, const struct traffic_plan *plan, bool c
     report_add(report, "echoes_per_s", (double)traffic->measured.echoed / elapsed);
     report->refused = traffic->total.refused;
     traffic_report_faults(traffic, report);
+    traffic_report_sessions(bench->loop, report);
     traffic_destroy(traffic);
 }
 
