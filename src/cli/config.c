@@ -5,6 +5,7 @@
 #include "core/host.h"
 #include "core/io.h"
 #include "net/server.h"
+#include "net/tls_identity.h"
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,6 +80,19 @@ static enum result config_load(struct config *config, const struct config_argume
     return res == RESULT_OK ? server_check_address(config->listen, text, text_size) : res;
 }
 
+/* Reads certificate and key as the server would. What is only doubtful, an expired certificate, is told at once. */
+static enum result certificate_check(const struct config *config, char *text, size_t text_size)
+{
+    struct tls_identity *identity;
+    if (config->tls_certificate_file[0] == '\0') return RESULT_OK;
+    enum result res = tls_identity_create(&identity, config->tls_certificate_file, config->tls_key_file, text, text_size);
+    if (res != RESULT_OK) return res;
+    tls_identity_destroy(identity);
+    if (text[0] != '\0') remote_complain("%s", text);
+    text[0] = '\0';
+    return RESULT_OK;
+}
+
 /* What the machine lacks is told with its remedy by those who need it; here they are only asked. Without enough open files the
  * server runs, with fewer connections: that is a warning. */
 static bool machine_is_fit(const struct config *config, char *text, size_t text_size)
@@ -121,7 +135,8 @@ static int config_check(int argc, char **argv)
     if (argc < 0) return CLI_EXIT_USAGE;
     argp_parse(&argp, argc, argv, 0, NULL, &arguments);
     enum cli_exit code = CLI_EXIT_OK;
-    if (config_load(&config, &arguments, text, sizeof text) != RESULT_OK)
+    if (config_load(&config, &arguments, text, sizeof text) != RESULT_OK ||
+        certificate_check(&config, text, sizeof text) != RESULT_OK)
         code = CLI_EXIT_USAGE;
     else if (!machine_is_fit(&config, text, sizeof text))
         code = CLI_EXIT_FAILED;

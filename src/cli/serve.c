@@ -81,13 +81,15 @@ static enum result load_flags(struct config *config, int argc, char **argv, char
     return RESULT_OK;
 }
 
+static bool serves_tls;
+
 static void on_serving(const char *address, uint16_t port)
 {
     const char *colon = strrchr(address, ':');
     int host_len = colon == NULL ? (int)strlen(address) : (int)(colon - address);
     bool any = strncmp(address, "0.0.0.0", 7) == 0 || strncmp(address, "[::]", 4) == 0;
-    printf("Ringpost %s is serving: open http://%.*s:%u/ in a browser, or run `ringpost chat`\n", RINGPOST_VERSION,
-           any ? 9 : host_len, any ? "localhost" : address, port);
+    printf("Ringpost %s is serving: open %s://%.*s:%u/ in a browser, or run `ringpost chat`\n", RINGPOST_VERSION,
+           serves_tls ? "https" : "http", any ? 9 : host_len, any ? "localhost" : address, port);
     fflush(stdout);
 }
 
@@ -113,6 +115,7 @@ int cli_serve(int argc, char **argv)
     }
     if (logger_start(config.log_level, config.log_format) != RESULT_OK) return CLI_EXIT_FAILED;
     host_raise_locked_memory();
+    serves_tls = config.tls_certificate_file[0] != '\0';
     result = host_run(&config, on_serving, text, sizeof text);
     logger_stop();
     if (result == RESULT_OK) return CLI_EXIT_OK;

@@ -380,6 +380,14 @@ enum result config_validate(const struct config *config, char *text, size_t text
                  rules[i].why);
         return RESULT_MALFORMED;
     }
+    if ((config->tls_certificate_file[0] == '\0') != (config->tls_key_file[0] == '\0')) {
+        snprintf(text, text_size, "tls_certificate_file and tls_key_file go together: set both for TLS, or none");
+        return RESULT_MALFORMED;
+    }
+    if (config->tls_required && config->tls_certificate_file[0] == '\0') {
+        snprintf(text, text_size, "tls_required needs a certificate: set tls_certificate_file and tls_key_file");
+        return RESULT_MALFORMED;
+    }
     if (config->body_size_max_bytes / 3 * 4 + ENVELOPE_ROOM_BYTES > config->frame_size_max_bytes) {
         char body[2 * PLACE_MAX];
         describe(config, &config_rows[CONFIG_OPTION_body_size_max], body);

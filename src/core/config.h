@@ -91,6 +91,17 @@
       "A connection from which nothing came for so long is closed (4408).")                                            \
     X(DURATION, write_timeout, "10s", 100, CONFIG_M(10), "A connection that takes no bytes for so long is closed.")    \
                                                                                                                        \
+    G("TLS")                                                                                                           \
+    X(TEXT, tls_certificate_file, "", 0, CONFIG_TEXT_MAX - 1,                                                          \
+      "The server's certificate with its chain, PEM, the server's own first. With it the listener speaks TLS 1.2 and " \
+      "1.3 too; the first byte tells the connections apart. Read again on SIGHUP.")                                    \
+    X(TEXT, tls_key_file, "", 0, CONFIG_TEXT_MAX - 1,                                                                  \
+      "The certificate's key, PEM, not encrypted; best ECDSA P-256, whose handshakes cost the least.")                 \
+    X(BOOL, tls_required, "false", 0, 0,                                                                               \
+      "Refuses what is not TLS: HTTP and WebSocket are answered with 403, other connections closed.")                  \
+    X(COUNT, tls_handshakes_per_turn_max, "2", 1, 1000,                                                                \
+      "TLS handshakes a worker makes before it serves the others again; each costs 0.1 to 0.8 ms.")                    \
+                                                                                                                       \
     G("Accounts")                                                                                                      \
     X(COUNT, devices_per_user_max, "10", 1, 1000,                                                                      \
       "Devices one user is logged in on, and sockets one user has open; a login on one more device is refused, one "   \

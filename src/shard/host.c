@@ -11,6 +11,7 @@
 #include "core/host.h"
 #include "core/logger.h"
 #include "net/server.h"
+#include "net/tls_identity.h"
 #include "shard/lobby.h"
 #include "shard/memory.h"
 #include "shard/methods.h"
@@ -37,6 +38,7 @@ struct host {
     const struct config *config;
     struct datadir *datadir;
     struct token_keys *token_keys;
+    struct tls_identity *tls; /* NULL: no certificate is configured */
     struct mailbox *mailbox;
     struct password_pool *passwords;
     struct lobby *lobby;
@@ -100,6 +102,28 @@ static void render_openapi(struct host *h)
     openapi_render(&h->openapi, routes, count, RINGPOST_VERSION);
 }
 
+static enum result open_tls(struct host *h, char *text, size_t text_size)
+{
+    const struct config *c = h->config;
+    if (c->tls_certificate_file[0] == '\0') return RESULT_OK;
+    enum result result = tls_identity_create(&h->tls, c->tls_certificate_file, c->tls_key_file, text, text_size);
+    if (result != RESULT_OK || text[0] == '\0') return result;
+    LOG_WARN("tls", "%s", text);
+    text[0] = '\0';
+    return RESULT_OK;
+}
+
+static void reload_tls(struct host *h)
+{
+    char text[TEXT_MAX];
+    if (tls_identity_reload(h->tls, text, sizeof text) != RESULT_OK)
+        LOG_ERROR("tls", "the certificate stays the one before: %s", text);
+    else if (text[0] != '\0')
+        LOG_WARN("tls", "%s", text);
+    else
+        LOG_INFO("tls", "reloaded certificate=%s", h->config->tls_certificate_file);
+}
+
 static enum result open_parts(struct host *h, char *text, size_t text_size)
 {
     const struct config *c = h->config;
@@ -127,7 +151,7 @@ static enum result open_parts(struct host *h, char *text, size_t text_size)
     for (uint32_t i = 0; i < h->worker_count; i++) h->listen_fds[i] = -1;
     result = server_listen_group(c->listen, h->worker_count, h->listen_fds, &h->port, text, text_size);
     if (result != RESULT_OK) return result;
-    return lobby_start(&h->lobby, c, &h->pages, h->listen_fds, h->worker_count, text, text_size);
+    return lobby_start(&h->lobby, c, h->tls, &h->pages, h->listen_fds, h->worker_count, text, text_size);
 }
 
 /* ---- the crew ---- */
@@ -171,6 +195,7 @@ static void crew_start(struct host *h)
                                                   .mailbox = h->mailbox,
                                                   .passwords = h->passwords,
                                                   .token_keys = h->token_keys,
+                                                  .tls = h->tls,
                                                   .pages = &h->pages,
                                                   .metrics = h->metrics[i],
                                                   .settled = &h->settled};
@@ -225,8 +250,20 @@ static void close_parts(struct host *h)
         for (uint32_t i = 0; i < h->worker_count; i++) free(h->metrics[i]);
     free(h->metrics);
     token_keys_destroy(h->token_keys);
+    tls_identity_destroy(h->tls);
     writer_deinit(&h->openapi);
     datadir_close(h->datadir);
+}
+
+/* SIGHUP reloads the certificate; without one it ends the server, as the end of a terminal does. */
+static int wait_for_end(struct host *h, const sigset_t *signals)
+{
+    for (;;) {
+        int signal = 0;
+        if (sigwait(signals, &signal) != 0) continue;
+        if (signal != SIGHUP || h->tls == NULL) return signal;
+        reload_tls(h);
+    }
 }
 
 static enum result serve(struct host *h, const sigset_t *signals, void (*on_serving)(const char *, uint16_t), char *text, size_t text_size)
@@ -245,8 +282,7 @@ static enum result serve(struct host *h, const sigset_t *signals, void (*on_serv
                      h->worker_count, h->shard_count, (unsigned long long)replayed,
                      (unsigned long long)((clock_monotonic_ns() - started) / 1000000));
             if (on_serving != NULL) on_serving(h->config->listen, h->port);
-            int signal = 0;
-            while (sigwait(signals, &signal) != 0) continue;
+            int signal = wait_for_end(h, signals);
             LOG_INFO("host", "stopping signal=%d", signal);
         }
         h->pages.state = HOST_STOPPING;
@@ -262,6 +298,7 @@ enum result host_run(const struct config *config, void (*on_serving)(const char 
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL); /* inherited by every thread: the main one waits for them */
     signal(SIGPIPE, SIG_IGN);
     struct host h = {.config = config};
@@ -272,6 +309,7 @@ enum result host_run(const struct config *config, void (*on_serving)(const char 
     api_init();
     render_openapi(&h);
     enum result result = raise_limits(config, text, text_size);
+    if (result == RESULT_OK) result = open_tls(&h, text, text_size);
     if (result == RESULT_OK) result = open_data(&h, text, text_size);
     if (result == RESULT_OK) result = open_parts(&h, text, text_size);
     if (result == RESULT_OK) result = serve(&h, &signals, on_serving, text, text_size);

@@ -1,5 +1,5 @@
 /* shard/host.h - the whole server in one process: data directory, keys, listener, lobby, workers, orderly end.
- * Thread:  host_run on the main thread; it returns when a signal (SIGINT, SIGTERM) was handled.
+ * Thread:  host_run on the main thread; it returns when a signal (SIGINT, SIGTERM) was handled; SIGHUP reloads the TLS certificate.
  * Depends: everything in shard/.  Start at: shard/shard.h */
 #ifndef SHARD_HOST_H
 #define SHARD_HOST_H

@@ -16,6 +16,7 @@
 
 struct lobby {
     const struct config *config;
+    struct tls_identity *tls; /* borrowed; NULL: no TLS */
     const struct host_pages *pages;
     uint32_t count;
     int *fds;
@@ -76,7 +77,7 @@ static enum result open_lobby(struct lobby *l)
                                 .server_version = l->pages->version};
     if (result == RESULT_OK) result = door_create(&l->door, &door);
     timer_wheel_init(&l->timers, clock_monotonic_ns() / 1000000);
-    struct server_options options = settings_server(c, LOBBY_CONNECTIONS_MAX);
+    struct server_options options = settings_server(c, LOBBY_CONNECTIONS_MAX, l->tls);
     for (uint32_t i = 0; i < l->count && result == RESULT_OK; i++) {
         int fd = dup(l->fds[i]);
         if (fd < 0) return RESULT_IO;
@@ -124,11 +125,12 @@ static void *lobby_main(void *context)
     return NULL;
 }
 
-enum result lobby_start(struct lobby **out, const struct config *config, const struct host_pages *pages, const int *listen_fds,
-                        uint32_t count, char *text, size_t text_size)
+enum result lobby_start(struct lobby **out, const struct config *config, struct tls_identity *tls, const struct host_pages *pages,
+                        const int *listen_fds, uint32_t count, char *text, size_t text_size)
 {
     struct lobby *l = memory_alloc(sizeof *l);
     l->config = config;
+    l->tls = tls;
     l->pages = pages;
     l->count = count;
     l->text = text;

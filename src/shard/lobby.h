@@ -9,8 +9,8 @@
 
 struct lobby;
 /* Failure: `text` with the remedy (no io_uring and the like: found out here, before anything is recovered). */
-NODISCARD enum result lobby_start(struct lobby **out, const struct config *config, const struct host_pages *pages, const int *listen_fds,
-                                  uint32_t count, char *text, size_t text_size);
+NODISCARD enum result lobby_start(struct lobby **out, const struct config *config, struct tls_identity *tls, const struct host_pages *pages,
+                                  const int *listen_fds, uint32_t count, char *text, size_t text_size);
 /* Closes its connections and ends; connections that come meanwhile wait in the kernel for the workers. */
 void lobby_stop(struct lobby *lobby);
 

@@ -1,7 +1,7 @@
 /* shard/settings.c - option by option; nothing is decided here. */
 #include "shard/settings.h"
 
-struct server_options settings_server(const struct config *c, uint32_t connections_max)
+struct server_options settings_server(const struct config *c, uint32_t connections_max, struct tls_identity *tls)
 {
     return (struct server_options){.connections_max = connections_max,
                                    .connections_per_ip_max = c->connections_per_ip_max,
@@ -17,7 +17,10 @@ struct server_options settings_server(const struct config *c, uint32_t connectio
                                    .heartbeat_interval_ms = c->heartbeat_interval_ms,
                                    .heartbeat_timeout_ms = c->heartbeat_timeout_ms,
                                    .write_timeout_ms = c->write_timeout_ms,
-                                   .accepts_per_turn_max = c->accepts_per_turn_max};
+                                   .accepts_per_turn_max = c->accepts_per_turn_max,
+                                   .tls = tls,
+                                   .tls_required = c->tls_required,
+                                   .tls_handshakes_per_turn_max = c->tls_handshakes_per_turn_max};
 }
 
 struct machine_options settings_machine(const struct config *c, uint16_t shard, uint16_t shard_count)

@@ -431,7 +431,7 @@ static enum result open_outside(struct worker *w, const char *const *origins, ch
     result = make_door(w, origins);
     if (result != RESULT_OK) return result;
     uint32_t connections_max = (c->connections_max + w->options.worker_count - 1) / w->options.worker_count; /* an equal share */
-    struct server_options server = settings_server(c, connections_max);
+    struct server_options server = settings_server(c, connections_max, w->options.tls);
     result = server_create(&w->server, &server, w->io, &w->timers, w->pool, w->options.metrics, w->options.listen_fd, &door_events,
                            w->door);
     if (result != RESULT_OK) {

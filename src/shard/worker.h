@@ -26,6 +26,7 @@ struct worker_options {
     struct mailbox *mailbox;
     struct password_pool *passwords;
     const struct token_keys *token_keys;
+    struct tls_identity *tls; /* NULL: no TLS */
     const struct host_pages *pages;
     struct metrics *metrics;
     _Atomic uint32_t *settled; /* of all workers: how many ask nothing of the others any more */
