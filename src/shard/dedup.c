@@ -1,26 +1,37 @@
-/* shard/dedup.c - a ring of the last entries, a chained hash over it, and the list of stored blocks they came in.
+/* shard/dedup.c - a ring of the last entries, a table that finds them, and the list of stored blocks they came in.
  * Happy path: add at the head, overwrite the oldest; at the end of a batch put the new ones as one block and delete the blocks
  * that no longer hold any entry of the window. The oldest block may hold some that left it: loading the blocks again ends with the
- * same window, because that is full. A window that grows is not full any more, so then the oldest block is put again without them. */
+ * same window, because that is full. A window that grows is not full any more, so then the oldest block is put again without them.
+ *
+ * The table is open addressing with linear probing, 8 bytes a slot: 32 bits of the id, whose low end says where the slot belongs, and
+ * the place in the ring. So to learn that an id is new, which is nearly every question, takes one cache line and not the ring. Forgetting
+ * shifts the slots behind it back instead of leaving a mark, and what will be forgotten soon is fetched ahead. */
 #include "shard/dedup.h"
 #include "shard/memory.h"
 #define XXH_INLINE_ALL
 #include <xxhash.h>
+
+#define FETCH_SLOT 4  /* entries before one is forgotten that its slot is fetched, */
+#define FETCH_ENTRY 8 /* and the entry itself */
 
 struct block { /* entries of one stored value, oldest first */
     uint64_t index;
     uint32_t count;
 };
 
+struct slot {
+    uint32_t tag;   /* tag_of() the entry; its low bits are the home of the slot */
+    uint32_t place; /* in the ring, from 1; 0: empty */
+};
+
 struct dedup {
-    uint32_t capacity, slot_count; /* slots: power of two, at least the capacity */
+    uint32_t capacity, slot_count; /* slots: power of two, at most two thirds of them in use */
     uint64_t added;                /* entry n stands at ring[n % capacity] */
     uint64_t stored;               /* entries that are in a block */
     uint64_t forgotten;            /* entries that left the window, all before it */
     uint64_t blocks_start;         /* entry number of the first entry of the first block */
     struct dedup_entry *ring;
-    uint32_t *next;                /* chain through the ring, index + 1 */
-    uint32_t *slots;               /* index + 1, 0 = empty */
+    struct slot *slots;
     bool grown;                    /* since the last end of a batch */
     struct block *blocks;          /* a queue: blocks[first_block .. first_block + block_count) */
     uint32_t first_block, block_count, block_capacity;
@@ -31,9 +42,8 @@ static void allocate(struct dedup *d, uint32_t capacity)
     ASSERT(capacity >= DEDUP_CAPACITY_MIN);
     d->capacity = capacity;
     d->slot_count = 16;
-    while (d->slot_count < capacity) d->slot_count *= 2;
+    while (d->slot_count < capacity + capacity / 2) d->slot_count *= 2;
     d->ring = memory_alloc(capacity * sizeof *d->ring);
-    d->next = memory_alloc(capacity * sizeof *d->next);
     d->slots = memory_alloc(d->slot_count * sizeof *d->slots);
 }
 
@@ -48,7 +58,6 @@ void dedup_destroy(struct dedup *d)
 {
     if (d == NULL) return;
     free(d->ring);
-    free(d->next);
     free(d->slots);
     free(d->blocks);
     free(d);
@@ -62,37 +71,63 @@ void dedup_id(struct dedup_entry *entry, uint64_t scope, uint64_t actor_id, stru
     entry->id_high = hash.high64;
 }
 
-static uint32_t *slot_of(const struct dedup *d, uint64_t id_low) { return &d->slots[id_low & (d->slot_count - 1)]; }
+/* ---- the table ---- */
+
+static uint32_t tag_of(const struct dedup_entry *entry) { return (uint32_t)entry->id_low; }
+static uint32_t home_of(const struct dedup *d, uint32_t tag) { return tag & (d->slot_count - 1); }
+static uint32_t slot_after(const struct dedup *d, uint32_t at) { return (at + 1) & (d->slot_count - 1); }
 
 const struct dedup_entry *dedup_find(const struct dedup *d, const struct dedup_entry *id)
 {
-    for (uint32_t at = *slot_of(d, id->id_low); at != 0; at = d->next[at - 1]) {
-        const struct dedup_entry *e = &d->ring[at - 1];
+    uint32_t tag = tag_of(id);
+    for (uint32_t at = home_of(d, tag); d->slots[at].place != 0; at = slot_after(d, at)) {
+        if (d->slots[at].tag != tag) continue;
+        const struct dedup_entry *e = &d->ring[d->slots[at].place - 1];
         if (e->id_low == id->id_low && e->id_high == id->id_high) return e;
     }
     return NULL;
 }
 
+/* Empties a slot; those behind it that are not at home and may stand there move up. */
+static void slot_remove(struct dedup *d, uint32_t hole)
+{
+    uint32_t mask = d->slot_count - 1;
+    for (uint32_t at = slot_after(d, hole); d->slots[at].place != 0; at = slot_after(d, at)) {
+        uint32_t from_home = (at - home_of(d, d->slots[at].tag)) & mask;
+        if (from_home < ((at - hole) & mask)) continue;
+        d->slots[hole] = d->slots[at];
+        hole = at;
+    }
+    d->slots[hole].place = 0;
+}
+
+/* The ring is read in order and the table is not: entry by entry, long enough before its turn. */
+static void fetch_ahead(const struct dedup *d, uint32_t position)
+{
+    uint32_t near = (position + FETCH_SLOT) % d->capacity, far = (position + FETCH_ENTRY) % d->capacity;
+    __builtin_prefetch(&d->slots[home_of(d, tag_of(&d->ring[near]))], 1);
+    __builtin_prefetch(&d->ring[far], 1);
+}
+
 static void forget_oldest(struct dedup *d)
 {
-    uint32_t position = (uint32_t)(d->forgotten % d->capacity);
-    uint32_t *link = slot_of(d, d->ring[position].id_low);
-    while (*link != position + 1) {
-        ASSERT(*link != 0);
-        link = &d->next[*link - 1];
+    uint32_t position = (uint32_t)(d->forgotten % d->capacity), at = home_of(d, tag_of(&d->ring[position]));
+    fetch_ahead(d, position);
+    while (d->slots[at].place != position + 1) {
+        ASSERT(d->slots[at].place != 0);
+        at = slot_after(d, at);
     }
-    *link = d->next[position];
+    slot_remove(d, at);
     d->forgotten++;
 }
 
-/* Entry number n into the ring and its chain. */
+/* Entry number n into the ring and the table. */
 static void place(struct dedup *d, uint64_t n, const struct dedup_entry *entry)
 {
-    uint32_t position = (uint32_t)(n % d->capacity);
+    uint32_t position = (uint32_t)(n % d->capacity), tag = tag_of(entry), at = home_of(d, tag);
     d->ring[position] = *entry;
-    uint32_t *slot = slot_of(d, entry->id_low);
-    d->next[position] = *slot;
-    *slot = position + 1;
+    while (d->slots[at].place != 0) at = slot_after(d, at);
+    d->slots[at] = (struct slot){.tag = tag, .place = position + 1};
 }
 
 void dedup_add(struct dedup *d, const struct dedup_entry *entry)
@@ -111,7 +146,6 @@ void dedup_resize(struct dedup *d, uint32_t capacity)
     allocate(d, capacity);
     for (uint64_t n = d->forgotten; n < d->added; n++) place(d, n, &old.ring[n % old.capacity]);
     free(old.ring);
-    free(old.next);
     free(old.slots);
 }
 

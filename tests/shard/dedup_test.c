@@ -152,6 +152,30 @@ Test(dedup, the_oldest_are_forgotten_at_the_limit)
     cr_expect_eq(first_known(box.dedup, 5 * CAPACITY), 4 * CAPACITY + 1);
 }
 
+/* All belong to the last few slots of the table, whatever its size, so they run on over its end; and some differ in one half only. */
+static struct dedup_entry crowded(uint64_t n)
+{
+    return (struct dedup_entry){.id_low = (n % 5 << 40) | (0xffffffffu - n % 3), .id_high = n / 15, .result_id = n};
+}
+
+Test(dedup, entries_that_crowd_together_are_told_apart_and_forgotten_one_by_one)
+{
+    open_box(CAPACITY);
+    for (uint64_t n = 0; n < 3 * CAPACITY; n++) {
+        struct dedup_entry e = crowded(n);
+        cr_assert_null(dedup_find(box.dedup, &e), "%lu", (unsigned long)n);
+        dedup_add(box.dedup, &e);
+        if (n % 97 != 0) continue;
+        uint64_t first = n + 1 > CAPACITY ? n + 1 - CAPACITY : 0;
+        for (uint64_t i = first > 50 ? first - 50 : 0; i <= n; i++) {
+            struct dedup_entry id = crowded(i);
+            const struct dedup_entry *found = dedup_find(box.dedup, &id);
+            if (i < first) cr_assert_null(found, "%lu of %lu", (unsigned long)i, (unsigned long)n);
+            else cr_assert(found != NULL && found->result_id == i, "%lu of %lu", (unsigned long)i, (unsigned long)n);
+        }
+    }
+}
+
 /* ---- blocks ---- */
 
 Test(dedup, stored_blocks_make_the_same_window)
