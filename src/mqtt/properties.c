@@ -114,23 +114,16 @@ uint32_t mqtt_varint_size(uint32_t value)
 
 /* ---- reading ------------------------------------------------------------------------------------------------------ */
 
-struct property {
-    uint8_t id;
-    uint32_t number;
-    struct slice bytes; /* text, bytes, or the name of a pair */
-    struct slice value; /* of a pair */
-};
-
 /* NULL: no property has that id. */
 static const struct row *row_of(uint8_t id)
 {
     return id < COUNT_OF(rows) && rows[id].value != VALUE_NONE ? &rows[id] : NULL;
 }
 
-static bool property_next(struct cursor *c, struct property *property)
+bool mqtt_property_next(struct cursor *c, struct mqtt_property_value *property)
 {
     if (c->bad || c->at == c->end) return false;
-    *property = (struct property){.id = cursor_u8(c)};
+    *property = (struct mqtt_property_value){.id = cursor_u8(c)};
     const struct row *row = row_of(property->id);
     switch (row == NULL ? VALUE_NONE : (enum value)row->value) {
     case VALUE_NONE: c->bad = true; break;
@@ -148,7 +141,7 @@ static bool property_next(struct cursor *c, struct property *property)
     return !c->bad;
 }
 
-static bool allowed(const struct property *property, unsigned where, uint64_t *seen)
+static bool allowed(const struct mqtt_property_value *property, unsigned where, uint64_t *seen)
 {
     const struct row *row = &rows[property->id];
     uint64_t bit = 1ull << property->id;
@@ -166,41 +159,41 @@ enum mqtt_properties_verdict mqtt_properties_read(struct mqtt_properties *out, s
     const uint8_t *data = cursor_take(c, len);
     if (data == NULL) return MQTT_PROPERTIES_MALFORMED;
     struct cursor block = cursor_of(slice_of(data, len));
-    struct property property;
+    struct mqtt_property_value property;
     uint64_t seen = 0;
     bool fine = true;
-    while (property_next(&block, &property)) fine = allowed(&property, where, &seen) && fine;
+    while (mqtt_property_next(&block, &property)) fine = allowed(&property, where, &seen) && fine;
     if (block.bad) return MQTT_PROPERTIES_MALFORMED;
     if (!fine) return MQTT_PROPERTIES_PROTOCOL;
     out->block = slice_of(data, len);
     return MQTT_PROPERTIES_OK;
 }
 
-static bool find(const struct mqtt_properties *properties, enum mqtt_property id, struct property *property)
+static bool find(const struct mqtt_properties *properties, enum mqtt_property id, struct mqtt_property_value *property)
 {
     struct cursor c = cursor_of(properties->block);
-    while (property_next(&c, property))
+    while (mqtt_property_next(&c, property))
         if (property->id == id) return true;
     return false;
 }
 
 uint32_t mqtt_property_number(const struct mqtt_properties *properties, enum mqtt_property id, uint32_t missing)
 {
-    struct property property;
+    struct mqtt_property_value property;
     return find(properties, id, &property) ? property.number : missing;
 }
 
 struct slice mqtt_property_bytes(const struct mqtt_properties *properties, enum mqtt_property id)
 {
-    struct property property;
+    struct mqtt_property_value property;
     return find(properties, id, &property) ? property.bytes : SLICE_EMPTY;
 }
 
 struct slice mqtt_property_user(const struct mqtt_properties *properties, struct slice name)
 {
     struct cursor c = cursor_of(properties->block);
-    struct property property;
-    while (property_next(&c, &property))
+    struct mqtt_property_value property;
+    while (mqtt_property_next(&c, &property))
         if (property.id == MQTT_USER_PROPERTY && slice_equal(property.bytes, name)) return property.value;
     return SLICE_EMPTY;
 }

@@ -63,6 +63,14 @@ void mqtt_write_bytes(struct writer *out, struct slice bytes); /* at most 65,535
 uint32_t mqtt_varint_size(uint32_t value);
 
 /* ---- reading ---- */
+struct mqtt_property_value {
+    uint8_t id;
+    uint32_t number;
+    struct slice bytes; /* text, bytes, or the name of a pair */
+    struct slice value; /* of a pair */
+};
+/* The next property of a block; false at the end and when `c` is bad. */
+bool mqtt_property_next(struct cursor *c, struct mqtt_property_value *property);
 enum mqtt_properties_verdict { MQTT_PROPERTIES_OK, MQTT_PROPERTIES_MALFORMED, MQTT_PROPERTIES_PROTOCOL };
 /* Reads length and block. PROTOCOL: a property twice, in the wrong packet, or with a forbidden value. `where`: the
  * packet type, or MQTT_IN_WILL. */

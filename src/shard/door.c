@@ -16,8 +16,7 @@ enum result door_create(struct door **out, const struct door_options *options)
     writer_init(&d->packed, 0);
     writer_init(&d->frame, 0);
     writer_init(&d->detail, 0);
-    writer_init(&d->mqtt_out, 0);
-    writer_init(&d->mqtt_block, 0);
+    d->mqtt = mqtt_door_create();
     *out = d;
     return login_limit_create(&d->logins, options->logins_per_second, options->logins_burst);
 }
@@ -28,8 +27,7 @@ void door_destroy(struct door *d)
     writer_deinit(&d->packed);
     writer_deinit(&d->frame);
     writer_deinit(&d->detail);
-    writer_deinit(&d->mqtt_out);
-    writer_deinit(&d->mqtt_block);
+    mqtt_door_destroy(d->mqtt);
     login_limit_destroy(d->logins);
     free(d);
 }
@@ -485,6 +483,7 @@ bool door_session_bind(struct door *d, const struct origin *origin, struct sessi
     ASSERT(client->session == NULL || client->session == session);
     client->session = session;
     session->json = client->json;
+    session->encodes = client->mqtt != NULL;
     session->connection = client;
     conn_set_authenticated(conn);
     return true;
@@ -493,15 +492,20 @@ bool door_session_bind(struct door *d, const struct origin *origin, struct sessi
 enum result door_session_send(struct door *d, struct session *session, struct slice head, struct buf *body, bool *above_soft)
 {
     struct client *client = session->connection;
-    if (client->mqtt != NULL) { /* it reads at its own speed and syncs by itself: never behind */
-        mqtt_on_push(client, head, body);
-        *above_soft = false;
-        return RESULT_OK;
-    }
+    ASSERT(client->mqtt == NULL);
     enum result result = conn_send_frame(client->conn, session->json ? CONN_FRAME_TEXT : CONN_FRAME_BINARY, head, body);
     *above_soft = conn_outbound_bytes(client->conn) > d->options.outbound_soft_bytes;
     return result;
 }
+
+void door_session_event(struct session *session, uint64_t sync_key, struct session_event *event)
+{
+    mqtt_on_event(session->connection, sync_key, event);
+}
+
+void door_session_room(struct session *session, struct session_frame *message) { mqtt_on_room(session->connection, message); }
+
+void door_session_missed(struct session *session) { mqtt_on_missed(session->connection); }
 
 void door_session_end(struct door *d, struct session *session, uint16_t close_code, const char *reason)
 {

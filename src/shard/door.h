@@ -64,6 +64,10 @@ void door_drop_move(struct letter *letter); /* closes what it carries; for a wor
 /* Ports of the shards of this worker (context: the door). */
 bool door_session_bind(struct door *door, const struct origin *origin, struct session *session);
 enum result door_session_send(struct door *door, struct session *session, struct slice head, struct buf *body, bool *above_soft);
+/* Of sessions that encode: mqtt/. */
+void door_session_event(struct session *session, uint64_t sync_key, struct session_event *event);
+void door_session_room(struct session *session, struct session_frame *message);
+void door_session_missed(struct session *session);
 void door_session_end(struct door *door, struct session *session, uint16_t close_code, const char *reason);
 
 #endif

@@ -11,7 +11,7 @@ struct door {
     struct server *server;
     struct writer packed, frame; /* scratch of one request or answer */
     struct writer detail;
-    struct writer mqtt_out, mqtt_block; /* packets to one client; properties of one packet */
+    struct mqtt_door *mqtt; /* what its MQTT connections share */
     struct login_limit *logins;
 };
 

@@ -56,7 +56,7 @@ RECORD(role_set, ROLE_SET_FIELDS)
 /* mqtt/ : a persistent session; also the value under KEY_MQTT. The lists are drawn in mqtt/state.h. */
 #define MQTT_SESSION_FIELDS(F)                                                                                         \
     F(bytes, client_id) F(u64, epoch) F(u8, opens) F(u8, connected) F(u32, expiry_s) F(u64, saved_ms) F(u64, sync_key)      \
-    F(u64, sent_key) F(bytes, subscriptions) F(bytes, releasing) F(bytes, recent)
+    F(u64, sent_key) F(bytes, subscriptions) F(bytes, rooms) F(bytes, releasing) F(bytes, recent)
 RECORD(mqtt_session, MQTT_SESSION_FIELDS)
 
 /* streams: one entry of another shard's outbox, logged here before it is acknowledged there */

@@ -319,6 +319,11 @@ static struct buf *event_buf(struct session *session, struct session_event *even
 void session_push_event(struct session *session, uint64_t sync_key, struct session_event *event)
 {
     if (session->behind) return;
+    if (session->encodes) {
+        const struct shard_ports *ports = &session->shard->options.ports;
+        ports->session_event(ports->context, session, sync_key, event);
+        return;
+    }
     struct buf *body = event_buf(session, event);
     if (body == NULL) { /* the payload pool is empty: this session syncs later */
         session_fall_behind(session);
@@ -330,10 +335,20 @@ void session_push_event(struct session *session, uint64_t sync_key, struct sessi
     session_put(session, slice_of(head, len), body);
 }
 
+struct buf *session_try_get_buf(struct session *session, uint32_t size) { return buf_try_get(session->shard->options.pool, size); }
+
+void session_form_done(struct session_form *form)
+{
+    buf_unref(&form->tails[0]);
+    buf_unref(&form->tails[1]);
+    form->number = 0;
+}
+
 void session_event_done(struct session_event *event)
 {
     buf_unref(&event->binary);
     buf_unref(&event->json);
+    session_form_done(&event->form);
 }
 
 static struct buf *frame_buf(struct session *session, struct session_frame *frame)
@@ -359,18 +374,25 @@ static bool session_try_push(struct session *session, struct session_frame *fram
 
 void session_push_frame(struct session *session, struct session_frame *frame, bool droppable)
 {
-    if (session->behind && droppable) return;
+    if (session->encodes || (session->behind && droppable)) return;
     (void)session_try_push(session, frame);
 }
 
 void session_push_room(struct session *session, struct session_frame *frame)
 {
-    if (session->behind || !session_try_push(session, frame)) session_miss_room(session);
+    const struct shard_ports *ports = &session->shard->options.ports;
+    if (session->encodes) ports->session_room(ports->context, session, frame);
+    else if (session->behind || !session_try_push(session, frame)) session_miss_room(session);
 }
 
 /* A message of a large room went by: the session has to sync to hear of it. */
 static void session_miss_room(struct session *session)
 {
+    const struct shard_ports *ports = &session->shard->options.ports;
+    if (session->encodes) {
+        ports->session_missed(ports->context, session);
+        return;
+    }
     session->missed_room = true;
     if (session->behind) return;
     session_fall_behind(session);
@@ -381,6 +403,7 @@ void session_frame_done(struct session_frame *frame)
 {
     buf_unref(&frame->binary);
     buf_unref(&frame->json);
+    session_form_done(&frame->form);
 }
 
 void session_push(struct session *session, uint32_t push_field, struct slice packed, bool ephemeral)

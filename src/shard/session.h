@@ -19,6 +19,7 @@ struct session {
     void *connection;       /* the port's */
     struct watch_list *watching; /* presence/watch.c; NULL: nothing */
     bool json, behind, told_behind;
+    bool encodes; /* its connection takes events as they are and reads on by itself: it is never behind */
     bool owed_behind; /* it could not be told: no memory; tried again by the sweep */
     bool missed_room; /* a large room's message was not pushed since its last sync began */
     bool ending; /* kicked: its connection is being closed */
@@ -33,10 +34,20 @@ NODISCARD enum result session_open(struct session **out, struct shard *shard, st
 void session_close(struct session *session);
 struct session *session_find(struct shard *shard, uint64_t id);
 
+/* What the MQTT door made of a message, once for all who get it. */
+struct session_form {
+    uint64_t number;       /* of its reading of the message; 0: none yet */
+    struct buf *tails[2];  /* of a PUBLISH of MQTT 3.1.1 and 5: all that is the same for everybody */
+    uint32_t block_len;    /* of the properties in the second */
+};
+void session_form_done(struct session_form *form);
+/* NULL: the payload pool is empty. */
+struct buf *session_try_get_buf(struct session *session, uint32_t size);
 /* Events of the user's stream: encoded once per encoding and shared. */
 struct session_event {
     struct slice fields;      /* packed fields of Event after sync_key */
     struct buf *binary, *json; /* made at first use; unref'd by session_event_done */
+    struct session_form form;
 };
 void session_push_event(struct session *session, uint64_t sync_key, struct session_event *event);
 void session_event_done(struct session_event *event);
@@ -46,6 +57,7 @@ struct session_frame {
     uint32_t push_field;
     struct slice packed;
     struct buf *binary, *json;
+    struct session_form form;
 };
 void session_push_frame(struct session *session, struct session_frame *frame, bool droppable);
 /* A message of a large room: a session that misses it learns of it by a sync. */

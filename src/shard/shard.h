@@ -18,6 +18,8 @@
 
 struct shard;
 struct session;
+struct session_event;
+struct session_frame;
 struct token_keys;
 
 struct password_job { /* argon2id off the worker; embedded in its owner, pinned until done */
@@ -44,6 +46,11 @@ struct shard_ports {
     bool (*session_bind)(void *context, const struct origin *origin, struct session *session);
     /* Queues one frame for the session; BUSY: outbound hard limit. *above_soft tells to stop pushing until drained. */
     enum result (*session_send)(void *context, struct session *session, struct slice head, struct buf *body, bool *above_soft);
+    /* For sessions whose connection encodes by itself: an event of the stream, a message of a large room; some of the latter were
+     * not pushed. */
+    void (*session_event)(void *context, struct session *session, uint64_t sync_key, struct session_event *event);
+    void (*session_room)(void *context, struct session *session, struct session_frame *message);
+    void (*session_missed)(void *context, struct session *session);
     /* Closes the session's connection; session_closed follows later. */
     void (*session_end)(void *context, struct session *session, uint16_t close_code, const char *reason);
 };

@@ -112,6 +112,24 @@ static enum result port_session_send(void *context, struct session *session, str
     return door_session_send(w->door, session, head, body, above_soft);
 }
 
+static void port_session_event(void *context, struct session *session, uint64_t sync_key, struct session_event *event)
+{
+    (void)context;
+    door_session_event(session, sync_key, event);
+}
+
+static void port_session_room(void *context, struct session *session, struct session_frame *message)
+{
+    (void)context;
+    door_session_room(session, message);
+}
+
+static void port_session_missed(void *context, struct session *session)
+{
+    (void)context;
+    door_session_missed(session);
+}
+
 static void port_session_end(void *context, struct session *session, uint16_t close_code, const char *reason)
 {
     struct worker *w = context;
@@ -153,6 +171,9 @@ static enum result open_shard(struct worker *w, struct owned_shard *owned, uint1
                   .hash_password = port_hash_password,
                   .session_bind = port_session_bind,
                   .session_send = port_session_send,
+                  .session_event = port_session_event,
+                  .session_room = port_session_room,
+                  .session_missed = port_session_missed,
                   .session_end = port_session_end},
         .disk = owned->disk,
         .store = owned->store,

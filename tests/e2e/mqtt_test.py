@@ -542,8 +542,9 @@ class Bytes(unittest.TestCase):
                 ("publish of QoS 3", b"\x36\x02\0\1", 0x81), ("reserved type", b"\x00\0", 0x81),
                 ("subscribe without filters", b"\x82\x03\0\1\0", 0x82), ("packet id 0", b"\x82\x07\0\0\0\0\1a\0", 0x81),
                 ("a second CONNECT", hello, 0x82), ("not UTF-8", b"\x30\x04\0\1\xff\0", 0x81),
-                ("topic alias", b"\x30\x09\0\3u/x\3\x23\0\1", 0x94), ("AUTH", b"\xf0\0", 0x82),
-                ("subscription id", b"\x82\x0b\0\1\2\x0b\1\0\3r/+\0", 0xA1), ("CONNACK from a client", b"\x20\3\0\0\0", 0x82)):
+                ("a topic alias too many", b"\x30\x09\0\3u/x\3\x23\0\x11", 0x94),
+                ("a topic alias without a topic", b"\x30\x06\0\0\3\x23\0\1", 0x82), ("AUTH", b"\xf0\0", 0x82),
+                ("subscription id 0", b"\x82\x0b\0\1\2\x0b\0\0\3r/+\0", 0x82), ("CONNACK from a client", b"\x20\3\0\0\0", 0x82)):
             received = self.talk(hello + packet)
             self.assertEqual(received[:1] + received[3:4], b"\x20\0", name)
             self.assertEqual(received[-3:], bytes([0xE0, 1, want]), name)
@@ -552,7 +553,7 @@ class Bytes(unittest.TestCase):
         hello = self.connect(Person("alice"))
         with socket.create_connection(("127.0.0.1", int(server.port)), DEADLINE_S) as first:
             first.sendall(hello)
-            self.assertEqual(first.recv(100)[:4], b"\x20\x0c\0\0")
+            self.assertEqual(first.recv(100)[:4], b"\x20\x0d\0\0")
             self.assertEqual(self.talk(hello + b"\xc0\0\xe0\0")[-2:], b"\xd0\0")  # the later one is served
             self.assertEqual(first.recv(100), b"\xe0\x01\x8e")
             self.assertEqual(first.recv(100), b"")

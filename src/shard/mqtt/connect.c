@@ -14,12 +14,29 @@
 #define DEVICE_OF_THE_NAMELESS "mqtt" /* clients that leave their id to us are one device */
 #define NO_EXPIRY_S 4102444800u       /* 2100 */
 
+struct mqtt_door *mqtt_door_create(void)
+{
+    struct mqtt_door *door = memory_alloc(sizeof *door);
+    writer_init(&door->out, 0);
+    writer_init(&door->block, 0);
+    writer_init(&door->properties, 0);
+    return door;
+}
+
+void mqtt_door_destroy(struct mqtt_door *door)
+{
+    if (door == NULL) return;
+    writer_deinit(&door->out);
+    writer_deinit(&door->block);
+    writer_deinit(&door->properties);
+    free(door);
+}
+
 struct mqtt *mqtt_create(bool websocket)
 {
     struct mqtt *mqtt = memory_alloc(sizeof *mqtt);
     mqtt->websocket = websocket;
     mqtt->version = MQTT_3_1_1;
-    writer_init(&mqtt->input, 0);
     return mqtt;
 }
 
@@ -31,23 +48,33 @@ static void will_forget(struct mqtt *mqtt)
     mqtt->will = NULL;
 }
 
-static void user_name_forget(struct mqtt *mqtt)
+static void entry_forget(struct mqtt *mqtt)
 {
-    free((void *)(uintptr_t)mqtt->user_name.data);
-    mqtt->user_name = SLICE_EMPTY;
+    if (mqtt->entry == NULL) return;
+    free(mqtt->entry->user_name);
+    free(mqtt->entry);
+    mqtt->entry = NULL;
+}
+
+static void input_forget(struct mqtt *mqtt)
+{
+    if (mqtt->input == NULL) return;
+    writer_deinit(&mqtt->input->bytes);
+    free(mqtt->input);
+    mqtt->input = NULL;
 }
 
 void mqtt_destroy(struct mqtt *mqtt)
 {
     if (mqtt == NULL) return;
     will_forget(mqtt);
-    user_name_forget(mqtt);
+    entry_forget(mqtt);
+    input_forget(mqtt);
     mqtt_sender_destroy(mqtt->sender);
     mqtt_subscribing_destroy(mqtt->subscribing);
-    writer_deinit(&mqtt->input);
-    free(mqtt->client_id);
+    mqtt_window_deinit(&mqtt->window);
     free(mqtt->subscriptions);
-    free(mqtt->flights);
+    free(mqtt->rooms);
     free(mqtt);
 }
 
@@ -55,10 +82,14 @@ void mqtt_destroy(struct mqtt *mqtt)
 
 void mqtt_send(struct client *client)
 {
-    struct door *d = client->door;
-    enum result result = conn_send_frame(client->conn, CONN_FRAME_BINARY, writer_slice(&d->mqtt_out), NULL);
-    writer_reset(&d->mqtt_out);
-    if (result != RESULT_BUSY) return;
+    struct writer *out = &client->door->mqtt->out;
+    enum result result = conn_send_frame(client->conn, CONN_FRAME_BINARY, writer_slice(out), NULL);
+    writer_reset(out);
+    if (result == RESULT_BUSY) mqtt_too_slow(client);
+}
+
+void mqtt_too_slow(struct client *client)
+{
     client->mqtt->phase = MQTT_ENDED;
     conn_close(client->conn, (struct conn_goodbye){CLOSE_TOO_SLOW, "too slow: reconnect"});
 }
@@ -68,7 +99,7 @@ void mqtt_end(struct client *client, enum mqtt_reason reason)
     struct mqtt *mqtt = client->mqtt;
     if (mqtt->phase == MQTT_ENDED) return;
     bool serving = mqtt->phase == MQTT_SERVING, connecting = !serving && mqtt->phase != MQTT_FRESH;
-    struct writer *out = &client->door->mqtt_out;
+    struct writer *out = &client->door->mqtt->out;
     if (serving && mqtt->version == MQTT_5 && reason != MQTT_SUCCESS) mqtt_encode_disconnect(out, reason, SLICE_EMPTY);
     if (connecting) mqtt_encode_connack(out, (enum mqtt_version)mqtt->version, false, reason, SLICE_EMPTY);
     if (out->len > 0) mqtt_send(client);
@@ -144,13 +175,26 @@ bool mqtt_waits(const struct mqtt *mqtt)
     return connecting || mqtt->subscribing != NULL || mqtt->looking_up;
 }
 
+static struct mqtt_input *input_of(struct mqtt *mqtt)
+{
+    if (mqtt->input != NULL) return mqtt->input;
+    mqtt->input = memory_alloc(sizeof *mqtt->input);
+    writer_init(&mqtt->input->bytes, 0);
+    return mqtt->input;
+}
+
 void mqtt_put_back(struct client *client, struct slice packet)
 {
     struct mqtt *mqtt = client->mqtt;
-    if (mqtt->input_at < mqtt->input.len) return; /* it is there: process() leaves it */
-    writer_reset(&mqtt->input);
-    mqtt->input_at = 0;
-    writer_raw(&mqtt->input, packet.data, packet.len);
+    if (mqtt->input != NULL) return; /* it is there: process() leaves it */
+    writer_raw(&input_of(mqtt)->bytes, packet.data, packet.len);
+}
+
+struct slice mqtt_client_id(const struct client *client, char out[MQTT_CLIENT_ID_MAX + 1])
+{
+    const struct mqtt *mqtt = client->mqtt;
+    if (!mqtt->nameless) return slice_text(client->session->device_id);
+    return slice_of(out, (size_t)snprintf(out, MQTT_CLIENT_ID_MAX + 1, "mqtt-%016llx", (unsigned long long)mqtt->epoch));
 }
 
 /* ---- CONNECT --------------------------------------------------------------------------------------------------------------- */
@@ -159,15 +203,26 @@ static enum mqtt_reason take_client_id(struct mqtt *mqtt, const struct mqtt_conn
 {
     if (connect->client_id.len > 0) {
         if (!account_device_id_valid(connect->client_id)) return MQTT_BAD_CLIENT_ID;
-        mqtt->client_id = memory_text(connect->client_id);
+        ASSERT(connect->client_id.len <= MQTT_CLIENT_ID_MAX);
+        memcpy(mqtt->entry->client_id, connect->client_id.data, connect->client_id.len);
         return MQTT_SUCCESS;
     }
     if (connect->version == MQTT_3_1_1 && !connect->clean_start) return MQTT_BAD_CLIENT_ID;
     mqtt->assigned = true;
-    char id[32];
-    snprintf(id, sizeof id, "mqtt-%016llx", (unsigned long long)mqtt->epoch);
-    mqtt->client_id = memory_text(slice_text(id));
     return MQTT_SUCCESS;
+}
+
+/* The will's properties, but for its delay, which a message has not. */
+static void take_will_properties(struct writer *block, const struct mqtt_properties *properties)
+{
+    struct cursor c = cursor_of(properties->block);
+    struct mqtt_property_value property;
+    while (mqtt_property_next(&c, &property)) {
+        bool text = property.id == MQTT_CONTENT_TYPE || property.id == MQTT_RESPONSE_TOPIC || property.id == MQTT_CORRELATION_DATA;
+        if (text) mqtt_put_bytes(block, (enum mqtt_property)property.id, property.bytes);
+        else if (property.id == MQTT_PAYLOAD_FORMAT) mqtt_put_number(block, MQTT_PAYLOAD_FORMAT, property.number);
+        else if (property.id == MQTT_USER_PROPERTY) mqtt_put_user(block, property.bytes, property.value);
+    }
 }
 
 /* The will is kept as the PUBLISH it will be. */
@@ -177,12 +232,9 @@ static enum mqtt_reason take_will(struct mqtt *mqtt, const struct mqtt_connect *
     struct mqtt_target target = mqtt_target_of(connect->will.topic);
     if (target.kind == MQTT_TARGET_NONE) return MQTT_BAD_TOPIC;
     struct mqtt_publish publish = {.topic = connect->will.topic};
-    struct writer block; /* the will's properties, but for its delay, which a message has not */
+    struct writer block;
     writer_init(&block, 0);
-    struct slice type = mqtt_property_bytes(&connect->will.properties, MQTT_CONTENT_TYPE);
-    if (type.data != NULL) mqtt_put_bytes(&block, MQTT_CONTENT_TYPE, type);
-    if (mqtt_property_number(&connect->will.properties, MQTT_PAYLOAD_FORMAT, 0) != 0)
-        mqtt_put_number(&block, MQTT_PAYLOAD_FORMAT, 1);
+    take_will_properties(&block, &connect->will.properties);
     publish.properties.block = writer_slice(&block);
     mqtt->will = memory_alloc(sizeof *mqtt->will);
     mqtt->will->target = (struct mqtt_target){.kind = target.kind, .id = target.id};
@@ -199,13 +251,14 @@ static enum mqtt_reason take_connect(struct mqtt *mqtt, const struct mqtt_connec
 {
     const struct mqtt_properties *properties = &connect->properties;
     clock_random(&mqtt->epoch, sizeof mqtt->epoch);
+    mqtt->entry = memory_alloc(sizeof *mqtt->entry);
     mqtt->version = (uint8_t)connect->version;
-    mqtt->clean_start = connect->clean_start;
+    mqtt->entry->clean_start = connect->clean_start;
     mqtt->keep_alive_s = connect->keep_alive_s;
     mqtt->problem_info = mqtt_property_number(properties, MQTT_REQUEST_PROBLEM_INFO, 1) != 0;
     mqtt->packet_size_max = mqtt_property_number(properties, MQTT_MAXIMUM_PACKET_SIZE, UINT32_MAX);
     uint32_t window = mqtt_property_number(properties, MQTT_RECEIVE_MAXIMUM, MQTT_WINDOW_MAX);
-    mqtt->window = (uint8_t)(window < MQTT_WINDOW_MAX ? window : MQTT_WINDOW_MAX);
+    mqtt->window_max = (uint16_t)(window < MQTT_WINDOW_MAX ? window : MQTT_WINDOW_MAX);
     mqtt->expiry_s = connect->clean_start ? 0 : MQTT_EXPIRY_NEVER;
     if (connect->version == MQTT_5) mqtt->expiry_s = mqtt_property_number(properties, MQTT_SESSION_EXPIRY, 0);
     if (mqtt_property_bytes(properties, MQTT_AUTH_METHOD).data != NULL) return MQTT_BAD_AUTH_METHOD;
@@ -213,8 +266,7 @@ static enum mqtt_reason take_connect(struct mqtt *mqtt, const struct mqtt_connec
     if (!connect->has_password) return MQTT_NOT_AUTHORIZED;
     enum mqtt_reason reason = take_client_id(mqtt, connect);
     if (reason == MQTT_SUCCESS) reason = take_will(mqtt, connect);
-    if (reason == MQTT_SUCCESS && connect->user_name.len > 0)
-        mqtt->user_name = slice_of(memory_text(connect->user_name), connect->user_name.len);
+    if (reason == MQTT_SUCCESS && connect->user_name.len > 0) mqtt->entry->user_name = memory_text(connect->user_name);
     return reason;
 }
 
@@ -240,10 +292,7 @@ static void connect_by_token(struct client *client, const struct mqtt_connect *c
         mqtt_end(client, MQTT_NOT_AUTHORIZED);
         return;
     }
-    if (connect->client_id.len == 0) {
-        free(mqtt->client_id);
-        mqtt->client_id = memory_text(slice_text(claims.device_id));
-    } else if (strcmp(mqtt->client_id, claims.device_id) != 0) {
+    if (!mqtt->assigned && strcmp(mqtt->entry->client_id, claims.device_id) != 0) {
         mqtt_end(client, MQTT_BAD_CLIENT_ID); /* the client id is the device, and the token names another */
         return;
     }
@@ -267,7 +316,8 @@ static void connect_by_password(struct client *client, const struct mqtt_connect
     if (!door_login_allowed(d, client->conn, &retry_after_ms)) {
         mqtt_end(client, MQTT_CONNECTION_RATE);
     } else if (method_route(method, writer_slice(&login), 0, d->options.shard_count, &shard) == ERROR_NONE) {
-        client->mqtt->by_password = true;
+        client->mqtt->entry->by_password = true;
+        client->mqtt->nameless = client->mqtt->assigned;
         struct letter *letter = letter_make(LETTER_REQUEST, 0, shard, NULL, writer_slice(&login));
         letter->method = method->number;
         letter->admitted = true;
@@ -321,26 +371,35 @@ static bool user_name_fits(const struct client *client)
     const struct inbox *inbox = client->session->inbox;
     char id[24];
     snprintf(id, sizeof id, "%llu", (unsigned long long)inbox->entity.key.a);
-    return mqtt->user_name.len == 0 || mqtt->by_password || slice_equal(mqtt->user_name, slice_text(inbox->name)) ||
-           slice_equal(mqtt->user_name, slice_text(id));
+    const struct mqtt_entry *entry = mqtt->entry;
+    return entry->user_name == NULL || entry->by_password || strcmp(entry->user_name, inbox->name) == 0 ||
+           strcmp(entry->user_name, id) == 0;
 }
 
-/* Two connections of one client id: the later one stays. */
-static void take_over(struct client *client)
+/* Two connections of one client id: the later one stays. What the earlier one got done is saved first, or the later one would have it
+ * again. False: that is under way. */
+static bool take_over(struct client *client)
 {
+    char ids[2][MQTT_CLIENT_ID_MAX + 1];
+    struct slice mine = mqtt_client_id(client, ids[0]);
     for (struct session *other = client->session->inbox->sessions; other != NULL; other = other->next) {
         struct client *owner = other->connection;
-        if (other == client->session || owner == NULL || owner->mqtt == NULL || owner->mqtt->client_id == NULL) continue;
-        if (strcmp(owner->mqtt->client_id, client->mqtt->client_id) == 0) mqtt_end(owner, MQTT_TAKEN_OVER);
+        if (other == client->session || !other->encodes || owner->mqtt->phase == MQTT_ENDED) continue;
+        if (!slice_equal(mine, mqtt_client_id(owner, ids[1]))) continue;
+        if (owner->mqtt->begun && mqtt_persistent(owner->mqtt)) mqtt_save_for(owner, client);
+        owner->mqtt->expiry_s = 0; /* the session is not its own any more: it saves nothing when it closes */
+        mqtt_end(owner, MQTT_TAKEN_OVER);
     }
+    return client->mqtt->saves_open == 0;
 }
 
 static void open_session(struct client *client)
 {
     struct mqtt *mqtt = client->mqtt;
-    struct mqtt_session_record asked = {.client_id = slice_text(mqtt->client_id),
+    char id[MQTT_CLIENT_ID_MAX + 1];
+    struct mqtt_session_record asked = {.client_id = mqtt_client_id(client, id),
                                         .epoch = mqtt->epoch,
-                                        .opens = mqtt->clean_start ? 2 : 1,
+                                        .opens = mqtt->entry->clean_start ? 2 : 1,
                                         .expiry_s = mqtt->expiry_s};
     struct writer payload;
     writer_init(&payload, 0);
@@ -352,6 +411,11 @@ static void open_session(struct client *client)
     writer_deinit(&payload);
 }
 
+static void open_after_take_over(struct client *client)
+{
+    if (take_over(client)) open_session(client);
+}
+
 static void authenticated(struct client *client)
 {
     struct mqtt *mqtt = client->mqtt;
@@ -359,29 +423,28 @@ static void authenticated(struct client *client)
         mqtt_end(client, MQTT_BAD_CREDENTIALS);
         return;
     }
-    user_name_forget(mqtt);
-    if (mqtt->by_password) client->session->expires_s = NO_EXPIRY_S; /* who showed the password needs no token */
-    take_over(client);
+    if (mqtt->entry->by_password) client->session->expires_s = NO_EXPIRY_S; /* who showed the password needs no token */
     mqtt->phase = MQTT_OPENING;
-    if (!mqtt_ask_will(client)) open_session(client);
+    if (!mqtt_ask_will(client)) open_after_take_over(client);
 }
 
 static void write_connack(struct client *client)
 {
     struct mqtt *mqtt = client->mqtt;
     struct door *d = client->door;
-    writer_reset(&d->mqtt_block);
+    struct writer *block = &d->mqtt->block;
+    writer_reset(block);
     if (mqtt->version == MQTT_5) {
         bool keep = mqtt->keep_alive_s == 0 || mqtt->keep_alive_s > MQTT_KEEP_ALIVE_MAX_S;
         if (keep) mqtt->keep_alive_s = MQTT_KEEP_ALIVE_MAX_S;
-        if (keep) mqtt_put_number(&d->mqtt_block, MQTT_SERVER_KEEP_ALIVE, MQTT_KEEP_ALIVE_MAX_S);
-        mqtt_put_number(&d->mqtt_block, MQTT_MAXIMUM_PACKET_SIZE, d->options.frame_size_max);
-        if (mqtt->assigned) mqtt_put_bytes(&d->mqtt_block, MQTT_ASSIGNED_CLIENT_ID, slice_text(mqtt->client_id));
-        mqtt_put_number(&d->mqtt_block, MQTT_SUBSCRIPTION_ID_AVAILABLE, 0);
-        mqtt_put_number(&d->mqtt_block, MQTT_SHARED_AVAILABLE, 0);
+        if (keep) mqtt_put_number(block, MQTT_SERVER_KEEP_ALIVE, MQTT_KEEP_ALIVE_MAX_S);
+        mqtt_put_number(block, MQTT_MAXIMUM_PACKET_SIZE, d->options.frame_size_max);
+        mqtt_put_number(block, MQTT_TOPIC_ALIAS_MAXIMUM, MQTT_ALIASES_MAX);
+        char id[MQTT_CLIENT_ID_MAX + 1];
+        if (mqtt->assigned) mqtt_put_bytes(block, MQTT_ASSIGNED_CLIENT_ID, mqtt_client_id(client, id));
+        mqtt_put_number(block, MQTT_SHARED_AVAILABLE, 0);
     }
-    mqtt_encode_connack(&d->mqtt_out, (enum mqtt_version)mqtt->version, mqtt->session_present, MQTT_SUCCESS,
-                        writer_slice(&d->mqtt_block));
+    mqtt_encode_connack(&d->mqtt->out, (enum mqtt_version)mqtt->version, mqtt->session_present, MQTT_SUCCESS, writer_slice(block));
     mqtt_send(client);
 }
 
@@ -397,6 +460,7 @@ static void opened(struct client *client, const struct letter *letter)
     mqtt->phase = MQTT_SERVING;
     mqtt->begun = true;
     write_connack(client);
+    entry_forget(mqtt);
     if (mqtt->phase != MQTT_SERVING) return;
     conn_set_keep_alive(client->conn, mqtt->keep_alive_s);
     mqtt_read_subscriptions(mqtt, session.subscriptions);
@@ -418,15 +482,24 @@ void mqtt_on_reply(struct client *client, const struct letter *letter)
     case RINGPOST__V1__REQUEST__METHOD_AUTH: authenticated(client); break;
     case RINGPOST__V1__REQUEST__METHOD_USER:
         if (mqtt->phase == MQTT_SERVING) mqtt_looked_up(client, letter);
-        else if (mqtt_will_told(client, letter)) open_session(client);
+        else if (mqtt_will_told(client, letter)) open_after_take_over(client);
         else mqtt_end(client, MQTT_UNSPECIFIED);
         break;
     case RINGPOST__V1__REQUEST__METHOD_SEND: mqtt_published(client, letter); break;
-    case RINGPOST__V1__REQUEST__METHOD_HISTORY: mqtt_subscribe_answer(client, letter); break;
+    case RINGPOST__V1__REQUEST__METHOD_HISTORY:
+        if (letter->origin.request_id == 0) mqtt_subscribe_answer(client, letter);
+        else mqtt_room_read(client, letter);
+        break;
     case RINGPOST__V1__REQUEST__METHOD_SYNC: mqtt_synced(client, letter); break;
     case MQTT_OPEN_SESSION: opened(client, letter); break;
-    case MQTT_SAVE_SESSION: mqtt_saved(client, letter); break;
-    case MQTT_ASK_ROOM: mqtt_room_told(client, letter); break;
+    case MQTT_SAVE_SESSION:
+        mqtt_saved(client, letter);
+        if (mqtt->phase == MQTT_OPENING && mqtt->saves_open == 0) open_session(client);
+        break;
+    case MQTT_ASK_ROOM:
+        if (letter->origin.request_id == 0) mqtt_room_told(client, letter);
+        else mqtt_subscribe_told(client, letter);
+        break;
     default: ASSERT(!"an answer nobody asked for");
     }
 }
@@ -467,7 +540,7 @@ static void on_packet(struct client *client, struct slice bytes)
     case MQTT_CONNECT: on_connect(client, &packet.as.connect); break;
     case MQTT_PUBLISH: mqtt_publish(client, &packet.as.publish, bytes); break;
     case MQTT_PUBREL:
-        mqtt_encode_ack(&client->door->mqtt_out, (enum mqtt_version)mqtt->version, MQTT_PUBCOMP, packet.as.ack.packet_id,
+        mqtt_encode_ack(&client->door->mqtt->out, (enum mqtt_version)mqtt->version, MQTT_PUBCOMP, packet.as.ack.packet_id,
                         MQTT_SUCCESS, SLICE_EMPTY);
         mqtt_send(client);
         break;
@@ -477,7 +550,7 @@ static void on_packet(struct client *client, struct slice bytes)
     case MQTT_SUBSCRIBE: mqtt_subscribe(client, &packet.as.subscribe); break;
     case MQTT_UNSUBSCRIBE: mqtt_unsubscribe(client, &packet.as.subscribe); break;
     case MQTT_PINGREQ:
-        mqtt_encode_pingresp(&client->door->mqtt_out);
+        mqtt_encode_pingresp(&client->door->mqtt->out);
         mqtt_send(client);
         break;
     case MQTT_DISCONNECT: on_disconnect(client, &packet.as.farewell); break;
@@ -489,55 +562,59 @@ static void on_packet(struct client *client, struct slice bytes)
     }
 }
 
+/* The next whole packet of `input`; false: there is none. */
+static bool next_packet(struct client *client, struct slice *packet)
+{
+    const struct mqtt_input *input = client->mqtt->input;
+    struct slice rest = slice_of(input->bytes.data + input->at, input->bytes.len - input->at);
+    uint32_t size = mqttframe_size(rest);
+    if (size == UINT32_MAX || size > client->door->options.frame_size_max) {
+        mqtt_end(client, size == UINT32_MAX ? MQTT_MALFORMED : MQTT_PACKET_TOO_LARGE);
+        return false;
+    }
+    *packet = slice_of(rest.data, size);
+    return size > 0 && size <= rest.len;
+}
+
 /* Takes packets from `input` until one is incomplete or something must be waited for. */
 static void process(struct client *client)
 {
     struct mqtt *mqtt = client->mqtt;
-    uint32_t size_max = client->door->options.frame_size_max;
-    while (mqtt->input_at < mqtt->input.len && mqtt->phase != MQTT_ENDED && !mqtt_waits(mqtt) && !client->paused) {
-        struct slice rest = slice_of(mqtt->input.data + mqtt->input_at, mqtt->input.len - mqtt->input_at);
-        uint32_t size = mqttframe_size(rest);
-        if (size == UINT32_MAX || size > size_max) {
-            mqtt_end(client, size == UINT32_MAX ? MQTT_MALFORMED : MQTT_PACKET_TOO_LARGE);
-            return;
-        }
-        if (size == 0 || size > rest.len) break;
-        on_packet(client, slice_of(rest.data, size));
+    struct slice packet;
+    while (mqtt->input->at < mqtt->input->bytes.len && mqtt->phase != MQTT_ENDED && !mqtt_waits(mqtt) && !client->paused) {
+        if (!next_packet(client, &packet)) break;
+        on_packet(client, packet);
         if (mqtt->looking_up) break; /* this packet is taken again when the name is known */
-        mqtt->input_at += size;
+        mqtt->input->at += packet.len;
     }
-    if (mqtt->input_at < mqtt->input.len) { /* a part stays */
-        mqtt->input.len -= mqtt->input_at;
-        memmove(mqtt->input.data, mqtt->input.data + mqtt->input_at, mqtt->input.len);
-        mqtt->input_at = 0;
-        return;
-    }
-    writer_deinit(&mqtt->input);
-    writer_init(&mqtt->input, 0);
-    mqtt->input_at = 0;
+    struct writer *bytes = &mqtt->input->bytes;
+    bytes->len -= mqtt->input->at;
+    if (bytes->len > 0) memmove(bytes->data, bytes->data + mqtt->input->at, bytes->len); /* a part stays */
+    mqtt->input->at = 0;
+    if (bytes->len == 0) input_forget(mqtt);
 }
 
 void mqtt_on_frame(struct client *client, struct slice payload)
 {
     struct mqtt *mqtt = client->mqtt;
     if (mqtt->phase == MQTT_ENDED) return;
-    if (!mqtt->websocket && mqtt->input.len == 0) {
+    if (!mqtt->websocket && mqtt->input == NULL) {
         on_packet(client, payload);
         return;
     }
-    writer_raw(&mqtt->input, payload.data, payload.len);
+    writer_raw(&input_of(mqtt)->bytes, payload.data, payload.len);
     process(client);
 }
 
 void mqtt_on_resumed(struct client *client)
 {
-    process(client);
+    if (client->mqtt->input != NULL) process(client);
 }
 
 void mqtt_on_close(struct client *client)
 {
     struct mqtt *mqtt = client->mqtt;
-    if (client->session == NULL || mqtt->client_id == NULL) return;
+    if (client->session == NULL) return;
     if (mqtt->begun) mqtt_publish_will(client);
     if (mqtt->begun && (mqtt_persistent(mqtt) || mqtt->ends_session)) mqtt_save(client, false);
 }

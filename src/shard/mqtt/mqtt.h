@@ -1,7 +1,7 @@
 /* shard/mqtt/mqtt.h - the MQTT door: a client of MQTT 3.1.1 or 5 is a user with a device, like every other client.
  * Owns:    struct mqtt, one per MQTT connection, hanging on its struct client.
  * Thread:  the connection's worker.  Depends: mqtt/, shard/door_internal.h.  Start at: shard/shard.h
- * Reading order: state.h | mqtt_internal.h connect.c publish.c subscribe.c deliver.c
+ * Reading order: state.h | mqtt_internal.h connect.c | publish.c properties.c | subscribe.c | window.h encode.c deliver.c rooms.c save.c
  *
  *   publish to u/<user name or id>, r/<room id>  -> the method `send`          the acknowledgement waits for its answer: it is on disk
  *   subscription u/<me>                          <- messages of conversations of two that others sent
@@ -18,6 +18,9 @@
 #define MQTT_SUBPROTOCOL "mqtt"
 
 struct mqtt;
+struct mqtt_door;
+struct mqtt_door *mqtt_door_create(void);
+void mqtt_door_destroy(struct mqtt_door *door);
 
 /* `websocket`: packets come as bytes in WebSocket messages, cut anywhere. */
 struct mqtt *mqtt_create(bool websocket);
@@ -26,7 +29,9 @@ void mqtt_destroy(struct mqtt *mqtt); /* NULL is allowed */
 /* Frames, answers and pushes of its connection. */
 void mqtt_on_frame(struct client *client, struct slice payload);
 void mqtt_on_reply(struct client *client, const struct letter *letter);
-void mqtt_on_push(struct client *client, struct slice head, struct buf *body);
+void mqtt_on_event(struct client *client, uint64_t sync_key, struct session_event *event);
+void mqtt_on_room(struct client *client, struct session_frame *message);
+void mqtt_on_missed(struct client *client);
 void mqtt_on_drained(struct client *client);
 /* The connection takes frames again: what waits goes on. */
 void mqtt_on_resumed(struct client *client);

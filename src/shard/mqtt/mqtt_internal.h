@@ -1,8 +1,12 @@
 /* shard/mqtt/mqtt_internal.h - struct mqtt, shared by the files of the MQTT door.
- *   connect.c    CONNECT to CONNACK, the life of the connection, which packet goes where
+ *   connect.c    CONNECT to CONNACK, which packet goes where, the end
  *   publish.c    messages from the client: targets, ids, acknowledgements in order
- *   subscribe.c  filters, and the retained message
- *   deliver.c    messages to the client: the stream, the window, the cursor */
+ *   properties.c what MQTT 5 says beside a message: how it is kept and shown
+ *   subscribe.c  filters, which subscription a message is for, and the retained message
+ *   encode.c     a message as PUBLISH: read once, encoded once per version, shared by all who get it
+ *   deliver.c    messages out of the user's stream, acknowledgements
+ *   rooms.c      messages of large rooms, which the stream has not
+ *   save.c       the cursor: what of a session outlives the connection */
 #ifndef SHARD_MQTT_MQTT_INTERNAL_H
 #define SHARD_MQTT_MQTT_INTERNAL_H
 
@@ -11,10 +15,12 @@
 #include "ringpost/v1/ringpost.pb-c.h"
 #include "shard/mqtt/mqtt.h"
 #include "shard/mqtt/state.h"
+#include "shard/mqtt/window.h"
 
-#define MQTT_WINDOW_MAX      32  /* messages to one client without acknowledgement */
 #define MQTT_KEEP_ALIVE_MAX_S 300 /* told to clients of MQTT 5 */
 #define MQTT_TOPIC_MAX       64  /* longest topic that can name anything here */
+#define MQTT_ALIASES_MAX     16  /* topic aliases of one client */
+#define MQTT_ROOMS_MAX       256 /* large rooms one session follows with an acknowledgement; further ones with QoS 0 */
 #define MQTT_NOBODY          UINT64_MAX /* request id of what is answered to nobody */
 
 /* ---- where a message goes, and what is listened to --------------------------------------------------------------------- */
@@ -29,8 +35,9 @@ struct mqtt_target mqtt_target_of(struct slice topic);
 
 enum mqtt_subscription_kind { MQTT_MY_ID = 1, MQTT_MY_NAME, MQTT_ROOM, MQTT_ALL_ROOMS };
 struct mqtt_subscription {
-    uint64_t room_id;   /* ROOM */
-    uint64_t since_key; /* only events after it: what came before was not asked for */
+    uint64_t room_id;    /* ROOM */
+    uint64_t since_key;  /* only events after it: what came before was not asked for */
+    uint32_t identifier; /* the client's own number for it; 0: none */
     uint8_t kind;
     uint8_t qos;
     bool no_local;
@@ -38,13 +45,32 @@ struct mqtt_subscription {
 
 /* ---- to the client ----------------------------------------------------------------------------------------------------- */
 
-/* PUBACK <- WAIT_PUBACK    WAIT_PUBREC -> (persistent session: WAIT_SAVE -> SAVING) -> WAIT_PUBCOMP -> free
- * A PUBREC is a promise kept over crashes: PUBREL leaves only when the cursor behind the message is durable. */
-enum mqtt_flight_state { MQTT_WAIT_PUBACK, MQTT_WAIT_PUBREC, MQTT_WAIT_SAVE, MQTT_SAVING, MQTT_WAIT_PUBCOMP };
-struct mqtt_flight {
-    uint64_t sync_key;
-    uint16_t packet_id; /* follows from the sync_key, so that a message has the same one again after a crash */
-    uint8_t state;
+struct mqtt_message { /* of a timeline; slices borrow */
+    uint64_t msg_id, room_id, seq, sender_id, time_ms;
+    uint32_t kind;
+    struct slice sender_name, body, client_msg_id, properties;
+};
+
+/* A message or a change of a room as it was read, once for all who get it. */
+struct mqtt_form {
+    uint64_t number; /* of this reading */
+    struct mqtt_message message;
+    enum mqtt_form_kind { MQTT_FORM_OTHER, MQTT_FORM_MESSAGE, MQTT_FORM_LARGE } kind; /* LARGE: a change, message.kind, of the large room message.room_id at message.seq */
+    uint8_t type;                                                                     /* RoomType of the room; UINT8_MAX: not known yet */
+    uint8_t topic_len;
+    char topic[24]; /* r/<room id> */
+};
+
+struct mqtt_match { /* which subscriptions a message is for */
+    uint8_t kind, qos; /* of the one with the highest QoS */
+    uint8_t identifier_count;
+    uint32_t identifiers[2]; /* a message has at most two topics */
+};
+
+struct mqtt_room { /* a large room that is followed with an acknowledgement */
+    uint64_t room_id;
+    uint64_t sent_seq, known_seq; /* handed on; heard of, UINT64_MAX: ask */
+    uint64_t before_seq;          /* up to it the connection before had handed on */
 };
 
 /* ---- from the client --------------------------------------------------------------------------------------------------- */
@@ -76,6 +102,7 @@ struct mqtt_sender { /* of a connection that has published; the others do withou
         uint64_t user_id; /* 0: there is nobody of that name */
     } names[MQTT_NAMES_COUNT];
     uint32_t name_next;
+    char **aliases; /* owned array of MQTT_ALIASES_MAX topics, each owned or NULL; NULL: none was given */
     uint64_t *own; /* ring of hashes of the ids last sent; NULL unless some subscription is no_local */
     uint32_t own_next;
 };
@@ -87,46 +114,65 @@ struct mqtt_will_kept { /* heap: of a client that gave one */
     struct mqtt_target target;
     char name[33]; /* target NAME */
 };
+struct mqtt_entry { /* heap: what only CONNECT to CONNACK needs */
+    char client_id[MQTT_CLIENT_ID_MAX + 1];
+    char *user_name; /* owned */
+    bool clean_start, by_password;
+};
+struct mqtt_input { /* heap: bytes not looked at yet; WebSocket, or while something waits */
+    struct writer bytes;
+    uint32_t at;
+};
 
 struct mqtt {
     uint8_t version; /* enum mqtt_version */
     uint8_t phase;
-    bool websocket, clean_start, by_password, problem_info;
-    bool assigned;        /* the client left its id to us */
-    bool begun;           /* CONNACK said yes */
-    bool session_present, ends_session;
+    bool websocket : 1, problem_info : 1;
+    bool assigned : 1;  /* the client left its id to us */
+    bool nameless : 1;  /* and it follows from the epoch, not from the device */
+    bool begun : 1;     /* CONNACK said yes */
+    bool session_present : 1, ends_session : 1;
+    bool looking_up : 1; /* a user's name */
+    bool pulling : 1, asking_type : 1, asking_room : 1; /* the stream; a room's type; a large room's history */
+    bool rooms_behind : 1; /* some large room may have more */
+    bool id_taken : 1;     /* but its next packet id is on its way with another message: after the next acknowledgement */
+    bool unsaved : 1;      /* something beside the stream's cursor moved since the last save */
     uint16_t keep_alive_s;
-    uint8_t window;
+    uint16_t window_max;
+    uint16_t subscription_count, room_count;
+    uint16_t saves_open;      /* under way */
     uint32_t packet_size_max; /* what the client takes */
     uint32_t expiry_s;
     uint64_t epoch, old_epoch; /* of this connection; of the one before it in this session, 0: none */
-    char *client_id;
-    struct slice user_name; /* owned bytes; until logged in */
+    struct mqtt_entry *entry;
     struct mqtt_will_kept *will;
-    struct writer input; /* bytes not looked at yet; WebSocket, or while something waits */
-    uint32_t input_at;
-
-    struct mqtt_subscription *subscriptions; /* owned array */
-    uint32_t subscription_count;
-    struct mqtt_subscribing *subscribing; /* subscribe.c; NULL: none under way */
+    struct mqtt_input *input;
     struct mqtt_sender *sender;
-    bool looking_up; /* a user's name */
+    struct mqtt_subscribing *subscribing; /* subscribe.c; NULL: none under way */
+    struct mqtt_subscription *subscriptions; /* owned array */
+    struct mqtt_room *rooms;                 /* owned array; its order never changes */
+    struct mqtt_window window;
 
     uint64_t sent_key, known_key; /* of the stream: handed on; heard of */
     uint64_t before_key;          /* up to it the connection before had handed on */
     uint64_t saved_key, saved_ms;
-    uint32_t saves_open; /* under way */
-    bool pulling, asking_room;
-    struct mqtt_flight *flights; /* owned array of window */
-    uint32_t flight_count;
     uint64_t room_id; /* last room whose type was asked for */
     uint8_t room_type;
 };
 
+/* What the connections of a door share. */
+struct mqtt_door {
+    struct writer out, block;  /* packets to one client; properties of one packet */
+    struct writer properties;  /* of a message that is being published, packed */
+    struct mqtt_form form;     /* the last reading of something pushed */
+    uint64_t readings;
+};
+
 /* ---- connect.c ---- */
 void mqtt_end(struct client *client, enum mqtt_reason reason);
-/* Queues the packets in door->mqtt_out and empties it. */
+/* Sends the packets in door->mqtt->out and empties it. */
 void mqtt_send(struct client *client);
+void mqtt_too_slow(struct client *client);
 enum mqtt_reason mqtt_reason_of(enum error error);
 static inline bool mqtt_persistent(const struct mqtt *mqtt) { return mqtt->expiry_s != 0; }
 /* A letter to a shard, counted as under way and answered to mqtt_on_reply(). `number`: comes back as request id. */
@@ -135,10 +181,10 @@ struct letter *mqtt_letter(struct client *client, uint16_t to_shard, uint16_t me
 void mqtt_wait(struct client *client);
 /* The packet is taken again when nothing is waited for any more. */
 void mqtt_put_back(struct client *client, struct slice packet);
+/* The client id of a connection that is logged in; `out` is where it may be written. */
+struct slice mqtt_client_id(const struct client *client, char out[MQTT_CLIENT_ID_MAX + 1]);
 
 /* ---- publish.c ---- */
-#define MQTT_KIND_COUNT (RINGPOST__V1__MESSAGE_KIND__CUSTOM + 1)
-extern const char *const mqtt_kind_names[MQTT_KIND_COUNT]; /* of the user property `kind` */
 void mqtt_publish(struct client *client, const struct mqtt_publish *publish, struct slice packet);
 void mqtt_published(struct client *client, const struct letter *letter);
 void mqtt_looked_up(struct client *client, const struct letter *letter);
@@ -152,30 +198,79 @@ void mqtt_read_recent(struct mqtt *mqtt, struct slice list);
 /* Did this connection send it? */
 bool mqtt_is_own(const struct mqtt *mqtt, struct slice client_msg_id);
 
+/* ---- properties.c ---- */
+/* What a publisher said, packed as a Properties message; and its kind. */
+void mqtt_pack_properties(struct writer *out, const struct mqtt_properties *properties);
+uint32_t mqtt_kind_of(const struct mqtt_publish *publish);
+/* The properties of a delivered message but for its subscription identifiers. */
+void mqtt_write_properties(struct writer *block, const struct mqtt_message *message, bool direct);
+
 /* ---- subscribe.c ---- */
 void mqtt_subscribe(struct client *client, struct mqtt_subscribe *subscribe);
 void mqtt_unsubscribe(struct client *client, struct mqtt_subscribe *unsubscribe);
 void mqtt_subscribe_answer(struct client *client, const struct letter *letter);
 void mqtt_subscribe_saved(struct client *client);
+/* The type of the room that is being subscribed to is known now. */
+void mqtt_subscribe_told(struct client *client, const struct letter *letter);
 void mqtt_subscribing_destroy(struct mqtt_subscribing *subscribing);
 void mqtt_write_subscriptions(const struct mqtt *mqtt, struct writer *out);
 void mqtt_read_subscriptions(struct mqtt *mqtt, struct slice list);
+/* False: nobody listens. `sync_key`: of the entry; UINT64_MAX: it has none. */
+bool mqtt_match(const struct client *client, const struct mqtt_message *message, bool direct, uint64_t sync_key,
+                struct mqtt_match *match);
+/* Is the room listened to with an acknowledgement? */
+bool mqtt_follows(const struct mqtt *mqtt, uint64_t room_id);
+
+/* ---- encode.c ---- */
+bool mqtt_message_read(struct mqtt_message *out, struct slice packed);
+/* Reads the fields of an Event after its sync_key. */
+void mqtt_form_read_event(struct mqtt_form *form, struct slice fields);
+void mqtt_form_read_message(struct mqtt_form *form, struct slice packed);
+struct mqtt_delivery {
+    uint16_t packet_id; /* 0 with QoS 0 */
+    bool direct, duplicate, retain;
+    struct mqtt_match match;
+};
+/* `shared`: what others who get it share, or an empty one of the caller's. A client that said it takes no packet so large goes
+ * without: false. */
+bool mqtt_send_message(struct client *client, const struct mqtt_form *form, struct session_form *shared,
+                       const struct mqtt_delivery *delivery);
 
 /* ---- deliver.c ---- */
-struct mqtt_message { /* of a timeline; slices borrow */
-    uint64_t msg_id, room_id, seq, sender_id, time_ms;
-    uint32_t kind;
-    struct slice sender_name, body, client_msg_id;
-};
-bool mqtt_message_read(struct mqtt_message *out, struct slice packed);
-/* The message as a PUBLISH of QoS 0 with the retain flag. */
-void mqtt_send_retained(struct client *client, const struct mqtt_message *message);
 void mqtt_begin_delivery(struct client *client, const struct mqtt_session_record *session);
+/* There may be more to hand on, or room for it. */
 void mqtt_pump(struct client *client);
 void mqtt_synced(struct client *client, const struct letter *letter);
 void mqtt_room_told(struct client *client, const struct letter *letter);
 void mqtt_acknowledged(struct client *client, enum mqtt_type type, const struct mqtt_ack *ack);
+/* The client is to be asked for an acknowledgement of one more message. */
+bool mqtt_may_send(const struct client *client);
+/* True: the backlog is worth reading, for so many messages at least that may be sent. */
+bool mqtt_may_read(const struct client *client, uint32_t *limit);
+void mqtt_send_pubrel(struct client *client, uint16_t packet_id, enum mqtt_reason reason);
+
+/* ---- rooms.c ---- */
+#define MQTT_STREAM_IDS 32767u /* packet ids 1 … 32767 are the stream's, the others the large rooms' */
+uint16_t mqtt_room_packet_id(uint64_t room_id, uint64_t seq);
+/* Follows the room from behind `seq` on, unless it does already. NULL: there are too many. */
+struct mqtt_room *mqtt_room_follow(struct mqtt *mqtt, uint64_t room_id, uint64_t seq);
+/* The number of a flight's room; 0: it is not followed. */
+/* Likewise, and forgets where it was: what lies between was not for this client. */
+void mqtt_room_enter(struct mqtt *mqtt, uint64_t room_id, uint64_t seq);
+uint16_t mqtt_room_number(const struct mqtt *mqtt, uint64_t room_id);
+void mqtt_rooms_pump(struct client *client);
+void mqtt_rooms_missed(struct mqtt *mqtt);
+void mqtt_room_read(struct client *client, const struct letter *letter);
+void mqtt_write_rooms(const struct mqtt *mqtt, struct writer *out);
+void mqtt_read_rooms(struct mqtt *mqtt, struct slice list);
+
+/* ---- save.c ---- */
 void mqtt_save(struct client *client, bool connected);
+/* Saves `client`'s session in the name of `by`, which takes it over and hears when that is durable. */
+void mqtt_save_for(struct client *client, struct client *by);
+void mqtt_save_in_time(struct client *client);
 void mqtt_saved(struct client *client, const struct letter *letter);
+void mqtt_write_releasing(const struct mqtt *mqtt, struct writer *out);
+void mqtt_read_releasing(struct client *client, struct slice list);
 
 #endif

@@ -18,8 +18,6 @@
 #define RECEIPTS_MIN 8
 #define ID_SIZE      64
 
-const char *const mqtt_kind_names[MQTT_KIND_COUNT] = {"text", "emoji", "image", "video", "audio", "file", "custom"};
-
 /* ---- topics ----------------------------------------------------------------------------------------------------------------- */
 
 /* Digits without a leading zero. */
@@ -55,6 +53,8 @@ struct mqtt_target mqtt_target_of(struct slice topic)
 void mqtt_sender_destroy(struct mqtt_sender *sender)
 {
     if (sender == NULL) return;
+    for (uint32_t i = 0; sender->aliases != NULL && i < MQTT_ALIASES_MAX; i++) free(sender->aliases[i]);
+    free(sender->aliases);
     free(sender->receipts);
     free(sender->own);
     free(sender);
@@ -113,32 +113,59 @@ static const struct mqtt_recent *recall(const struct mqtt_sender *sender, uint16
 }
 
 /* A new turn begins when a packet id does not count up: within one turn each is used once. */
-static struct mqtt_recent recent_new(const struct mqtt *mqtt, struct mqtt_sender *sender, uint16_t packet_id)
+static struct mqtt_recent recent_new(struct mqtt *mqtt, struct mqtt_sender *sender, uint16_t packet_id)
 {
-    if (packet_id <= sender->last_packet_id) sender->round++;
+    if (packet_id <= sender->last_packet_id) {
+        sender->round++;
+        mqtt->unsaved = true;
+    }
     sender->last_packet_id = packet_id;
     return (struct mqtt_recent){.epoch = mqtt->epoch, .round = sender->round, .packet_id = packet_id};
 }
 
-static struct mqtt_recent recent_of(const struct mqtt *mqtt, struct mqtt_sender *sender, const struct mqtt_publish *publish)
+/* Sent in the connection before, after what we remember of it was saved: then its packet ids went on counting from there. */
+static struct mqtt_recent recent_guess(const struct mqtt *mqtt, const struct mqtt_sender *sender, uint16_t packet_id)
+{
+    struct mqtt_recent guess = {.epoch = mqtt->old_epoch, .packet_id = packet_id};
+    if (sender->recent_count == 0) return guess;
+    const struct mqtt_recent *newest = &sender->recent[(sender->recent_next - 1) % MQTT_RECENT_COUNT];
+    if (newest->epoch == mqtt->old_epoch) guess.round = newest->round + (packet_id <= newest->packet_id);
+    return guess;
+}
+
+static struct mqtt_recent recent_of(struct mqtt *mqtt, struct mqtt_sender *sender, const struct mqtt_publish *publish)
 {
     if (publish->duplicate) {
         const struct mqtt_recent *recent = recall(sender, publish->packet_id);
         if (recent != NULL) return *recent;
-        if (mqtt->old_epoch != 0) return (struct mqtt_recent){.epoch = mqtt->old_epoch, .packet_id = publish->packet_id};
+        if (mqtt->old_epoch != 0) return recent_guess(mqtt, sender, publish->packet_id);
     }
     return recent_new(mqtt, sender, publish->packet_id);
 }
 
-static void make_id(char id[ID_SIZE], const struct mqtt *mqtt, struct mqtt_sender *sender, const struct mqtt_publish *publish)
+static char *put_hex(char *at, uint64_t number)
 {
+    for (int shift = 60; shift >= 0; shift -= 4) *at++ = "0123456789abcdef"[number >> shift & 15];
+    return at;
+}
+
+/* mqtt-<epoch>-<round and packet id>, hexadecimal; with QoS 0 q and a count instead. Every message needs one: no printf. */
+static struct slice make_id(char id[ID_SIZE], struct mqtt *mqtt, struct mqtt_sender *sender, const struct mqtt_publish *publish)
+{
+    struct mqtt_recent recent = {.epoch = mqtt->epoch};
+    char *at = stpcpy(id, "mqtt-");
+    uint64_t number = 0;
     if (publish->qos == 0) {
-        snprintf(id, ID_SIZE, "mqtt-%016llx-q%llu", (unsigned long long)mqtt->epoch, (unsigned long long)++sender->count);
-        return;
+        number = ++sender->count;
+    } else {
+        recent = recent_of(mqtt, sender, publish);
+        remember(sender, &recent);
+        number = (uint64_t)recent.round << 16 | recent.packet_id;
     }
-    struct mqtt_recent recent = recent_of(mqtt, sender, publish);
-    remember(sender, &recent);
-    snprintf(id, ID_SIZE, "mqtt-%016llx-%u-%u", (unsigned long long)recent.epoch, recent.round, (unsigned)recent.packet_id);
+    at = put_hex(at, recent.epoch);
+    *at++ = publish->qos == 0 ? 'q' : '-';
+    at = put_hex(at, number);
+    return slice_of(id, (size_t)(at - id));
 }
 
 void mqtt_write_recent(const struct mqtt *mqtt, struct writer *out)
@@ -188,11 +215,11 @@ static void acknowledge(struct client *client, const struct mqtt_receipt *receip
     struct mqtt *mqtt = client->mqtt;
     struct door *d = client->door;
     enum mqtt_reason reason = mqtt_reason_of((enum error)receipt->error);
-    writer_reset(&d->mqtt_block);
+    writer_reset(&d->mqtt->block);
     if (reason != MQTT_SUCCESS && mqtt->problem_info)
-        mqtt_put_bytes(&d->mqtt_block, MQTT_REASON_STRING, slice_text(error_row((enum error)receipt->error)->reason));
-    mqtt_encode_ack(&d->mqtt_out, (enum mqtt_version)mqtt->version, receipt->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC,
-                    receipt->packet_id, reason, writer_slice(&d->mqtt_block));
+        mqtt_put_bytes(&d->mqtt->block, MQTT_REASON_STRING, slice_text(error_row((enum error)receipt->error)->reason));
+    mqtt_encode_ack(&d->mqtt->out, (enum mqtt_version)mqtt->version, receipt->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC,
+                    receipt->packet_id, reason, writer_slice(&d->mqtt->block));
 }
 
 /* Acknowledges from the front what is done. */
@@ -203,13 +230,13 @@ static void acknowledge_done(struct client *client)
     while (sender->receipt_first < sender->receipt_next && receipt_at(sender, sender->receipt_first)->done) {
         const struct mqtt_receipt *receipt = receipt_at(sender, sender->receipt_first++);
         if (receipt->error != ERROR_NONE && mqtt->version == MQTT_3_1_1) {
-            writer_reset(&client->door->mqtt_out);
+            writer_reset(&client->door->mqtt->out);
             mqtt_end(client, MQTT_SUCCESS);
             return;
         }
         acknowledge(client, receipt);
     }
-    if (client->door->mqtt_out.len > 0) mqtt_send(client);
+    if (client->door->mqtt->out.len > 0) mqtt_send(client);
 }
 
 static void receipt_done(struct client *client, uint64_t number, enum error error)
@@ -226,6 +253,7 @@ static void receipt_done(struct client *client, uint64_t number, enum error erro
 void mqtt_published(struct client *client, const struct letter *letter)
 {
     receipt_done(client, letter->origin.request_id, (enum error)letter->error);
+    if (client->mqtt->unsaved && mqtt_persistent(client->mqtt)) mqtt_save_in_time(client);
 }
 
 /* ---- names ------------------------------------------------------------------------------------------------------------------------ */
@@ -283,38 +311,27 @@ static void look_up(struct client *client, struct slice name, struct slice packe
 
 /* ---- publishing --------------------------------------------------------------------------------------------------------------------- */
 
-static uint32_t kind_of(const struct mqtt_publish *publish)
-{
-    const struct mqtt_properties *properties = &publish->properties;
-    struct slice named = mqtt_property_user(properties, SLICE_TEXT("kind"));
-    for (uint32_t kind = 0; named.data != NULL && kind < MQTT_KIND_COUNT; kind++)
-        if (slice_equal(named, slice_text(mqtt_kind_names[kind]))) return kind;
-    struct slice type = mqtt_property_bytes(properties, MQTT_CONTENT_TYPE);
-    bool plain = type.len >= 10 && memcmp(type.data, "text/plain", 10) == 0;
-    bool said = mqtt_property_number(properties, MQTT_PAYLOAD_FORMAT, 0) == 1 || plain;
-    bool text = publish->payload.len > 0 && utf8_valid_len(publish->payload) == publish->payload.len;
-    if (said || (type.data == NULL && text)) return RINGPOST__V1__MESSAGE_KIND__TEXT;
-    return RINGPOST__V1__MESSAGE_KIND__CUSTOM;
-}
-
 static void publish_to(struct client *client, const struct mqtt_publish *publish, const struct mqtt_target *target, uint64_t number)
 {
     struct mqtt *mqtt = client->mqtt;
     struct mqtt_sender *sender = sender_of(mqtt);
     char made[ID_SIZE];
     struct slice id = mqtt_property_user(&publish->properties, SLICE_TEXT("client_msg_id"));
-    if (id.data == NULL) {
-        make_id(made, mqtt, sender, publish);
-        id = slice_text(made);
-    }
+    if (id.data == NULL) id = make_id(made, mqtt, sender, publish);
     own_add(mqtt, sender, id);
     struct writer *request = &client->door->packed;
     writer_reset(request);
     if (target->kind == MQTT_TARGET_ROOM) wire_write_u64(request, 1, target->id);
     else wire_write_u64(request, 2, target->id);
     wire_write_bytes(request, 3, id);
-    wire_write_u64(request, 4, kind_of(publish));
+    wire_write_u64(request, 4, mqtt_kind_of(publish));
     wire_write_bytes(request, 5, publish->payload);
+    if (publish->properties.block.len > 0) {
+        struct writer *properties = &client->door->mqtt->properties;
+        writer_reset(properties);
+        mqtt_pack_properties(properties, &publish->properties);
+        wire_write_bytes(request, 6, writer_slice(properties));
+    }
     struct origin origin = door_origin(client->door, client->conn, false, number);
     if (++client->in_flight >= DOOR_IN_FLIGHT_MAX) door_client_pause(client);
     session_request(client->session, method_by_number(RINGPOST__V1__REQUEST__METHOD_SEND), writer_slice(request), &origin);
@@ -334,14 +351,34 @@ static bool resolve(struct client *client, struct mqtt_target *target, struct sl
     return true;
 }
 
+/* A short number for a topic that the client gave before, or gives now. */
+static enum mqtt_reason resolve_alias(struct mqtt *mqtt, const struct mqtt_publish *publish, struct slice *topic)
+{
+    uint32_t alias = mqtt_property_number(&publish->properties, MQTT_TOPIC_ALIAS, 0);
+    if (alias == 0) return MQTT_SUCCESS;
+    if (alias > MQTT_ALIASES_MAX) return MQTT_ALIAS_INVALID;
+    struct mqtt_sender *sender = sender_of(mqtt);
+    if (sender->aliases == NULL) sender->aliases = memory_alloc(MQTT_ALIASES_MAX * sizeof *sender->aliases);
+    char **known = &sender->aliases[alias - 1];
+    if (topic->len > 0) {
+        free(*known);
+        *known = memory_text(topic->len <= MQTT_TOPIC_MAX ? *topic : SLICE_TEXT("?")); /* a longer one is refused as well */
+    }
+    if (*known == NULL) return MQTT_PROTOCOL_ERROR;
+    *topic = slice_text(*known);
+    return MQTT_SUCCESS;
+}
+
 void mqtt_publish(struct client *client, const struct mqtt_publish *publish, struct slice packet)
 {
     struct mqtt *mqtt = client->mqtt;
-    if (mqtt_property_number(&publish->properties, MQTT_TOPIC_ALIAS, 0) != 0) {
-        mqtt_end(client, MQTT_ALIAS_INVALID); /* none were allowed */
+    struct slice topic = publish->topic;
+    enum mqtt_reason reason = resolve_alias(mqtt, publish, &topic);
+    if (reason != MQTT_SUCCESS) {
+        mqtt_end(client, reason);
         return;
     }
-    struct mqtt_target target = mqtt_target_of(publish->topic);
+    struct mqtt_target target = mqtt_target_of(topic);
     if (!resolve(client, &target, packet)) return;
     struct mqtt_sender *sender = sender_of(mqtt);
     if (publish->duplicate && receipt_pending(sender, publish->packet_id)) return; /* its acknowledgement is on the way */

@@ -258,6 +258,7 @@ static void room_run(struct shard *shard, struct request *request)
     writer_init(&reply, 0);
     writer_u64(&reply, room_id);
     writer_u8(&reply, view_of(view)->type);
+    writer_u8(&reply, view_of(view)->large);
     request_reply_packed(shard, request, writer_slice(&reply));
     writer_deinit(&reply);
 }

@@ -5,7 +5,9 @@
  * A session is opened by a connection with an `epoch` of its own; a save of an earlier connection is ignored. It is over when
  * expiry_s passed since it was saved unconnected; expiry_s 0 deletes it.
  *
- *   subscriptions: { u8 kind | u8 options | u64 room id | u64 since }…   releasing: { u16 packet id }…
+ *   subscriptions: { u8 kind | u8 options | u64 room id | u64 since | u32 identifier }…
+ *   rooms: { u64 room id | u64 seq acknowledged | u64 seq handed on }…, the large ones; of small ones the stream has everything
+ *   releasing: { u64 room id, 0: the stream | u64 seq or sync_key }…, QoS 2: received by the client, PUBREL is due
  *   recent: { u16 packet id | u32 round | u64 epoch }…, oldest first: the ids that messages received from the client last got */
 #ifndef SHARD_MQTT_STATE_H
 #define SHARD_MQTT_STATE_H
@@ -41,7 +43,7 @@ enum mqtt_question {
     MQTT_OPEN_SESSION = 0x8001, /* payload: mqtt_session_record (client_id, epoch, expiry_s) with opens = 1, or 2: a clean one.
                                    Reply: u8 present, mqtt_session_record */
     MQTT_SAVE_SESSION,          /* payload: mqtt_session_record. Reply: empty, once durable */
-    MQTT_ASK_ROOM,              /* payload: u64 room. Reply: u64 room, u8 type */
+    MQTT_ASK_ROOM,              /* payload: u64 room. Reply: u64 room, u8 type, u8 large */
 };
 void mqtt_state_receive(struct shard *shard, struct letter *letter);
 

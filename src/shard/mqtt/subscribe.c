@@ -1,6 +1,7 @@
 /* shard/mqtt/subscribe.c - what a client listens to.
- * Happy path: the filters of a SUBSCRIBE are granted one after another; for a room its history is asked for, which at once says
- * whether the client is a member and what the retained message is -> SUBACK. Packets behind it wait meanwhile.
+ * Happy path: the filters of a SUBSCRIBE are granted one after another; for a room it is asked whether it is a large one, and its
+ * history, which at once says whether the client is a member and what the retained message is -> SUBACK, when the subscriptions of a
+ * persistent session are durable. UNSUBACK likewise. Packets behind wait meanwhile.
  * Safe filters only: u/<me>, r/<room of mine>, r/+ (all rooms I am a member of). Others are refused one by one. */
 #include "api/wire.h"
 #include "shard/memory.h"
@@ -9,11 +10,15 @@
 
 #define FILTERS_MAX 64 /* of one packet; the rest is refused: 0x97 */
 
-struct mqtt_subscribing { /* heap: a SUBSCRIBE under way */
+enum history_field { HISTORY_MESSAGES = 1, HISTORY_HEAD_SEQ = 4 };
+
+struct mqtt_subscribing { /* heap: a SUBSCRIBE or UNSUBSCRIBE under way */
     struct writer reasons;
     uint32_t next, count;
     uint16_t packet_id;
-    bool saving; /* granted; SUBACK waits until that is durable */
+    uint8_t answer; /* MQTT_SUBACK or MQTT_UNSUBACK */
+    bool saving;    /* granted; the answer waits until that is durable */
+    bool large;     /* the room that is being asked about */
     struct wanted {
         struct mqtt_subscription subscription;
         uint8_t retain_handling, refusal;
@@ -43,7 +48,7 @@ static void put(struct mqtt *mqtt, const struct mqtt_subscription *subscription)
     struct mqtt_subscription *old = find(mqtt, subscription);
     uint64_t since_key = old == NULL ? subscription->since_key : old->since_key;
     if (old == NULL) {
-        mqtt->subscriptions = memory_resize(mqtt->subscriptions, (mqtt->subscription_count + 1) * sizeof *mqtt->subscriptions);
+        mqtt->subscriptions = memory_resize(mqtt->subscriptions, (mqtt->subscription_count + 1u) * sizeof *mqtt->subscriptions);
         old = &mqtt->subscriptions[mqtt->subscription_count++];
     }
     *old = *subscription;
@@ -58,6 +63,7 @@ void mqtt_write_subscriptions(const struct mqtt *mqtt, struct writer *out)
         writer_u8(out, (uint8_t)(subscription->qos | (subscription->no_local ? 4 : 0)));
         writer_u64(out, subscription->room_id);
         writer_u64(out, subscription->since_key);
+        writer_u32(out, subscription->identifier);
     }
 }
 
@@ -71,8 +77,51 @@ void mqtt_read_subscriptions(struct mqtt *mqtt, struct slice list)
         subscription.no_local = (options & 4) != 0;
         subscription.room_id = cursor_u64(&c);
         subscription.since_key = cursor_u64(&c);
+        subscription.identifier = cursor_u32(&c);
         if (!c.bad) put(mqtt, &subscription);
     }
+}
+
+/* ---- matching ----------------------------------------------------------------------------------------------------------------- */
+
+static bool listens(const struct mqtt *mqtt, const struct mqtt_subscription *subscription, const struct mqtt_message *message,
+                    bool direct, uint64_t sync_key)
+{
+    if (sync_key <= subscription->since_key) return false;
+    bool mine = subscription->kind == MQTT_MY_ID || subscription->kind == MQTT_MY_NAME;
+    if (direct != mine) return false;
+    if (subscription->kind == MQTT_ROOM && subscription->room_id != message->room_id) return false;
+    return !subscription->no_local || !mqtt_is_own(mqtt, message->client_msg_id);
+}
+
+bool mqtt_match(const struct client *client, const struct mqtt_message *message, bool direct, uint64_t sync_key,
+                struct mqtt_match *match)
+{
+    const struct mqtt *mqtt = client->mqtt;
+    *match = (struct mqtt_match){0};
+    if (direct && message->sender_id == client->session->inbox->entity.key.a) return false; /* it went to the other one */
+    for (uint32_t i = 0; i < mqtt->subscription_count; i++) {
+        const struct mqtt_subscription *subscription = &mqtt->subscriptions[i];
+        if (!listens(mqtt, subscription, message, direct, sync_key)) continue;
+        if (match->kind == 0 || subscription->qos > match->qos) {
+            match->kind = subscription->kind;
+            match->qos = subscription->qos;
+        }
+        if (subscription->identifier == 0) continue;
+        ASSERT(match->identifier_count < COUNT_OF(match->identifiers)); /* u/<name> and u/<id>, or r/<room> and r/+ */
+        match->identifiers[match->identifier_count++] = subscription->identifier;
+    }
+    return match->kind != 0;
+}
+
+bool mqtt_follows(const struct mqtt *mqtt, uint64_t room_id)
+{
+    for (uint32_t i = 0; i < mqtt->subscription_count; i++) {
+        const struct mqtt_subscription *subscription = &mqtt->subscriptions[i];
+        bool it = subscription->kind == MQTT_ALL_ROOMS || (subscription->kind == MQTT_ROOM && subscription->room_id == room_id);
+        if (it && subscription->qos > 0) return true;
+    }
+    return false;
 }
 
 /* ---- filters ------------------------------------------------------------------------------------------------------------------ */
@@ -112,6 +161,18 @@ static uint8_t reason_code(const struct mqtt *mqtt, enum mqtt_reason reason)
 
 /* ---- SUBSCRIBE ------------------------------------------------------------------------------------------------------------------ */
 
+static void ask_type(struct client *client, uint64_t room_id)
+{
+    struct writer room;
+    writer_init(&room, 0);
+    writer_u64(&room, room_id);
+    uint16_t home = id_partition(client->session->inbox->entity.key.a);
+    struct letter *letter = mqtt_letter(client, home, MQTT_ASK_ROOM, writer_slice(&room));
+    letter->kind = LETTER_MQTT;
+    mqtt_ask(client, letter, 1);
+    writer_deinit(&room);
+}
+
 static void ask_history(struct client *client, uint64_t room_id)
 {
     struct writer history;
@@ -140,8 +201,8 @@ static void acknowledge(struct client *client)
 {
     struct mqtt *mqtt = client->mqtt;
     struct mqtt_subscribing *subscribing = mqtt->subscribing;
-    mqtt_encode_suback(&client->door->mqtt_out, (enum mqtt_version)mqtt->version, MQTT_SUBACK, subscribing->packet_id,
-                       writer_slice(&subscribing->reasons));
+    mqtt_encode_suback(&client->door->mqtt->out, (enum mqtt_version)mqtt->version, (enum mqtt_type)subscribing->answer,
+                       subscribing->packet_id, writer_slice(&subscribing->reasons));
     mqtt->subscribing = NULL;
     mqtt_subscribing_destroy(subscribing);
     mqtt_send(client);
@@ -153,6 +214,15 @@ void mqtt_subscribe_saved(struct client *client)
     if (subscribing != NULL && subscribing->saving) acknowledge(client);
 }
 
+/* Everything is said: SUBACK or UNSUBACK, as soon as it will still hold after a crash. */
+static void answer_durably(struct client *client)
+{
+    struct mqtt *mqtt = client->mqtt;
+    mqtt->subscribing->saving = mqtt_persistent(mqtt);
+    if (mqtt->subscribing->saving) mqtt_save(client, true);
+    else acknowledge(client);
+}
+
 /* Grants until a room must be asked about; at the end SUBACK. */
 static void subscribe_step(struct client *client)
 {
@@ -161,27 +231,39 @@ static void subscribe_step(struct client *client)
     while (subscribing->next < subscribing->count) {
         const struct wanted *wanted = &subscribing->wanted[subscribing->next];
         if (wanted->refusal == MQTT_SUCCESS && wanted->subscription.kind == MQTT_ROOM) {
-            ask_history(client, wanted->subscription.room_id);
+            ask_type(client, wanted->subscription.room_id);
             return;
         }
         grant(mqtt, wanted, (enum mqtt_reason)wanted->refusal);
     }
-    subscribing->saving = mqtt_persistent(mqtt);
-    if (subscribing->saving) mqtt_save(client, true);
-    else acknowledge(client);
+    answer_durably(client);
+}
+
+void mqtt_subscribe_told(struct client *client, const struct letter *letter)
+{
+    struct mqtt_subscribing *subscribing = client->mqtt->subscribing;
+    struct cursor c = cursor_of(letter_payload(letter)); /* of a refusal: nothing is large then */
+    (void)cursor_u64(&c);
+    (void)cursor_u8(&c);
+    subscribing->large = letter->error == ERROR_NONE && cursor_u8(&c) != 0;
+    ask_history(client, subscribing->wanted[subscribing->next].subscription.room_id);
+}
+
+static struct mqtt_subscribing *subscribing_begin(struct mqtt *mqtt, const struct mqtt_subscribe *subscribe, enum mqtt_type answer)
+{
+    struct mqtt_subscribing *subscribing = memory_alloc(sizeof *subscribing);
+    writer_init(&subscribing->reasons, 0);
+    subscribing->packet_id = subscribe->packet_id;
+    subscribing->answer = (uint8_t)answer;
+    mqtt->subscribing = subscribing;
+    return subscribing;
 }
 
 void mqtt_subscribe(struct client *client, struct mqtt_subscribe *subscribe)
 {
     struct mqtt *mqtt = client->mqtt;
-    if (mqtt_property_number(&subscribe->properties, MQTT_SUBSCRIPTION_ID, 0) != 0) {
-        mqtt_end(client, MQTT_NO_SUBSCRIPTION_IDS);
-        return;
-    }
-    struct mqtt_subscribing *subscribing = memory_alloc(sizeof *subscribing);
-    writer_init(&subscribing->reasons, 0);
-    subscribing->packet_id = subscribe->packet_id;
-    mqtt->subscribing = subscribing;
+    uint32_t identifier = mqtt_property_number(&subscribe->properties, MQTT_SUBSCRIPTION_ID, 0);
+    struct mqtt_subscribing *subscribing = subscribing_begin(mqtt, subscribe, MQTT_SUBACK);
     struct mqtt_filter filter;
     uint32_t refused = 0;
     while (mqtt_filter_next(subscribe, MQTT_SUBSCRIBE, (enum mqtt_version)mqtt->version, &filter)) {
@@ -191,6 +273,7 @@ void mqtt_subscribe(struct client *client, struct mqtt_subscribe *subscribe)
         }
         struct wanted *wanted = &subscribing->wanted[subscribing->count++];
         wanted->refusal = (uint8_t)understand(client, &filter, &wanted->subscription);
+        wanted->subscription.identifier = identifier;
         wanted->retain_handling = filter.retain_handling;
     }
     if (refused > 0) { /* more than anybody needs at once */
@@ -203,6 +286,21 @@ void mqtt_subscribe(struct client *client, struct mqtt_subscribe *subscribe)
     if (mqtt->subscribing != NULL) mqtt_wait(client);
 }
 
+/* The room's last message with the retain flag, QoS 0. */
+static void send_retained(struct client *client, const struct wanted *wanted, struct slice packed)
+{
+    struct mqtt_form form = {0};
+    struct session_form shared = {0};
+    struct mqtt_delivery delivery = {.retain = true, .match = {.kind = MQTT_ROOM}};
+    if (wanted->subscription.identifier != 0) {
+        delivery.match.identifier_count = 1;
+        delivery.match.identifiers[0] = wanted->subscription.identifier;
+    }
+    mqtt_form_read_message(&form, packed);
+    if (form.kind == MQTT_FORM_MESSAGE) (void)mqtt_send_message(client, &form, &shared, &delivery);
+    session_form_done(&shared);
+}
+
 void mqtt_subscribe_answer(struct client *client, const struct letter *letter)
 {
     struct mqtt *mqtt = client->mqtt;
@@ -212,12 +310,16 @@ void mqtt_subscribe_answer(struct client *client, const struct letter *letter)
     enum mqtt_reason refusal = letter->error == ERROR_NONE ? MQTT_SUCCESS : MQTT_NOT_AUTHORIZED;
     if (letter->error == ERROR_SERVER_BUSY || letter->error == ERROR_INTERNAL) refusal = MQTT_UNSPECIFIED;
     bool retained = refusal == MQTT_SUCCESS && (wanted->retain_handling == 0 || (wanted->retain_handling == 1 && fresh));
+    uint64_t head_seq = 0;
+    bool read = refusal != MQTT_SUCCESS || envelope_peek_u64(letter_payload(letter), HISTORY_HEAD_SEQ, &head_seq) == RESULT_OK;
+    ASSERT(read);
+    uint64_t room_id = wanted->subscription.room_id;
+    bool enters = refusal == MQTT_SUCCESS && subscribing->large && wanted->subscription.qos > 0 && !mqtt_follows(mqtt, room_id);
+    if (enters) mqtt_room_enter(mqtt, room_id, head_seq);
     grant(mqtt, wanted, refusal);
     struct slice packed = SLICE_EMPTY;
-    struct mqtt_message message;
-    if (retained && envelope_peek_bytes(letter_payload(letter), 1, &packed) == RESULT_OK && packed.len > 0 &&
-        mqtt_message_read(&message, packed))
-        mqtt_send_retained(client, &message);
+    if (retained && envelope_peek_bytes(letter_payload(letter), HISTORY_MESSAGES, &packed) == RESULT_OK && packed.len > 0)
+        send_retained(client, wanted, packed);
     if (mqtt->phase == MQTT_SERVING) subscribe_step(client);
 }
 
@@ -234,17 +336,13 @@ static bool take_out(struct mqtt *mqtt, const struct mqtt_subscription *like)
 void mqtt_unsubscribe(struct client *client, struct mqtt_subscribe *unsubscribe)
 {
     struct mqtt *mqtt = client->mqtt;
-    struct writer reasons;
-    writer_init(&reasons, 0);
+    struct mqtt_subscribing *subscribing = subscribing_begin(mqtt, unsubscribe, MQTT_UNSUBACK);
     struct mqtt_filter filter;
     struct mqtt_subscription like;
     while (mqtt_filter_next(unsubscribe, MQTT_UNSUBSCRIBE, (enum mqtt_version)mqtt->version, &filter)) {
         bool known = understand(client, &filter, &like) == MQTT_SUCCESS && take_out(mqtt, &like);
-        writer_u8(&reasons, known ? MQTT_SUCCESS : MQTT_NO_SUBSCRIPTION);
+        writer_u8(&subscribing->reasons, known ? MQTT_SUCCESS : MQTT_NO_SUBSCRIPTION);
     }
-    mqtt_encode_suback(&client->door->mqtt_out, (enum mqtt_version)mqtt->version, MQTT_UNSUBACK, unsubscribe->packet_id,
-                       writer_slice(&reasons));
-    writer_deinit(&reasons);
-    mqtt_send(client);
-    if (mqtt->phase == MQTT_SERVING && mqtt_persistent(mqtt)) mqtt_save(client, true);
+    answer_durably(client);
+    if (mqtt->subscribing != NULL) mqtt_wait(client);
 }
