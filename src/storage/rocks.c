@@ -25,6 +25,7 @@
 #define APPLIED_KEY_SIZE 8
 #define ROCKS_READ_PERSISTED 2 /* kPersistedTier */
 #define ROCKS_BACKGROUND_THREADS 2
+#define LEVEL_MEMTABLES 32 /* the first level below L0, in memtables */
 
 /* What the C API has no function for, and what reads best as text. */
 static const char rocks_options_text[] =
@@ -39,11 +40,15 @@ static const char rocks_options_text[] =
     "allow_concurrent_memtable_write=false;"
     "memtable_insert_with_hint_prefix_extractor=rocksdb.FixedPrefix.9;" /* kind byte and id, see store.h */
     "max_write_buffer_number=6;"
-    "level0_file_num_compaction_trigger=4;"
-    "level0_slowdown_writes_trigger=20;"
-    "level0_stop_writes_trigger=36;"
+    /* Compaction is most of what a stored message costs, so it is rare: L0 gathers sixteen memtables, and the level below it may grow to
+     * twice that before it is merged into the next (LEVEL_MEMTABLES). Writes wait only far behind that, because
+     * compaction has the lowest priority. They take no delay, so the slowdown is where they stop. */
+    "level0_file_num_compaction_trigger=16;"
+    "level0_slowdown_writes_trigger=44;"
+    "level0_stop_writes_trigger=52;"
     "level_compaction_dynamic_level_bytes=true;"
-    "compression=kLZ4Compression";
+    "compression=kNoCompression;" /* what is young is written again soon; only what has come to rest is compressed */
+    "bottommost_compression=kLZ4Compression";
 
 enum operation { OPERATION_PUT = 1, OPERATION_DELETE = 2, OPERATION_TRIM = 3 };
 
@@ -378,6 +383,7 @@ static rocksdb_options_t *rocks_make_options(const struct rocks_options *options
     rocksdb_get_options_from_string(plain, rocks_options_text, made, error);
     rocksdb_options_destroy(plain);
     rocksdb_options_set_write_buffer_size(made, options->memtable_size_bytes);
+    rocksdb_options_set_max_bytes_for_level_base(made, LEVEL_MEMTABLES * options->memtable_size_bytes);
 
     rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
     rocksdb_block_based_options_set_format_version(table, 5);
@@ -391,12 +397,14 @@ static rocksdb_options_t *rocks_make_options(const struct rocks_options *options
     return made;
 }
 
-/* RocksDB's threads are the process's; two flush, two compact, however many shards there are. */
+/* RocksDB's threads are the process's; two flush, two compact, however many shards there are. Compaction can wait, so
+ * it runs on what the workers leave over (nice 19). */
 static void rocks_start_threads(void)
 {
     rocksdb_env_t *env = rocksdb_create_default_env();
     rocksdb_env_set_background_threads(env, ROCKS_BACKGROUND_THREADS);
     rocksdb_env_set_high_priority_background_threads(env, ROCKS_BACKGROUND_THREADS);
+    rocksdb_env_lower_thread_pool_cpu_priority(env);
     rocksdb_env_destroy(env);
 }
 

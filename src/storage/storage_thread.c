@@ -1,12 +1,14 @@
 /* storage/storage_thread.c - the one thread per worker that may block: it alone calls RocksDB, and makes log segments.
  *
  * Everything the worker asks is a job: a read is the caller's, a batch and a maintenance step are jobs of this file. Jobs
- * go through one ring in the order they were asked and come back through another, so the promise of store.h (a read sees every
- * batch before it) needs nothing else. The worker has at most `queue_length_max` jobs under way; the rest wait in its list.
- * So the ring of answers, equally long, is never full.
+ * go through one ring in the order they were asked and come back through another. The worker has at most `queue_length_max`
+ * jobs under way; the rest wait in its list. So the ring of answers, equally long, is never full.
  *
- * Happy path: take what is there; batches of the same store that follow each other become one write; publish the answers; then
- * house-keeping: a flush when due, a look at what the flushes made durable. Then sleep until rung or the next one is due.
+ * Happy path: batches are in no hurry, the log has them: the worker hands them over when a reader comes behind them, or GATHER_BYTES
+ * or GATHER_NS of them have gathered. This thread takes what is there and stages batches; those of one store become one write before a
+ * reader of that store runs (which is the promise of store.h), when COMMIT_BYTES are staged, and when nothing else is left to do. It
+ * publishes the answers; then house-keeping: a flush when due, a look at what the flushes made durable. Then it sleeps until rung
+ * or the next one is due. A batch's bytes change owner and come back empty to be filled again: they are copied once, into RocksDB's.
  * Failure modes: while RocksDB takes no writes (a stall, a full disk) they are held back and read through (rocks.h), tried
  * again every RETRY_MS; backlog_bytes keeps counting them. */
 #include "core/check.h"
@@ -24,6 +26,11 @@
 #include <time.h>
 
 #define TAKE_MAX 64          /* jobs per round: house-keeping and answers wait no longer */
+#define COMMIT_BYTES (1u << 20)  /* staged, at which they are written: how long a reader behind them waits for the one write */
+#define GATHER_BYTES (256u << 10) /* of batches the worker hands over at once ... */
+#define GATHER_NS 2000000ull      /* ... or so long after the first of them */
+#define SPARES_MAX 32        /* batches a worker keeps to fill again ... */
+#define SPARE_SIZE_MAX (1u << 20) /* ... of at most so many bytes */
 #define RETRY_MS 5           /* between two tries to write what is held back */
 #define POLL_MS 20           /* between two looks at a flush under way */
 #define IDLE_MS 60000        /* a net under a lost wake */
@@ -42,14 +49,14 @@ struct shelf {
     _Atomic uint64_t durable_index; /* storage thread writes */
     /* Storage thread. */
     bool kept; /* in house-keeping */
+    uint64_t staged_bytes, staged_applied; /* of batches that the next commit writes, the index of the last */
     uint64_t unwritten_bytes, flushed_ns, polled_ns;
 };
 
 struct write_job {
     struct store_job job;
     uint64_t applied;
-    uint32_t len;
-    uint8_t operations[];
+    struct writer operations;
 };
 
 struct maintenance {
@@ -71,6 +78,10 @@ struct storage_thread {
     /* Worker, and whoever opens stores before it serves. */
     struct store_job *waiting_first, *waiting_last; /* asked, but the ring had no room */
     uint32_t under_way;                             /* in a ring or being run */
+    bool urgent;                                    /* not only batches wait to be published */
+    uint64_t gathered_bytes, gathering_since_ns;    /* of batches that do */
+    struct store_job *spares;                       /* write jobs to be used again */
+    uint32_t spare_count;
     uint32_t shelf_count, maintenance_count;
     struct shelf *shelves[STORAGE_THREAD_STORES_MAX];
     struct maintenance *maintenances[STORAGE_THREAD_STORES_MAX];
@@ -89,6 +100,9 @@ static void maintenance_run(struct store_job *job, struct store_view *view);
 
 static bool is_write(const struct store_job *job) { return job->run == write_job_run; }
 
+/* What a batch counts in the backlog: never 0, for an empty one moves the applied index. */
+static uint64_t write_job_size(const struct write_job *write) { return sizeof *write + write->operations.len; }
+
 /* What was unwritten is in RocksDB now. */
 static void shelf_settle(struct shelf *shelf)
 {
@@ -96,24 +110,24 @@ static void shelf_settle(struct shelf *shelf)
     shelf->unwritten_bytes = 0;
 }
 
-static void shelf_stage(struct shelf *shelf, const struct write_job *write)
+/* Writes what is staged, if anything is. */
+static void shelf_commit(struct shelf *shelf)
 {
-    rocks_stage(shelf->rocks, slice_of(write->operations, write->len));
-    shelf->unwritten_bytes += write->len;
+    if (shelf->staged_bytes == 0) return;
+    shelf->unwritten_bytes += shelf->staged_bytes;
+    shelf->staged_bytes = 0;
+    if (rocks_commit(shelf->rocks, shelf->staged_applied)) shelf_settle(shelf);
 }
 
-static void shelf_commit(struct shelf *shelf, uint64_t applied)
-{
-    if (rocks_commit(shelf->rocks, applied)) shelf_settle(shelf);
-}
-
-/* A batch that came alone, or the last of several: those before it are staged. */
 static void write_job_run(struct store_job *job, struct store_view *view)
 {
     const struct write_job *write = CONTAINER_OF(job, struct write_job, job);
+    struct shelf *shelf = shelf_of(job->store);
     (void)view;
-    shelf_stage(shelf_of(job->store), write);
-    shelf_commit(shelf_of(job->store), write->applied);
+    rocks_stage(shelf->rocks, writer_slice(&write->operations));
+    shelf->staged_bytes += write_job_size(write);
+    shelf->staged_applied = write->applied;
+    if (shelf->staged_bytes >= COMMIT_BYTES) shelf_commit(shelf);
 }
 
 static void maintenance_run(struct store_job *job, struct store_view *view)
@@ -132,21 +146,26 @@ static void keep_shelf(struct storage_thread *thread, struct shelf *shelf)
     thread->kept[thread->kept_count++] = shelf;
 }
 
-static void run_jobs(struct storage_thread *thread, struct store_job *const *jobs, uint32_t count)
+static void publish_answers(struct storage_thread *thread)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        struct store_job *job = jobs[i];
-        struct shelf *shelf = job->store == NULL ? NULL : shelf_of(job->store);
-        if (shelf != NULL) keep_shelf(thread, shelf);
-        bool joins_next = is_write(job) && i + 1 < count && is_write(jobs[i + 1]) && jobs[i + 1]->store == job->store;
-        if (joins_next) shelf_stage(shelf, CONTAINER_OF(job, struct write_job, job));
-        else job->run(job, shelf == NULL ? NULL : rocks_view(shelf->rocks));
-        bool answered = spsc_try_stage(thread->answers, job);
-        ASSERT(answered); /* as long as the ring of asks, and no more under way than that */
-        /* A reader does not wait for what was asked after it. */
-        if (!is_write(job) && spsc_publish(thread->answers) && thread->worker_bell != NULL) doorbell_ring(thread->worker_bell);
-    }
     if (spsc_publish(thread->answers) && thread->worker_bell != NULL) doorbell_ring(thread->worker_bell);
+}
+
+static void run_job(struct storage_thread *thread, struct store_job *job)
+{
+    struct shelf *shelf = job->store == NULL ? NULL : shelf_of(job->store);
+    bool reads = shelf != NULL && !is_write(job);
+    if (shelf != NULL) keep_shelf(thread, shelf);
+    if (reads) shelf_commit(shelf);
+    job->run(job, shelf == NULL ? NULL : rocks_view(shelf->rocks));
+    bool answered = spsc_try_stage(thread->answers, job);
+    ASSERT(answered); /* as long as the ring of asks, and no more under way than that */
+    if (reads) publish_answers(thread); /* a reader does not wait for what was asked after it */
+}
+
+static void commit_all(struct storage_thread *thread)
+{
+    for (uint32_t i = 0; i < thread->kept_count; i++) shelf_commit(thread->kept[i]);
 }
 
 /* ---- storage thread: house-keeping ---------------------------------------------------------------------------------- */
@@ -213,11 +232,11 @@ static void *storage_thread_main(void *context)
     struct storage_thread *thread = context;
     if (logger_attach(thread->name) != RESULT_OK) LOG_WARN("store", "no ring for log lines thread=%s", thread->name);
     for (;;) {
-        void *items[TAKE_MAX];
-        struct store_job *jobs[TAKE_MAX];
-        uint32_t count = spsc_take(thread->asks, items, TAKE_MAX);
-        for (uint32_t i = 0; i < count; i++) jobs[i] = items[i];
-        run_jobs(thread, jobs, count);
+        void *jobs[TAKE_MAX];
+        uint32_t count = spsc_take(thread->asks, jobs, TAKE_MAX);
+        for (uint32_t i = 0; i < count; i++) run_job(thread, jobs[i]);
+        if (count < TAKE_MAX) commit_all(thread); /* nothing else waits */
+        publish_answers(thread);
         uint32_t wait_ms = keep_house(thread);
         if (count > 0) continue;
         if (atomic_load(&thread->stopping)) break;
@@ -241,10 +260,19 @@ static bool stage_job(struct storage_thread *thread, struct store_job *job)
 static void ask(struct storage_thread *thread, struct store_job *job)
 {
     job->next = NULL;
+    if (!is_write(job)) thread->urgent = true;
     if (thread->waiting_first == NULL && stage_job(thread, job)) return;
+    thread->urgent = true;
     if (thread->waiting_first == NULL) thread->waiting_first = job;
     else thread->waiting_last->next = job;
     thread->waiting_last = job;
+}
+
+/* Batches alone wait until it pays to wake the thread for them; the worker comes by every turn. */
+static bool gathers(const struct storage_thread *thread)
+{
+    if (thread->urgent || thread->gathered_bytes >= GATHER_BYTES) return false;
+    return thread->gathered_bytes == 0 || clock_monotonic_ns() - thread->gathering_since_ns < GATHER_NS;
 }
 
 void storage_thread_publish(struct storage_thread *thread)
@@ -254,6 +282,9 @@ void storage_thread_publish(struct storage_thread *thread)
         if (!stage_job(thread, thread->waiting_first)) break;
         thread->waiting_first = next;
     }
+    if (gathers(thread)) return;
+    thread->urgent = thread->waiting_first != NULL;
+    thread->gathered_bytes = 0;
     if (spsc_publish(thread->asks)) doorbell_ring(&thread->bell);
 }
 
@@ -299,20 +330,59 @@ static void shelf_note_applied(struct shelf *shelf, const struct writer *batch, 
     shelf->applied = applied;
 }
 
-static void write_job_done(struct store_job *job) { free(CONTAINER_OF(job, struct write_job, job)); }
+static void write_job_done(struct store_job *job)
+{
+    struct write_job *write = CONTAINER_OF(job, struct write_job, job);
+    struct storage_thread *thread = shelf_of(job->store)->thread;
+    if (thread->spare_count == SPARES_MAX || write->operations.capacity > SPARE_SIZE_MAX) {
+        writer_deinit(&write->operations);
+        free(write);
+        return;
+    }
+    writer_reset(&write->operations);
+    job->next = thread->spares;
+    thread->spares = job;
+    thread->spare_count++;
+}
+
+static struct write_job *write_job_take(struct storage_thread *thread)
+{
+    if (thread->spares != NULL) {
+        struct write_job *spare = CONTAINER_OF(thread->spares, struct write_job, job);
+        thread->spares = spare->job.next;
+        thread->spare_count--;
+        return spare;
+    }
+    struct write_job *made = calloc(1, sizeof *made);
+    if (made == NULL) check_fatal("out of memory for a batch; the log holds it");
+    made->job = (struct store_job){.run = write_job_run, .done = write_job_done};
+    writer_init(&made->operations, 0);
+    return made;
+}
+
+static void free_spares(struct storage_thread *thread)
+{
+    while (thread->spares != NULL) {
+        struct write_job *spare = write_job_take(thread);
+        writer_deinit(&spare->operations);
+        free(spare);
+    }
+}
 
 static void shelf_write(struct store *store, struct writer *batch, uint64_t applied)
 {
-    ASSERT(batch->len <= UINT32_MAX);
-    shelf_note_applied(shelf_of(store), batch, applied);
-    struct write_job *write = malloc(sizeof *write + batch->len);
-    if (write == NULL) check_fatal("out of memory for a batch of %zu bytes; the log holds it", batch->len);
-    write->job = (struct store_job){.run = write_job_run, .done = write_job_done};
+    struct shelf *shelf = shelf_of(store);
+    struct storage_thread *thread = shelf->thread;
+    ASSERT(batch->size_max == 0);
+    shelf_note_applied(shelf, batch, applied);
+    struct write_job *write = write_job_take(thread);
+    struct writer empty = write->operations;
+    write->operations = *batch;
+    *batch = empty;
     write->applied = applied;
-    write->len = (uint32_t)batch->len;
-    if (batch->len > 0) memcpy(write->operations, batch->data, batch->len);
-    writer_reset(batch);
-    atomic_fetch_add_explicit(&shelf_of(store)->backlog_bytes, write->len, memory_order_relaxed);
+    atomic_fetch_add_explicit(&shelf->backlog_bytes, write_job_size(write), memory_order_relaxed);
+    if (thread->gathered_bytes == 0) thread->gathering_since_ns = clock_monotonic_ns();
+    thread->gathered_bytes += write_job_size(write);
     shelf_submit(store, &write->job);
 }
 
@@ -465,6 +535,7 @@ void storage_thread_stop(struct storage_thread *thread)
         free(thread->shelves[i]);
     }
     for (uint32_t i = 0; i < thread->maintenance_count; i++) free(thread->maintenances[i]);
+    free_spares(thread);
     doorbell_deinit(&thread->bell);
     spsc_destroy(thread->answers);
     spsc_destroy(thread->asks);

@@ -136,7 +136,8 @@ NODISCARD enum result storage_thread_open_store(struct storage_thread *thread, c
 /* Worker, before it serves: the bell of its loop. */
 struct doorbell;
 void storage_thread_set_doorbell(struct storage_thread *thread, struct doorbell *worker_bell); /* rung when there are answers */
-/* Worker: hands staged work to the thread (once per turn), then runs `done` of at most `budget` finished jobs. Returns how many. */
+/* Worker: publish hands staged work to the thread, once per turn; batches alone gather for some turns first, so one may wait for as
+ * long as the worker sleeps. collect runs `done` of at most `budget` finished jobs and returns how many. */
 void storage_thread_publish(struct storage_thread *thread);
 uint32_t storage_thread_collect(struct storage_thread *thread, uint32_t budget);
 bool storage_thread_readable(struct storage_thread *thread); /* after raising the worker's sleeping flag, before sleeping */

@@ -382,6 +382,62 @@ Test(store, stopping_runs_what_was_asked)
     shop_close(&shop);
 }
 
+/* Lets the worker's turns pass until nothing waits to be written. */
+static void wait_written(struct shop *shop)
+{
+    while (store_backlog_bytes(shop->store) > 0) {
+        storage_thread_publish(shop->thread);
+        storage_thread_collect(shop->thread, 8);
+        usleep(100);
+    }
+}
+
+/* No reader comes: few bytes are handed over after a while, many at once; either way they are written. */
+Test(store, batches_are_written_without_a_reader, .timeout = 60)
+{
+    static uint8_t bytes[512 << 10]; /* more than gathers */
+    struct shop shop;
+    struct writer batch;
+    shop_open(&shop, true);
+    writer_init(&batch, 0);
+    uint64_t index = 0;
+    for (uint32_t round = 0; round < 4; round++) {
+        for (uint32_t i = 0; i <= round; i++) {
+            store_batch_put(&batch, SLICE_TEXT("k"), slice_of(bytes, round % 2 == 0 ? 10 : sizeof bytes));
+            store_write(shop.store, &batch, ++index);
+        }
+        store_write(shop.store, &batch, ++index); /* nothing changes but the index */
+        wait_written(&shop);
+    }
+    writer_deinit(&batch);
+    close_real(&shop);
+    open_real(&shop, shop.scratch.path);
+    cr_expect_eq(shop.applied, index);
+    shop_close(&shop);
+}
+
+Test(store, the_bytes_of_a_batch_come_back_to_be_filled_again)
+{
+    struct shop shop;
+    struct writer batch;
+    shop_open(&shop, true);
+    writer_init(&batch, 0);
+    write_batch(&batch, "+a=1");
+    const uint8_t *first = batch.data;
+    store_write(shop.store, &batch, 1);
+    cr_expect_neq(batch.data, first, "they are the store's until written");
+    struct look_job look;
+    look_init(&look, LOOK_GET, "a", "");
+    store_submit(shop.store, &look.job);
+    shop_wait(&shop, &look.done);
+    cr_expect_str_eq(look.found, "a=1");
+    write_batch(&batch, "+a=2");
+    store_write(shop.store, &batch, 2);
+    cr_expect_eq(batch.data, first);
+    writer_deinit(&batch);
+    shop_close(&shop);
+}
+
 static void count_up(void *context) { ++*(uint32_t *)context; }
 
 Test(store, maintenance_runs_between_jobs_and_once_per_asking)
