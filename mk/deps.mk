@@ -4,7 +4,7 @@ DEPS := gcc libc6-dev make liburing-dev libinih-dev libxxhash-dev librocksdb-dev
         protobuf-c-compiler libprotobuf-c-dev libjansson-dev libsodium-dev libncurses-dev
 DEPS_TEST := libcriterion-dev libssl-dev openssl python3 python3-websockets python3-jwt python3-protobuf python3-paho-mqtt mosquitto-clients protobuf-compiler tmux e2fsprogs mount util-linux procps \
              node=nodejs npm=npm chromium=chromium
-DEPS_PERF := libssl-dev openssl
+DEPS_PERF := libssl-dev openssl python3
 DEPS_FUZZ := clang libclang-rt-dev
 DEPS_LINT := clang-format clang-tidy cppcheck
 DEPS_FAST := g++ cmake autoconf automake libtool dpkg-dev liblz4-dev

@@ -35,6 +35,7 @@ static const struct workload {
     X(TEXT, tls, "tls", "off", "off, full (a whole handshake each time) or resumed (connect only)")       \
     X(TEXT, broker, "broker", "ringpost", "ringpost, or plain: any MQTT broker; needs no data, no users") \
     X(TEXT, name, "name", NULL, "of the server, for the report; default: the value of --broker")          \
+    X(TEXT, note, "note", NULL, "added to the setting in the report")                                     \
     X(TEXT, user, "user", NULL, "user name of everybody at a plain broker")                               \
     X(TEXT, password, "password", NULL, "and the password")                                               \
     X(TEXT, ledger, "ledger", NULL, "file between crash and restart")                                     \
@@ -46,12 +47,13 @@ static const struct workload {
     X(COUNT, connections, "connections", 64, "for connect and idle")                                      \
     X(COUNT, subscribe, "subscribe", 1, "idle: 1 listens to what is written to it, 0 does not; MQTT only") \
     X(COUNT, qos, "qos", 1, "of publications and subscriptions; MQTT only")                               \
+    X(COUNT, across, "across", 0, "pair, rate: 1 pairs people of different shards")                       \
     X(COUNT, messages, "messages", 1000, "for drain (each room), crash (all together)")                   \
     X(COUNT, body_bytes, "body", 100, "bytes of one message, 28 to 32768")                                \
     X(COUNT, server_pid, "server-pid", 0, "process whose CPU and memory are reported")                    \
     X(REAL, rate, "rate", 0, "messages a second of the rate workload")                                    \
     X(REAL, seconds, "seconds", 5, "length of the measurement")                                           \
-    X(REAL, warmup_seconds, "warmup", 1, "seconds before it")                                             \
+    X(REAL, warmup_seconds, "warmup", 1, "seconds before it; idle: for the server to settle")                                             \
     X(REAL, took_ms, "took-ms", 0, "for restart: the time to put in the report")
 
 enum option_kind { OPTION_TEXT, OPTION_COUNT, OPTION_REAL };
@@ -148,13 +150,17 @@ static bool run(const struct workload *workload, const struct options *options, 
     report.workload = workload->name;
     struct broker broker = {broker_is_plain(options), options->user, options->password, (uint8_t)options->qos};
     report.server = options->name != NULL ? options->name : options->broker;
-    report.protocol = driver->name;
     if (!broker.plain) token_mint_init(&mint, options->data_dir);
     loop_init(&loop, options->server, &broker, broker.plain ? NULL : &mint);
     if (strcmp(options->tls, "off") != 0) loop.tls = tls_client_create();
+    snprintf(report.protocol, sizeof report.protocol, "%s%s", driver->name, loop.tls != NULL ? "+tls" : "");
     users_init(&users, broker.plain ? NULL : options->users_file);
     struct bench bench = {options, driver, &loop, &users, &report};
     workload->run(&bench);
+    if (options->note != NULL) {
+        size_t len = strlen(report.setting);
+        snprintf(report.setting + len, sizeof report.setting - len, ", %s", options->note);
+    }
     report_write(&report, options->json, options->table);
     users_deinit(&users);
     loop_deinit(&loop);

@@ -21,7 +21,8 @@ struct report_fault {
 };
 
 struct report {
-    const char *workload, *protocol, *server;
+    const char *workload, *server;
+    char protocol[32]; /* "tcp", "tcp+tls" */
     char setting[120];
     double value;
     const char *unit;

@@ -66,6 +66,13 @@ static void sender_advance(struct traffic *traffic, struct sender *sender)
     sender_fill_window(traffic, sender);
 }
 
+/* In an open loop a message that arrives after the end is timed too, or the slowest would be left out. */
+static bool is_timed(const struct traffic *traffic, uint64_t intended_ns)
+{
+    if (traffic->plan.rate <= 0) return traffic->measuring;
+    return intended_ns >= traffic->due_from_ns && intended_ns < traffic->due_until_ns;
+}
+
 static struct pending *sender_pending(const struct traffic *traffic, const struct sender *sender, uint64_t sequence)
 {
     if (sequence < sender->oldest || sequence >= sender->next) return NULL;
@@ -111,10 +118,9 @@ void traffic_on_answer(struct traffic *traffic, struct member *member, const str
     } else {
         pending->acked = true;
         traffic->total.acked++;
-        if (traffic->measuring) {
-            traffic->measured.acked++;
+        traffic->measured.acked += traffic->measuring;
+        if (is_timed(traffic, pending->intended_ns))
             histogram_add(&traffic->ack_latency, traffic->loop->now_ns - pending->intended_ns);
-        }
         if (traffic->on_acked != NULL) traffic->on_acked(traffic->context, sender, (uint32_t)sequence, answer);
     }
     sender_advance(traffic, sender);
@@ -130,7 +136,7 @@ static void on_delivered(struct traffic *traffic, const struct member *reader, c
     }
     traffic->total.delivered++;
     traffic->measured.delivered += traffic->measuring;
-    if (traffic->measuring && stamp->intended_ns >= reader->since_ns)
+    if (is_timed(traffic, stamp->intended_ns) && stamp->intended_ns >= reader->since_ns)
         histogram_add(&traffic->delivery_latency, traffic->loop->now_ns - stamp->intended_ns);
     struct pending *pending = sender_pending(traffic, sender, stamp->sequence);
     if (pending == NULL || pending->readers_left == 0) return; /* to a reader that was not waited for */
@@ -182,7 +188,7 @@ static const struct session_events traffic_events = {
 
 /* ---- set-up ---- */
 
-static void link_people(struct traffic *traffic, const struct users *users)
+static void link_people(struct traffic *traffic, const uint64_t *ids)
 {
     const struct traffic_plan *plan = &traffic->plan;
     for (uint32_t g = 0; g < plan->groups; g++) {
@@ -191,7 +197,7 @@ static void link_people(struct traffic *traffic, const struct users *users)
         for (uint32_t m = 0; m < plan->members; m++) {
             size_t place = (size_t)g * plan->members + m;
             struct member *member = &group->members[m];
-            *member = (struct member){.group = group, .index = m, .user_id = users->ids[plan->first_user + place]};
+            *member = (struct member){.group = group, .index = m, .user_id = ids[place]};
             member->arrivals = &traffic->arrivals[place * plan->senders];
             if (m >= plan->senders) continue;
             member->sender = &traffic->senders[(size_t)g * plan->senders + m];
@@ -285,8 +291,14 @@ struct traffic *traffic_prepare(struct bench *bench, const struct traffic_plan *
     traffic->senders = perf_alloc(traffic->sender_count, sizeof *traffic->senders);
     traffic->arrivals = perf_alloc(people * plan->senders, sizeof *traffic->arrivals);
     for (size_t i = 0; i < people * plan->senders; i++) traffic->arrivals[i].next = 1;
-    users_need(bench->users, bench->loop, plan->first_user + (uint32_t)people);
-    link_people(traffic, bench->users);
+    if (plan->across) {
+        uint64_t *ids = users_across(bench->users, bench->loop, plan->groups);
+        link_people(traffic, ids);
+        free(ids);
+    } else {
+        users_need(bench->users, bench->loop, (uint32_t)people);
+        link_people(traffic, bench->users->ids);
+    }
     if (!plan->direct && bench->loop->broker.plain) name_rooms(traffic);
     else if (!plan->direct) make_rooms(traffic);
     return traffic;
@@ -365,6 +377,7 @@ static void run_open(struct traffic *traffic, uint64_t end_ns)
         loop_turn(traffic->loop, next_ns > now_ns ? next_ns - now_ns : 0);
         if (traffic->paused_count > 0) traffic_resume_paused(traffic);
     }
+    if (traffic->measuring) traffic->unsent = schedule.count - due;
 }
 
 void traffic_run(struct traffic *traffic, double seconds, bool measure)
@@ -373,6 +386,8 @@ void traffic_run(struct traffic *traffic, double seconds, bool measure)
     uint64_t end_ns = traffic->loop->now_ns + (uint64_t)(seconds * (double)NS_PER_S);
     traffic->stopping = false;
     traffic->measuring = measure;
+    if (measure) traffic->due_from_ns = traffic->loop->now_ns;
+    if (measure) traffic->due_until_ns = end_ns;
     if (traffic->plan.rate > 0) run_open(traffic, end_ns);
     else run_closed(traffic, end_ns);
     traffic->measuring = false;

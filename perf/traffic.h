@@ -14,7 +14,6 @@
 
 struct traffic_plan {
     uint32_t groups, members, senders; /* members: of each group; senders: its first ones send */
-    uint32_t first_user;
     uint32_t window;
     uint32_t body_bytes;
     uint64_t id_base;      /* added to a sender's sequences for the ids of its requests: two traffics may share sessions */
@@ -22,6 +21,7 @@ struct traffic_plan {
     uint64_t messages_max; /* stop after so many acknowledgements; 0: by time */
     uint32_t messages_each; /* a sender is done after so many; 0: never */
     bool direct;           /* two members who write to each other's user, not to a room */
+    bool across;           /* direct: the two live on different shards */
     bool readers_offline;  /* only senders stay connected */
 };
 
@@ -73,6 +73,8 @@ struct traffic {
     struct arrivals *arrivals;
     struct traffic_counts total, measured;
     bool measuring, stopping;
+    uint64_t due_from_ns, due_until_ns; /* open loop: what is timed was due then, whenever it arrives */
+    uint64_t unsent;                    /* open loop: was due, but the window was full until the end */
     bool expects_end; /* the server is about to be killed */
     struct histogram ack_latency, delivery_latency;
     /* Each acknowledgement of a message; NULL: of no interest. */

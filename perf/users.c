@@ -13,6 +13,7 @@
 #define REGISTERING_MAX     64
 #define REGISTER_TIMEOUT_NS (600 * NS_PER_S)
 #define NAME_MAX_SIZE       32
+#define ACROSS_TRIES_MAX    8
 #define PLAIN_ID_FIRST      (1ull << 38) /* ids as long as Ringpost's, and so are the topics */
 
 /* ---- tokens ---- */
@@ -189,4 +190,28 @@ void users_need(struct users *users, struct loop *loop, uint32_t count)
     loop_turn(loop, 0);
     users->count = count;
     users_save(users);
+}
+
+static uint16_t shard_of(uint64_t user_id) { return (uint16_t)(user_id >> 48); }
+
+/* Takes people of one shard as first and of any other as second of a pair; returns how many pairs are whole. */
+static uint32_t pair_up(const struct users *users, uint64_t *ids, uint32_t pairs)
+{
+    uint32_t taken[2] = {0, 0};
+    for (uint32_t i = 0; i < users->count; i++) {
+        uint32_t side = shard_of(users->ids[i]) != shard_of(users->ids[0]);
+        if (taken[side] < pairs) ids[2 * taken[side]++ + side] = users->ids[i];
+    }
+    return taken[0] < taken[1] ? taken[0] : taken[1];
+}
+
+uint64_t *users_across(struct users *users, struct loop *loop, uint32_t pairs)
+{
+    uint64_t *ids = perf_alloc(2 * pairs, sizeof *ids);
+    users_need(users, loop, 2 * pairs);
+    for (uint32_t tries = 0; pair_up(users, ids, pairs) < pairs; tries++) {
+        if (tries == ACROSS_TRIES_MAX) perf_die("--across 1 needs a server with at least two shards");
+        users_need(users, loop, users->count + pairs);
+    }
+    return ids;
 }

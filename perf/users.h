@@ -30,5 +30,8 @@ void users_init(struct users *users, const char *path);
 void users_deinit(struct users *users);
 /* Registers people until there are `count`; a plain broker's are just numbered. */
 void users_need(struct users *users, struct loop *loop, uint32_t count);
+/* Registers until there are `pairs` pairs of people who live on different shards, and returns the ids pair by pair; the caller frees. Which
+ * shard that is stands in the upper 16 bits of the id. */
+uint64_t *users_across(struct users *users, struct loop *loop, uint32_t pairs);
 
 #endif

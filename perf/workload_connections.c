@@ -8,7 +8,6 @@
 
 #define PEOPLE_EACH      4
 #define DRAIN_TIMEOUT_NS (10 * NS_PER_S)
-#define IDLE_SETTLE_S    2.0
 
 /* ---- connect ---- */
 
@@ -90,8 +89,8 @@ void workload_connect(struct bench *bench)
     run.measuring = false;
     struct spent after = process_spent((int)options->server_pid);
     finish_clients(&run);
-    snprintf(report->setting, sizeof report->setting, "%s, %u at a time%s%s", bench->driver->name, count,
-             bench->loop->tls == NULL ? "" : ", TLS ", bench->loop->tls == NULL ? "" : options->tls);
+    snprintf(report->setting, sizeof report->setting, "%s, %u at a time%s", bench->report->protocol, count,
+             bench->loop->tls == NULL ? "" : run.resumes ? ", resumed" : ", full handshakes");
     report->cost = process_cost(&before, &after);
     report->messages = run.measured;
     report->value = (double)run.measured / report->cost.seconds;
@@ -120,17 +119,18 @@ void workload_idle(struct bench *bench)
     struct session **sessions = perf_alloc(count, sizeof *sessions);
     struct login *logins = perf_alloc(count, sizeof *logins);
     users_need(bench->users, bench->loop, count);
-    loop_turn_for(bench->loop, IDLE_SETTLE_S);
+    loop_turn_for(bench->loop, options->warmup_seconds);
     struct memory before = process_memory((int)options->server_pid);
     for (uint32_t i = 0; i < count; i++)
         logins[i] = (struct login){.user_id = bench->users->ids[i], .hears_direct = options->subscribe != 0};
     session_open_all(bench->loop, bench->driver, logins, count, sessions);
-    loop_turn_for(bench->loop, IDLE_SETTLE_S);
+    loop_turn_for(bench->loop, options->warmup_seconds);
     struct memory after = process_memory((int)options->server_pid);
     struct spent idle_from = process_spent((int)options->server_pid);
     loop_turn_for(bench->loop, options->seconds);
     struct spent idle_to = process_spent((int)options->server_pid);
-    snprintf(report->setting, sizeof report->setting, "%s, %u connections", bench->driver->name, count);
+    snprintf(report->setting, sizeof report->setting, "%s, %u connections%s", bench->report->protocol, count,
+             options->subscribe != 0 ? ", subscribed" : ", not subscribed");
     report->value = (double)grown_per(before.resident_bytes, after.resident_bytes, count);
     report->unit = "bytes/connection";
     report->cost = process_cost(&idle_from, &idle_to);

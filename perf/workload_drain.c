@@ -148,7 +148,7 @@ void workload_drain(struct bench *bench)
     bench->report->cost = process_cost(&before, &after);
     bench->report->messages = drain.traffic->total.delivered;
     bench->report->value = (double)drain.traffic->total.delivered / bench->report->cost.seconds;
-    snprintf(bench->report->setting, sizeof bench->report->setting, "%s, %u people x %llu messages", bench->driver->name,
+    snprintf(bench->report->setting, sizeof bench->report->setting, "%s, %u people x %llu messages", bench->report->protocol,
              plan.groups * (plan.members - 1), (unsigned long long)options->messages);
     loop_turn_for(bench->loop, QUIET_S);
     report_drain(bench, &drain, expected);

@@ -26,6 +26,7 @@ static void measure(struct bench *bench, const struct traffic_plan *plan, bool c
     report_add(report, "deliveries_per_s", (double)traffic->measured.delivered / elapsed);
     report_add(report, "echoes_per_s", (double)traffic->measured.echoed / elapsed);
     report->refused = traffic->total.refused;
+    if (plan->rate > 0) report_add(report, "unsent", (double)traffic->unsent);
     traffic_report_faults(traffic, report);
     traffic_report_sessions(bench->loop, report);
     traffic_destroy(traffic);
@@ -44,8 +45,9 @@ void workload_pair(struct bench *bench)
     struct traffic_plan plan = plan_of(bench->options);
     plan.members = plan.senders = 2;
     plan.direct = true;
-    snprintf(bench->report->setting, sizeof bench->report->setting, "%s, %u pairs, window %u", bench->driver->name, plan.groups,
-             plan.window);
+    plan.across = bench->options->across != 0;
+    snprintf(bench->report->setting, sizeof bench->report->setting, "%s, %u pairs%s, window %u", bench->report->protocol, plan.groups,
+             plan.across ? " across shards" : "", plan.window);
     measure(bench, &plan, false);
 }
 
@@ -53,7 +55,7 @@ void workload_fanout(struct bench *bench)
 {
     struct traffic_plan plan = plan_of(bench->options);
     plan.senders = 1;
-    snprintf(bench->report->setting, sizeof bench->report->setting, "%s, %u x %u members, window %u", bench->driver->name,
+    snprintf(bench->report->setting, sizeof bench->report->setting, "%s, %u x %u members, window %u", bench->report->protocol,
              plan.groups, plan.members, plan.window);
     measure(bench, &plan, true);
 }
@@ -62,7 +64,7 @@ void workload_chatter(struct bench *bench)
 {
     struct traffic_plan plan = plan_of(bench->options);
     plan.senders = plan.members;
-    snprintf(bench->report->setting, sizeof bench->report->setting, "%s, %u x %u all send, window %u", bench->driver->name,
+    snprintf(bench->report->setting, sizeof bench->report->setting, "%s, %u x %u all send, window %u", bench->report->protocol,
              plan.groups, plan.members, plan.window);
     measure(bench, &plan, true);
 }
@@ -73,8 +75,9 @@ void workload_rate(struct bench *bench)
     plan.direct = plan.members == 2;
     plan.senders = plan.direct ? 2 : 1;
     plan.rate = bench->options->rate;
+    plan.across = plan.direct && bench->options->across != 0;
     if (plan.rate <= 0) perf_die("rate needs --rate above 0");
-    snprintf(bench->report->setting, sizeof bench->report->setting, "%s, %u x %u, %.0f/s", bench->driver->name, plan.groups,
-             plan.members, plan.rate);
+    snprintf(bench->report->setting, sizeof bench->report->setting, "%s, %u x %u%s, %.0f/s", bench->report->protocol, plan.groups,
+             plan.members, plan.across ? " across shards" : "", plan.rate);
     measure(bench, &plan, false);
 }

@@ -325,7 +325,7 @@ void workload_mixed(struct bench *bench)
     struct spent after = process_spent((int)options->server_pid);
     mixed_settle(&mixed);
     report->cost = process_cost(&before, &after);
-    snprintf(report->setting, sizeof report->setting, "%s, %u people, rooms of %u, window %u", bench->driver->name, mixed.count,
+    snprintf(report->setting, sizeof report->setting, "%s, %u people, rooms of %u, window %u", bench->report->protocol, mixed.count,
              mixed.rooms->plan.members, mixed.window);
     mixed_report(&mixed, report);
     everybody_goes(&mixed);

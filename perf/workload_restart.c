@@ -143,7 +143,7 @@ void workload_crash(struct bench *bench)
     ledger_fill(&ledger, traffic);
     ledger_save(&ledger, options->ledger);
     struct report *report = bench->report;
-    snprintf(report->setting, sizeof report->setting, "%s, kill -9 at %llu acks", bench->driver->name,
+    snprintf(report->setting, sizeof report->setting, "%s, kill -9 at %llu acks", bench->report->protocol,
              (unsigned long long)ledger.head.acked);
     report->cost = process_cost(&before, &after);
     report->messages = ledger.head.acked;
