@@ -101,7 +101,8 @@ static bool machine_is_fit(const struct config *config, char *text, size_t text_
     host_raise_locked_memory();
     if (io_probe(text, text_size) != RESULT_OK) return false;
     enum result res = host_raise_open_files((uint64_t)config->connections_max + CONFIG_OTHER_FILES, &reached, text, text_size);
-    (void)res; /* told in `text` */
+    bool direct = config->direct_descriptors && io_probe_direct_sockets();
+    if (res != RESULT_OK && direct && reached >= CONFIG_OTHER_FILES) text[0] = '\0'; /* else told in `text` */
     return true;
 }
 

@@ -67,6 +67,9 @@
     X(COUNT, connections_max, "200k", 1, 4000000,                                                                      \
       "Connections of the whole process, an equal share of them for each worker. One more on a worker than its share " \
       "is closed as soon as it is accepted.")                                                                          \
+    X(BOOL, direct_descriptors, "true", 0, 0,                                                                          \
+      "Keeps sockets in tables of the rings, where the limit of open files does not count them (Linux 6.13 or newer; " \
+      "else, and with false, each is an open file). Tools that list a process's files do not show them.")              \
     X(COUNT, connections_per_ip_max, "256", 0, 4000000,                                                                \
       "Connections from one address, counted by each worker. 0: no limit.")                                            \
     X(COUNT, accepts_per_turn_max, "64", 1, 4096, "New connections a worker takes before it serves the others again.") \

@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 void conn_enter(struct conn *conn, enum conn_state state)
 {
@@ -236,10 +235,10 @@ static void conn_on_recv(struct io_op *op, int32_t res, struct slice bytes)
     conn_settle(conn);
 }
 
-static void conn_on_cancel(struct io_op *op, int32_t res, struct slice bytes)
+void conn_on_aside(struct io_op *op, int32_t res, struct slice bytes)
 {
-    (void)res, (void)bytes; /* whatever became of it, the recv completes on its own */
-    conn_settle(CONTAINER_OF(op, struct conn, cancel));
+    (void)res, (void)bytes; /* whatever became of it, what it was to end completes on its own */
+    conn_settle(CONTAINER_OF(op, struct conn, aside));
 }
 
 /* Keeps the recv armed, or cancels it while bytes wait that may not be delivered. */
@@ -247,9 +246,12 @@ static void conn_receive(struct conn *conn)
 {
     bool blocked = (conn->waiting != NULL && conn_blocked(conn)) || conn_tls_holds(conn);
     bool hold = blocked && conn->state != CONN_FAREWELL;
-    if (hold && conn->recv.armed && !conn->cancel.armed) io_cancel(conn->server->io, &conn->cancel, &conn->recv);
-    if (hold || conn->recv.armed || conn->cancel.armed || conn->input_ended) return;
-    io_recv(conn->server->io, &conn->recv, conn->fd);
+    if (hold && conn->recv.armed && !conn->aside.armed) {
+        conn->aside.done = conn_on_aside;
+        io_cancel(conn->server->io, &conn->aside, &conn->recv);
+    }
+    if (hold || conn->recv.armed || conn->aside.armed || conn->input_ended) return;
+    io_recv(conn->server->io, &conn->recv, conn->socket);
 }
 
 void conn_pause(struct conn *conn)
@@ -317,9 +319,9 @@ void conn_flush(struct conn *conn)
     metrics_add(&server->metrics->sends, 1);
     const struct msghdr *message = conn->tls != NULL ? NULL : output_gather(&conn->out, &data);
     if (message != NULL)
-        io_sendmsg(server->io, &conn->send, conn->fd, message);
+        io_sendmsg(server->io, &conn->send, conn->socket, message);
     else
-        io_send(server->io, &conn->send, conn->fd, data.data, data.len);
+        io_send(server->io, &conn->send, conn->socket, data.data, data.len);
 }
 
 static void conn_drained_some(struct conn *conn)
@@ -341,6 +343,7 @@ static void conn_on_send(struct io_op *op, int32_t res, struct slice bytes)
     else
         output_sent(&conn->out, res > 0 ? (uint32_t)res : 0);
     if (res > 0) {
+        conn->sent_bytes += (uint32_t)res;
         metrics_add(&conn->server->metrics->sent_bytes, (uint64_t)res);
         conn_drained_some(conn);
         if (conn_has_output(conn)) server_mark_dirty(conn);
@@ -369,7 +372,6 @@ void conn_close(struct conn *conn, struct conn_goodbye goodbye)
 void conn_abort(struct conn *conn)
 {
     if (conn->state == CONN_CLOSING) return;
-    shutdown(conn->fd, SHUT_RDWR); /* completes what is armed, whatever the peer does */
     if (conn->state == CONN_LEAVING)
         conn->lost = true;
     else
@@ -379,7 +381,7 @@ void conn_abort(struct conn *conn)
 void conn_release(struct conn *conn)
 {
     struct server *server = conn->server;
-    ASSERT(!conn->recv.armed && !conn->send.armed && !conn->cancel.armed);
+    ASSERT(!conn->recv.armed && !conn->send.armed && !conn->aside.armed);
     conn_enter(conn, CONN_CLOSED);
     timer_cancel(server->timers, &conn->timer);
     output_clear(&conn->out);
@@ -396,17 +398,27 @@ void conn_finish(struct conn *conn)
 {
     struct server *server = conn->server;
     conn_release(conn);
-    close(conn->fd);
-    conn->fd = -1;
+    io_close(server->io, conn->socket);
+    conn->socket = IO_SOCKET_NONE;
     if (server->events.on_close != NULL) server->events.on_close(server->context, conn);
     server_reap_slot(conn);
+}
+
+bool conn_at_rest(struct conn *conn)
+{
+    bool armed = conn->recv.armed || conn->send.armed;
+    if (conn->aside.armed || !armed) return !conn->aside.armed;
+    conn->aside.done = conn_on_aside;
+    if (conn->reset) io_reset(conn->server->io, &conn->aside, conn->socket);
+    else io_cancel_socket(conn->server->io, &conn->aside, conn->socket);
+    conn->reset = false; /* should anything be left, it is cancelled */
+    return false;
 }
 
 /* Every completion while CLOSING comes here. */
 static void conn_close_step(struct conn *conn)
 {
-    if (conn->recv.armed || conn->send.armed || conn->cancel.armed) return;
-    conn_finish(conn); /* last line: conn is gone */
+    if (conn_at_rest(conn)) conn_finish(conn); /* last line: conn is gone */
 }
 
 static bool conn_farewell_awaits_close(const struct conn *conn)
@@ -431,7 +443,11 @@ static void conn_farewell_step(struct conn *conn)
             conn_receive(conn);
             return;
         }
-        shutdown(conn->fd, SHUT_WR);
+        if (!conn->input_ended) { /* otherwise closing says the same */
+            if (conn->aside.armed) return;
+            conn->aside.done = conn_on_aside;
+            io_shutdown(conn->server->io, &conn->aside, conn->socket);
+        }
         conn->farewell = CONN_FAREWELL_LINGER;
         conn_set_phase_deadline(conn, conn_now_ms(conn) + CONN_FAREWELL_MS);
     }
@@ -471,6 +487,5 @@ void conn_init(struct conn *conn)
 {
     conn->recv.done = conn_on_recv;
     conn->send.done = conn_on_send;
-    conn->cancel.done = conn_on_cancel;
     conn->timer.fired = conn_on_timer;
 }

@@ -1,5 +1,5 @@
 /* net/conn.h - one connection: its states, its outbound bytes, its doors.
- * Owns:    the descriptor, partial input, queued output; a conn belongs to its server's slot table.
+ * Owns:    the socket, partial input, queued output; a conn belongs to its server's slot table.
  * Thread:  the worker that owns it; conn_detach()/conn_adopt() carry it to another.
  * Depends: core/ only.            Start at: net/net.h
  *
@@ -26,6 +26,7 @@
 #define CONN_COPY_MAX 2048 /* bytes of a shared payload that are copied rather than referenced */
 
 struct conn;
+struct io;
 struct server;
 
 enum conn_door { CONN_DOOR_NONE, CONN_DOOR_HTTP, CONN_DOOR_WEBSOCKET, CONN_DOOR_TCP, CONN_DOOR_MQTT };
@@ -96,13 +97,14 @@ void conn_set_keep_alive(struct conn *conn, uint16_t seconds);
 void conn_close(struct conn *conn, struct conn_goodbye goodbye);
 
 /* ---- moving to another worker ------------------------------------------------------------------------------------ */
-struct conn_luggage; /* descriptor, door, WebSocket state, unread input, unsent output: heap, owned by whoever holds it */
-/* Begins to leave; `gone(context, luggage)` runs later on this worker when no operation is armed (luggage NULL: the peer
- * closed meanwhile; on_close is then called, otherwise not). The frame being handled right now counts as consumed. WEBSOCKET, TCP and MQTT only. */
-void conn_detach(struct conn *conn, void (*gone)(void *context, struct conn_luggage *luggage), void *context);
-/* Takes the luggage; NULL when the slot table is full (the descriptor is closed, the luggage freed). Delivers what waits
+struct conn_luggage; /* socket, door, WebSocket state, unread input, unsent output: heap, owned by whoever holds it */
+/* Begins to leave for the worker of `to`, which must live until then; `gone(context, luggage)` runs later on this worker when no
+ * operation is armed (luggage NULL: the peer closed meanwhile, or there was no place or memory; on_close is then called, otherwise not). The frame being handled right now counts as consumed. WEBSOCKET, TCP and MQTT only. */
+void conn_detach(struct conn *conn, struct io *to, void (*gone)(void *context, struct conn_luggage *luggage), void *context);
+/* Takes the luggage; NULL when the slot table is full (the socket is closed, the luggage freed). Delivers what waits
  * in it only after the caller's next return to the loop; the new connection is paused until conn_resume(). */
 struct conn *conn_adopt(struct server *server, struct conn_luggage *luggage);
-void conn_luggage_free(struct conn_luggage *luggage); /* closes the descriptor; for a worker that is stopping */
+/* Closes the socket, which has arrived at this server's io; for a worker that is stopping. */
+void conn_luggage_free(struct server *server, struct conn_luggage *luggage);
 
 #endif

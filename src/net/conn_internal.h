@@ -37,9 +37,9 @@
 #define CONN_CONTROLS_PER_S_MAX 20    /* control frames and heartbeats: 1008 */
 #define CONN_SIZE_MAX           256
 
-/* OPEN -> FAREWELL (conn_close: queued output leaves, the peer's end is awaited) -> CLOSING (socket shut down) ->
+/* OPEN -> FAREWELL (conn_close: queued output leaves, the peer's end is awaited) -> CLOSING (what is armed is cancelled) ->
  * CLOSED (no op armed). OPEN | FAREWELL -> CLOSING when the socket failed or a time-out passed. OPEN -> LEAVING
- * (conn_detach: recv is cancelled) -> CLOSED when its luggage is packed. Only conn_enter() writes it. */
+ * (conn_detach: recv is cancelled, the socket is sent) -> CLOSED when its luggage is packed. Only conn_enter() writes it. */
 enum conn_state { CONN_CLOSED, CONN_OPEN, CONN_LEAVING, CONN_FAREWELL, CONN_CLOSING };
 
 /* FLUSH: output is sent. LISTEN: WebSocket only, our Close is out, theirs is awaited. LINGER: our direction is shut,
@@ -64,7 +64,8 @@ struct conn_waiting { /* heap: received, not looked at; while paused, while a re
 };
 
 struct conn {
-    struct io_op recv, send, cancel; /* cancel: only ever of recv */
+    struct io_op recv, send;
+    struct io_op aside; /* one other thing at a time: a cancel, a shutdown, a reset, the move, the question of progress */
     struct timer timer;
     struct server *server;
     void *user;
@@ -73,22 +74,20 @@ struct conn {
     struct output out;
     struct conn_partial *partial;
     struct conn_waiting *waiting;
+    struct conn_departure *departure; /* LEAVING only; conn_move.c */
     struct conn_tls *tls; /* NULL: plain */
-
-    /* LEAVING only */
-    void (*gone)(void *context, struct conn_luggage *luggage);
-    void *gone_context;
 
     uint64_t phase_deadline_ms; /* 0: none. OPEN: request head, login, next ping; FAREWELL: its phase */
     uint64_t progress_ms;       /* when the send in flight last moved */
     uint32_t received_ms;       /* low half of the time of the last receive */
+    uint32_t sent_bytes;        /* low half of what the kernel took */
     uint32_t acked_bytes;       /* low half of what the peer had acknowledged when last asked */
     struct in6_addr peer;       /* IPv4 mapped */
     uint16_t peer_port;
     uint16_t request_count; /* HTTP, saturating */
     uint16_t keep_alive_s;  /* MQTT; 0: silence is fine */
     uint32_t slot, generation;
-    int fd;
+    struct io_socket socket;
 
     uint16_t control_second; /* low bits of the second in which control_count counts */
     uint8_t control_count;
@@ -106,6 +105,7 @@ struct conn {
     bool input_ended : 1; /* recv saw the end of the stream */
     bool peer_done : 1;   /* FAREWELL: nothing more is expected (Close frame seen, or protocol broken) */
     bool lost : 1;        /* LEAVING: the socket failed */
+    bool reset : 1;       /* CLOSING: the peer gets a reset and what waits is freed, instead of an orderly end */
 };
 _Static_assert(sizeof(struct conn) <= CONN_SIZE_MAX, "hundreds of thousands of these are idle");
 
@@ -121,9 +121,10 @@ struct server {
     struct metrics *metrics;
 
     int listen_fd;
-    struct io_op accept, accept_cancel;
+    struct io_accept *accepts; /* accepts_per_turn_max of them, armed again once per turn */
+    uint32_t accepts_armed;
+    struct io_op accept_cancel;
     struct timer accept_timer; /* pause after the process ran out of descriptors */
-    uint32_t accepted_this_turn;
     bool accepting, stopping;
 
     struct conn **chunks;
@@ -158,9 +159,9 @@ static inline uint64_t conn_now_ms(const struct conn *conn)
 }
 
 /* ---- server.c ---------------------------------------------------------------------------------------------------- */
-/* A slot for `fd`, counted, its operations and timer set. NULL at connections_max, when `peer` has `per_ip_max`
- * connections already (0: no limit), or without memory; the caller still owns `fd`. */
-struct conn *server_open_slot(struct server *server, int fd, const struct in6_addr *peer, uint16_t peer_port,
+/* A slot for `socket`, counted, its operations and timer set. NULL at connections_max, when `peer` has `per_ip_max`
+ * connections already (0: no limit), or without memory; the caller still owns `socket`. */
+struct conn *server_open_slot(struct server *server, struct io_socket socket, const struct in6_addr *peer, uint16_t peer_port,
                               uint32_t per_ip_max);
 /* The connection is over: the slot may be used again when it is on no list. */
 void server_reap_slot(struct conn *conn);
@@ -177,7 +178,7 @@ void conn_init(struct conn *conn);
 void conn_flush(struct conn *conn);
 void conn_enter(struct conn *conn, enum conn_state state);
 void conn_settle(struct conn *conn);
-/* Without farewell: the socket is shut down, what waits is lost. */
+/* Without farewell: what is armed is cancelled, what waits is lost. */
 void conn_abort(struct conn *conn);
 /* True while bytes may not be delivered. */
 bool conn_blocked(const struct conn *conn);
@@ -188,9 +189,13 @@ NODISCARD enum result conn_queue(struct conn *conn, const struct slice *parts, u
 struct conn_partial *conn_begin_partial(struct conn *conn);
 void conn_free_partial(struct conn *conn);
 void conn_free_waiting(struct conn *conn);
-/* The end of CLOSING and of LEAVING: everything but the descriptor is given back. */
+/* Completion of an operation aside that only had to end. */
+void conn_on_aside(struct io_op *op, int32_t res, struct slice bytes);
+/* Cancels what is armed on the socket, unless an operation aside is under way. True: nothing is armed. */
+bool conn_at_rest(struct conn *conn);
+/* The end of CLOSING and of LEAVING: everything but the socket is given back. */
 void conn_release(struct conn *conn);
-void conn_finish(struct conn *conn); /* the descriptor, on_close, conn_release */
+void conn_finish(struct conn *conn); /* the socket, on_close, conn_release */
 
 /* Takes plaintext, as it came from the socket or out of TLS. */
 void conn_take(struct conn *conn, struct slice in);

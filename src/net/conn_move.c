@@ -1,17 +1,18 @@
 /* net/conn_move.c - a connection leaves its worker and arrives at another.
- * Happy path: conn_detach() -> recv cancelled, a send in flight completes -> no op armed -> descriptor, parser state,
- * unread input and unsent output are packed into the luggage -> conn_adopt() over there unpacks it, paused, and counts
+ * Happy path: conn_detach() -> recv cancelled, a send in flight completes -> no op armed -> the socket is sent to the other worker's io ->
+ * parser state, unread input and unsent output are packed into the luggage -> conn_adopt() over there unpacks it, paused, and counts
  * it in. Payload bufs belong to the pool of one worker, so unsent output travels as plain bytes. Failure: the peer is
- * gone, or there is no memory: no luggage, and the connection ends here like any other. */
+ * gone, there is no memory or no place over there: no luggage, and the connection ends here like any other. What goes wrong once the
+ * socket is over there marks the luggage broken: it is closed there. */
 #include "core/check.h"
 #include "net/conn_internal.h"
 #include <stdlib.h>
-#include <unistd.h>
 
 #define LUGGAGE_PART_SIZE 16384u /* unsent output is unpacked into bufs of this size */
 
 struct conn_luggage {
-    int fd;
+    struct io_socket socket; /* as the other side's io numbers it */
+    bool broken;
     uint8_t door;
     bool authenticated;
     struct in6_addr peer;
@@ -23,31 +24,37 @@ struct conn_luggage {
     uint32_t unsent_len;
 };
 
-void conn_detach(struct conn *conn, void (*gone)(void *context, struct conn_luggage *luggage), void *context)
+struct conn_departure {
+    void (*gone)(void *context, struct conn_luggage *luggage);
+    void *context;
+    struct io *to;
+    struct conn_luggage *luggage;
+    uint32_t number_base; /* from io_move() */
+};
+
+void conn_detach(struct conn *conn, struct io *to, void (*gone)(void *context, struct conn_luggage *luggage), void *context)
 {
     ASSERT(conn->state == CONN_OPEN && gone != NULL);
     ASSERT(conn_has_frames(conn));
     conn_enter(conn, CONN_LEAVING);
-    conn->gone = gone;
-    conn->gone_context = context;
+    conn->departure = malloc(sizeof *conn->departure);
+    if (conn->departure == NULL) check_fatal("out of memory");
+    *conn->departure = (struct conn_departure){gone, context, to, calloc(1, sizeof(struct conn_luggage)), 0};
+    if (to == NULL || conn->departure->luggage == NULL) conn->lost = true;
     server_mark_ready(conn);
 }
 
-/* NULL: no memory. */
-static struct conn_luggage *conn_pack(struct conn *conn)
+static void conn_pack(struct conn *conn, struct conn_luggage *luggage)
 {
-    struct conn_luggage *luggage = calloc(1, sizeof *luggage);
-    if (luggage == NULL) return NULL;
     if (!output_empty(&conn->out)) {
         luggage->unsent = malloc(conn->out.bytes);
-        if (luggage->unsent == NULL) {
-            free(luggage);
-            return NULL;
-        }
+        if (luggage->unsent == NULL) luggage->broken = true;
+    }
+    if (luggage->unsent != NULL) {
         luggage->unsent_len = conn->out.bytes;
         output_copy(&conn->out, luggage->unsent);
     }
-    luggage->fd = conn->fd;
+    if (conn->lost) luggage->broken = true; /* closed while it went */
     luggage->door = conn->door;
     luggage->authenticated = conn->authenticated;
     luggage->peer = conn->peer;
@@ -55,40 +62,77 @@ static struct conn_luggage *conn_pack(struct conn *conn)
     luggage->partial = conn->partial;
     luggage->waiting = conn->waiting;
     luggage->tls = conn_tls_leave(conn);
-    conn->fd = -1;
     conn->partial = NULL;
     conn->waiting = NULL;
-    return luggage;
+}
+
+/* There is nothing to be taken over there: the connection ends here. */
+static void conn_stay(struct conn *conn)
+{
+    struct conn_departure departure = *conn->departure;
+    free(conn->departure);
+    conn->departure = NULL;
+    free(departure.luggage);
+    departure.gone(departure.context, NULL);
+    conn_finish(conn); /* last line: conn is gone */
+}
+
+static void conn_on_moved(struct io_op *op, int32_t res, struct slice bytes)
+{
+    (void)bytes;
+    struct conn *conn = CONTAINER_OF(op, struct conn, aside);
+    ASSERT(conn->state == CONN_LEAVING);
+    if (res < 0) {
+        conn_stay(conn);
+        return;
+    }
+    struct conn_departure departure = *conn->departure;
+    free(conn->departure);
+    conn->departure = NULL;
+    departure.luggage->socket.number = departure.number_base + (uint32_t)res;
+    conn_pack(conn, departure.luggage);
+    io_moved(conn->server->io, conn->socket);
+    conn->socket = IO_SOCKET_NONE;
+    conn_release(conn);
+    server_reap_slot(conn);
+    departure.gone(departure.context, departure.luggage); /* last line: conn is gone */
 }
 
 void conn_leave_step(struct conn *conn)
 {
     ASSERT(conn->state == CONN_LEAVING);
-    if (conn->recv.armed && !conn->cancel.armed) io_cancel(conn->server->io, &conn->cancel, &conn->recv);
-    if (conn->recv.armed || conn->send.armed || conn->cancel.armed) return;
-    void (*gone)(void *context, struct conn_luggage *luggage) = conn->gone;
-    void *context = conn->gone_context;
-    struct conn_luggage *luggage = conn->lost || conn->input_ended ? NULL : conn_pack(conn);
-    if (luggage == NULL) {
-        gone(context, NULL);
-        conn_finish(conn);
-        return;
+    struct io *io = conn->server->io;
+    if (conn->aside.armed) return;
+    if (conn->lost) {
+        if (conn_at_rest(conn)) conn_stay(conn);
+    } else if (conn->recv.armed) {
+        conn->aside.done = conn_on_aside;
+        io_cancel(io, &conn->aside, &conn->recv);
+    } else if (!conn->send.armed) {
+        if (conn->input_ended) {
+            conn_stay(conn);
+            return;
+        }
+        conn->aside.done = conn_on_moved;
+        conn->departure->number_base = io_move(io, &conn->aside, conn->socket, conn->departure->to);
     }
-    conn_release(conn);
-    server_reap_slot(conn);
-    gone(context, luggage); /* last line: conn is gone */
 }
 
-void conn_luggage_free(struct conn_luggage *luggage)
+static void luggage_free(struct conn_luggage *luggage)
 {
-    if (luggage == NULL) return;
-    if (luggage->fd >= 0) close(luggage->fd);
     struct conn stub = {.door = luggage->door, .partial = luggage->partial, .waiting = luggage->waiting};
     conn_free_partial(&stub);
     conn_free_waiting(&stub);
     conn_tls_destroy(luggage->tls);
     free(luggage->unsent);
     free(luggage);
+}
+
+void conn_luggage_free(struct server *server, struct conn_luggage *luggage)
+{
+    io_arrived(server->io, luggage->socket);
+    io_close(server->io, luggage->socket);
+    luggage_free(luggage);
 }
 
 static bool conn_unpack_output(struct conn *conn, const struct conn_luggage *luggage)
@@ -104,12 +148,14 @@ static bool conn_unpack_output(struct conn *conn, const struct conn_luggage *lug
 struct conn *conn_adopt(struct server *server, struct conn_luggage *luggage)
 {
     struct conn *conn = NULL;
-    if (!server->stopping) conn = server_open_slot(server, luggage->fd, &luggage->peer, luggage->peer_port, 0);
+    if (!server->stopping && !luggage->broken)
+        conn = server_open_slot(server, luggage->socket, &luggage->peer, luggage->peer_port, 0);
     if (conn == NULL) {
         metrics_add(&server->metrics->connections_refused, 1);
-        conn_luggage_free(luggage);
+        conn_luggage_free(server, luggage);
         return NULL;
     }
+    io_arrived(server->io, luggage->socket);
     conn->door = luggage->door;
     conn->partial = luggage->partial;
     conn->waiting = luggage->waiting;
@@ -117,7 +163,6 @@ struct conn *conn_adopt(struct server *server, struct conn_luggage *luggage)
     conn_tls_arrive(conn, luggage->tls);
     if (conn_has_output(conn)) server_mark_dirty(conn);
     luggage->tls = NULL;
-    luggage->fd = -1;
     luggage->partial = NULL;
     luggage->waiting = NULL;
     metrics_add(&server->metrics->connections_migrated, 1);
@@ -126,6 +171,6 @@ struct conn *conn_adopt(struct server *server, struct conn_luggage *luggage)
     if (!conn_unpack_output(conn, luggage))
         conn_close(conn, (struct conn_goodbye){WEBSOCKET_CODE_INTERNAL, "a limit of the server is reached"});
     server_mark_ready(conn);
-    conn_luggage_free(luggage);
+    luggage_free(luggage);
     return conn;
 }

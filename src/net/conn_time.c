@@ -15,7 +15,6 @@
  *   FAREWELL               write_timeout_ms to flush, 1 s for the peer     next step of the farewell */
 #include "core/check.h"
 #include "net/conn_internal.h"
-#include <linux/tcp.h> /* glibc's tcp_info ends before tcpi_bytes_acked */
 
 enum conn_due { CONN_DUE_NOTHING, CONN_DUE_WRITE, CONN_DUE_PARTIAL, CONN_DUE_SILENCE, CONN_DUE_PHASE };
 
@@ -155,24 +154,34 @@ static void conn_time_out(struct conn *conn, uint16_t websocket_code, const char
     conn_close(conn, (struct conn_goodbye){websocket_code, reason});
 }
 
-/* The kernel takes a whole send at once or waits: progress is what the peer acknowledged since the last look, one period ago.
+/* A reset instead of a farewell: it frees what the kernel still holds for a peer that does not take it. */
+static void conn_write_stalled(struct conn *conn)
+{
+    conn_timed_out(conn);
+    conn->reset = true;
+    conn_abort(conn);
+}
+
+static void conn_on_unsent(struct io_op *op, int32_t res, struct slice bytes)
+{
+    (void)bytes;
+    struct conn *conn = CONTAINER_OF(op, struct conn, aside);
+    uint32_t acked = conn->sent_bytes - (uint32_t)res;
+    bool moved = !conn->send.armed || (res >= 0 && acked != conn->acked_bytes);
+    bool ending = conn->state == CONN_CLOSING || conn->lost;
+    if (moved) conn->acked_bytes = acked;
+    else if (!ending) conn_write_stalled(conn);
+    conn_settle(conn); /* last line: conn may be gone */
+}
+
+/* A send in flight has taken nothing yet: progress is what the peer acknowledged since the last look, one period ago.
  * So a peer that stops altogether is found after one to two periods. */
 static void conn_write_due(struct conn *conn)
 {
-    struct tcp_info info = {0};
-    socklen_t size = sizeof info;
-    bool known = getsockopt(conn->fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0;
-    uint32_t acked = (uint32_t)info.tcpi_bytes_acked;
-    if (known && acked != conn->acked_bytes) {
-        conn->acked_bytes = acked;
-        conn->progress_ms = conn_now_ms(conn);
-        return;
-    }
-    /* A reset instead of a farewell: it frees what the kernel still holds for a peer that does not take it. */
-    struct linger reset = {.l_onoff = 1, .l_linger = 0};
-    (void)setsockopt(conn->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-    conn_timed_out(conn);
-    conn_abort(conn);
+    conn->progress_ms = conn_now_ms(conn); /* until the answer */
+    if (conn->aside.armed) return;
+    conn->aside.done = conn_on_unsent;
+    io_unsent(conn->server->io, &conn->aside, conn->socket);
 }
 
 static void conn_partial_due(struct conn *conn)

@@ -2,7 +2,8 @@
  * Happy path: accept -> a slot -> recv armed; output puts a connection on the dirty list, server_flush() gives each one
  * send; a step that may not happen inside a conn_* call puts it on the ready list, which the next turn runs first.
  * Limits: connections_max and connections_per_ip_max close the socket at accept and are counted in connections_refused;
- * accepts_per_turn_max ends accepting until the next turn; out of descriptors, it pauses for ACCEPT_PAUSE_MS. */
+ * accepts_per_turn_max accepts are armed, each again in the turn after it completed; out of descriptors, accepting pauses for
+ * ACCEPT_PAUSE_MS. */
 #include "core/check.h"
 #include "core/clock.h"
 #include "net/conn_internal.h"
@@ -47,7 +48,7 @@ static struct conn *server_new_slot(struct server *server)
     return conn;
 }
 
-struct conn *server_open_slot(struct server *server, int fd, const struct in6_addr *peer, uint16_t peer_port,
+struct conn *server_open_slot(struct server *server, struct io_socket socket, const struct in6_addr *peer, uint16_t peer_port,
                               uint32_t per_ip_max)
 {
     if (server->connection_count >= server->options.connections_max) return NULL;
@@ -64,7 +65,7 @@ struct conn *server_open_slot(struct server *server, int fd, const struct in6_ad
         return NULL;
     }
     uint32_t slot = conn->slot, generation = conn->generation + 1;
-    *conn = (struct conn){.server = server, .slot = slot, .generation = generation, .fd = fd};
+    *conn = (struct conn){.server = server, .slot = slot, .generation = generation, .socket = socket};
     conn->peer = *peer;
     conn->peer_port = peer_port;
     conn_init(conn);
@@ -121,7 +122,6 @@ void server_flush(struct server *server)
         else
             conn_flush(conn);
     }
-    server->accepted_this_turn = 0;
     server_accept_step(server);
     conn_tls_begin_turn(server);
 }
@@ -166,37 +166,29 @@ static void server_on_ready(struct io_op *op, int32_t res, struct slice bytes)
 
 /* ---- accepting --------------------------------------------------------------------------------------------------- */
 
-/* False: the peer is gone already. */
-static bool server_peer_of(int fd, struct in6_addr *peer, uint16_t *port)
+static struct in6_addr server_peer_of(const struct sockaddr_in6 *address, uint16_t *port)
 {
-    struct sockaddr_storage address = {0};
-    socklen_t size = sizeof address;
-    if (getpeername(fd, (struct sockaddr *)&address, &size) != 0) return false;
-    if (address.ss_family == AF_INET6) {
-        struct sockaddr_in6 v6;
-        memcpy(&v6, &address, sizeof v6);
-        *peer = v6.sin6_addr;
-        *port = ntohs(v6.sin6_port);
-        return true;
+    if (address->sin6_family == AF_INET6) {
+        *port = ntohs(address->sin6_port);
+        return address->sin6_addr;
     }
     struct sockaddr_in v4;
-    memcpy(&v4, &address, sizeof v4);
-    *peer = (struct in6_addr){.s6_addr = {[10] = 0xff, [11] = 0xff}};
-    memcpy(peer->s6_addr + 12, &v4.sin_addr, sizeof v4.sin_addr);
+    memcpy(&v4, address, sizeof v4);
+    struct in6_addr mapped = {.s6_addr = {[10] = 0xff, [11] = 0xff}};
+    memcpy(mapped.s6_addr + 12, &v4.sin_addr, sizeof v4.sin_addr);
     *port = ntohs(v4.sin_port);
-    return true;
+    return mapped;
 }
 
-static void server_take(struct server *server, int fd)
+static void server_take(struct server *server, const struct sockaddr_in6 *address, struct io_socket socket)
 {
-    struct in6_addr peer;
     uint16_t port;
+    struct in6_addr peer = server_peer_of(address, &port);
     struct conn *conn = NULL;
-    if (!server->stopping && server_peer_of(fd, &peer, &port))
-        conn = server_open_slot(server, fd, &peer, port, server->options.connections_per_ip_max);
+    if (!server->stopping) conn = server_open_slot(server, socket, &peer, port, server->options.connections_per_ip_max);
     if (conn == NULL) {
         metrics_add(&server->metrics->connections_refused, 1);
-        close(fd);
+        io_close(server->io, socket);
         return;
     }
     metrics_add(&server->metrics->connections_accepted, 1);
@@ -204,38 +196,47 @@ static void server_take(struct server *server, int fd)
     conn_settle(conn);
 }
 
-/* The descriptor may be one of several for the same socket (the lobby's): closed when the accept has ended, never shut down. */
+/* The descriptor may be one of several for the same socket (the lobby's): closed when the accepts have ended, never shut down. */
 static void server_stop_listening(struct server *server)
 {
-    if (server->accept.armed && !server->accept_cancel.armed)
-        io_cancel(server->io, &server->accept_cancel, &server->accept);
-    if (server->accept.armed || server->accept_cancel.armed || server->listen_fd < 0) return;
+    if (server->accept_cancel.armed || server->listen_fd < 0) return;
+    for (uint32_t i = 0; i < server->options.accepts_per_turn_max; i++) {
+        if (!server->accepts[i].op.armed) continue;
+        io_cancel(server->io, &server->accept_cancel, &server->accepts[i].op);
+        return;
+    }
     close(server->listen_fd);
     server->listen_fd = -1;
 }
 
+static void server_accept_later(struct server *server)
+{
+    timer_arm(server->timers, &server->accept_timer, server_now_ms(server) + ACCEPT_PAUSE_MS);
+}
+
+static void server_on_accept(struct io_accept *accept, int32_t res, struct io_socket socket)
+{
+    struct server *server = accept->context;
+    server->accepts_armed--;
+    if (res >= 0) server_take(server, &accept->address, socket);
+    else if (res != -ECANCELED && !server->stopping) server_accept_later(server); /* out of descriptors or memory */
+    if (server->stopping) server_stop_listening(server);
+}
+
+/* Once per turn. An accept that completed is armed again here only, so one turn takes accepts_per_turn_max at most. */
 static void server_accept_step(struct server *server)
 {
     if (server->stopping) server_stop_listening(server);
-    if (!server->accepting || server->stopping) return;
-    bool enough = server->accepted_this_turn >= server->options.accepts_per_turn_max;
-    if (enough && server->accept.armed && !server->accept_cancel.armed)
-        io_cancel(server->io, &server->accept_cancel, &server->accept);
-    bool wait = enough || server->accept.armed || server->accept_cancel.armed || timer_armed(&server->accept_timer);
-    if (!wait) io_accept(server->io, &server->accept, server->listen_fd);
-}
-
-static void server_on_accept(struct io_op *op, int32_t res, struct slice bytes)
-{
-    (void)bytes;
-    struct server *server = CONTAINER_OF(op, struct server, accept);
-    if (res >= 0) {
-        server->accepted_this_turn++;
-        server_take(server, res);
-    } else if (res != -ECANCELED && !server->stopping) { /* out of descriptors or memory: not at once again */
-        timer_arm(server->timers, &server->accept_timer, server_now_ms(server) + ACCEPT_PAUSE_MS);
+    if (!server->accepting || server->stopping || timer_armed(&server->accept_timer)) return;
+    uint32_t count = server->options.accepts_per_turn_max;
+    for (uint32_t i = 0; i < count && server->accepts_armed < count; i++) {
+        if (server->accepts[i].op.armed) continue;
+        if (!io_accept(server->io, &server->accepts[i], server->listen_fd)) {
+            server_accept_later(server);
+            return;
+        }
+        server->accepts_armed++;
     }
-    server_accept_step(server);
 }
 
 static void server_on_accept_cancel(struct io_op *op, int32_t res, struct slice bytes)
@@ -278,7 +279,6 @@ enum result server_create(struct server **out, const struct server_options *opti
     server->pool = pool;
     server->metrics = metrics;
     server->listen_fd = listen_fd;
-    server->accept.done = server_on_accept;
     server->accept_cancel.done = server_on_accept_cancel;
     server->accept_timer.fired = server_on_accept_timer;
     server->ready_poll.done = server_on_ready;
@@ -291,7 +291,12 @@ enum result server_create(struct server **out, const struct server_options *opti
     enum result res = RESULT_NOMEM;
     server->chunk_count = (options->connections_max - 1) / SERVER_CHUNK_SLOTS + 1;
     server->chunks = calloc(server->chunk_count, sizeof(struct conn *));
-    if (server->chunks == NULL) goto err_free;
+    server->accepts = calloc(options->accepts_per_turn_max, sizeof *server->accepts);
+    if (server->chunks == NULL || server->accepts == NULL) goto err_chunks;
+    for (uint32_t i = 0; i < options->accepts_per_turn_max; i++) {
+        server->accepts[i].done = server_on_accept;
+        server->accepts[i].context = server;
+    }
     if (options->tls != NULL) server->plain = malloc(TLS_RECORD_SIZE_MAX);
     if (options->tls != NULL && server->plain == NULL) goto err_chunks;
     res = peers_init(&server->peers);
@@ -308,8 +313,8 @@ err_peers:
 err_plain:
     free(server->plain);
 err_chunks:
+    free(server->accepts);
     free(server->chunks);
-err_free:
     free(server);
     return res;
 }
@@ -335,7 +340,7 @@ void server_stop(struct server *server, struct conn_goodbye goodbye)
 
 bool server_idle(const struct server *server)
 {
-    bool armed = server->accept.armed || server->accept_cancel.armed || server->ready_poll.armed;
+    bool armed = server->accepts_armed > 0 || server->accept_cancel.armed || server->ready_poll.armed;
     return server->connection_count == 0 && !armed;
 }
 
@@ -348,6 +353,7 @@ void server_destroy(struct server *server)
     close(server->ready_fd);
     for (uint32_t i = 0; i < server->chunk_count; i++) free(server->chunks[i]);
     free(server->chunks);
+    free(server->accepts);
     peers_deinit(&server->peers);
     http_reader_deinit(&server->http);
     websocket_parser_deinit(&server->websocket);

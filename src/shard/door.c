@@ -247,7 +247,7 @@ static void move_home(struct door *d, struct client *client, const struct token_
     if (payload.len > 0) memcpy(letter->bytes + sizeof move, payload.data, payload.len);
     struct departure *departure = memory_alloc(sizeof *departure);
     *departure = (struct departure){d, client, letter};
-    conn_detach(client->conn, on_gone, departure);
+    conn_detach(client->conn, d->options.ports.io_of(d->options.ports.context, id_partition(claims->user_id)), on_gone, departure);
 }
 
 void door_on_move(struct door *d, struct letter *letter)
@@ -266,11 +266,11 @@ void door_on_move(struct door *d, struct letter *letter)
     letter_free(letter);
 }
 
-void door_drop_move(struct letter *letter)
+void door_drop_move(struct door *d, struct letter *letter)
 {
     struct move move;
     memcpy(&move, letter->bytes, sizeof move);
-    conn_luggage_free(move.luggage);
+    conn_luggage_free(d->server, move.luggage);
     mqtt_destroy(move.mqtt);
     letter_free(letter);
 }

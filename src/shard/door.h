@@ -32,6 +32,7 @@ struct door_ports { /* what the worker gives */
     void *context;
     void (*post)(void *context, struct letter *letter); /* takes; to letter->to_shard, or for MOVE to its worker */
     bool (*is_local)(void *context, uint16_t shard);
+    struct io *(*io_of)(void *context, uint16_t shard); /* of its worker; only for a shard that is not local */
     uint64_t (*now_ms)(void *context);
     uint64_t (*now_ns)(void *context);
 };
@@ -59,7 +60,7 @@ extern const struct server_events door_events; /* context: the door */
 void door_on_reply(struct door *door, struct letter *letter);
 /* A MOVE letter for this worker; takes it. */
 void door_on_move(struct door *door, struct letter *letter);
-void door_drop_move(struct letter *letter); /* closes what it carries; for a worker that stops */
+void door_drop_move(struct door *door, struct letter *letter); /* closes what it carries; for a worker that stops */
 
 /* Ports of the shards of this worker (context: the door). */
 bool door_session_bind(struct door *door, const struct origin *origin, struct session *session);

@@ -9,6 +9,7 @@
 #include "core/check.h"
 #include "core/clock.h"
 #include "core/host.h"
+#include "core/io.h"
 #include "core/logger.h"
 #include "net/server.h"
 #include "net/tls_identity.h"
@@ -54,6 +55,7 @@ struct host {
     _Atomic bool failed;
     bool runs; /* written before `go`: every worker is prepared, so all of them run */
     _Atomic uint32_t settled;
+    struct io *_Atomic *ios; /* each worker's, see worker.h */
 };
 
 /* ---- the parts ---- */
@@ -61,11 +63,16 @@ struct host {
 #define HOST_OTHER_FILES 1024 /* logs, stores, rings: all that is open and no connection */
 
 /* A machine that cannot hold the default number of connections is warned about; one that was asked for it is refused, and so is one
- * on which there would be no room for connections at all. */
+ * on which there would be no room for connections at all. Sockets in tables of rings are no open files, but the higher the limit the
+ * fewer tables. */
 static enum result raise_limits(const struct config *config, char *text, size_t text_size)
 {
     uint64_t reached = 0;
     enum result result = host_raise_open_files((uint64_t)config->connections_max + HOST_OTHER_FILES, &reached, text, text_size);
+    if (result == RESULT_BUSY && config->direct_descriptors && reached >= HOST_OTHER_FILES && io_probe_direct_sockets()) {
+        text[0] = '\0';
+        return RESULT_OK;
+    }
     bool asked = config->origins[CONFIG_OPTION_connections_max].source != CONFIG_DEFAULT;
     if (result != RESULT_BUSY || asked || reached < HOST_OTHER_FILES) return result;
     LOG_WARN("host", "fewer connections than connections_max can be held reason=\"%s\"", text);
@@ -128,6 +135,7 @@ static enum result open_parts(struct host *h, char *text, size_t text_size)
 {
     const struct config *c = h->config;
     h->metrics = memory_alloc(h->worker_count * sizeof *h->metrics);
+    h->ios = memory_alloc(h->worker_count * sizeof *h->ios);
     for (uint32_t i = 0; i < h->worker_count; i++) h->metrics[i] = memory_alloc(sizeof **h->metrics);
     h->pages = (struct host_pages){.state = HOST_RECOVERING,
                                    .metrics = h->metrics,
@@ -198,6 +206,7 @@ static void crew_start(struct host *h)
                                                   .tls = h->tls,
                                                   .pages = &h->pages,
                                                   .metrics = h->metrics[i],
+                                                  .ios = h->ios,
                                                   .settled = &h->settled};
         if (pthread_create(&member->thread, NULL, crew_main, member) != 0)
             check_fatal("cannot start a worker thread: raise the process limit (ulimit -u, LimitNPROC=)");
@@ -243,6 +252,7 @@ static void close_parts(struct host *h)
 {
     lobby_stop(h->lobby);
     free(h->crew);
+    free(h->ios);
     free(h->listen_fds);
     password_pool_destroy(h->passwords);
     mailbox_destroy(h->mailbox);

@@ -142,6 +142,12 @@ static bool port_is_local(void *context, uint16_t shard)
     return shard % w->options.worker_count == w->options.number;
 }
 
+static struct io *port_io_of(void *context, uint16_t shard)
+{
+    struct worker *w = context;
+    return atomic_load(&w->options.ios[shard % w->options.worker_count]);
+}
+
 /* ---- preparing ---- */
 
 static enum result open_shard(struct worker *w, struct owned_shard *owned, uint16_t number, uint64_t *replayed, char *text,
@@ -266,7 +272,7 @@ static void receive_letters(struct worker *w)
     for (uint32_t i = 0; i < count; i++) {
         struct letter *letter = letters[i];
         if (letter->kind == LETTER_REPLY) door_on_reply(w->door, letter);
-        else if (letter->kind == LETTER_MOVE && w->phase != RUN_SERVING) door_drop_move(letter);
+        else if (letter->kind == LETTER_MOVE && w->phase != RUN_SERVING) door_drop_move(w->door, letter);
         else if (letter->kind == LETTER_MOVE) door_on_move(w->door, letter);
         else shard_receive(w->shards[letter->to_shard / w->options.worker_count].shard, letter);
     }
@@ -419,7 +425,7 @@ static enum result make_door(struct worker *w, const char *const *origins)
 {
     const struct config *c = w->options.config;
     struct door_options options = {
-        .ports = {.context = w, .post = port_post, .is_local = port_is_local, .now_ms = port_now_ms, .now_ns = port_now_ns},
+        .ports = {.context = w, .post = port_post, .is_local = port_is_local, .io_of = port_io_of, .now_ms = port_now_ms, .now_ns = port_now_ns},
         .worker = w->options.number,
         .shard_count = w->options.shard_count,
         .token_keys = w->options.token_keys,
@@ -443,15 +449,17 @@ static enum result make_door(struct worker *w, const char *const *origins)
 static enum result open_outside(struct worker *w, const char *const *origins, char *text, size_t text_size)
 {
     const struct config *c = w->options.config;
+    uint32_t connections_max = (c->connections_max + w->options.worker_count - 1) / w->options.worker_count; /* an equal share */
     struct io_options io = {.entries = c->ring_entries,
+                            .sockets_max = c->direct_descriptors ? connections_max + c->accepts_per_turn_max : 0,
                             .receive_buffer_count = c->receive_buffers,
                             .receive_buffer_size_bytes = c->receive_buffer_size_bytes};
     enum result result = io_create(&w->io, &io, text, text_size);
     if (result != RESULT_OK) return result;
+    atomic_store(&w->options.ios[w->options.number], w->io); /* until all have settled nobody takes it away */
     timer_wheel_init(&w->timers, clock_monotonic_ns() / 1000000);
     result = make_door(w, origins);
     if (result != RESULT_OK) return result;
-    uint32_t connections_max = (c->connections_max + w->options.worker_count - 1) / w->options.worker_count; /* an equal share */
     struct server_options server = settings_server(c, connections_max, w->options.tls);
     result = server_create(&w->server, &server, w->io, &w->timers, w->pool, w->options.metrics, w->options.listen_fd, &door_events,
                            w->door);
@@ -489,6 +497,13 @@ static void close_outside(struct worker *w)
     w->io = NULL;
 }
 
+/* Before a connection may move, every worker has its io. */
+static void wait_for_the_others(const struct worker *w)
+{
+    for (uint32_t i = 0; i < w->options.worker_count; i++)
+        while (atomic_load(&w->options.ios[i]) == NULL && !w->stopping) sched_yield();
+}
+
 enum result worker_run(struct worker *w, void (*serving)(void *), void *context, char *text, size_t text_size)
 {
     const char *origins[CONFIG_ITEMS_MAX];
@@ -497,6 +512,7 @@ enum result worker_run(struct worker *w, void (*serving)(void *), void *context,
     pin(w);
     enum result result = open_outside(w, origins, text, text_size);
     if (result == RESULT_OK) {
+        wait_for_the_others(w);
         server_start(w->server);
         serving(context);
         for (bool busy = true; w->phase != RUN_ENDED;) {

@@ -29,6 +29,7 @@ struct worker_options {
     struct tls_identity *tls; /* NULL: no TLS */
     const struct host_pages *pages;
     struct metrics *metrics;
+    struct io *_Atomic *ios;   /* of each worker, from when it has one: where connections move to */
     _Atomic uint32_t *settled; /* of all workers: how many ask nothing of the others any more */
 };
 

@@ -100,7 +100,7 @@ static void wake_on_read(struct io_op *op, int32_t res, struct slice bytes)
 
 Test(doorbell, wakes_a_loop_that_reads_it)
 {
-    static const struct io_options options = {8, 8, 512};
+    static const struct io_options options = {8, 8, 512, 0};
     char text[256] = "";
     struct io *io;
     cr_assert_eq(io_create(&io, &options, text, sizeof text), RESULT_OK, "%s", text);

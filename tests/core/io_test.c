@@ -67,6 +67,8 @@ static void teardown(void)
     free(second);
 }
 
+static struct io_socket plain(int fd) { return (struct io_socket){(uint32_t)fd}; }
+
 /* Turns until `probe` has `count` completions; the limit on turns makes a missing one a failure, not a hang. */
 static void turn_until(const struct probe *probe, uint32_t count)
 {
@@ -92,7 +94,7 @@ Test(io, recv_is_multishot_and_borrows_buffers)
 {
     int pair[2];
     pair_open(pair);
-    io_recv(io, &first->op, pair[0]);
+    io_recv(io, &first->op, plain(pair[0]));
     for (uint32_t i = 1; i <= 20; i++) { /* five times as many as there are buffers */
         cr_assert_eq(write(pair[1], "hello", 5), 5);
         turn_until(first, i);
@@ -115,14 +117,14 @@ Test(io, recv_without_a_free_buffer_ends_with_enobufs_and_loses_nothing)
     static uint8_t sent[8 * BUFFER_SIZE];
     for (size_t i = 0; i < sizeof sent; i++) sent[i] = (uint8_t)(i * 7);
     cr_assert_eq(write(pair[1], sent, sizeof sent), (ssize_t)sizeof sent);
-    io_recv(io, &first->op, pair[0]);
+    io_recv(io, &first->op, plain(pair[0]));
     bool starved = false;
     for (int turns = 0; first->len < sizeof sent && turns < 100; turns++) {
         io_turn(io, 100, 64);
         if (first->op.armed) continue;
         starved = starved || first->res == -ENOBUFS;
         cr_assert(first->res == -ENOBUFS || first->res > 0, "%d", first->res);
-        io_recv(io, &first->op, pair[0]);
+        io_recv(io, &first->op, plain(pair[0]));
     }
     cr_assert(starved, "four buffers cannot hold eight");
     cr_assert_eq(memcmp(first->bytes, sent, sizeof sent), 0);
@@ -135,52 +137,161 @@ Test(io, send_and_sendmsg_deliver_everything)
 {
     int pair[2];
     pair_open(pair);
-    io_send(io, &first->op, pair[1], "abc", 3);
+    io_send(io, &first->op, plain(pair[1]), "abc", 3);
     turn_until(first, 1);
     cr_assert_eq(first->res, 3);
     char part_one[] = "de", part_two[] = "fgh";
     struct iovec parts[] = {{part_one, 2}, {part_two, 3}};
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
-    io_sendmsg(io, &first->op, pair[1], &message);
+    io_sendmsg(io, &first->op, plain(pair[1]), &message);
     turn_until(first, 2);
     cr_assert_eq(first->res, 5);
     char got[16];
     cr_assert_eq(read(pair[0], got, sizeof got), 8);
     cr_assert_eq(memcmp(got, "abcdefgh", 8), 0);
     close(pair[0]);
-    io_send(io, &first->op, pair[1], "x", 1);
+    io_send(io, &first->op, plain(pair[1]), "x", 1);
     turn_until(first, 3);
     cr_assert_eq(first->res, -EPIPE, "no signal, an error");
     close(pair[1]);
 }
 
-Test(io, accept_is_multishot)
+static int listener_open(struct sockaddr_in *address)
 {
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
-    cr_assert_eq(bind(listener, (struct sockaddr *)&address, size), 0);
+    *address = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof *address;
+    cr_assert_eq(bind(listener, (struct sockaddr *)address, size), 0);
     cr_assert_eq(listen(listener, 8), 0);
-    cr_assert_eq(getsockname(listener, (struct sockaddr *)&address, &size), 0);
-    io_accept(io, &first->op, listener);
-    int clients[3];
-    for (uint32_t i = 0; i < 3; i++) {
-        clients[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        cr_assert_eq(connect(clients[i], (struct sockaddr *)&address, size), 0);
-        turn_until(first, i + 1);
-        cr_assert_gt(first->res, 0);
-        cr_assert(fcntl(first->res, F_GETFD) & FD_CLOEXEC);
-        cr_assert(first->op.armed);
+    cr_assert_eq(getsockname(listener, (struct sockaddr *)address, &size), 0);
+    return listener;
+}
+
+static struct accepted {
+    struct io_socket socket;
+    int32_t res;
+    uint32_t count;
+    struct sockaddr_in peer;
+} accepted;
+
+static void on_accept(struct io_accept *accept, int32_t res, struct io_socket socket)
+{
+    accepted.res = res;
+    accepted.socket = socket;
+    accepted.count++;
+    memcpy(&accepted.peer, &accept->address, sizeof accepted.peer);
+}
+
+static int connect_to(struct io *server, int listener, const struct sockaddr_in *address)
+{
+    static struct io_accept accept = {.done = on_accept};
+    uint32_t before = accepted.count;
+    cr_assert(io_accept(server, &accept, listener));
+    int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert_eq(connect(client, (const struct sockaddr *)address, sizeof *address), 0);
+    for (int turns = 0; accepted.count == before && turns < 100; turns++) io_turn(server, 100, 64);
+    cr_assert_eq(accepted.res, 0);
+    struct sockaddr_in name;
+    socklen_t size = sizeof name;
+    cr_assert_eq(getsockname(client, (struct sockaddr *)&name, &size), 0);
+    cr_expect_eq(accepted.peer.sin_port, name.sin_port, "the peer's own address");
+    cr_expect_eq(accepted.peer.sin_addr.s_addr, name.sin_addr.s_addr);
+    return client;
+}
+
+static struct io *io_with_sockets(uint32_t sockets_max)
+{
+    static const struct io_options options = {.entries = 8, .receive_buffer_count = 4, .receive_buffer_size_bytes = BUFFER_SIZE};
+    struct io_options wanted = options;
+    wanted.sockets_max = sockets_max;
+    struct io *made;
+    char text[256];
+    cr_assert_eq(io_create(&made, &wanted, text, sizeof text), RESULT_OK, "%s", text);
+    return made;
+}
+
+/* The whole life of a socket, as a plain descriptor and in a table. */
+static void live_and_die(uint32_t sockets_max)
+{
+    struct io *from = io_with_sockets(sockets_max), *to = io_with_sockets(sockets_max);
+    struct sockaddr_in address;
+    char got[16];
+    int listener = listener_open(&address), client = connect_to(from, listener, &address);
+    struct io_socket here = accepted.socket;
+    struct probe *moving = probe_create(), *there = probe_create();
+
+    uint32_t base = io_move(from, &moving->op, here, to);
+    for (int turns = 0; moving->count == 0 && turns < 100; turns++) {
+        io_turn(from, 10, 64);
+        io_turn(to, 0, 64);
     }
-    io_cancel(io, &second->op, &first->op);
-    turn_until(second, 1);
-    turn_until(first, 4);
-    cr_assert_eq(first->res, -ECANCELED);
-    for (int i = 0; i < 3; i++) {
-        close(clients[i]);
-        close(first->results[i]);
-    }
+    cr_assert_geq(moving->res, 0);
+    struct io_socket arrived = {base + (uint32_t)moving->res};
+    io_arrived(to, arrived);
+    io_moved(from, here);
+    io_turn(from, 0, 64);
+
+    io_recv(to, &there->op, arrived);
+    cr_assert_eq(write(client, "hello", 5), 5);
+    for (int turns = 0; there->count == 0 && turns < 100; turns++) io_turn(to, 10, 64);
+    cr_expect_eq(there->res, 5);
+    io_cancel_socket(to, &moving->op, arrived);
+    for (int turns = 0; (there->op.armed || moving->op.armed) && turns < 100; turns++) io_turn(to, 10, 64);
+    cr_assert_not(there->op.armed);
+    io_send(to, &there->op, arrived, "bye", 3);
+    for (int turns = 0; there->op.armed && turns < 100; turns++) io_turn(to, 10, 64);
+    io_unsent(to, &there->op, arrived);
+    for (int turns = 0; there->op.armed && turns < 100; turns++) io_turn(to, 10, 64);
+    cr_expect(there->res == 0 || there->res == 3, "%d bytes unsent", there->res);
+    io_shutdown(to, &there->op, arrived);
+    for (int turns = 0; there->op.armed && turns < 100; turns++) io_turn(to, 10, 64);
+    cr_expect_eq(read(client, got, sizeof got), 3);
+    cr_expect_eq(read(client, got, sizeof got), 0, "our direction is shut");
+    io_close(to, arrived);
+    io_turn(to, 0, 64);
+    close(client);
     close(listener);
+    io_destroy(from);
+    io_destroy(to);
+    free(moving);
+    free(there);
+}
+
+Test(io, a_socket_lives_as_a_plain_descriptor) { live_and_die(0); }
+
+Test(io, a_socket_lives_in_a_table)
+{
+    if (!io_probe_direct_sockets()) cr_skip_test("Linux 6.13");
+    live_and_die(16);
+}
+
+static void expect_reset(uint32_t sockets_max)
+{
+    struct io *own = io_with_sockets(sockets_max);
+    struct sockaddr_in address;
+    char got[16];
+    int listener = listener_open(&address), client = connect_to(own, listener, &address);
+    struct probe *reset = probe_create(), *waiting = probe_create();
+    io_recv(own, &waiting->op, accepted.socket);
+    io_turn(own, 0, 64);
+    io_reset(own, &reset->op, accepted.socket);
+    for (int turns = 0; (reset->op.armed || waiting->op.armed) && turns < 100; turns++) io_turn(own, 10, 64);
+    cr_expect_leq(waiting->res, 0, "what was armed ends");
+    cr_expect_eq(read(client, got, sizeof got), -1);
+    cr_expect_eq(errno, ECONNRESET);
+    io_close(own, accepted.socket);
+    io_turn(own, 0, 64);
+    close(client);
+    close(listener);
+    io_destroy(own);
+    free(reset);
+    free(waiting);
+}
+
+Test(io, reset_frees_and_tells)
+{
+    expect_reset(0);
+    expect_reset(16);
 }
 
 Test(io, files_are_written_synced_and_read)
@@ -203,12 +314,9 @@ Test(io, files_are_written_synced_and_read)
     turn_until(first, 4);
     cr_assert_eq(first->res, 4);
     cr_assert_eq(memcmp(got, "Ello", 4), 0);
-    io_close(io, &first->op, fd);
-    turn_until(first, 5);
-    cr_assert_eq(first->res, 0);
-    cr_assert_eq(fcntl(fd, F_GETFD), -1);
+    close(fd);
     io_read(io, &first->op, fd, got, 8, 1);
-    turn_until(first, 6);
+    turn_until(first, 5);
     cr_assert_eq(first->res, -EBADF);
 }
 
@@ -230,7 +338,7 @@ Test(io, cancel_completes_itself_and_its_victim)
 {
     int pair[2];
     pair_open(pair);
-    io_recv(io, &first->op, pair[0]);
+    io_recv(io, &first->op, plain(pair[0]));
     io_cancel(io, &second->op, &first->op); /* in the same submission */
     cr_assert_eq(io_armed_count(io), 2);
     turn_until(second, 1);
@@ -295,7 +403,7 @@ static void echo_on_recv(struct io_op *op, int32_t res, struct slice bytes)
     struct probe *probe = CONTAINER_OF(op, struct probe, op);
     if (res <= 0) return;
     memcpy(probe->bytes, bytes.data, bytes.len);
-    if (!second->op.armed) io_send(io, &second->op, probe->echo_fd, probe->bytes, bytes.len);
+    if (!second->op.armed) io_send(io, &second->op, plain(probe->echo_fd), probe->bytes, bytes.len);
 }
 
 Test(io, a_callback_may_start_operations)
@@ -304,7 +412,7 @@ Test(io, a_callback_may_start_operations)
     pair_open(pair);
     first->op.done = echo_on_recv;
     first->echo_fd = pair[0];
-    io_recv(io, &first->op, pair[0]);
+    io_recv(io, &first->op, plain(pair[0]));
     cr_assert_eq(write(pair[1], "ping", 4), 4);
     turn_until(second, 1);
     char got[8];
@@ -351,7 +459,7 @@ static void forbid_io_uring(uint32_t error)
 
 static void expect_refusal(uint32_t error, enum result want, const char *reason, const char *remedy)
 {
-    static const struct io_options options = {64, 64, 512};
+    static const struct io_options options = {64, 64, 512, 0};
     struct io *refused;
     char text[512] = "";
     forbid_io_uring(error);

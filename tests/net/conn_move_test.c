@@ -1,4 +1,5 @@
 #include "net/harness.h"
+#include <sys/resource.h>
 
 static struct harness a, b; /* two workers, two rings */
 static struct peer peer;
@@ -30,7 +31,7 @@ static void gone(void *context, struct conn_luggage *packed)
 static void detach_at_move(struct harness *harness, struct conn *conn, enum conn_frame encoding, struct slice payload)
 {
     if (payload.len == 4 && memcmp(payload.data, "move", 4) == 0) {
-        conn_detach(conn, gone, harness);
+        conn_detach(conn, b.io, gone, harness);
         cr_expect_eq(gone_count, 0, "not inside conn_detach()");
         cr_expect_null(server_find(harness->server, conn_handle_of(conn)));
     }
@@ -93,7 +94,7 @@ Test(conn_move, fragmented_message_travels)
     peer_open_websocket(&peer, &a);
     peer_send_frame(&peer, 0x01, "he\xE2\x82", 4);
     harness_turns(&a, 5);
-    conn_detach(a.conn, gone, &a);
+    conn_detach(a.conn, b.io, gone, &a);
     HARNESS_UNTIL(&a, gone_count == 1);
     conn_resume(adopt());
     peer_send_frame(&peer, 0x80, "\xAC", 1);
@@ -108,7 +109,7 @@ Test(conn_move, much_unsent_output_travels)
     memset(buf->data, 'f', 60000);
     buf->len = 60000;
     for (int i = 0; i < 16; i++) cr_assert_eq(conn_send_frame(a.conn, CONN_FRAME_BINARY, SLICE_EMPTY, buf), RESULT_OK);
-    conn_detach(a.conn, gone, &a);
+    conn_detach(a.conn, b.io, gone, &a);
     HARNESS_UNTIL(&a, gone_count == 1);
     cr_expect_eq(buf->refs, 1, "bufs stay with their worker");
     buf_unref(&buf);
@@ -126,7 +127,7 @@ Test(conn_move, authenticated_travels)
 {
     peer_open_tcp(&peer, &a);
     conn_set_authenticated(a.conn);
-    conn_detach(a.conn, gone, &a);
+    conn_detach(a.conn, b.io, gone, &a);
     HARNESS_UNTIL(&a, gone_count == 1);
     conn_resume(adopt());
     harness_advance(&b, 30200);
@@ -137,11 +138,11 @@ Test(conn_move, authenticated_travels)
 Test(conn_move, adopted_but_never_authenticated_times_out)
 {
     peer_open_tcp(&peer, &a);
-    conn_detach(a.conn, gone, &a);
+    conn_detach(a.conn, b.io, gone, &a);
     HARNESS_UNTIL(&a, gone_count == 1);
     cr_assert_not_null(adopt());
     harness_advance(&b, 10200);
-    cr_expect(peer_ended(&peer));
+    HARNESS_UNTIL(&b, peer_ended(&peer));
 }
 
 Test(conn_move, peer_that_left_meanwhile_gives_no_luggage)
@@ -149,7 +150,7 @@ Test(conn_move, peer_that_left_meanwhile_gives_no_luggage)
     peer_open_tcp(&peer, &a);
     struct conn *conn = a.conn;
     peer_deinit(&peer);
-    conn_detach(conn, gone, &a);
+    conn_detach(conn, b.io, gone, &a);
     HARNESS_UNTIL(&a, gone_count == 1);
     /* The end of the stream may be seen before or after the recv is cancelled; either way nothing is lost. */
     if (luggage == NULL) {
@@ -164,7 +165,7 @@ Test(conn_move, peer_that_left_meanwhile_gives_no_luggage)
 Test(conn_move, close_while_leaving)
 {
     peer_open_tcp(&peer, &a);
-    conn_detach(a.conn, gone, &a);
+    conn_detach(a.conn, b.io, gone, &a);
     conn_close(a.conn, (struct conn_goodbye){1000, NULL});
     HARNESS_UNTIL(&a, gone_count == 1);
     cr_expect_null(luggage);
@@ -181,12 +182,48 @@ Test(conn_move, no_room_over_there)
     struct peer first;
     peer_open_tcp(&first, &full);
     peer_open_tcp(&peer, &a);
-    conn_detach(a.conn, gone, &a);
+    conn_detach(a.conn, full.io, gone, &a);
     HARNESS_UNTIL(&a, gone_count == 1);
     cr_expect_null(conn_adopt(full.server, luggage));
+    harness_turn(&a); /* which lets go of the socket, too */
     HARNESS_UNTIL(&full, peer_ended(&peer));
     peer_deinit(&first);
     harness_deinit(&full);
+}
+
+/* With room for 70 sockets in a table, those who move fill three over there. */
+Test(conn_move, many_move_into_small_tables)
+{
+    if (getenv("NET_TEST_PLAIN_SOCKETS") != NULL) cr_skip_test("plain descriptors");
+    struct rlimit limit, few;
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    few = limit;
+    few.rlim_cur = 80;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+    struct harness small;
+    struct server_options options = harness_options();
+    options.connections_max = 1000;
+    options.connections_per_ip_max = 0;
+    harness_init(&small, &options);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    static struct peer peers[200];
+    for (uint32_t i = 0; i < COUNT_OF(peers); i++) {
+        peer_open_tcp(&peers[i], &a);
+        conn_detach(a.conn, small.io, gone, &a);
+        HARNESS_UNTIL(&a, gone_count == i + 1);
+        cr_assert_not_null(luggage);
+        struct conn *conn = conn_adopt(small.server, luggage);
+        cr_assert_not_null(conn);
+        conn_resume(conn);
+        harness_turn(&small);
+    }
+    for (uint32_t i = 0; i < COUNT_OF(peers); i++) {
+        peer_send_tcp(&peers[i], "ping", 4);
+        HARNESS_UNTIL(&small, peer_has(&peers[i], 8));
+    }
+    for (uint32_t i = 0; i < COUNT_OF(peers); i++) peer_deinit(&peers[i]);
+    HARNESS_UNTIL(&small, server_connection_count(small.server) == 0);
+    harness_deinit(&small);
 }
 
 Test(conn_move, luggage_nobody_takes)
@@ -195,8 +232,9 @@ Test(conn_move, luggage_nobody_takes)
     peer_send_frame(&peer, 0x01, "part", 4);
     harness_turns(&a, 3);
     cr_assert_eq(conn_send_frame(a.conn, CONN_FRAME_TEXT, SLICE_TEXT("unsent"), NULL), RESULT_OK);
-    conn_detach(a.conn, gone, &a);
+    conn_detach(a.conn, b.io, gone, &a);
     HARNESS_UNTIL(&a, gone_count == 1);
-    conn_luggage_free(luggage);
-    HARNESS_UNTIL(&a, peer_ended(&peer) || peer.reset);
+    conn_luggage_free(b.server, luggage);
+    harness_turn(&a);
+    HARNESS_UNTIL(&b, peer_ended(&peer) || peer.reset);
 }

@@ -106,11 +106,16 @@ static void on_close(void *context, struct conn *conn)
     cr_assert_null(server_find(h->server, conn_handle_of(conn)));
 }
 
+uint32_t harness_sockets_max = 1024;
+
 void harness_init(struct harness *h, const struct server_options *options)
 {
     static const struct server_events events = {on_http, on_upgrade, on_open, on_frame, on_drained, NULL, on_close};
-    static const struct io_options ring = {
-        .entries = 256, .receive_buffer_count = 64, .receive_buffer_size_bytes = 4096};
+    if (getenv("NET_TEST_PLAIN_SOCKETS") != NULL) harness_sockets_max = 0;
+    struct io_options ring = {.entries = 256,
+                              .receive_buffer_count = 64,
+                              .receive_buffer_size_bytes = 4096,
+                              .sockets_max = harness_sockets_max};
     struct server_options defaults = harness_options();
     *h = (struct harness){.now_ms = 1000000};
     harness_count++;

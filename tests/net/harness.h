@@ -48,6 +48,8 @@ struct peer { /* a client */
     bool reset;
 };
 
+/* Of the rings that harness_init() makes; 0, also with NET_TEST_PLAIN_SOCKETS in the environment: sockets are plain descriptors. */
+extern uint32_t harness_sockets_max;
 struct server_options harness_options(void);
 /* `options` NULL: harness_options(). */
 void harness_init(struct harness *harness, const struct server_options *options);

@@ -99,6 +99,7 @@ Test(server, few_accepts_per_turn_still_accept_everyone)
 Test(server, out_of_descriptors_pauses_and_goes_on)
 {
     struct harness h;
+    harness_sockets_max = 0; /* plain descriptors */
     harness_init(&h, NULL);
     struct peer waiting;
     peer_connect(&waiting, &h);
@@ -114,6 +115,33 @@ Test(server, out_of_descriptors_pauses_and_goes_on)
     harness_advance(&h, 200);
     HARNESS_UNTIL(&h, server_connection_count(h.server) == 1);
     peer_deinit(&waiting);
+    harness_deinit(&h);
+}
+
+/* With room for 70 sockets in a table, 300 connections take five rings: each is served, and what closes makes room. */
+Test(server, connections_of_many_tables)
+{
+    if (getenv("NET_TEST_PLAIN_SOCKETS") != NULL) cr_skip_test("plain descriptors");
+    struct rlimit limit, few;
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    few = limit;
+    few.rlim_cur = 80;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+    struct harness h;
+    struct server_options options = harness_options();
+    options.connections_max = 1000;
+    options.connections_per_ip_max = 0;
+    harness_init(&h, &options);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    static struct peer peers[300];
+    for (int round = 0; round < 2; round++) {
+        for (uint32_t i = 0; i < COUNT_OF(peers); i++) peer_open_tcp(&peers[i], &h);
+        cr_expect_eq(server_connection_count(h.server), COUNT_OF(peers));
+        for (uint32_t i = 0; i < COUNT_OF(peers); i++) peer_send_tcp(&peers[i], "hello", 5);
+        for (uint32_t i = 0; i < COUNT_OF(peers); i++) HARNESS_UNTIL(&h, peer_has(&peers[i], 9));
+        for (uint32_t i = 0; i < COUNT_OF(peers); i++) peer_deinit(&peers[i]);
+        HARNESS_UNTIL(&h, server_connection_count(h.server) == 0);
+    }
     harness_deinit(&h);
 }
 
