@@ -56,18 +56,24 @@ void needs_send(struct needs *needs, const struct command *command)
     view_needs_message(needs, room_id, command->actor_id);
 }
 
+static enum error send_admits(struct machine *machine, uint64_t room_id, uint64_t sender_id)
+{
+    const struct room *room = room_of(machine_entity(machine, ENTITY_ROOM, room_id, 0));
+    if (!room->entity.exists) return ERROR_ROOM_NOT_FOUND;
+    if (!machine_entity(machine, ENTITY_MEMBER, room_id, sender_id)->exists) return ERROR_NOT_A_MEMBER;
+    return room->dismissed ? ERROR_ROOM_DISMISSED : ERROR_NONE;
+}
+
+/* Who may not send any more still gets the first result of a repeat. */
 enum error check_send(struct machine *machine, const struct command *command)
 {
     struct send_record send = COMMAND_RECORD(send, command);
     uint64_t room_id = send_room_id(machine, &send);
     if (room_id == 0) return ERROR_NONE;
+    enum error error = send_admits(machine, room_id, command->actor_id);
+    if (error == ERROR_NONE) return ERROR_NONE; /* apply tells a repeat: asking for it is the dearest part of a send */
     struct dedup_entry entry = send_entry(&send, room_id, command->actor_id);
-    const struct dedup_entry *first = dedup_find(machine->dedup, &entry);
-    if (first != NULL) return first->body_hash == entry.body_hash ? ERROR_NONE : ERROR_CLIENT_ID_CONFLICT;
-    const struct room *room = room_of(machine_entity(machine, ENTITY_ROOM, room_id, 0));
-    if (!room->entity.exists) return ERROR_ROOM_NOT_FOUND;
-    if (!machine_entity(machine, ENTITY_MEMBER, room_id, command->actor_id)->exists) return ERROR_NOT_A_MEMBER;
-    return room->dismissed ? ERROR_ROOM_DISMISSED : ERROR_NONE;
+    return dedup_find(machine->dedup, &entry) != NULL ? ERROR_NONE : error;
 }
 
 static struct room *send_make_room(struct machine *machine, const struct send_record *send,
@@ -98,7 +104,8 @@ void apply_send(struct machine *machine, const struct command *command, struct e
     struct dedup_entry entry = send_entry(&send, room_id, command->actor_id);
     const struct dedup_entry *first = dedup_find(machine->dedup, &entry);
     if (first != NULL) {
-        send_reply(effects, first);
+        if (first->body_hash == entry.body_hash) send_reply(effects, first);
+        else effects->error = ERROR_CLIENT_ID_CONFLICT;
         return;
     }
     struct message_record draft = {.sender_id = command->actor_id,
@@ -144,6 +151,9 @@ static const char *send_fault(const struct shard *shard, const struct request *r
 static void send_propose(struct shard *shard, struct request *request, struct send_record *record,
                          const Ringpost__V1__Properties *given)
 {
+    struct dedup_entry entry;
+    dedup_id(&entry, record->room_id, request->actor.user_id, record->client_msg_id);
+    dedup_expect(request_machine(shard)->dedup, &entry);
     struct writer bytes, properties;
     writer_init(&bytes, 0);
     writer_init(&properties, 0);
