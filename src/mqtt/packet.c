@@ -69,6 +69,7 @@ static enum mqtt_reason read_will(struct mqtt_will *will, struct cursor *c, enum
 {
     enum mqtt_reason reason = read_properties(&will->properties, c, version, MQTT_IN_WILL);
     if (reason != MQTT_SUCCESS) return reason;
+    if (!topic_name_valid(mqtt_property_bytes(&will->properties, MQTT_RESPONSE_TOPIC))) return MQTT_PROTOCOL_ERROR;
     will->topic = mqtt_read_text(c);
     will->payload = mqtt_read_bytes(c);
     will->qos = (uint8_t)((flags & CONNECT_WILL_QOS) >> 3);
@@ -78,6 +79,7 @@ static enum mqtt_reason read_will(struct mqtt_will *will, struct cursor *c, enum
 
 static enum mqtt_reason read_connect(struct mqtt_connect *out, struct cursor *c)
 {
+    *out = (struct mqtt_connect){0};
     enum mqtt_reason reason = read_protocol(out, c);
     if (reason != MQTT_SUCCESS) return reason;
     uint8_t flags = cursor_u8(c);
@@ -101,6 +103,7 @@ static enum mqtt_reason read_connect(struct mqtt_connect *out, struct cursor *c)
 
 static enum mqtt_reason read_publish(struct mqtt_publish *out, struct cursor *c, enum mqtt_version version, uint8_t flags)
 {
+    *out = (struct mqtt_publish){0};
     out->qos = (uint8_t)(flags >> 1 & 3);
     out->retain = (flags & FLAG_RETAIN) != 0;
     out->duplicate = (flags & FLAG_DUPLICATE) != 0;
@@ -111,6 +114,7 @@ static enum mqtt_reason read_publish(struct mqtt_publish *out, struct cursor *c,
     enum mqtt_reason reason = read_properties(&out->properties, c, version, MQTT_PUBLISH);
     if (reason != MQTT_SUCCESS) return reason;
     if (mqtt_property_number(&out->properties, MQTT_SUBSCRIPTION_ID, 0) != 0) return MQTT_PROTOCOL_ERROR;
+    if (!topic_name_valid(mqtt_property_bytes(&out->properties, MQTT_RESPONSE_TOPIC))) return MQTT_PROTOCOL_ERROR;
     bool alias = mqtt_property_number(&out->properties, MQTT_TOPIC_ALIAS, 0) != 0;
     if (out->topic.len == 0 && !alias) return version == MQTT_5 ? MQTT_PROTOCOL_ERROR : MQTT_MALFORMED;
     out->payload = slice_of(c->at, cursor_left(c));
@@ -119,6 +123,7 @@ static enum mqtt_reason read_publish(struct mqtt_publish *out, struct cursor *c,
 
 static enum mqtt_reason read_ack(struct mqtt_ack *out, struct cursor *c, enum mqtt_version version, enum mqtt_type type)
 {
+    *out = (struct mqtt_ack){0};
     out->packet_id = mqtt_read_u16(c);
     if (c->bad || out->packet_id == 0) return MQTT_MALFORMED;
     if (version == MQTT_5 && cursor_left(c) > 0) out->reason = cursor_u8(c);
@@ -157,6 +162,7 @@ static enum mqtt_reason read_filter(struct mqtt_filter *out, struct cursor *c, e
 static enum mqtt_reason read_subscribe(struct mqtt_subscribe *out, struct cursor *c, enum mqtt_version version,
                                        enum mqtt_type type)
 {
+    *out = (struct mqtt_subscribe){0};
     out->packet_id = mqtt_read_u16(c);
     if (c->bad || out->packet_id == 0) return MQTT_MALFORMED;
     enum mqtt_reason reason = read_properties(&out->properties, c, version, type);
@@ -179,6 +185,7 @@ bool mqtt_filter_next(struct mqtt_subscribe *subscribe, enum mqtt_type type, enu
 static enum mqtt_reason read_farewell(struct mqtt_farewell *out, struct cursor *c, enum mqtt_version version,
                                       enum mqtt_type type)
 {
+    *out = (struct mqtt_farewell){0};
     if (version == MQTT_5 && cursor_left(c) > 0) out->reason = cursor_u8(c);
     if (version == MQTT_5 && cursor_left(c) > 0) {
         enum mqtt_reason reason = read_properties(&out->properties, c, version, type);
@@ -196,7 +203,6 @@ static bool flags_valid(enum mqtt_type type, uint8_t flags)
 
 enum mqtt_reason mqtt_decode(struct mqtt_packet *out, enum mqtt_version version, struct slice packet)
 {
-    memset(out, 0, sizeof *out);
     struct cursor c = cursor_of(packet);
     uint8_t first = cursor_u8(&c), flags = first & 0x0f;
     uint32_t remaining = mqtt_read_varint(&c);

@@ -334,6 +334,8 @@ void server_stop(struct server *server, struct conn_goodbye goodbye)
     server_stop_listening(server);
     for (uint32_t slot = 0; slot < server->slot_count; slot++) {
         struct conn *conn = server_slot(server, slot);
+        bool frames = conn->state == CONN_OPEN && conn_has_frames(conn);
+        if (frames && server->events.on_stopping != NULL) server->events.on_stopping(server->context, conn);
         if (conn->state == CONN_OPEN) conn_close(conn, goodbye);
     }
 }

@@ -20,6 +20,7 @@ struct server_events {
     void (*on_open)(void *context, struct conn *conn); /* the door is known and it is WEBSOCKET or TCP: frames may flow */
     void (*on_frame)(void *context, struct conn *conn, enum conn_frame encoding, struct slice payload);
     void (*on_drained)(void *context, struct conn *conn); /* outbound fell from above the soft limit to below half of it */
+    void (*on_stopping)(void *context, struct conn *conn); /* the server stops: a last word, before it closes the connection; may be NULL */
     void (*on_resumed)(void *context, struct conn *conn); /* after conn_resume(), before the frames that wait; may be NULL */
     void (*on_close)(void *context, struct conn *conn);   /* the handle is dead already; last chance for *conn_user() */
 };

@@ -444,6 +444,13 @@ static void on_drained(void *context, struct conn *conn)
     door_client_resume(client);
 }
 
+static void on_stopping(void *context, struct conn *conn)
+{
+    (void)context;
+    struct client *client = client_of(conn);
+    if (client != NULL && client->mqtt != NULL) mqtt_on_stopping(client);
+}
+
 static void on_resumed(void *context, struct conn *conn)
 {
     (void)context;
@@ -469,6 +476,7 @@ const struct server_events door_events = {
     .on_open = on_open,
     .on_frame = on_frame,
     .on_drained = on_drained,
+    .on_stopping = on_stopping,
     .on_resumed = on_resumed,
     .on_close = on_close,
 };

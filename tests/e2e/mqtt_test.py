@@ -31,6 +31,7 @@ BINARY = os.path.abspath(os.environ.get("RINGPOST_BIN", os.path.join(ROOT, "buil
 DEADLINE_S = 30
 PASSWORD = "correct horse battery"
 NEVER = 0xFFFFFFFF
+LARGE = 3  # a room of more members is a large one
 
 
 def wait_for(what, condition):
@@ -62,7 +63,7 @@ class Server:
                 [BINARY, "serve", "--data-dir", os.path.join(self.directory, "data"), "--listen", f"127.0.0.1:{self.port}",
                  "--shards", "2", "--workers", "2", "--rate-messages-per-second", "100000", "--rate-messages-burst", "100000",
                  "--rate-requests-per-second", "100000", "--rate-requests-burst", "100000", "--password-memory", "1MiB",
-                 "--connections-max", "1000", "--rate-logins-per-second", "0", *self.options], stdout=log, stderr=subprocess.STDOUT, env=environment)
+                 "--connections-max", "1000", "--fanout-threshold", str(LARGE), "--rate-logins-per-second", "0", *self.options], stdout=log, stderr=subprocess.STDOUT, env=environment)
 
         def port():
             with open(log_path, encoding="utf-8") as file:
@@ -82,9 +83,12 @@ class Server:
         self.process.terminate()
         return self.process.wait(DEADLINE_S)
 
+    def remove_directory(self):
+        shutil.rmtree(self.directory)
+
     def remove(self):
         code = self.stop() if self.process.poll() is None else 0
-        shutil.rmtree(self.directory)
+        self.remove_directory()
         assert code == 0, f"the server ended with {code}"
 
     def call(self, path, body, token=None):
@@ -281,6 +285,83 @@ class Messages(unittest.TestCase):
         self.assertEqual(text.properties.ResponseTopic, f"u/{alice.id}")
         self.assertEqual((text.properties.ContentType, text.properties.PayloadFormatIndicator), ("text/plain", 1))
         self.assertEqual(user_properties(text)["seq"], "2")
+        sender.leave()
+        receiver.leave()
+
+    def test_the_publishers_properties(self):
+        """They reach the subscriber, who missed them too, the history, and a client of another door; and come from one."""
+        alice, bob = Person("alice"), Person("bob")
+        receiver = Device(bob, "phone", clean=False, expiry=NEVER)
+        receiver.subscribe(f"u/{bob.name}")
+        sender = Device(alice, "phone")
+        properties = Properties(PacketTypes.PUBLISH)
+        properties.UserProperty = [("colour", "blue"), ("colour", "grün"), ("from", "somebody else")]
+        properties.ContentType = "application/json"
+        properties.ResponseTopic = f"u/{alice.name}"
+        properties.CorrelationData = b"\0\1"
+
+        def same(message):
+            given = message.properties
+            self.assertEqual([v for k, v in given.UserProperty if k == "colour"], ["blue", "grün"])
+            self.assertEqual([v for k, v in given.UserProperty if k == "from"], [alice.id])
+            self.assertEqual((given.ContentType, given.ResponseTopic, given.CorrelationData),
+                             ("application/json", f"u/{alice.name}", b"\0\1"))
+        sender.publish(f"u/{bob.id}", "{}", 1, properties)
+        same(*receiver.take())
+        receiver.leave()
+        sender.publish(f"u/{bob.id}", "{}", 1, properties)
+        receiver = Device(bob, "phone", clean=False, expiry=NEVER)
+        same(*receiver.take())
+        room = bob.call("/v1/chat/conversations")["conversations"][0]["room"]["room_id"]
+        kept = bob.call("/v1/chat/history", room_id=room)["messages"][0]["properties"]
+        self.assertEqual(kept, {"user": [{"name": "colour", "value": "blue"}, {"name": "colour", "value": "grün"}],
+                                "content_type": "application/json", "response_topic": f"u/{alice.name}", "correlation_data": "AAE="})
+        alice.say({"to_user_id": bob.id}, "from http", properties={"user": [{"name": "msg_id", "value": "1"}, {"name": "a", "value": "b"}]})
+        message, = receiver.take()
+        names = [k for k, v in message.properties.UserProperty]
+        self.assertEqual((names.count("msg_id"), names.count("a"), message.properties.ResponseTopic), (1, 1, f"u/{alice.id}"))
+        with self.assertRaises(urllib.error.HTTPError):
+            alice.say({"to_user_id": bob.id}, "x", properties={"user": [{"name": "a", "value": "b" * 4096}]})
+        sender.leave()
+        receiver.leave()
+
+    def test_subscription_identifiers(self):
+        alice, bob = Person("alice"), Person("bob")
+        room = alice.room(bob)
+        device = Device(bob, "phone", clean=False, expiry=NEVER)
+
+        def subscribe(topic, identifier):
+            properties = Properties(PacketTypes.SUBSCRIBE)
+            properties.SubscriptionIdentifier = identifier
+            device.granted = None
+            device.client.subscribe(topic, options=SubscribeOptions(1), properties=properties)
+            wait_for("SUBACK", lambda: device.granted is not None)
+        subscribe(f"r/{room}", 7)
+        subscribe("r/+", 300)
+        subscribe(f"u/{bob.name}", 2)
+        for _ in range(2):
+            alice.say({"room_id": room}, "to the room")
+            alice.say({"to_user_id": bob.id}, "to him")
+            one, two = device.take(2)
+            self.assertEqual(sorted(one.properties.SubscriptionIdentifier), [7, 300])
+            self.assertEqual(two.properties.SubscriptionIdentifier, [2])
+            device.leave()
+            device = Device(bob, "phone", clean=False, expiry=NEVER)
+        device.leave()
+
+    def test_topic_aliases(self):
+        alice, bob = Person("alice"), Person("bob")
+        room = alice.room(bob)
+        receiver, sender = Device(bob, "phone"), Device(alice, "phone")
+        self.assertEqual(sender.connack[2].TopicAliasMaximum, 16)
+        receiver.subscribe(f"u/{bob.name}")
+        receiver.subscribe(f"r/{room}")
+        properties = Properties(PacketTypes.PUBLISH)
+        properties.TopicAlias = 16
+        for topic, text in ((f"u/{bob.name}", "named"), ("", "again"), (f"r/{room}", "for another"), ("", "again")):
+            sender.publish(topic, text, 1, properties)
+        self.assertEqual([(m.topic, m.payload) for m in receiver.take(4)],
+                         [(f"u/{bob.name}", b"named"), (f"u/{bob.name}", b"again"), (f"r/{room}", b"for another"), (f"r/{room}", b"again")])
         sender.leave()
         receiver.leave()
 
@@ -512,6 +593,124 @@ class Sessions(unittest.TestCase):
         again.leave()
 
 
+class LargeRooms(unittest.TestCase):
+    """Rooms above fanout_threshold are not in the stream: their messages come from the room itself."""
+
+    def large_room(self, *members):
+        owner = Person("owner")
+        others = [Person("other") for _ in range(LARGE)]
+        room = owner.room(*members, *others)
+        self.assertTrue(owner.call("/v1/room/get", room_id=room)["room"]["large"])
+        return owner, room
+
+    def test_every_version_and_qos(self):
+        bob = Person("bob")
+        owner, room = self.large_room(bob)
+        for version in (paho.MQTTv311, paho.MQTTv5):
+            for qos in (0, 1, 2):
+                for topic in (f"r/{room}", "r/+"):
+                    device = Device(bob, "phone", version)
+                    self.assertEqual(device.subscribe(topic, qos), qos)
+                    if topic == f"r/{room}" and device.granted and owner.history(room):
+                        device.take()  # retained
+                    owner.say({"room_id": room}, "live")
+                    message, = device.take()
+                    self.assertEqual((message.topic, message.payload, message.qos, message.retain), (f"r/{room}", b"live", qos, False))
+                    device.leave()
+
+    def test_a_narrow_window(self):
+        """Faster than the client takes them: in order, without gaps or repeats."""
+        alice, bob = Person("alice"), Person("bob")
+        owner, room = self.large_room(alice, bob)
+        for qos in (1, 2):
+            phone = Device(bob, f"phone{qos}", receive_maximum=2)
+            phone.subscribe(f"r/{room}", qos, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+            phone.subscribe(f"u/{bob.name}", qos)
+            sender = Device(alice, "phone")
+            want = [f"{qos} message {i}" for i in range(300)]
+            for i, text in enumerate(want):
+                sender.client.publish(f"r/{room}", text, 1)
+                if i % 10 == 0:
+                    sender.client.publish(f"u/{bob.name}", f"{qos} direct {i}", 1)
+            got = phone.texts(330)
+            self.assertEqual([text for text in got if "message" in text], want)
+            self.assertEqual([text for text in got if "direct" in text], [f"{qos} direct {i}" for i in range(0, 300, 10)])
+            sender.leave()
+            phone.leave()
+
+    def resume(self, version, qos, topic, between):
+        bob = Person("bob")
+        owner, room = self.large_room(bob)
+        kept = {"version": version, "clean": False, "expiry": NEVER}
+        phone = Device(bob, "phone", **kept)
+        phone.subscribe(f"r/{room}" if topic == "room" else "r/+", qos)
+        owner.say({"room_id": room}, "there")
+        self.assertEqual(phone.texts(), ["there"])
+        phone.leave()
+        want = [f"missed {i}" for i in range(250)]
+        for text in want:
+            owner.say({"room_id": room}, text)
+        between()
+        phone = Device(bob, "phone", **kept)
+        self.assertTrue(phone.present())
+        owner.say({"room_id": room}, "end")
+        self.assertEqual(phone.texts(len(want) + 1), want + ["end"])
+        phone.leave()
+
+    def test_resume(self):
+        for version in (paho.MQTTv311, paho.MQTTv5):
+            for qos in (1, 2):
+                for topic in ("room", "all"):
+                    with self.subTest(version=version, qos=qos, topic=topic):
+                        self.resume(version, qos, topic, lambda: None)
+
+    def test_resume_after_a_crash_of_the_server(self):
+        def crash():
+            server.kill()
+            server.start()
+        self.resume(paho.MQTTv5, 2, "room", crash)
+
+    def test_crash_while_connected(self):
+        bob = Person("bob")
+        owner, room = self.large_room(bob)
+        phone = Device(bob, "phone", clean=False, expiry=NEVER)
+        phone.subscribe(f"r/{room}", 2)
+        phone.client.reconnect_delay_set(1, 1)
+        want = [f"message {i}" for i in range(200)]
+        for text in want[:100]:
+            owner.say({"room_id": room}, text)
+        server.kill()
+        server.start()
+        for text in want[100:]:
+            owner.say({"room_id": room}, text)
+        self.assertEqual(phone.texts(len(want)), want)
+        owner.say({"room_id": room}, "end")
+        self.assertEqual(phone.texts(), ["end"])
+        phone.leave()
+
+    def test_a_room_that_grows(self):
+        """From the stream to the room itself, while one listens and while one is away."""
+        bob = Person("bob")
+        for away in (False, True):
+            owner = Person("owner")
+            room = owner.room(bob)
+            phone = Device(bob, f"phone{away}", clean=False, expiry=NEVER)
+            phone.subscribe("r/+", 1)
+            owner.say({"room_id": room}, "small")
+            self.assertEqual(phone.texts(), ["small"])
+            if away:
+                phone.leave()
+            owner.say({"room_id": room}, "still small")
+            owner.call("/v1/room/invite", room_id=room, user_ids=[Person("other").id for _ in range(LARGE)])
+            self.assertTrue(owner.call("/v1/room/get", room_id=room)["room"]["large"])
+            owner.say({"room_id": room}, "large")
+            if away:
+                phone = Device(bob, f"phone{away}", clean=False, expiry=NEVER)
+                self.assertTrue(phone.present())
+            self.assertEqual(phone.texts(2), ["still small", "large"])
+            phone.leave()
+
+
 class Bytes(unittest.TestCase):
     """What no well-made client sends."""
 
@@ -535,6 +734,12 @@ class Bytes(unittest.TestCase):
         body += text(person.name.encode()) + text(PASSWORD.encode())
         return bytes([0x10, len(body)]) + body
 
+    def connect_named(self, at):
+        name = "dora-" + uuid.uuid4().hex[:8]
+        at.call("/v1/account/register", {"name": name, "password": PASSWORD})
+        person = type("Named", (), {"name": name})
+        return self.connect(person)
+
     def test_malformed(self):
         alice = Person("alice")
         hello = self.connect(alice)
@@ -557,6 +762,54 @@ class Bytes(unittest.TestCase):
             self.assertEqual(self.talk(hello + b"\xc0\0\xe0\0")[-2:], b"\xd0\0")  # the later one is served
             self.assertEqual(first.recv(100), b"\xe0\x01\x8e")
             self.assertEqual(first.recv(100), b"")
+
+    def test_takeover_keeps_what_was_done(self):
+        """A client that comes back before its old connection is given up: nothing twice, in either direction."""
+        alice, bob = Person("alice"), Person("bob")
+        def text(value):
+            return len(value).to_bytes(2, "big") + value
+        def hello(person):
+            body = text(b"MQTT") + bytes([4, 0xC0, 0, 60]) + text(b"raw") + text(person.name.encode()) + text(PASSWORD.encode())
+            return bytes([0x10, len(body)]) + body
+        def packet(peer):
+            head = peer.recv(2, socket.MSG_WAITALL)
+            return head + peer.recv(head[1], socket.MSG_WAITALL)
+        def publish(first, payload, to):
+            body = text(b"u/" + to.name.encode()) + b"\0\5" + payload
+            return bytes([first, len(body)]) + body
+        filters = text(b"u/" + bob.name.encode()) + b"\1"
+        for turn in range(3):
+            peer = socket.create_connection(("127.0.0.1", int(server.port)), DEADLINE_S)
+            peer.sendall(hello(bob))
+            self.assertEqual(packet(peer), b"\x20\2" + bytes([turn > 0]) + b"\0")
+            if turn == 0:
+                peer.sendall(bytes([0x82, len(filters) + 2]) + b"\0\1" + filters)
+                self.assertEqual(packet(peer)[0], 0x90)
+            peer.sendall(publish(0x34 if turn == 0 else 0x3C, b"mine", alice))  # QoS 2, then again with DUP
+            self.assertEqual(packet(peer), b"\x50\2\0\5")
+            alice.say({"to_user_id": bob.id}, f"turn {turn}")
+            received = packet(peer)
+            self.assertEqual((received[0], received[-6:]), (0x32, f"turn {turn}".encode()))
+            packet_id = received[4 + received[3]:][:2]
+            peer.sendall(b"\x40\2" + packet_id + b"\xc0\0")
+            self.assertEqual(packet(peer), b"\xd0\0")
+        room = bob.call("/v1/chat/conversations")["conversations"][0]["room"]["room_id"]
+        self.assertEqual(bob.history(room), ["mine", "turn 0", "turn 1", "turn 2"])
+        peer.close()
+
+    def test_shutdown_says_so(self):
+        other = Server()
+        try:
+            hello = self.connect_named(other)
+            with socket.create_connection(("127.0.0.1", int(other.port)), DEADLINE_S) as peer:
+                peer.sendall(hello)
+                self.assertEqual(peer.recv(100)[:1], b"\x20")
+                other.process.terminate()
+                self.assertEqual(peer.recv(100), b"\xe0\x01\x8b")
+                self.assertEqual(peer.recv(100), b"")
+        finally:
+            other.stop()
+            other.remove_directory()
 
     def test_before_connect(self):
         self.assertEqual(self.talk(b"\x10\x0c\0\4MQTT\x63\2\0\0\0\0"), b"\x20\x02\0\x01")  # version 99

@@ -611,6 +611,12 @@ void mqtt_on_resumed(struct client *client)
     if (client->mqtt->input != NULL) process(client);
 }
 
+void mqtt_on_stopping(struct client *client)
+{
+    enum mqtt_phase phase = (enum mqtt_phase)client->mqtt->phase;
+    if (phase != MQTT_FRESH) mqtt_end(client, phase == MQTT_SERVING ? MQTT_SHUTTING_DOWN : MQTT_SERVER_UNAVAILABLE);
+}
+
 void mqtt_on_close(struct client *client)
 {
     struct mqtt *mqtt = client->mqtt;

@@ -110,11 +110,14 @@ static bool deliver(struct client *client, struct mqtt_form *form, struct sessio
     return true;
 }
 
-/* From here on the messages of this room are not in the stream: it has grown, or is entered. */
+/* From here on the messages of this room are not in the stream: it has grown, or is entered. The change may be an old one. */
 static void take_large(struct mqtt *mqtt, const struct mqtt_message *change)
 {
     if (change->kind == RINGPOST__V1__ROOM_CHANGE_KIND__ROOM_JOINED) mqtt_room_enter(mqtt, change->room_id, change->seq);
-    else (void)mqtt_room_follow(mqtt, change->room_id, change->seq);
+    struct mqtt_room *room = mqtt_room_follow(mqtt, change->room_id, change->seq);
+    if (room == NULL) return;
+    room->known_seq = UINT64_MAX;
+    mqtt->rooms_behind = true;
 }
 
 /* The next entry. False: it, and what comes after it, must wait. */

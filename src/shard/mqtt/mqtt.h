@@ -35,6 +35,8 @@ void mqtt_on_missed(struct client *client);
 void mqtt_on_drained(struct client *client);
 /* The connection takes frames again: what waits goes on. */
 void mqtt_on_resumed(struct client *client);
+/* The server stops. */
+void mqtt_on_stopping(struct client *client);
 /* The connection is gone: will and cursor. The session is still there. */
 void mqtt_on_close(struct client *client);
 /* True while one thing must be finished before the next packet. */
