@@ -12,7 +12,7 @@ below_includes_api := api core ringpost
 below_includes_web := web core
 below_includes_mqtt := mqtt api core
 below_includes_shard := shard mqtt api web net storage core ringpost
-below_includes_client := client api core ringpost
+below_includes_client := client net api core ringpost
 below_includes_cli := cli client shard mqtt api web net storage core ringpost
 
 # A library is the business of one layer, or of the few named here.

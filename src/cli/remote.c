@@ -2,6 +2,7 @@
 #include "cli/remote.h"
 #include "client/text.h"
 #include "core/check.h"
+#include "net/tls_identity.h"
 #include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
@@ -9,10 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_TIMEOUT = 0x100, KEY_JSON };
+#define REMOTE_ADDRESS_MAX 512
+
+enum { KEY_TIMEOUT = 0x100, KEY_CA_FILE };
 
 static const struct argp_option remote_options[] = {
-    {"server", 's', "HOST:PORT", 0, "the server (default: RINGPOST_CLI_SERVER, else " REMOTE_SERVER_DEFAULT ")", 0},
+    {"server", 's', "HOST:PORT", 0,
+     "the server; tls://HOST:PORT or https://HOST for TLS (default: RINGPOST_CLI_SERVER, else " REMOTE_SERVER_DEFAULT ")", 0},
+    {"ca-file", KEY_CA_FILE, "FILE", 0,
+     "PEM certificates of those who may vouch for a TLS server (default: RINGPOST_CLI_CA_FILE, else the system's)", 0},
     {"profile", 'p', "NAME", 0, "which login to use when there are several, each with its own name", 0},
     {"timeout", KEY_TIMEOUT, "SECONDS", 0, "how long to wait for an answer (default 10)", 0},
     {"json", 'j', NULL, 0, "print JSON, one object a line", 0},
@@ -36,6 +42,7 @@ static error_t remote_parse(int key, char *argument, struct argp_state *state)
     case 's': remote->server = argument; return 0;
     case 'p': remote->profile = argument; return 0;
     case 'j': remote->json = true; return 0;
+    case KEY_CA_FILE: remote->authority_file = argument; return 0;
     case KEY_TIMEOUT:
         if (!remote_parse_number(argument, 1, 86400, &seconds)) argp_error(state, "--timeout takes whole seconds, 1 to 86400");
         remote->timeout_ms = (uint32_t)seconds * 1000;
@@ -59,10 +66,34 @@ void remote_complain(const char *format, ...)
 
 /* ---- which server ---- */
 
-/* "host", "host:port", "[v6]", "[v6]:port" */
-static bool split_server(const char *server, struct remote *remote)
+/* Takes the scheme, and the slash with which a browser's address ends. */
+static void split_scheme(const char *server, struct remote *remote, char address[REMOTE_ADDRESS_MAX], const char **port)
 {
-    const char *host = server, *end = strchr(server, ':'), *port = "7800";
+    static const struct {
+        const char *scheme, *port;
+    } schemes[] = {{"tls://", "7800"}, {"https://", "443"}};
+    remote->secure = false;
+    *port = "7800";
+    for (size_t i = 0; i < COUNT_OF(schemes); i++) {
+        size_t len = strlen(schemes[i].scheme);
+        if (strncmp(server, schemes[i].scheme, len) != 0) continue;
+        remote->secure = true;
+        *port = schemes[i].port;
+        server += len;
+        break;
+    }
+    snprintf(address, REMOTE_ADDRESS_MAX, "%s", server);
+    size_t len = strlen(address);
+    if (remote->secure && len > 0 && address[len - 1] == '/') address[len - 1] = '\0';
+}
+
+/* "host", "host:port", "[v6]", "[v6]:port", any of them behind "tls://" or "https://" */
+static bool split_server(const char *name, struct remote *remote)
+{
+    char server[REMOTE_ADDRESS_MAX];
+    const char *port;
+    split_scheme(name, remote, server, &port);
+    const char *host = server, *end = strchr(server, ':');
     if (server[0] == '[') {
         host = server + 1;
         end = strchr(host, ']');
@@ -78,8 +109,26 @@ static bool split_server(const char *server, struct remote *remote)
     if (host_len == 0 || host_len >= sizeof remote->host || !remote_parse_number(port, 1, 65535, &number)) return false;
     snprintf(remote->host, sizeof remote->host, "%.*s", (int)host_len, host);
     snprintf(remote->port, sizeof remote->port, "%u", (unsigned)number);
-    snprintf(remote->name, sizeof remote->name, server[0] == '[' ? "[%s]:%s" : "%s:%s", remote->host, remote->port);
+    snprintf(remote->name, sizeof remote->name, server[0] == '[' ? "%s[%s]:%s" : "%s%s:%s", remote->secure ? "tls://" : "",
+             remote->host, remote->port);
     return true;
+}
+
+/* A login that was made through TLS is another one than that of the plain server: its tokens never go out in the clear. */
+static enum result open_identity(struct remote *remote, const char *profile, char *text, size_t text_size)
+{
+    char server[sizeof remote->name + 4];
+    const char *address = remote->name + (remote->secure ? strlen("tls://") : 0);
+    snprintf(server, sizeof server, "%s%s", remote->secure ? "tls:" : "", address);
+    return identity_open(&remote->identity, server, profile, text, text_size);
+}
+
+static enum result open_trust(struct remote *remote, char *text, size_t text_size)
+{
+    remote->trust = NULL;
+    if (!remote->secure) return RESULT_OK;
+    const char *file = remote->authority_file != NULL ? remote->authority_file : getenv("RINGPOST_CLI_CA_FILE");
+    return tls_trust_create(&remote->trust, file != NULL && file[0] != '\0' ? file : NULL, text, text_size);
 }
 
 enum cli_exit remote_open(struct remote *remote, bool anonymous)
@@ -92,7 +141,7 @@ enum cli_exit remote_open(struct remote *remote, bool anonymous)
     }
     char text[1400];
     const char *profile = remote->profile != NULL ? remote->profile : "";
-    enum result res = identity_open(&remote->identity, remote->name, profile, text, sizeof text);
+    enum result res = open_identity(remote, profile, text, sizeof text);
     if (res != RESULT_OK) {
         remote_complain("%s", text);
         return res == RESULT_MALFORMED ? CLI_EXIT_USAGE : CLI_EXIT_FAILED;
@@ -103,9 +152,18 @@ enum cli_exit remote_open(struct remote *remote, bool anonymous)
         identity_close(&remote->identity);
         return CLI_EXIT_LOGIN;
     }
-    const struct client_options options = {.host = remote->host, .port = remote->port, .identity = anonymous ? NULL : &remote->identity};
+    if (open_trust(remote, text, sizeof text) != RESULT_OK) {
+        remote_complain("%s", text);
+        identity_close(&remote->identity);
+        return CLI_EXIT_FAILED;
+    }
+    const struct client_options options = {.host = remote->host,
+                                           .port = remote->port,
+                                           .trust = remote->trust,
+                                           .identity = anonymous ? NULL : &remote->identity};
     if (client_create(&remote->client, &options) != RESULT_OK) {
         remote_complain("out of memory");
+        tls_trust_destroy(remote->trust);
         identity_close(&remote->identity);
         return CLI_EXIT_FAILED;
     }
@@ -116,6 +174,8 @@ void remote_close(struct remote *remote)
 {
     client_destroy(remote->client);
     remote->client = NULL;
+    tls_trust_destroy(remote->trust);
+    remote->trust = NULL;
     identity_close(&remote->identity);
 }
 
@@ -136,7 +196,7 @@ enum cli_exit remote_explain(const struct remote *remote, enum result result, co
         remote_complain("%s; log in again: ringpost user login NAME", why);
         return CLI_EXIT_LOGIN;
     case RESULT_IO:
-        remote_complain("%s (is the server running? ringpost serve)", why);
+        remote_complain("%s%s", why, strstr(why, "cannot connect") != NULL ? " (is the server running? ringpost serve)" : "");
         return CLI_EXIT_UNREACHABLE;
     case RESULT_TIMEOUT:
     case RESULT_CLOSED:

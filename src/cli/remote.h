@@ -13,16 +13,18 @@
 
 struct remote {
     /* options; zeroed by the command, filled by remote_argp */
-    const char *server, *profile;
+    const char *server, *profile, *authority_file;
     uint32_t timeout_ms;
     bool json;
     /* between open and close */
-    char host[256], port[16], name[280]; /* name: "host:port" */
+    char host[256], port[16], name[280]; /* name: "host:port" or "tls://host:port" */
+    bool secure;
+    struct tls_trust *trust; /* secure only */
     struct identity identity;
     struct client *client;
 };
 
-/* --server, --profile, --timeout, and --json, as a child of the command's own parser, whose ARGP_KEY_INIT does
+/* --server, --profile, --timeout, --ca-file, and --json, as a child of the command's own parser, whose ARGP_KEY_INIT does
  * `state->child_inputs[0] = &remote`. */
 extern const struct argp remote_argp;
 #define REMOTE_ARGP_CHILD {&remote_argp, 0, "Server and login:", 10}

@@ -31,12 +31,13 @@ enum result client_create(struct client **out, const struct client_options *opti
     snprintf(client->host, sizeof client->host, "%s", options->host);
     snprintf(client->port, sizeof client->port, "%s", options->port);
     bool is_ipv6 = strchr(client->host, ':') != NULL;
-    snprintf(client->name, sizeof client->name, is_ipv6 ? "[%s]:%s" : "%s:%s", client->host, client->port);
+    snprintf(client->name, sizeof client->name, is_ipv6 ? "%s[%s]:%s" : "%s%s:%s", options->trust != NULL ? "tls://" : "",
+             client->host, client->port);
     client->identity = options->identity != NULL && identity_is_logged_in(options->identity) ? options->identity : NULL;
     client->backoff_min_ms = options->backoff_min_ms != 0 ? options->backoff_min_ms : CLIENT_BACKOFF_MIN_MS;
     client->backoff_max_ms = options->backoff_max_ms != 0 ? options->backoff_max_ms : CLIENT_BACKOFF_MAX_MS;
     client->next_id = 1;
-    wire_init(&client->wire);
+    wire_init(&client->wire, options->trust);
     *out = client;
     return RESULT_OK;
 }

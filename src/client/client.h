@@ -2,12 +2,12 @@
  * Read in this order:
  *   client.h   this file: the handle, calls, events
  *   identity.h who is logged in, kept in a file between runs
- *   wire.h     one TCP connection
+ *   wire.h     one TCP connection, plain or in TLS
  *   model.h    conversations and timelines as a screen shows them, built from events; pure
  *   text.h     text that is safe to show and fits a width; pure
  * Owns:    the connection, the calls under way, the events not yet taken.
  * Thread:  one at a time; nothing blocks except the look-up of the host's name, client_wait() and client_call_wait().
- * Depends: core/, api/ (contract only). Knows no terminal.
+ * Depends: core/, api/ (contract only), net/tls.h. Knows no terminal.
  *
  *   OFFLINE --due--> CONNECTING --hello--> (REFRESHING) --> AUTHENTICATING --> READY     anonymous: READY at hello
  *      ^-------------------- connection lost, time-out, server busy -------------'
@@ -40,9 +40,11 @@
 #define CLIENT_TEXT_MAX 512
 
 struct client;
+struct tls_trust;
 
 struct client_options {
     const char *host, *port;  /* copied */
+    struct tls_trust *trust;  /* borrowed until destroy; NULL: a plain connection */
     struct identity *identity;  /* borrowed until destroy; NULL or nobody logged in: anonymous */
     uint32_t backoff_min_ms, backoff_max_ms; /* 0: the defaults */
 };

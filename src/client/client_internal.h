@@ -32,7 +32,7 @@ enum login_step { LOGIN_IDLE, LOGIN_LOCKING, LOGIN_REFRESHING, LOGIN_AUTHENTICAT
 struct client {
     /* client.c */
     enum client_state state;
-    char host[IDENTITY_SERVER_MAX + 1], port[16], name[IDENTITY_SERVER_MAX + 20];
+    char host[IDENTITY_SERVER_MAX + 1], port[16], name[IDENTITY_SERVER_MAX + 28];
     char text[CLIENT_TEXT_MAX];
     struct identity *identity;
     uint32_t backoff_min_ms, backoff_max_ms, attempt;

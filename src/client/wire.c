@@ -1,6 +1,7 @@
 /* client/wire.c - the socket below a client.
  * Happy path: wire_open() starts a non-blocking connect, wire_turn() sees it succeed and sends the magic with whatever was queued,
  * then moves bytes; wire_next() cuts them into frames.
+ * With TLS the same bytes go through a session: `out` is sealed when it is sent, what arrives is opened into `in`.
  * Failure modes: an address that cannot be connected is followed by the host's next one (localhost is often ::1 and 127.0.0.1); when
  * none is left, or the stream breaks later, the wire is CLOSED and `text` says why. What was queued is gone then: repeating it is the
  * client's business, which knows what may be repeated. */
@@ -21,9 +22,9 @@
 
 static const uint8_t wire_magic[4] = {'R', 'P', 'T', '1'};
 
-void wire_init(struct wire *wire)
+void wire_init(struct wire *wire, struct tls_trust *trust)
 {
-    *wire = (struct wire){.state = WIRE_CLOSED, .fd = -1};
+    *wire = (struct wire){.state = WIRE_CLOSED, .fd = -1, .trust = trust};
     writer_init(&wire->in, WIRE_FRAME_SIZE_MAX + WIRE_READ_SIZE + 4);
     writer_init(&wire->out, WIRE_OUT_SIZE_MAX);
 }
@@ -37,6 +38,8 @@ static void wire_drop_socket(struct wire *wire)
 void wire_close(struct wire *wire)
 {
     wire_drop_socket(wire);
+    tls_destroy(wire->tls);
+    wire->tls = NULL;
     if (wire->addresses != NULL) freeaddrinfo(wire->addresses);
     wire->addresses = wire->at = NULL;
     writer_reset(&wire->in);
@@ -92,6 +95,8 @@ enum result wire_open(struct wire *wire, const char *host, const char *port)
         return wire_fail(wire, RESULT_MISSING, host, error == EAI_SYSTEM ? strerror(errno) : gai_strerror(error));
     }
     wire->at = wire->addresses;
+    wire->host = host;
+    wire->heard_before = wire->heard_count;
     writer_raw(&wire->out, wire_magic, sizeof wire_magic);
     return wire_connect(wire);
 }
@@ -125,7 +130,9 @@ short wire_poll_events(const struct wire *wire)
     if (wire->state == WIRE_CLOSED) return 0;
     if (wire->state == WIRE_CONNECTING) return POLLOUT;
     short reading = wire_has_frame(wire) ? 0 : POLLIN; /* nothing more is read while a frame waits to be taken */
-    return (short)(reading | (wire->out.len > wire->out_at ? POLLOUT : 0));
+    bool sealed = wire->tls != NULL && tls_has_output(wire->tls);
+    bool unsent = wire->state == WIRE_OPEN && wire->out.len > wire->out_at;
+    return (short)(reading | (sealed || unsent ? POLLOUT : 0));
 }
 
 static enum result wire_finish_connect(struct wire *wire)
@@ -136,8 +143,10 @@ static enum result wire_finish_connect(struct wire *wire)
     socklen_t error_size = sizeof error;
     if (getsockopt(wire->fd, SOL_SOCKET, SO_ERROR, &error, &error_size) != 0) error = errno;
     if (error == 0) {
-        wire->state = WIRE_OPEN;
-        return RESULT_OK;
+        wire->state = wire->trust != NULL ? WIRE_SECURING : WIRE_OPEN;
+        if (wire->trust != NULL) wire->tls = tls_create_client(wire->trust, wire->host);
+        if (wire->trust == NULL || wire->tls != NULL) return RESULT_OK;
+        return wire_fail(wire, RESULT_NOMEM, "cannot connect", "out of memory");
     }
     if (wire->at->ai_next == NULL) return wire_fail(wire, RESULT_IO, "cannot connect", strerror(error));
     wire_drop_socket(wire);
@@ -145,17 +154,87 @@ static enum result wire_finish_connect(struct wire *wire)
     return wire_connect(wire);
 }
 
-static enum result wire_flush(struct wire *wire)
+/* OK with *sent 0: the socket takes nothing now. */
+static enum result wire_send_some(struct wire *wire, struct slice bytes, size_t *sent)
 {
-    while (wire->out_at < wire->out.len) {
-        ssize_t sent = send(wire->fd, wire->out.data + wire->out_at, wire->out.len - wire->out_at, MSG_NOSIGNAL);
-        if (sent < 0 && errno == EINTR) continue;
-        if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) break;
-        if (sent < 0) return wire_fail(wire, RESULT_IO, "connection lost", strerror(errno));
-        wire->out_at += (size_t)sent;
+    ssize_t taken;
+    do taken = send(wire->fd, bytes.data, bytes.len, MSG_NOSIGNAL);
+    while (taken < 0 && errno == EINTR);
+    *sent = taken > 0 ? (size_t)taken : 0;
+    if (taken >= 0 || errno == EAGAIN || errno == EWOULDBLOCK) return RESULT_OK;
+    return wire_fail(wire, RESULT_IO, "connection lost", strerror(errno));
+}
+
+static enum result wire_flush_plain(struct wire *wire)
+{
+    size_t sent = 1;
+    while (wire->out_at < wire->out.len && sent > 0) {
+        struct slice bytes = slice_of(wire->out.data + wire->out_at, wire->out.len - wire->out_at);
+        enum result res = wire_send_some(wire, bytes, &sent);
+        if (res != RESULT_OK) return res;
+        wire->out_at += sent;
     }
     wire_forget(&wire->out, &wire->out_at);
     return RESULT_OK;
+}
+
+/* A record is made only when the socket took the ones before: what the server does not read stays bounded by `out`. */
+static enum result wire_flush_tls(struct wire *wire)
+{
+    for (;;) {
+        while (tls_has_output(wire->tls)) {
+            size_t sent;
+            enum result res = wire_send_some(wire, tls_output(wire->tls), &sent);
+            if (res != RESULT_OK || sent == 0) return res;
+            tls_sent(wire->tls, (uint32_t)sent);
+        }
+        size_t left = wire->out.len - wire->out_at;
+        if (wire->state != WIRE_OPEN || left == 0) break;
+        if (left > TLS_RECORD_SIZE_MAX) left = TLS_RECORD_SIZE_MAX;
+        enum result res = tls_write(wire->tls, slice_of(wire->out.data + wire->out_at, left));
+        if (res != RESULT_OK) return wire_fail(wire, res, "connection lost", result_text(res));
+        wire->out_at += left;
+    }
+    wire_forget(&wire->out, &wire->out_at);
+    return RESULT_OK;
+}
+
+static enum result wire_flush(struct wire *wire)
+{
+    return wire->tls != NULL ? wire_flush_tls(wire) : wire_flush_plain(wire);
+}
+
+/* What arrived, opened: the end of the handshake, and data into `in`. */
+static enum result wire_take_records(struct wire *wire, struct slice records)
+{
+    for (;;) {
+        uint8_t plain[TLS_RECORD_SIZE_MAX];
+        uint32_t plain_len;
+        enum tls_event event = tls_read(wire->tls, &records, plain, &plain_len);
+        if (event == TLS_STEP) event = tls_handshake(wire->tls);
+        if (event == TLS_OPENED) wire->state = WIRE_OPEN;
+        if (event == TLS_DATA) writer_raw(&wire->in, plain, plain_len);
+        if (wire->in.failed) return wire_fail(wire, RESULT_NOMEM, "connection closed", "out of memory");
+        if (event == TLS_CLOSED) return wire_fail(wire, RESULT_CLOSED, "connection lost", "the server closed it");
+        if (event == TLS_FAILED) return wire_fail(wire, RESULT_DENIED, "TLS failed", tls_failure(wire->tls));
+        if (event == TLS_MORE) return RESULT_OK;
+    }
+}
+
+static enum result wire_take(struct wire *wire, struct slice bytes)
+{
+    wire->heard_count++;
+    if (wire->tls != NULL) return wire_take_records(wire, bytes);
+    writer_raw(&wire->in, bytes.data, bytes.len);
+    return wire->in.failed ? wire_fail(wire, RESULT_NOMEM, "connection closed", "out of memory") : RESULT_OK;
+}
+
+static enum result wire_ended(struct wire *wire)
+{
+    bool silent = wire->heard_count == wire->heard_before && wire->tls == NULL;
+    return wire_fail(wire, RESULT_CLOSED, "connection lost",
+                     silent ? "the server closed it without a word: if it speaks TLS only, name it tls://HOST:PORT"
+                            : "the server closed it");
 }
 
 static enum result wire_receive(struct wire *wire)
@@ -166,15 +245,13 @@ static enum result wire_receive(struct wire *wire)
         if (wire_peek_length(wire, &length) && length > WIRE_FRAME_SIZE_MAX)
             return wire_fail(wire, RESULT_MALFORMED, "connection closed", "the peer does not speak this protocol, or sent too large a frame");
         if (wire_has_frame(wire)) return RESULT_OK; /* delivered first: the rest waits in the kernel */
-        uint8_t *room = writer_reserve(&wire->in, WIRE_READ_SIZE);
-        if (room == NULL) return wire_fail(wire, RESULT_NOMEM, "connection closed", "out of memory");
-        wire->in.len -= WIRE_READ_SIZE;
-        ssize_t got = recv(wire->fd, room, WIRE_READ_SIZE, 0);
+        uint8_t bytes[WIRE_READ_SIZE];
+        ssize_t got = recv(wire->fd, bytes, sizeof bytes, 0);
         if (got > 0) {
-            wire->in.len += (size_t)got;
-            wire->heard_count++;
+            enum result res = wire_take(wire, slice_of(bytes, (size_t)got));
+            if (res != RESULT_OK) return res;
         } else if (got == 0) {
-            return wire_fail(wire, RESULT_CLOSED, "connection lost", "the server closed it");
+            return wire_ended(wire);
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
             return RESULT_OK;
         } else if (errno != EINTR) {
@@ -189,9 +266,10 @@ enum result wire_turn(struct wire *wire)
     ASSERT(wire->state != WIRE_CLOSED);
     enum result res = RESULT_OK;
     if (wire->state == WIRE_CONNECTING) res = wire_finish_connect(wire);
-    if (res != RESULT_OK || wire->state != WIRE_OPEN) return res;
+    if (res != RESULT_OK || wire->state == WIRE_CONNECTING) return res;
     res = wire_flush(wire);
-    return res == RESULT_OK ? wire_receive(wire) : res;
+    if (res == RESULT_OK) res = wire_receive(wire);
+    return res == RESULT_OK && wire->tls != NULL ? wire_flush(wire) : res; /* the handshake's answer */
 }
 
 enum result wire_send(struct wire *wire, struct slice frame)

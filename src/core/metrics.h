@@ -19,7 +19,7 @@
     X(tls_connections_open, "ringpost_tls_connections_open", GAUGE, "Connections now open with TLS")                   \
     X(tls_handshakes_full, "ringpost_tls_handshakes_full_total", COUNTER, "TLS handshakes with a signature")           \
     X(tls_handshakes_resumed, "ringpost_tls_handshakes_resumed_total", COUNTER, "TLS handshakes by a session ticket")  \
-    X(tls_handshakes_failed, "ringpost_tls_handshakes_failed_total", COUNTER, "TLS handshakes that failed")            \
+    X(tls_handshakes_failed, "ringpost_tls_handshakes_failed_total", COUNTER, "TLS handshakes that were not finished") \
     X(sessions_open, "ringpost_sessions_open", GAUGE, "Authenticated sessions now open")                               \
     X(received_bytes, "ringpost_received_bytes_total", COUNTER, "Bytes received from clients")                         \
     X(sent_bytes, "ringpost_sent_bytes_total", COUNTER, "Bytes sent to clients")                                       \

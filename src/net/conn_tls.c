@@ -77,7 +77,10 @@ struct conn_tls *conn_tls_leave(struct conn *conn)
     struct conn_tls *own = conn->tls;
     if (own == NULL) return NULL;
     conn_tls_unqueue(conn);
-    if (own->opened) metrics_sub(&conn->server->metrics->tls_connections_open, 1);
+    if (own->opened)
+        metrics_sub(&conn->server->metrics->tls_connections_open, 1);
+    else
+        metrics_add(&conn->server->metrics->tls_handshakes_failed, 1);
     conn->tls = NULL;
     return own;
 }
@@ -105,7 +108,6 @@ static void conn_tls_break(struct conn *conn, const char *why)
 {
     char peer[CONN_PEER_SIZE];
     LOG_DEBUG("tls", "session failed peer=%s reason=\"%s\"", conn_peer(conn, peer, sizeof peer), why);
-    if (!conn->tls->opened) metrics_add(&conn->server->metrics->tls_handshakes_failed, 1);
     conn->peer_done = true;
     conn_close(conn, (struct conn_goodbye){WEBSOCKET_CODE_PROTOCOL, "TLS failed"});
     output_clear(&conn->out); /* the send in flight, if any, is of records */
