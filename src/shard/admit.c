@@ -19,28 +19,27 @@ static enum error admit_rate(const struct shard *s, const struct method *method,
 
 static void refuse(struct shard *s, const struct origin *origin, uint16_t method, enum error error, uint32_t retry_after_ms)
 {
-    struct letter *reply = letter_create(LETTER_REPLY, s->options.machine.shard, 0, 0);
-    reply->origin = *origin;
-    reply->method = method;
-    reply->error = (uint8_t)error;
-    reply->retry_after_ms = retry_after_ms;
-    s->options.ports.reply(s->options.ports.context, reply);
+    request_answer(s, &(struct answer){.origin = origin, .method = method, .error = error, .retry_after_ms = retry_after_ms});
 }
 
-/* The admitted letter goes to the shard that owns its subject; this one, when it is this one, without a detour. */
-static void forward(struct shard *s, struct letter *letter, const struct method *method, uint64_t actor_id)
+/* An admitted request goes to the shard that owns its subject; this one, when it is this one, without a detour. */
+static void forward(struct shard *s, const struct method *method, const struct actor_record *actor, struct slice payload,
+                    const struct origin *origin, uint64_t session_id)
 {
-    uint16_t owner = 0;
-    enum error error = method_route(method, letter_payload(letter), actor_id, s->options.machine.shard_count, &owner);
+    uint16_t here = s->options.machine.shard, owner = 0;
+    enum error error = method_route(method, payload, actor->user_id, s->options.machine.shard_count, &owner);
     if (error != ERROR_NONE) {
-        refuse(s, &letter->origin, method->number, error, 0);
-        letter_free(letter);
-        return;
+        refuse(s, origin, method->number, error, 0);
+    } else if (owner == here) {
+        request_start_here(s, method, actor, payload, origin, session_id);
+    } else {
+        struct letter *letter = letter_make(LETTER_REQUEST, here, owner, actor, payload);
+        letter->origin = *origin;
+        letter->method = method->number;
+        letter->number = session_id;
+        letter->admitted = true;
+        shard_post(s, letter);
     }
-    letter->admitted = true;
-    letter->to_shard = owner;
-    if (owner == s->options.machine.shard) request_start(s, letter, method->handle);
-    else shard_post(s, letter);
 }
 
 void admit_run(struct shard *s, struct request *r)
@@ -66,11 +65,9 @@ void admit_run(struct shard *s, struct request *r)
     }
     struct actor_record actor = r->actor;
     actor.name = slice_text(inbox_of(inbox)->display_name);
-    struct letter *onward = letter_make(LETTER_REQUEST, s->options.machine.shard, 0, &actor, letter_payload(r->letter));
-    onward->origin = origin;
-    onward->method = method->number;
+    s->running = NULL; /* r only waits for its end: the onward request reads its bytes */
+    forward(s, method, &actor, letter_payload(r->letter), &origin, 0);
     request_end(s, r);
-    forward(s, onward, method, actor.user_id);
 }
 
 void session_request(struct session *session, const struct method *method, struct slice payload, const struct origin *origin)
@@ -89,9 +86,5 @@ void session_request(struct session *session, const struct method *method, struc
                                  .device_id = slice_text(session->device_id),
                                  .platform = slice_text(session->platform),
                                  .name = slice_text(session->inbox->display_name)};
-    struct letter *letter = letter_make(LETTER_REQUEST, s->options.machine.shard, 0, &actor, payload);
-    letter->origin = *origin;
-    letter->method = method->number;
-    letter->number = session->id;
-    forward(s, letter, method, actor.user_id);
+    forward(s, method, &actor, payload, origin, session->id);
 }

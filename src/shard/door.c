@@ -155,15 +155,12 @@ void door_client_resume(struct client *client)
     conn_resume(client->conn);
 }
 
-void door_on_reply(struct door *d, struct letter *letter)
+void door_on_reply(struct door *d, const struct letter *letter)
 {
     struct conn *conn = server_find(d->server, (struct conn_handle){letter->origin.slot, letter->origin.generation});
     metrics_observe(&d->options.metrics->request_ns,
                     d->options.ports.now_ns(d->options.ports.context) - letter->origin.started_ns);
-    if (conn == NULL) {
-        letter_free(letter);
-        return;
-    }
+    if (conn == NULL) return;
     if (letter->origin.door == CONN_DOOR_HTTP) {
         door_reply_http(d, conn, letter);
     } else {
@@ -178,7 +175,6 @@ void door_on_reply(struct door *d, struct letter *letter)
         }
         door_client_resume(client);
     }
-    letter_free(letter);
 }
 
 /* ---- requests ---- */

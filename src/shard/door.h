@@ -56,8 +56,8 @@ void door_destroy(struct door *door);
 void door_set_server(struct door *door, struct server *server);
 extern const struct server_events door_events; /* context: the door */
 
-/* A REPLY letter for this worker; takes it. */
-void door_on_reply(struct door *door, struct letter *letter);
+/* A REPLY letter for this worker; borrows it. */
+void door_on_reply(struct door *door, const struct letter *letter);
 /* A MOVE letter for this worker; takes it. */
 void door_on_move(struct door *door, struct letter *letter);
 void door_drop_move(struct door *door, struct letter *letter); /* closes what it carries; for a worker that stops */

@@ -1,5 +1,6 @@
 /* shard/letter.h - everything one shard or worker says to another; flat but for `next`, so it may one day go to another host.
- * Owns:    a letter is one heap block; post and receive take it, the receiver frees it.
+ * Owns:    a letter is one heap block; post and receive take it, the receiver frees it. (Inside a request it is a part of that one's
+ *          block, an answer is written into the shard's own: those are borrowed.)
  * Thread:  one at a time.         Depends: core/, api/error.h.   Start at: shard/shard.h
  *
  *   bytes:  +--------------+---------+      the actor of a request (actor_record), then what `kind` says
@@ -57,11 +58,18 @@ struct letter {
     uint8_t bytes[];
 };
 
+/* What letter_fill() needs. */
+uint32_t letter_size(const struct actor_record *actor, struct slice payload);
+/* Makes a letter of the memory at `letter`: zeroed, with actor (may be NULL) and payload filled in. */
+void letter_fill(struct letter *letter, enum letter_kind kind, uint16_t from_shard, uint16_t to_shard,
+                 const struct actor_record *actor, struct slice payload);
 /* One zeroed letter with room for len bytes. */
 struct letter *letter_create(enum letter_kind kind, uint16_t from_shard, uint16_t to_shard, uint32_t len);
 /* With `actor` (may be NULL) and payload filled in. */
 struct letter *letter_make(enum letter_kind kind, uint16_t from_shard, uint16_t to_shard, const struct actor_record *actor,
                            struct slice payload);
+/* On the heap, whatever memory `letter` stands in. */
+struct letter *letter_copy(const struct letter *letter);
 void letter_free(struct letter *letter);
 static inline struct slice letter_payload(const struct letter *l) { return slice_of(l->bytes + l->actor_len, l->len - l->actor_len); }
 /* False when there is none. Slices borrow the letter. */

@@ -8,6 +8,9 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#define REPLY_SIZE_MIN 4096
+#define RETRY_AFTER_MS 1000
+
 struct waiter {
     struct waiter *next;
     struct request *request;
@@ -36,15 +39,76 @@ enum result requests_init(struct shard *s)
 
 /* ---- life ---- */
 
-void request_start(struct shard *s, struct letter *letter, request_run_f run)
+/* Thousands of requests are under way at a time, nearly all small: their blocks, letter included, have one size and are used again. */
+#define REQUEST_BLOCK_SIZE 1024
+#ifdef __SANITIZE_ADDRESS__
+static const uint32_t blocks_kept_max = 0; /* a request that is used after its end is found */
+#else
+static const uint32_t blocks_kept_max = 4096;
+#endif
+
+struct request_block { /* a free one */
+    struct request_block *next;
+};
+
+static struct request *request_create(struct shard *s, uint32_t inside_size)
 {
-    struct request *r = memory_alloc(sizeof *r);
+    bool pooled = sizeof(struct request) + inside_size <= REQUEST_BLOCK_SIZE;
+    size_t size = pooled ? REQUEST_BLOCK_SIZE : sizeof(struct request) + inside_size;
+    struct request_block *block = pooled ? s->free_blocks : NULL;
+    if (block != NULL) {
+        s->free_blocks = block->next;
+        s->free_block_count--;
+    } else {
+        block = malloc(size);
+        if (block == NULL) check_fatal("out of memory: %zu bytes for a request", size);
+    }
+    struct request *r = (struct request *)block;
+    *r = (struct request){.pooled = pooled};
+    needs_init(&r->needs, s->machine);
+    s->requests_open++;
+    return r;
+}
+
+static void request_destroy(struct shard *s, struct request *r)
+{
+    if (r->letter != (struct letter *)r->inside) letter_free(r->letter);
+    if (r->pooled && s->free_block_count < blocks_kept_max) {
+        struct request_block *block = (struct request_block *)r;
+        block->next = s->free_blocks;
+        s->free_blocks = block;
+        s->free_block_count++;
+    } else {
+        free(r);
+    }
+    ASSERT(s->requests_open > 0);
+    s->requests_open--;
+}
+
+static void request_begin(struct shard *s, struct request *r, struct letter *letter, request_run_f run)
+{
     r->letter = letter;
     r->run = run;
     letter_actor(letter, &r->actor);
-    needs_init(&r->needs, s->machine);
-    s->requests_open++;
     request_run(s, r);
+}
+
+void request_start(struct shard *s, struct letter *letter, request_run_f run)
+{
+    request_begin(s, request_create(s, 0), letter, run);
+}
+
+void request_start_here(struct shard *s, const struct method *method, const struct actor_record *actor, struct slice payload,
+                        const struct origin *origin, uint64_t session_id)
+{
+    struct request *r = request_create(s, letter_size(actor, payload));
+    struct letter *letter = (struct letter *)r->inside;
+    letter_fill(letter, LETTER_REQUEST, s->options.machine.shard, s->options.machine.shard, actor, payload);
+    letter->origin = *origin;
+    letter->method = method->number;
+    letter->number = session_id;
+    letter->admitted = true;
+    request_begin(s, r, letter, method->handle);
 }
 
 void request_end(struct shard *s, struct request *r)
@@ -55,10 +119,7 @@ void request_end(struct shard *s, struct request *r)
     people_free(r->people);
     bool secret = r->letter->kind == LETTER_REQUEST && r->actor.user_id == 0; /* register, login: holds a password */
     if (secret) explicit_bzero(r->letter->bytes, r->letter->len);
-    letter_free(r->letter);
-    free(r);
-    ASSERT(s->requests_open > 0);
-    s->requests_open--;
+    request_destroy(s, r);
 }
 
 /* ---- waiting for entities ---- */
@@ -248,12 +309,11 @@ static enum error append(struct shard *s, enum command_type type, struct request
     enum result result = commitlog_append(s->log, (uint16_t)type, writer_slice(&s->scratch), &index);
     if (result == RESULT_FULL) return ERROR_DISK_FULL;
     if (result != RESULT_OK) return result == RESULT_TOO_LARGE ? ERROR_BODY_TOO_LARGE : ERROR_SERVER_BUSY;
-    struct pending *p = memory_alloc(sizeof *p + s->scratch.len);
-    p->index = index;
-    p->request = r;
-    p->type = (uint16_t)type;
-    p->len = (uint32_t)s->scratch.len;
-    memcpy(p->bytes, s->scratch.data, p->len);
+    struct pending *p = r != NULL ? &r->logged : memory_alloc(sizeof *p);
+    *p = (struct pending){.index = index,
+                          .request = r,
+                          .body = slice_of(commitlog_appended(s->log), s->scratch.len),
+                          .type = (uint16_t)type};
     if (s->pending_last != NULL) s->pending_last->next = p;
     else s->pending_first = p;
     s->pending_last = p;
@@ -458,19 +518,40 @@ static void answer_question(struct shard *s, const struct letter *question, enum
     shard_post(s, reply);
 }
 
+/* The memory of answers is the shard's: as large as the largest so far. */
+static struct letter *reply_letter(struct shard *s, struct slice payload)
+{
+    uint32_t size = letter_size(NULL, payload);
+    if (size > s->reply_size) {
+        s->reply_size = size < REPLY_SIZE_MIN ? REPLY_SIZE_MIN : size;
+        s->reply = memory_resize(s->reply, s->reply_size);
+    }
+    letter_fill(s->reply, LETTER_REPLY, s->options.machine.shard, 0, NULL, payload);
+    return s->reply;
+}
+
+void request_answer(struct shard *s, const struct answer *answer)
+{
+    struct letter *reply = reply_letter(s, answer->payload);
+    reply->origin = *answer->origin;
+    reply->method = answer->method;
+    reply->error = (uint8_t)answer->error;
+    reply->retry_after_ms = answer->retry_after_ms;
+    s->options.ports.reply(s->options.ports.context, reply);
+}
+
 static void answer(struct shard *s, struct request *r, enum error error, struct slice payload)
 {
     const struct letter *question = r->letter;
     if (question->kind == LETTER_ASK_PEOPLE && error != ERROR_NONE) answer_question(s, question, LETTER_TELL_PEOPLE, error);
     if (question->kind == LETTER_WATCH && error != ERROR_NONE) answer_question(s, question, LETTER_WATCHED, error);
     if (question->kind == LETTER_REQUEST) {
-        struct letter *reply = letter_make(LETTER_REPLY, s->options.machine.shard, 0, NULL, payload);
-        reply->origin = question->origin;
-        reply->method = question->method;
-        reply->error = (uint8_t)error;
-        reply->admitted = question->admitted;
-        if (error == ERROR_SERVER_BUSY || error == ERROR_DISK_FULL) reply->retry_after_ms = 1000;
-        s->options.ports.reply(s->options.ports.context, reply);
+        bool busy = error == ERROR_SERVER_BUSY || error == ERROR_DISK_FULL;
+        request_answer(s, &(struct answer){.origin = &question->origin,
+                                           .method = question->method,
+                                           .error = error,
+                                           .retry_after_ms = busy ? RETRY_AFTER_MS : 0,
+                                           .payload = payload});
     }
     request_end(s, r);
 }
@@ -499,7 +580,13 @@ void requests_deinit(struct shard *s)
         struct pending *p = s->pending_first;
         s->pending_first = p->next;
         if (p->request != NULL) request_end(s, p->request);
-        free(p);
+        else free(p);
     }
+    while (s->free_blocks != NULL) {
+        struct request_block *block = s->free_blocks;
+        s->free_blocks = block->next;
+        free(block);
+    }
+    free(s->reply);
     free(s->loading);
 }

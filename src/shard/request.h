@@ -1,5 +1,5 @@
 /* shard/request.h - one letter being worked on by the shard that owns its subject: a client's request or a shard's question.
- * Owns:    its letter, its pins, its place among the waiters of a load.
+ * Owns:    its letter, its pins, its place among the waiters of a load and among the commands of the log.
  * Thread:  the shard's worker.    Depends: shard/shard.h.        Start at: shard/shard.h
  *
  * A handler is run from the top again each time what it waited for has arrived; until it proposes or replies it changes
@@ -18,9 +18,17 @@
 struct request;
 typedef void (*request_run_f)(struct shard *shard, struct request *request);
 
+struct pending { /* one appended command, until it is applied */
+    struct pending *next;
+    uint64_t index;
+    struct request *request; /* this stands in it; NULL: nobody waits */
+    struct slice body;       /* command_record and the record of its type, where the log holds them */
+    uint16_t type;
+};
+
 struct request {
-    struct request *next;        /* in a waiters' list */
-    struct letter *letter;       /* owned */
+    struct letter *letter;       /* owned; `inside` or a block of its own */
+    struct pending logged;       /* LOGGED */
     request_run_f run;
     struct actor_record actor;   /* borrowed from the letter; user_id 0: nobody is logged in */
     struct needs needs;
@@ -31,6 +39,8 @@ struct request {
     uint64_t entities_made;      /* LOGGED: machine->entities_made when its needs were last looked at */
     void (*then)(struct shard *shard, struct request *request, enum error error); /* LOGGED */
     enum request_state { REQUEST_RUNNING, REQUEST_PARKED, REQUEST_LOGGED, REQUEST_READING, REQUEST_CALLING } stage;
+    bool pooled;                 /* a block of the usual size */
+    _Alignas(8) uint8_t inside[];
 };
 
 /* ---- what handlers use ---- */

@@ -97,6 +97,7 @@ static enum result recover(struct shard *s, uint64_t *replayed, char *text, size
     struct commitlog_options log = {.disk = s->options.disk,
                                     .shard = s->options.machine.shard,
                                     .pending_size_bytes_max = s->options.log_pending_max_bytes,
+                                    .hold = true,
                                     .now_ns = log_now_ns,
                                     .durable = on_durable,
                                     .context = s,
@@ -226,23 +227,34 @@ void shard_receive(struct shard *s, struct letter *letter)
 
 /* ---- the turn ---- */
 
-/* False: an entity the command touches is not resident and on its way; nothing was applied. */
-static bool apply_one(struct shard *s, struct pending *p)
+/* `p` is off the list, and gone with its request. */
+static void apply_one(struct shard *s, struct pending *p, const struct command *command)
 {
-    struct command command;
-    bool decoded = command_decode(&command, p->type, p->index, slice_of(p->bytes, p->len));
-    ASSERT(decoded);
-    if (p->request != NULL && !request_ready(s, p->request, &command)) return false;
-    effects_begin(&s->effects, p->request != NULL && p->type != COMMAND_RELAY);
-    s->machine->pinned = p->request != NULL ? &p->request->needs : NULL;
-    machine_apply(s->machine, &command, &s->effects);
+    struct request *request = p->request;
+    effects_begin(&s->effects, request != NULL && command->type != COMMAND_RELAY);
+    s->machine->pinned = request != NULL ? &request->needs : NULL;
+    machine_apply(s->machine, command, &s->effects);
     s->machine->pinned = NULL;
     s->batch_open = true;
-    if (p->request != NULL) request_applied(s, p->request); /* the answer first: a kick must not overtake it */
+    if (request != NULL) request_applied(s, request); /* the answer first: a kick must not overtake it */
+    else free(p);
     perform_effects(s, &s->effects);
     metrics_add(&s->options.metrics->commands_applied, 1);
-    if (p->type == COMMAND_SEND && s->effects.error == ERROR_NONE) metrics_add(&s->options.metrics->messages_stored, 1);
-    return true;
+    if (command->type == COMMAND_SEND && s->effects.error == ERROR_NONE) metrics_add(&s->options.metrics->messages_stored, 1);
+}
+
+/* The oldest command that is durable and not applied, taken from the list; NULL: there is none, or an entity it touches is not
+ * resident and on its way. */
+static struct pending *take_durable(struct shard *s, struct command *command)
+{
+    struct pending *p = s->pending_first;
+    if (p == NULL || p->index > s->durable_index) return NULL;
+    bool decoded = command_decode(command, p->type, p->index, p->body);
+    ASSERT(decoded);
+    if (p->request != NULL && !request_ready(s, p->request, command)) return NULL;
+    s->pending_first = p->next;
+    if (s->pending_first == NULL) s->pending_last = NULL;
+    return p;
 }
 
 /* Deletes of acknowledged stream entries wait for a batch too: every batch has an index of its own. */
@@ -264,14 +276,9 @@ uint32_t shard_apply(struct shard *s, uint32_t budget)
 {
     uint32_t applied = 0;
     if (budget >= DEDUP_CAPACITY_MIN) budget = DEDUP_CAPACITY_MIN - 1;
-    while (applied < budget && s->pending_first != NULL && s->pending_first->index <= s->durable_index) {
-        struct pending *p = s->pending_first;
-        if (!apply_one(s, p)) break;
-        s->pending_first = p->next;
-        if (s->pending_first == NULL) s->pending_last = NULL;
-        free(p);
-        applied++;
-    }
+    struct command command;
+    for (struct pending *p; applied < budget && (p = take_durable(s, &command)) != NULL; applied++) apply_one(s, p, &command);
+    commitlog_release(s->log, s->machine->applied_index);
     write_batch(s);
     if (s->acks_owed) relay_send_acks(s);
     return applied;

@@ -40,7 +40,7 @@ struct shard_ports {
     uint64_t (*now_ns)(void *context);
     void (*random)(void *context, void *out, size_t len);
     void (*post)(void *context, struct letter *letter);  /* takes; to shard letter->to_shard, in order per pair */
-    void (*reply)(void *context, struct letter *letter); /* takes; a REPLY, to letter->origin */
+    void (*reply)(void *context, const struct letter *letter); /* borrows; a REPLY, to letter->origin */
     enum result (*hash_password)(void *context, struct password_job *job); /* BUSY at password_queue_max */
     /* The request's connection is authenticated as `session` from now on; false when it is gone. */
     bool (*session_bind)(void *context, const struct origin *origin, struct session *session);

@@ -7,15 +7,6 @@
 #include "shard/session.h"
 #include "shard/shard.h"
 
-struct pending { /* one appended command, until it is applied */
-    struct pending *next;
-    uint64_t index;
-    struct request *request; /* NULL: nobody waits */
-    uint16_t type;
-    uint32_t len;
-    uint8_t bytes[];
-};
-
 struct source { /* stream entries from one other shard */
     struct letter *first, *last; /* received in order, not yet proposed */
     struct request *stalled;     /* the head entry, waiting for room in the log */
@@ -47,6 +38,10 @@ struct shard {
     struct writer scratch;          /* the command being proposed */
     struct envelope_arena *arena;   /* of the handler being run */
     struct request *running;
+    struct letter *reply;           /* the answer being given, and how large its memory is */
+    uint32_t reply_size;
+    struct request_block *free_blocks;
+    uint32_t free_block_count;
     struct pending *pending_first, *pending_last;
     uint64_t durable_index;
     uint64_t last_time_ms;
@@ -79,6 +74,18 @@ void shard_submit(struct shard *shard, struct store_job *job);
 enum result requests_init(struct shard *shard);
 void requests_deinit(struct shard *shard);
 void request_run(struct shard *shard, struct request *request);
+/* A client's request that this shard admitted and owns: like request_start() of a letter made of these, without a block for it. */
+void request_start_here(struct shard *shard, const struct method *method, const struct actor_record *actor, struct slice payload,
+                        const struct origin *origin, uint64_t session_id);
+/* What a request is answered with, whoever has the letter that asked. */
+struct answer {
+    const struct origin *origin;
+    uint16_t method;
+    enum error error;
+    uint32_t retry_after_ms;
+    struct slice payload; /* with an error: detail */
+};
+void request_answer(struct shard *shard, const struct answer *answer);
 /* NONE: in the log batch (stage LOGGED). With needs missing: NONE too, stage still RUNNING. Else the refusal; nothing changed. */
 enum error request_try_propose(struct shard *shard, struct request *request, enum command_type type, struct slice record,
                                void (*then)(struct shard *, struct request *, enum error));

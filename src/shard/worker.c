@@ -49,6 +49,7 @@ struct worker {
     uint32_t shard_count;
     _Atomic bool stopping;
     bool bell_ready;
+    uint64_t now_ms, now_ns; /* of this stage of the turn; 0: not read yet */
     uint64_t stop_started_ms;
     bool settled; /* counted in *options.settled */
     enum { RUN_SERVING, RUN_CLOSING_CONNECTIONS, RUN_SETTLING, RUN_WAITING, RUN_ENDED } phase;
@@ -56,16 +57,21 @@ struct worker {
 
 /* ---- ports ---- */
 
+/* Each stage of a turn reads the clocks at most once; what it does takes them as one moment. */
+static void clock_stale(struct worker *w) { w->now_ms = w->now_ns = 0; }
+
 static uint64_t port_now_ms(void *context)
 {
-    (void)context;
-    return clock_wall_ms();
+    struct worker *w = context;
+    if (w->now_ms == 0) w->now_ms = clock_wall_ms();
+    return w->now_ms;
 }
 
 static uint64_t port_now_ns(void *context)
 {
-    (void)context;
-    return clock_monotonic_ns();
+    struct worker *w = context;
+    if (w->now_ns == 0) w->now_ns = clock_monotonic_ns();
+    return w->now_ns;
 }
 
 static void port_random(void *context, void *out, size_t len)
@@ -87,11 +93,11 @@ static void port_post(void *context, struct letter *letter)
     post(w, letter->to_shard % w->options.worker_count, letter);
 }
 
-static void port_reply(void *context, struct letter *letter)
+static void port_reply(void *context, const struct letter *letter)
 {
     struct worker *w = context;
     if (letter->origin.worker == w->options.number) door_on_reply(w->door, letter);
-    else post(w, letter->origin.worker, letter);
+    else post(w, letter->origin.worker, letter_copy(letter));
 }
 
 static enum result port_hash_password(void *context, struct password_job *job)
@@ -271,10 +277,16 @@ static void receive_letters(struct worker *w)
     uint32_t count = mailbox_take(w->options.mailbox, w->options.number, letters, BUDGET_LETTERS);
     for (uint32_t i = 0; i < count; i++) {
         struct letter *letter = letters[i];
-        if (letter->kind == LETTER_REPLY) door_on_reply(w->door, letter);
-        else if (letter->kind == LETTER_MOVE && w->phase != RUN_SERVING) door_drop_move(w->door, letter);
-        else if (letter->kind == LETTER_MOVE) door_on_move(w->door, letter);
-        else shard_receive(w->shards[letter->to_shard / w->options.worker_count].shard, letter);
+        if (letter->kind == LETTER_REPLY) {
+            door_on_reply(w->door, letter);
+            letter_free(letter);
+        } else if (letter->kind == LETTER_MOVE && w->phase != RUN_SERVING) {
+            door_drop_move(w->door, letter);
+        } else if (letter->kind == LETTER_MOVE) {
+            door_on_move(w->door, letter);
+        } else {
+            shard_receive(w->shards[letter->to_shard / w->options.worker_count].shard, letter);
+        }
     }
 }
 
@@ -318,6 +330,7 @@ static bool spin_finds_work(struct worker *w)
     uint64_t until = clock_monotonic_ns() + (uint64_t)w->options.config->spin_us * 1000;
     do {
         if (work_waits(w)) return true;
+        clock_stale(w);
         if (io_turn(w->io, 0, BUDGET_COMPLETIONS) > 0) return true;
     } while (clock_monotonic_ns() < until);
     return false;
@@ -336,6 +349,7 @@ static void collect(struct worker *w, bool busy)
         doorbell_sleep(&w->bell);
         if (work_waits(w) || (w->stopping && w->phase == RUN_SERVING)) wait_ms = 0;
     }
+    clock_stale(w); /* read by the first completion, after the wait */
     io_turn(w->io, wait_ms, BUDGET_COMPLETIONS);
     doorbell_awake(&w->bell);
 }
@@ -343,11 +357,13 @@ static void collect(struct worker *w, bool busy)
 static bool turn(struct worker *w, bool busy)
 {
     collect(w, busy);
-    uint64_t started = clock_monotonic_ns();
+    clock_stale(w);
+    uint64_t started = port_now_ns(w);
     storage_thread_collect(w->storage, BUDGET_ANSWERS);
     password_pool_collect(w->options.passwords, w->options.number, BUDGET_ANSWERS);
     receive_letters(w);
     timer_wheel_advance(&w->timers, started / 1000000, BUDGET_TIMERS);
+    clock_stale(w);
     bool more = run_shards(w);
     server_flush(w->server);
     storage_thread_publish(w->storage);

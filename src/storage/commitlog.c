@@ -1,9 +1,9 @@
 /* storage/commitlog.c - the living half of the commit log: append, flush, durable; trim and maintenance. commitlog_recover.c
  * is the other half: what open finds and decides.
  *
- * Happy path: append puts a whole record, all but its place in a batch, behind the others in `staged`. flush cuts a batch
- * from the front of `staged` into the aligned `batch` buffer, where each record gets batch_block and hash (both need the
- * segment, known only now), and gives it to the disk. The completion moves durable_index and tells the owner. The
+ * Happy path: append puts a whole record, all but its place in a batch, behind the others in the open chunk. flush closes the
+ * oldest chunk: there each record gets batch_block and hash (both need the segment, known only now), and the disk writes it from
+ * where it stands. The completion moves durable_index and tells the owner; what is released too becomes a spare chunk. The
  * storage thread has the next segment ready long before the tail is full, so going on to it is an assignment.
  *
  * Failure modes: a disk without room for the next segment makes append refuse what would not fit the tail any more; one
@@ -12,7 +12,119 @@
 #include "storage/commitlog_internal.h"
 #include <stdlib.h>
 
+#define SPARE_COUNT_MAX 32 /* empty chunks kept for the next batches */
+
 static void commitlog_on_written(struct disk_write *write, enum result result);
+
+/* ---- chunks --------------------------------------------------------------------------------------------------------- */
+
+static struct chunk *chunk_create(uint32_t capacity)
+{
+    struct chunk *chunk = calloc(1, sizeof *chunk);
+    if (chunk == NULL) return NULL;
+    chunk->capacity = capacity;
+    chunk->bytes = aligned_alloc(COMMITLOG_BLOCK_SIZE_MAX, round_up(capacity, COMMITLOG_BLOCK_SIZE_MAX));
+    if (chunk->bytes != NULL) return chunk;
+    free(chunk);
+    return NULL;
+}
+
+static void chunk_destroy(struct chunk *chunk)
+{
+    free(chunk->bytes);
+    free(chunk);
+}
+
+static void chunks_destroy(struct chunk *chunk)
+{
+    while (chunk != NULL) {
+        struct chunk *next = chunk->next;
+        chunk_destroy(chunk);
+        chunk = next;
+    }
+}
+
+static void spare_push(struct commitlog *log, struct chunk *chunk)
+{
+    chunk->next = log->spare;
+    log->spare = chunk;
+    log->spare_count++;
+}
+
+/* An empty one of the usual size; NULL without memory. */
+static struct chunk *chunk_take(struct commitlog *log)
+{
+    struct chunk *chunk = log->spare;
+    if (chunk == NULL) return chunk_create(log->chunk_size_bytes);
+    log->spare = chunk->next;
+    log->spare_count--;
+    chunk->next = NULL;
+    chunk->used = 0;
+    chunk->closed = false;
+    return chunk;
+}
+
+/* Behind `before`, NULL: the first of all. */
+static void chunk_insert(struct commitlog *log, struct chunk *before, struct chunk *chunk)
+{
+    struct chunk **link = before == NULL ? &log->oldest : &before->next;
+    chunk->next = *link;
+    *link = chunk;
+    if (chunk->next == NULL) log->newest = chunk;
+    log->held_size_bytes += chunk->capacity;
+}
+
+/* Where the next record of `size_bytes` goes; NULL without memory. */
+static struct chunk *chunk_open(struct commitlog *log, uint32_t size_bytes)
+{
+    struct chunk *chunk = log->newest;
+    if (chunk != NULL && !chunk->closed && size_bytes <= chunk->capacity - chunk->used) return chunk;
+    chunk = size_bytes > log->chunk_size_bytes ? chunk_create(size_bytes) : chunk_take(log);
+    if (chunk != NULL) chunk_insert(log, log->newest, chunk);
+    return chunk;
+}
+
+static struct chunk *chunk_copy(struct commitlog *log, struct chunk *before, const uint8_t *bytes, uint32_t size_bytes,
+                                uint64_t last_index)
+{
+    struct chunk *copy = chunk_take(log);
+    if (copy == NULL) check_fatal("commit log of shard %u: out of memory for a batch", log->options.shard);
+    memcpy(copy->bytes, bytes, size_bytes);
+    copy->used = size_bytes;
+    copy->last_index = last_index;
+    chunk_insert(log, before, copy);
+    return copy;
+}
+
+/* Only the bytes before `at` fit into what is left of a segment: two copies are written in place of `chunk`, which stays for
+ * whoever reads its bodies. Gives the first of them. */
+static struct chunk *chunk_split(struct commitlog *log, struct chunk *chunk, uint32_t at)
+{
+    ASSERT(at > 0 && at < chunk->used && chunk->used <= log->chunk_size_bytes);
+    struct chunk *head = chunk_copy(log, chunk, chunk->bytes, at, log->written_index);
+    struct chunk *rest = chunk_copy(log, head, chunk->bytes + at, chunk->used - at, chunk->last_index);
+    rest->closed = chunk->closed;
+    chunk->closed = true;
+    return head;
+}
+
+void commitlog_release(struct commitlog *log, uint64_t index)
+{
+    if (index > log->released_index) log->released_index = index;
+    while (log->oldest != NULL && log->oldest->closed && log->oldest->last_index <= log->durable_index &&
+           log->oldest->last_index <= log->released_index) {
+        struct chunk *chunk = log->oldest;
+        log->oldest = chunk->next;
+        if (log->oldest == NULL) log->newest = NULL;
+        log->held_size_bytes -= chunk->capacity;
+        if (chunk->capacity == log->chunk_size_bytes && log->spare_count < SPARE_COUNT_MAX) spare_push(log, chunk);
+        else chunk_destroy(chunk);
+    }
+}
+
+const uint8_t *commitlog_appended(const struct commitlog *log) { return log->appended; }
+
+/* ---- life ----------------------------------------------------------------------------------------------------------- */
 
 struct commitlog *commitlog_create(const struct commitlog_options *options)
 {
@@ -27,13 +139,10 @@ struct commitlog *commitlog_create(const struct commitlog_options *options)
     log->options = *options;
     log->body_size_max = commitlog_body_size_max(disk->segment_size_bytes, disk->block_size_bytes);
     log->write.done = commitlog_on_written;
-    /* Twice the limit: records are taken from the front, and the rest moves down only when the end is reached. */
-    writer_init(&log->staged, 2 * (size_t)options->pending_size_bytes_max + 1);
-    uint64_t batch_size_max = commitlog_batch_size_max(COMMITLOG_BLOCK_SIZE_MAX);
-    if (batch_size_max > disk->segment_size_bytes) batch_size_max = round_up(disk->segment_size_bytes, COMMITLOG_BLOCK_SIZE_MAX);
-    log->batch = aligned_alloc(COMMITLOG_BLOCK_SIZE_MAX, batch_size_max);
+    uint64_t room = disk->segment_size_bytes - disk->block_size_bytes;
+    log->chunk_size_bytes = room < COMMITLOG_BATCH_SIZE_MAX ? (uint32_t)room : COMMITLOG_BATCH_SIZE_MAX;
     log->segment_last = calloc(COMMITLOG_SEGMENTS_MAX, sizeof *log->segment_last);
-    if (log->batch == NULL || log->segment_last == NULL) {
+    if (log->segment_last == NULL) {
         commitlog_destroy(log);
         return NULL;
     }
@@ -42,8 +151,8 @@ struct commitlog *commitlog_create(const struct commitlog_options *options)
 
 void commitlog_destroy(struct commitlog *log)
 {
-    writer_deinit(&log->staged);
-    free(log->batch);
+    chunks_destroy(log->oldest);
+    chunks_destroy(log->spare);
     free(log->segment_last);
     free(log);
 }
@@ -56,34 +165,14 @@ void commitlog_close(struct commitlog *log)
 
 /* ---- append --------------------------------------------------------------------------------------------------------- */
 
-static uint32_t staged_size_bytes(const struct commitlog *log)
-{
-    ASSERT(log->staged_at <= log->staged.len);
-    return (uint32_t)(log->staged.len - log->staged_at);
-}
-
 /* Whether `size_bytes` more would still find room: in the tail, or in the segment that is ready behind it. */
 static bool commitlog_has_room(const struct commitlog *log, uint32_t size_bytes)
 {
     if (log->state == COMMITLOG_FULL) return false;
     if (!log->full || atomic_load_explicit(&log->ready_number, memory_order_acquire) > log->tail_number) return true;
-    uint64_t staged = round_up((uint64_t)staged_size_bytes(log) + size_bytes, log->options.disk->block_size_bytes);
+    uint64_t staged = round_up((uint64_t)log->staged_size_bytes + size_bytes, log->options.disk->block_size_bytes);
     uint64_t in_flight = log->state == COMMITLOG_WRITING ? log->batch_size_bytes : 0;
     return log->tail_offset + in_flight + staged <= log->tail_size_bytes;
-}
-
-/* Room at the end of `staged`; NULL without memory. */
-static uint8_t *commitlog_stage(struct commitlog *log, uint32_t size_bytes)
-{
-    struct writer *staged = &log->staged;
-    if (staged->len + size_bytes > staged->size_max) {
-        memmove(staged->data, staged->data + log->staged_at, staged_size_bytes(log));
-        staged->len -= log->staged_at;
-        log->staged_at = 0;
-    }
-    uint8_t *bytes = writer_reserve(staged, size_bytes);
-    staged->failed = false; /* a refused reservation leaves the rest intact; the next one may find memory */
-    return bytes;
 }
 
 enum result commitlog_append(struct commitlog *log, uint16_t type, struct slice body, uint64_t *index)
@@ -97,44 +186,50 @@ enum result commitlog_append(struct commitlog *log, uint16_t type, struct slice 
         return RESULT_FULL;
     }
     uint64_t in_flight = log->state == COMMITLOG_WRITING ? log->batch_size_bytes : 0;
-    if (in_flight + staged_size_bytes(log) + size_bytes > log->options.pending_size_bytes_max) return RESULT_BUSY;
+    if (in_flight + log->staged_size_bytes + size_bytes > log->options.pending_size_bytes_max) return RESULT_BUSY;
+    if (log->held_size_bytes > COMMITLOG_HELD_SIZE_MAX) return RESULT_BUSY;
 
-    uint8_t *bytes = commitlog_stage(log, size_bytes);
-    if (bytes == NULL) return RESULT_NOMEM;
-    *index = ++log->last_index;
+    struct chunk *chunk = chunk_open(log, size_bytes);
+    if (chunk == NULL) return RESULT_NOMEM;
+    uint8_t *bytes = chunk->bytes + chunk->used;
+    *index = chunk->last_index = ++log->last_index;
     record_header_encode(&(struct record_header){.len = len, .type = type, .term = COMMITLOG_TERM, .index = *index}, bytes);
     if (body.len > 0) memcpy(bytes + COMMITLOG_RECORD_HEADER_SIZE, body.data, body.len);
     memset(bytes + len, 0, size_bytes - len);
+    chunk->used += size_bytes;
+    log->staged_size_bytes += size_bytes;
+    log->appended = bytes + COMMITLOG_RECORD_HEADER_SIZE;
+    if (log->cutting == NULL) log->cutting = chunk;
     return RESULT_OK;
 }
 
 /* ---- flush ---------------------------------------------------------------------------------------------------------- */
 
-/* Moves records from the front of `staged` into a batch of at most `room` bytes: up to COMMITLOG_BATCH_SIZE_MAX, or a single
- * larger one. Gives the batch's size, padding included; 0 when not even the first fits. */
+/* Makes a batch of at most `room` bytes of the first chunk that waits. Gives the batch's size, padding included; 0 when not even the
+ * first record fits. */
 static uint32_t commitlog_cut(struct commitlog *log, uint64_t room)
 {
     const uint32_t block = log->options.disk->block_size_bytes;
     const uint64_t epoch = log->epoch_base + log->tail_number;
-    const uint64_t limit = room < COMMITLOG_BATCH_SIZE_MAX ? room : COMMITLOG_BATCH_SIZE_MAX;
+    struct chunk *chunk = log->cutting;
     uint32_t used = 0;
-    while (staged_size_bytes(log) > 0) {
-        const uint8_t *record = log->staged.data + log->staged_at;
+    while (used < chunk->used) {
+        uint8_t *record = chunk->bytes + used;
         uint32_t size_bytes = (uint32_t)round_up(record_len(record), COMMITLOG_RECORD_ALIGNMENT);
-        ASSERT(size_bytes <= staged_size_bytes(log));
-        if (used + size_bytes > (used == 0 ? room : limit)) break;
-        memcpy(log->batch + used, record, size_bytes);
-        record_seal(log->batch + used, (uint16_t)(used / block), epoch);
+        ASSERT(size_bytes <= chunk->used - used);
+        if (used + size_bytes > room) break;
+        record_seal(record, (uint16_t)(used / block), epoch);
         used += size_bytes;
-        log->staged_at += size_bytes;
         log->written_index++;
     }
-    if (log->staged_at == log->staged.len) {
-        writer_reset(&log->staged);
-        log->staged_at = 0;
-    }
+    if (used == 0) return 0;
+    if (used < chunk->used) chunk = chunk_split(log, chunk, used);
+    chunk->closed = true;
+    log->batch = chunk;
+    log->cutting = chunk->next;
+    log->staged_size_bytes -= used;
     uint32_t padded = (uint32_t)round_up(used, block);
-    memset(log->batch + used, 0, padded - used);
+    memset(chunk->bytes + used, 0, padded - used);
     return padded;
 }
 
@@ -158,7 +253,7 @@ static bool commitlog_advance(struct commitlog *log)
     return true;
 }
 
-/* Hands `batch` to the disk, for the first time or after it was refused. */
+/* Hands the batch to the disk, for the first time or after it was refused. */
 static void commitlog_write(struct commitlog *log)
 {
     ASSERT(log->state == COMMITLOG_COLLECTING || log->state == COMMITLOG_FULL);
@@ -166,7 +261,7 @@ static void commitlog_write(struct commitlog *log)
     struct disk *disk = log->options.disk;
     log->state = COMMITLOG_WRITING;
     log->write_started_ns = log->options.now_ns(log->options.context);
-    disk->ops->write_durable(disk, &log->write, log->tail_number, log->tail_offset, log->batch, log->batch_size_bytes);
+    disk->ops->write_durable(disk, &log->write, log->tail_number, log->tail_offset, log->batch->bytes, log->batch_size_bytes);
 }
 
 static void commitlog_on_durable(struct commitlog *log)
@@ -180,7 +275,9 @@ static void commitlog_on_durable(struct commitlog *log)
     log->state = COMMITLOG_COLLECTING;
     log->tail_offset += log->batch_size_bytes;
     log->batch_size_bytes = 0;
+    log->batch = NULL;
     log->durable_index = log->written_index;
+    commitlog_release(log, log->options.hold ? log->released_index : log->durable_index);
     log->options.durable(log->options.context, log->durable_index);
 }
 
@@ -226,7 +323,7 @@ void commitlog_flush(struct commitlog *log)
     commitlog_watch_maintenance(log);
     switch (log->state) {
     case COMMITLOG_COLLECTING:
-        if (staged_size_bytes(log) == 0) return;
+        if (log->staged_size_bytes == 0) return;
         log->batch_size_bytes = commitlog_cut(log, log->tail_size_bytes - log->tail_offset);
         if (log->batch_size_bytes == 0 && commitlog_advance(log)) {
             log->batch_size_bytes = commitlog_cut(log, log->tail_size_bytes - log->tail_offset);
@@ -247,7 +344,7 @@ uint64_t commitlog_durable_index(const struct commitlog *log) { return log->dura
 
 bool commitlog_idle(const struct commitlog *log)
 {
-    return log->state != COMMITLOG_WRITING && log->state != COMMITLOG_FULL && staged_size_bytes(log) == 0;
+    return log->state != COMMITLOG_WRITING && log->state != COMMITLOG_FULL && log->staged_size_bytes == 0;
 }
 
 bool commitlog_writing(const struct commitlog *log) { return log->state == COMMITLOG_WRITING; }

@@ -4,7 +4,7 @@
  *          by the storage thread through commitlog_maintain().
  * Depends: core/, storage/disk.h. Start at: storage/storage.h
  *
- * Happy path: append copies records into the open batch; once per turn commitlog_flush() hands the batch to the disk if no
+ * Happy path: append copies records into the open batch, where they stay readable until they are released; once per turn commitlog_flush() hands the batch to the disk if no
  * write is in flight; its completion reports durable(index) and the next turn's flush takes all that came meanwhile. Never a timer.
  *
  *   segment file; its first block, written and synced before the file gets its name:
@@ -42,6 +42,7 @@
 
 #define COMMITLOG_RECORD_SIZE_MAX (1u << 20)  /* bytes of one body; less when the segments are smaller */
 #define COMMITLOG_BATCH_SIZE_MAX (128u << 10) /* bytes handed to the disk at once, unless a single record is larger */
+#define COMMITLOG_HELD_SIZE_MAX (64u << 20)   /* bytes collected, in flight and not yet released together, before BUSY */
 #define COMMITLOG_SEGMENTS_MAX 16384          /* live at one time; beyond it appends are refused as on a full disk */
 
 struct commitlog;
@@ -62,6 +63,7 @@ struct commitlog_options {
     uint16_t shard;
     uint64_t epoch_base; /* for a log made new: random, so that nobody can forge records inside a body; any value in tests */
     uint32_t pending_size_bytes_max; /* collected and in flight, before BUSY */
+    bool hold;                       /* durable records stay in memory until commitlog_release(); else they are released at once */
     uint64_t (*now_ns)(void *context); /* monotonic; asked on the worker */
     void (*durable)(void *context, uint64_t index); /* all records up to index are on disk; never inside append or flush */
     void *context;
@@ -77,9 +79,14 @@ NODISCARD enum result commitlog_open(struct commitlog **out, const struct commit
 /* Nothing may be in flight (asserted), and commitlog_maintain() must not be running. What is collected is dropped. */
 void commitlog_close(struct commitlog *log);
 
-/* Adds one record to the open batch; *index gets its place. Copies `body`. OK; BUSY: pending_size_bytes_max; FULL: the disk is
+/* Adds one record to the open batch; *index gets its place. Copies `body`. OK; BUSY: pending_size_bytes_max or, because the owner
+ * is slow to release, COMMITLOG_HELD_SIZE_MAX; FULL: the disk is
  * full (tried again by flush once per second); TOO_LARGE; NOMEM; CLOSED: the disk was closed under the log. */
 NODISCARD enum result commitlog_append(struct commitlog *log, uint16_t type, struct slice body, uint64_t *index);
+/* The body appended last, as the log holds it; readable, with option `hold`, until it is released. */
+const uint8_t *commitlog_appended(const struct commitlog *log);
+/* The owner needs the bodies up to index no more. */
+void commitlog_release(struct commitlog *log, uint64_t index);
 /* Hands the open batch to the disk unless a write is in flight. Once per turn, after the completions: the turn that saw the last
  * write complete starts the next one with all that came meanwhile. */
 void commitlog_flush(struct commitlog *log);

@@ -64,6 +64,16 @@ static inline uint32_t commitlog_batch_size_max(uint32_t block_size_bytes)
  * WRITING -> CLOSED (the disk went away). Only commitlog_write() and its completion change it. */
 enum commitlog_state { COMMITLOG_COLLECTING, COMMITLOG_WRITING, COMMITLOG_FULL, COMMITLOG_CLOSED };
 
+/* Records as they will be on the disk, from an aligned address: one chunk is one batch, written from where it was collected. */
+struct chunk {
+    struct chunk *next;
+    uint8_t *bytes;        /* aligned to COMMITLOG_BLOCK_SIZE_MAX */
+    uint32_t capacity;     /* for records; there is room to pad them to the block size */
+    uint32_t used;
+    uint64_t last_index;   /* of the last record that was collected here */
+    bool closed;           /* takes no more */
+};
+
 struct commitlog {
     /* Set by open. */
     struct commitlog_options options;
@@ -72,10 +82,16 @@ struct commitlog {
 
     /* The worker's. */
     enum commitlog_state state;
-    struct writer staged; /* records not yet in a batch, from staged_at on */
-    size_t staged_at;
-    uint8_t *batch; /* aligned; holds the batch that is being written, or was refused FULL */
-    uint32_t batch_size_bytes;
+    struct chunk *oldest, *newest; /* in log order: released last .. being written .. waiting .. open */
+    struct chunk *cutting;         /* the first whose records are not in a batch yet; NULL: none has any */
+    struct chunk *batch;           /* the batch: being written, or refused FULL */
+    struct chunk *spare;           /* list of empty ones */
+    uint32_t spare_count, chunk_size_bytes;
+    uint32_t staged_size_bytes;    /* records not yet in a batch */
+    uint32_t batch_size_bytes;     /* padding included */
+    uint64_t held_size_bytes;      /* capacities of all chunks but the spare ones */
+    uint64_t released_index;
+    const uint8_t *appended;       /* the body appended last */
     struct disk_write write;
     uint64_t write_started_ns, retry_at_ns;
     uint64_t last_index, written_index, durable_index; /* appended >= in a batch >= on the disk */

@@ -46,11 +46,11 @@ static void port_post(void *context, struct letter *letter)
     posted_last = &letter->next;
 }
 
-static void port_reply(void *context, struct letter *letter)
+static void port_reply(void *context, const struct letter *letter)
 {
     (void)context;
     letter_free(reply);
-    reply = letter;
+    reply = letter_copy(letter);
 }
 
 static enum result port_send(void *context, struct session *session, struct slice head, struct buf *body, bool *above_soft)

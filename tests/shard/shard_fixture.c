@@ -36,11 +36,11 @@ static void port_post(void *context, struct letter *letter)
     rig.posted_last = &letter->next;
 }
 
-static void port_reply(void *context, struct letter *letter)
+static void port_reply(void *context, const struct letter *letter)
 {
     (void)context;
     letter_free(rig.reply);
-    rig.reply = letter;
+    rig.reply = letter_copy(letter);
     rig.reply_count++;
     rig.frames_before_reply = rig.frame_count;
 }

@@ -128,11 +128,10 @@ static void port_post(void *context, struct letter *letter)
     else box_add(&w->boxes[letter->from_shard][letter->to_shard], letter);
 }
 
-static void port_reply(void *context, struct letter *letter)
+static void port_reply(void *context, const struct letter *letter)
 {
     struct world *w = context;
     if (!w->mute) people_on_reply(w, letter);
-    letter_free(letter);
 }
 
 static enum result port_hash_password(void *context, struct password_job *job)

@@ -527,3 +527,47 @@ Test(commitlog, a_failed_sync_ends_the_process, .exit_code = 1)
     fake_disk_complete(rig.disk);
     exit(0); /* reached only when the log went on */
 }
+
+/* ---- what the owner holds ---- */
+
+Test(commitlog, bodies_stay_readable_until_they_are_released)
+{
+    struct log_rig rig;
+    log_rig_init(&rig, &(struct fake_disk_options){.block_size_bytes = 512, .segment_size_bytes = 512 * 8});
+    rig.hold = true;
+    cr_assert_eq(log_rig_open(&rig, 0), RESULT_OK);
+    const uint8_t *bodies[40];
+    uint8_t copies[40][109];
+    for (size_t i = 0; i < COUNT_OF(bodies); i++) { /* over several batches and segments, some cut in two */
+        cr_assert_eq(log_rig_append(&rig, sizeof copies[i]), RESULT_OK);
+        bodies[i] = commitlog_appended(rig.log);
+        memcpy(copies[i], bodies[i], sizeof copies[i]);
+        if (i % 13 == 12) log_rig_settle(&rig);
+    }
+    log_rig_settle(&rig);
+    cr_assert_eq(rig.durable, COUNT_OF(bodies));
+    for (size_t i = 0; i < COUNT_OF(bodies); i++) {
+        cr_expect_arr_eq(bodies[i], copies[i], sizeof copies[i], "body %zu", i);
+        commitlog_release(rig.log, i + 1);
+    }
+    log_rig_commit(&rig, 10, 100); /* in the memory of the released ones */
+    log_rig_deinit(&rig);
+}
+
+Test(commitlog, an_owner_that_releases_nothing_is_busy)
+{
+    struct log_rig rig;
+    log_rig_init(&rig, &(struct fake_disk_options){.block_size_bytes = 4096, .segment_size_bytes = 4u << 20});
+    rig.hold = true;
+    cr_assert_eq(log_rig_open(&rig, 0), RESULT_OK);
+    uint32_t count = 0;
+    while (log_rig_append(&rig, 1000000) == RESULT_OK) {
+        cr_assert_lt(++count, 100u);
+        log_rig_settle(&rig);
+    }
+    cr_expect_gt(count, COMMITLOG_HELD_SIZE_MAX / 1100000);
+    cr_expect_eq(log_rig_append(&rig, 1), RESULT_BUSY);
+    commitlog_release(rig.log, rig.durable / 2);
+    log_rig_commit(&rig, 1, 1000000);
+    log_rig_deinit(&rig);
+}
