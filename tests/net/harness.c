@@ -110,7 +110,12 @@ uint32_t harness_sockets_max = 1024;
 
 void harness_init(struct harness *h, const struct server_options *options)
 {
-    static const struct server_events events = {on_http, on_upgrade, on_open, on_frame, on_drained, NULL, on_close};
+    static const struct server_events events = {.on_http = on_http,
+                                                 .on_upgrade = on_upgrade,
+                                                 .on_open = on_open,
+                                                 .on_frame = on_frame,
+                                                 .on_drained = on_drained,
+                                                 .on_close = on_close};
     if (getenv("NET_TEST_PLAIN_SOCKETS") != NULL) harness_sockets_max = 0;
     struct io_options ring = {.entries = 256,
                               .receive_buffer_count = 64,
