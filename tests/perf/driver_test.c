@@ -153,3 +153,28 @@ Test(session, a_hole_in_the_stream_is_counted)
     session_on_event(&session, 9, NULL);
     cr_expect_eq(loop.counters.stream_holes, 2);
 }
+
+Test(session, who_pages_lets_pushes_pass_and_remembers_that_there_were_some)
+{
+    struct session session = session_of(&driver_tcp);
+    session.ignores_pushes = true;
+    session_on_event(&session, 9, NULL);
+    cr_expect_eq(session.sync_key, 6);
+    cr_expect_eq(session.heard_key, 9);
+    session.ignores_pushes = false;
+    session_on_event(&session, 7, NULL);
+    cr_expect_eq(session.sync_key, 7);
+    cr_expect_eq(session.heard_key, 9);
+    cr_expect_eq(loop.counters.stream_holes, 0);
+}
+
+Test(session, who_leaves_hears_nothing_more)
+{
+    uint8_t stream[64];
+    size_t len = put_tcp(stream, push, sizeof push);
+    struct session session = session_of(&driver_tcp);
+    session_leave(&session);
+    cr_expect_eq(driver_tcp.receive(&session, (struct slice){stream, len}), 0);
+    cr_expect_eq(message_count, 0);
+    bytes_free(&session.out);
+}

@@ -1,6 +1,7 @@
 /* tests/perf/histogram_test.c - a latency is never reported smaller than it was, and hardly larger. */
 #include "perf/histogram.h"
 #include <criterion/criterion.h>
+#include <string.h>
 
 static struct histogram histogram;
 
@@ -40,3 +41,15 @@ Test(histogram, quantiles_of_a_hundred)
 }
 
 Test(histogram, nothing_added) { cr_expect_eq(histogram_quantile(&histogram, 0.99), 0); }
+
+Test(histogram, merging_is_adding_all)
+{
+    static struct histogram other, all;
+    histogram = other = all = (struct histogram){0};
+    for (uint64_t value = 1; value < 3000; value += 7) {
+        histogram_add(value % 2 == 0 ? &histogram : &other, value);
+        histogram_add(&all, value);
+    }
+    histogram_merge(&histogram, &other);
+    cr_expect_eq(memcmp(&histogram, &all, sizeof all), 0);
+}

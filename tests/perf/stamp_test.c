@@ -24,6 +24,9 @@ Test(stamp, a_changed_body_is_corrupt_and_a_foreign_one_is_not_ours)
     stamp_write(&in, body, sizeof body);
     struct slice whole = {body, sizeof body};
     cr_expect_eq(stamp_read(whole, RUN + 1, BODY_SIZE, &out), STAMP_OTHER_RUN);
+    cr_expect(stamp_is_of(whole, RUN));
+    cr_expect(!stamp_is_of(whole, RUN + 1));
+    cr_expect(!stamp_is_of((struct slice){body, STAMP_SIZE - 1}, RUN));
     cr_expect_eq(stamp_read((struct slice){body, STAMP_SIZE - 1}, RUN, BODY_SIZE, &out), STAMP_OTHER_RUN);
     cr_expect_eq(stamp_read((struct slice){body, BODY_SIZE - 1}, RUN, BODY_SIZE, &out), STAMP_CORRUPT);
     for (size_t at = STAMP_SIZE; at < BODY_SIZE; at++) {
