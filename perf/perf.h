@@ -5,9 +5,11 @@
  *
  *   load.c         the command line and the table of workloads         workload.h   what every workload gets
  *   driver.h       a protocol as a workload sees it                    driver_tcp.c, driver_websocket.c, driver_mqtt.c
- *   envelope.c     ringpost.v1 inside the frames of both drivers       session.c    sockets, the loop, who is logged in
+ *   envelope.c     ringpost.v1 inside the frames of TCP and WebSocket  mqtt.c       packets of MQTT 3.1.1
+ *   session.c      sockets, the loop, who is logged in                 tls.c        TLS on a socket
  *   users.c        registers users, mints their tokens                 calls.c      requests that are waited for
- *   traffic.c      people in groups who send; every arrival checked    workload_*.c one measurement each
+ *   traffic.c      people in groups who send; every arrival checked    catchup.c    pages through what was missed
+ *   workload_*.c   one measurement each                                stamp.c      what the body of a message says
  *   histogram.c    latencies    report.c  one JSON line and one table row a run    process.c  CPU and memory of the server
  *   bytes.h        slices, growing buffers, protobuf varints
  *
