@@ -183,7 +183,7 @@ class Server:
         def printed():
             if self.process.poll() is not None:
                 raise AssertionError(f"the server ended with {self.ended()}: {self.log_lines()[-3:]}")
-            return re.search(r"http://127\.0\.0\.1:(\d+)/", self.output())
+            return re.search(r"https?://127\.0\.0\.1:(\d+)/", self.output())
         self.port = int(wait_for("the server's address on its stdout", printed).group(1))
         status, answer = self.get("/readyz")
         assert status == 200 and json.loads(answer) == {"ready": True}, (status, answer)
