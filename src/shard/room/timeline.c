@@ -31,7 +31,7 @@ static bool down_index(struct down *down, struct block *block)
     }
     uint32_t count = 0;
     while (count < block->count && block_next(block, &down->records[count])) count++;
-    return count == block->count;
+    return count == block->count && cursor_left(&block->records) == 0;
 }
 
 static bool down_block(void *context, struct slice key, struct slice value)
