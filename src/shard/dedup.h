@@ -10,7 +10,7 @@
 #include "core/result.h"
 #include "shard/effects.h"
 
-#define DEDUP_CAPACITY_MIN 1024 /* also the most commands of one applied batch */
+#define DEDUP_CAPACITY_MIN 1024 /* also the most commands of one applied batch; of one replayed: the capacity in force */
 
 struct dedup;
 struct dedup_entry {

@@ -10,10 +10,8 @@
 #include "core/logger.h"
 #include <stdio.h>
 
-#define RECOVERY_BATCH 512              /* commands between two store batches during recovery; < DEDUP_CAPACITY_MIN */
+#define RECOVERY_BATCH_MAX 2048         /* commands between two store batches during recovery: nobody waits, so blocks may be longer */
 #define ARENA_SIZE_MAX (4u << 20)       /* of one unpacked request; frames are at most 256 KiB */
-
-_Static_assert(RECOVERY_BATCH < DEDUP_CAPACITY_MIN, "a batch must fit into the smallest window");
 
 /* ---- recovery ---- */
 
@@ -23,6 +21,7 @@ struct recovery {
     struct store_job job;
     enum result result;
     uint64_t replayed;
+    uint32_t batched; /* commands since the last store batch */
 };
 
 static void recovery_load_machine(struct store_job *job, struct store_view *view)
@@ -44,10 +43,20 @@ static enum result recovery_run(struct recovery *r, void (*run)(struct store_job
     return r->result;
 }
 
-static enum result recovery_write(struct shard *s)
+static enum result recovery_write(struct recovery *r)
 {
+    struct shard *s = r->shard;
+    if (r->batched == 0) return RESULT_OK;
+    r->batched = 0;
     machine_end_batch(s->machine, &s->effects);
+    entity_table_trim(s->machine->entities);
     return store_write_now(s->options.store, &s->effects.puts, s->machine->applied_index);
+}
+
+/* A batch must fit into the window of repeated sends. */
+static bool recovery_batch_full(const struct recovery *r)
+{
+    return r->batched >= RECOVERY_BATCH_MAX || r->batched + 1 >= r->shard->machine->options.dedup_entries;
 }
 
 static enum result recovery_apply(void *context, const struct commitlog_record *record)
@@ -56,14 +65,16 @@ static enum result recovery_apply(void *context, const struct commitlog_record *
     struct shard *s = r->shard;
     struct command command;
     if (!command_decode(&command, record->type, record->index, record->body)) return RESULT_CORRUPT;
+    enum result result = RESULT_OK;
+    if (record->type == COMMAND_LIMITS) result = recovery_write(r); /* it may shrink that window */
     const struct command_row *row = command_row(record->type);
     needs_init(&r->needs, s->machine);
     row->needs(&r->needs, &command);
-    while (r->needs.missing_count > 0) {
-        enum result result = recovery_run(r, recovery_load_needs);
-        if (result != RESULT_OK) return result;
-        row->needs(&r->needs, &command);
+    while (r->needs.missing_count > 0 && result == RESULT_OK) {
+        result = recovery_run(r, recovery_load_needs);
+        if (result == RESULT_OK) row->needs(&r->needs, &command);
     }
+    if (result != RESULT_OK) return result;
     effects_begin(&s->effects, false);
     s->machine->pinned = &r->needs;
     machine_apply(s->machine, &command, &s->effects);
@@ -71,9 +82,8 @@ static enum result recovery_apply(void *context, const struct commitlog_record *
     needs_release(&r->needs);
     s->last_time_ms = command.time_ms;
     r->replayed++;
-    if (r->replayed % RECOVERY_BATCH != 0) return RESULT_OK;
-    entity_table_trim(s->machine->entities);
-    return recovery_write(s);
+    r->batched++;
+    return recovery_batch_full(r) ? recovery_write(r) : RESULT_OK;
 }
 
 static void on_durable(void *context, uint64_t index)
@@ -107,7 +117,7 @@ static enum result recover(struct shard *s, uint64_t *replayed, char *text, size
     needs_release(&r.needs);
     if (result != RESULT_OK) return result;
     *replayed = r.replayed;
-    if (r.replayed > 0) result = recovery_write(s);
+    result = recovery_write(&r);
     if (result != RESULT_OK) snprintf(text, text_size, "shard %u: %s", s->options.machine.shard, result_text(result));
     s->durable_index = commitlog_durable_index(s->log);
     if (s->last_time_ms < s->machine->last_id_ms) s->last_time_ms = s->machine->last_id_ms; /* nothing was replayed */

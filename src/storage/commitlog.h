@@ -27,8 +27,8 @@
  * whose batch began after it proves that the damaged batch had been acknowledged: that is CORRUPT, never cut. What cannot be
  * told apart from a torn batch is rot in the very last batch.
  *
- * Failure modes: a torn tail is cut (zeros, synced); rot before the tail, a missing segment, or one of another shard is CORRUPT
- * with its position. A failed write or sync ends the process (check_fatal): what the disk holds is unknown. On a full disk
+ * Failure modes: a torn tail is cut (zeros, synced); rot before the tail in what a start reads, a missing segment, or one of another
+ * shard is CORRUPT with its position. A failed write or sync ends the process (check_fatal): what the disk holds is unknown. On a full disk
  * appends are refused (FULL) as soon as they would not fit the room already made; what was accepted before is kept and written
  * when there is space again. */
 #ifndef STORAGE_COMMITLOG_H
@@ -70,7 +70,7 @@ struct commitlog_options {
     struct metrics *metrics; /* may be NULL */
 };
 
-/* Reads all segments, cuts a torn tail, and calls `each` for every record with index > after. OK: the caller owns *out.
+/* Reads the segments with records behind `after`, cuts a torn tail, and calls `each` for every record with index > after. OK: the caller owns *out.
  * CORRUPT: `text` says segment, offset and what is wrong; nothing stays open. IO, NOMEM alike. Blocks; start-up only.
  * A log whose first record's index is > after + 1 (a hole between the store and the log) or that ends before `after` is CORRUPT.
  * FULL: a new log, and no room for its first segment. */

@@ -1,6 +1,7 @@
 /* storage/commitlog_recover.c - what a start finds in the log: reads all of it, decides between torn and rotten, goes on.
  *
- * Happy path: the walk reads segment after segment, record after record, until one is not the next record of the log: the end
+ * Happy path: segments that hold nothing but what is stored elsewhere are left alone. From the next on, the walk reads
+ * segment after segment, record after record, until one is not the next record of the log: the end
  * of that segment's data. The log goes on in the next segment, or this was the tail. Then everything behind the tail is
  * searched, block by block, for records that may not be there (walk_prove_nothing_behind), what a crash may have left there is
  * overwritten with zeros, and the segment is synced: records read from a disk's cache are durable before anyone sees them.
@@ -281,19 +282,41 @@ static enum result walk_headers(struct walk *w)
     return walk_widen(w, size_bytes_max < WALK_WINDOW_SIZE ? (uint32_t)size_bytes_max : WALK_WINDOW_SIZE);
 }
 
+/* Finds where to begin: nobody asks for records up to `after`, so the segments before the last one whose first record is not behind
+ * after + 1 are not read. */
+static enum result walk_skip_covered(struct walk *w, uint32_t *first)
+{
+    *first = 0;
+    w->expected = w->numbers[0] == 1 ? 1 : 0;
+    if (w->after == UINT64_MAX) return RESULT_OK;
+    for (uint32_t i = w->count - 1; i > 0; i--) {
+        struct record record;
+        enum result result = walk_record(w, &w->headers[i], w->headers[i].block_size_bytes, 0, &record);
+        if (result != RESULT_OK) return result;
+        if (!record.good || record.header.batch_block != 0 || record.header.index > w->after + 1) continue;
+        for (uint32_t skipped = 0; skipped < i; skipped++) w->lasts[skipped] = w->after; /* at the most */
+        *first = i;
+        w->expected = record.header.index;
+        break;
+    }
+    return RESULT_OK;
+}
+
 static enum result walk_all(struct walk *w)
 {
-    w->expected = w->numbers[0] == 1 ? 1 : 0;
     enum result headers = walk_headers(w);
     if (headers != RESULT_OK) return headers;
-    for (uint32_t i = 0; i < w->count; i++) {
+    uint32_t first;
+    enum result skip = walk_skip_covered(w, &first);
+    if (skip != RESULT_OK) return skip;
+    for (uint32_t i = first; i < w->count; i++) {
         uint64_t end;
         uint64_t before = w->expected;
         enum result result = walk_segment(w, &w->headers[i], &end);
         if (result != RESULT_OK) return result;
         bool empty = w->expected == before;
         w->lasts[i] = w->first_index == 0 ? 0 : w->expected - 1;
-        if (empty && i > 0) break;
+        if (empty && i > first) break;
         w->tail = i;
         w->tail_end = end;
     }

@@ -330,6 +330,7 @@ static enum result disk_read(struct disk *base, uint64_t number, uint64_t offset
         disk->read_fd = openat(disk->dir_fd, name, O_RDONLY | O_CLOEXEC);
         if (disk->read_fd < 0) return result_from_errno(errno);
         disk->read_number = number;
+        posix_fadvise(disk->read_fd, 0, 0, POSIX_FADV_SEQUENTIAL);
     }
     while (*got < len) {
         ssize_t count = pread(disk->read_fd, (uint8_t *)data + *got, len - *got, (off_t)(offset + *got));
@@ -338,6 +339,7 @@ static enum result disk_read(struct disk *base, uint64_t number, uint64_t offset
         if (count == 0) break;
         *got += (uint32_t)count;
     }
+    posix_fadvise(disk->read_fd, (off_t)(offset + *got), len, POSIX_FADV_WILLNEED); /* comes while these are worked on */
     return RESULT_OK;
 }
 

@@ -414,6 +414,48 @@ Test(commitlog, rot_is_refused_with_its_place)
     }
 }
 
+/* The same three segments, when what is stored elsewhere covers some of them. */
+static const struct {
+    const char *name;
+    uint64_t after, segment, offset;
+    enum result want;
+} covered_cases[] = {
+    {"what is stored ends before the second segment", 30, 1, 10 * BLOCK + 40, RESULT_CORRUPT},
+    {"right before it", 31, 1, 10 * BLOCK + 40, RESULT_OK},
+    {"and the second itself is rotten", 31, 2, 10 * BLOCK + 40, RESULT_CORRUPT},
+    {"behind its first record", 32, 1, BLOCK + 40, RESULT_OK},
+    {"the segment that is read first, before what is asked for", 40, 2, 2 * BLOCK + 40, RESULT_CORRUPT},
+    {"everything before the last segment", 62, 2, 31 * BLOCK + 40, RESULT_OK},
+    {"everything", 75, 1, BLOCK + 40, RESULT_OK},
+    {"everything, and the last segment begins rotten", 75, 3, BLOCK + 40, RESULT_CORRUPT},
+};
+
+Test(commitlog, segments_that_are_covered_are_not_read)
+{
+    for (size_t i = 0; i < COUNT_OF(covered_cases); i++) {
+        struct log_rig rig;
+        uint64_t after = covered_cases[i].after;
+        log_rig_init(&rig, &small_disk);
+        cr_assert_eq(log_rig_open(&rig, 0), RESULT_OK);
+        log_rig_commit(&rig, 75, BLOCK - HEADER);
+        log_rig_maintain(&rig);
+        log_rig_close(&rig);
+        do_damage(rig.disk, FLIP, covered_cases[i].segment, covered_cases[i].offset);
+        cr_expect_eq(log_rig_open(&rig, after), covered_cases[i].want, "%s: %s", covered_cases[i].name, rig.text);
+        if (rig.log != NULL) {
+            cr_expect_eq(rig.first, after == 75 ? 0 : after + 1, "%s", covered_cases[i].name);
+            cr_expect_eq(commitlog_last_index(rig.log), 75);
+            log_rig_commit(&rig, 1, 10);
+            uint32_t before = fake_disk_segment_count(rig.disk);
+            commitlog_trim(rig.log, after);
+            log_rig_maintain(&rig);
+            uint64_t covered = after < 75 ? after / 31 : 2; /* segments with no record behind it, the tail aside */
+            cr_expect_eq(before - fake_disk_segment_count(rig.disk), covered, "%s", covered_cases[i].name);
+        }
+        log_rig_deinit(&rig);
+    }
+}
+
 Test(commitlog, a_segment_of_another_shard_or_log_is_refused)
 {
     struct log_rig rig, other;
