@@ -27,6 +27,12 @@ static inline uint32_t utf8_valid_len(struct slice text)
 {
     uint32_t at = 0;
     while (at < text.len) {
+        uint64_t eight = UINT64_MAX; /* at once, while none of them is beyond ASCII */
+        if (text.len - at >= sizeof eight) memcpy(&eight, text.data + at, sizeof eight);
+        if ((eight & 0x8080808080808080u) == 0) {
+            at += (uint32_t)sizeof eight;
+            continue;
+        }
         uint32_t len = utf8_char_len(text.data + at, text.data + text.len);
         if (len == 0) break;
         at += len;

@@ -27,6 +27,7 @@ struct wire_field {
 
 static inline uint64_t wire_varint(struct cursor *c)
 {
+    if (!c->bad && c->at != c->end && *c->at < 0x80) return *c->at++; /* tags and most lengths are one byte */
     uint64_t value = 0;
     for (uint32_t i = 0; i < WIRE_VARINT_MAX; i++) {
         uint8_t byte = cursor_u8(c);

@@ -33,7 +33,7 @@ static bool writer_grow(struct writer *w, size_t needed)
     return true;
 }
 
-uint8_t *writer_reserve(struct writer *w, size_t len)
+uint8_t *writer_reserve_grown(struct writer *w, size_t len)
 {
     ASSERT(w->len <= w->capacity);
     if (w->failed) return NULL;
@@ -42,8 +42,7 @@ uint8_t *writer_reserve(struct writer *w, size_t len)
         w->failed = true;
         return NULL;
     }
-    bool has_room = w->data != NULL && len <= w->capacity - w->len;
-    if (!has_room && !writer_grow(w, w->len + len)) {
+    if (!writer_grow(w, w->len + len)) {
         w->failed = true;
         return NULL;
     }

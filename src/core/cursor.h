@@ -85,8 +85,16 @@ struct writer {
 
 void writer_init(struct writer *w, size_t size_max);
 void writer_deinit(struct writer *w);
+/* The rare half of writer_reserve(): grows, or fails. */
+uint8_t *writer_reserve_grown(struct writer *w, size_t len);
 /* Room for `len` more bytes; NULL, and `failed` set, when there is none. The pointer lives until the next write. */
-uint8_t *writer_reserve(struct writer *w, size_t len);
+static inline uint8_t *writer_reserve(struct writer *w, size_t len)
+{
+    if (w->failed || w->data == NULL || len > w->capacity - w->len) return writer_reserve_grown(w, len);
+    uint8_t *at = w->data + w->len;
+    w->len += len;
+    return at;
+}
 static inline void writer_reset(struct writer *w)
 {
     w->len = 0;

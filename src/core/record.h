@@ -32,24 +32,46 @@
 #define RECORD_SIZE_bytes(value) (sizeof(uint32_t) + (value).len)
 
 #define RECORD_FIELD_DECLARE(type, name) RECORD_TYPE_##type name;
-#define RECORD_FIELD_WRITE(type, name) writer_##type(w, r->name);
+#define RECORD_FIELD_PUT(type, name) at = record_put_##type(at, r->name);
 #define RECORD_FIELD_SIZE(type, name) size += RECORD_SIZE_##type(r->name);
 #define RECORD_FIELD_READ(type, name) r->name = cursor_##type(c);
+
+/* Each gives the place behind what it wrote: the room is reserved for a whole record at once. */
+#define RECORD_PUT(type, name)                                                                                         \
+    static inline uint8_t *record_put_##name(uint8_t *at, type value)                                                  \
+    {                                                                                                                  \
+        memcpy(at, &value, sizeof value);                                                                              \
+        return at + sizeof value;                                                                                      \
+    }
+RECORD_PUT(uint8_t, u8)
+RECORD_PUT(uint16_t, u16)
+RECORD_PUT(uint32_t, u32)
+RECORD_PUT(uint64_t, u64)
+#undef RECORD_PUT
+static inline uint8_t *record_put_bytes(uint8_t *at, struct slice value)
+{
+    at = record_put_u32(at, value.len);
+    if (value.len > 0) memcpy(at, value.data, value.len);
+    return at + value.len;
+}
 
 #define RECORD(name, FIELDS)                                                                                           \
     struct name##_record {                                                                                             \
         FIELDS(RECORD_FIELD_DECLARE)                                                                                   \
     };                                                                                                                 \
-    static inline void name##_record_write(struct writer *w, const struct name##_record *r)                            \
-    {                                                                                                                  \
-        writer_u8(w, RECORD_VERSION);                                                                                  \
-        FIELDS(RECORD_FIELD_WRITE)                                                                                     \
-    }                                                                                                                  \
     static inline uint32_t name##_record_size(const struct name##_record *r)                                           \
     {                                                                                                                  \
         size_t size = 1;                                                                                               \
         FIELDS(RECORD_FIELD_SIZE)                                                                                      \
         return (uint32_t)size;                                                                                         \
+    }                                                                                                                  \
+    static inline void name##_record_write(struct writer *w, const struct name##_record *r)                            \
+    {                                                                                                                  \
+        uint8_t *at = writer_reserve(w, name##_record_size(r));                                                        \
+        if (at == NULL) return;                                                                                        \
+        *at++ = RECORD_VERSION;                                                                                        \
+        FIELDS(RECORD_FIELD_PUT)                                                                                       \
+        (void)at;                                                                                                      \
     }                                                                                                                  \
     static inline bool name##_record_read(struct name##_record *r, struct cursor *c)                                   \
     {                                                                                                                  \

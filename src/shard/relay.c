@@ -84,11 +84,9 @@ static void relay_run(struct shard *s, struct request *r)
                                   .stream_index = r->letter->number,
                                   .kind = r->letter->method,
                                   .payload = letter_payload(r->letter)};
-    struct writer w;
-    writer_init(&w, 0);
-    relay_record_write(&w, &record);
-    enum error error = request_try_propose(s, r, COMMAND_RELAY, writer_slice(&w), relay_applied);
-    writer_deinit(&w);
+    struct writer *w = shard_scratch(s);
+    relay_record_write(w, &record);
+    enum error error = request_try_propose(s, r, COMMAND_RELAY, writer_slice(w), relay_applied);
     source->waiting = error == ERROR_NONE && request_waits(r);
     source->stalled = error == ERROR_NONE ? NULL : r;
     if (source->stalled != NULL) s->running = NULL; /* it stays RUNNING but waits for relay_retry, not for a load */

@@ -150,6 +150,7 @@ enum result shard_open(struct shard **out, const struct shard_options *options, 
     s->next_call = 1;
     effects_init(&s->effects);
     writer_init(&s->scratch, 0);
+    writer_init(&s->record, 0);
     s->sources = memory_alloc(options->machine.shard_count * sizeof *s->sources);
     enum result result = machine_create(&s->machine, &options->machine, options->metrics);
     if (result == RESULT_OK) result = envelope_arena_create(&s->arena, ARENA_SIZE_MAX);
@@ -193,6 +194,7 @@ void shard_close(struct shard *s)
     machine_destroy(s->machine);
     effects_deinit(&s->effects);
     writer_deinit(&s->scratch);
+    writer_deinit(&s->record);
     free(s->sources);
     free(s);
 }
@@ -316,5 +318,10 @@ const struct shard_ports *shard_ports(const struct shard *s) { return &s->option
 const struct shard_limits *shard_limits(const struct shard *s) { return &s->options.limits; }
 const struct token_keys *shard_token_keys(const struct shard *s) { return s->options.token_keys; }
 struct envelope_arena *shard_arena(struct shard *s) { return s->arena; }
+struct writer *shard_scratch(struct shard *s)
+{
+    writer_reset(&s->record);
+    return &s->record;
+}
 struct metrics *shard_metrics(struct shard *s) { return s->options.metrics; }
 struct watch_table *shard_watch_table(struct shard *s) { return s->watches; }

@@ -36,6 +36,7 @@ struct shard {
     struct commitlog *log;
     struct effects effects;
     struct writer scratch;          /* the command being proposed */
+    struct writer record;           /* shard_scratch() */
     struct envelope_arena *arena;   /* of the handler being run */
     struct request *running;
     struct letter *reply;           /* the answer being given, and how large its memory is */

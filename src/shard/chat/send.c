@@ -11,7 +11,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#define CLIENT_MSG_ID_MAX   64
+#define CLIENT_MSG_ID_MAX   ENVELOPE_CLIENT_MSG_ID_MAX
 #define PROPERTIES_SIZE_MAX 4096u /* packed */
 
 /* ---- the command ---- */
@@ -154,15 +154,13 @@ static void send_propose(struct shard *shard, struct request *request, struct se
     struct dedup_entry entry;
     dedup_id(&entry, record->room_id, request->actor.user_id, record->client_msg_id);
     dedup_expect(request_machine(shard)->dedup, &entry);
-    struct writer bytes, properties;
-    writer_init(&bytes, 0);
+    struct writer *bytes = shard_scratch(shard), properties;
     writer_init(&properties, 0);
     if (given != NULL) envelope_pack(&properties, &given->base);
     record->properties = writer_slice(&properties);
-    send_record_write(&bytes, record);
-    request_propose(shard, request, COMMAND_SEND, writer_slice(&bytes));
+    send_record_write(bytes, record);
+    request_propose(shard, request, COMMAND_SEND, writer_slice(bytes));
     writer_deinit(&properties);
-    writer_deinit(&bytes);
 }
 
 /* True: `record` names the pair and the peer. False: refused, or waiting. */
@@ -206,7 +204,10 @@ static bool send_may_go(struct request *request, struct direct *direct)
 
 void handle_send(struct shard *shard, struct request *request)
 {
-    Ringpost__V1__SendRequest *in = REQUEST_UNPACK(shard, request, SendRequest);
+    Ringpost__V1__SendRequest plain, *in = &plain;
+    char client_msg_id[ENVELOPE_CLIENT_MSG_ID_MAX + 1];
+    if (!envelope_unpack_send(&plain, client_msg_id, letter_payload(request->letter)))
+        in = REQUEST_UNPACK(shard, request, SendRequest);
     if (in == NULL) return;
     enum error error;
     const char *fault = send_fault(shard, request, in, &error);

@@ -1,0 +1,48 @@
+/* api/send_request.c - reading the plain form of a SendRequest by hand: one pass, nothing allocated.
+ * It knows the numbers and types of the contract by heart; tests/api/send_request_test.c and the fuzzer `send` hold it to what the
+ * generic reader says. */
+#include "api/envelope.h"
+#include "api/utf8.h"
+#include "api/wire.h"
+#include "ringpost/v1/ringpost.pb-c.h"
+
+enum { ROOM_ID = 1, TO_USER_ID = 2, CLIENT_MSG_ID = 3, KIND = 4, BODY = 5, FIELD_COUNT = BODY };
+
+static bool read_client_msg_id(char *out, struct slice text)
+{
+    if (text.len > ENVELOPE_CLIENT_MSG_ID_MAX || utf8_valid_len(text) != text.len) return false;
+    if (text.len > 0 && memchr(text.data, 0, text.len) != NULL) return false;
+    if (text.len > 0) memcpy(out, text.data, text.len);
+    out[text.len] = '\0';
+    return true;
+}
+
+bool envelope_unpack_send(Ringpost__V1__SendRequest *out, char client_msg_id[ENVELOPE_CLIENT_MSG_ID_MAX + 1], struct slice packed)
+{
+    *out = (Ringpost__V1__SendRequest)RINGPOST__V1__SEND_REQUEST__INIT;
+    struct cursor c = cursor_of(packed);
+    struct wire_field field;
+    uint32_t seen = 0;
+    while (wire_next(&c, &field)) {
+        bool is_number = field.number == ROOM_ID || field.number == TO_USER_ID || field.number == KIND;
+        if (field.number > FIELD_COUNT || (seen & 1u << field.number) != 0) return false;
+        if (field.type != (is_number ? WIRE_VARINT : WIRE_BYTES)) return false;
+        seen |= 1u << field.number;
+        switch (field.number) {
+        case ROOM_ID: out->room_id = field.value; break;
+        case TO_USER_ID: out->to_user_id = field.value; break;
+        case CLIENT_MSG_ID:
+            if (!read_client_msg_id(client_msg_id, field.bytes)) return false;
+            out->client_msg_id = client_msg_id;
+            break;
+        case KIND:
+            if (field.value > INT32_MAX) return false;
+            out->kind = (Ringpost__V1__MessageKind)field.value;
+            break;
+        case BODY: /* protobuf-c knows no const bytes; nobody writes them */
+            out->body = (ProtobufCBinaryData){field.bytes.len, (uint8_t *)(uintptr_t)field.bytes.data};
+            break;
+        }
+    }
+    return cursor_done(&c);
+}
