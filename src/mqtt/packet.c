@@ -276,18 +276,12 @@ static uint32_t publish_remaining(enum mqtt_version version, const struct mqtt_p
            payload_len;
 }
 
-uint32_t mqtt_publish_size(enum mqtt_version version, const struct mqtt_publish *publish, uint32_t payload_len)
-{
-    uint32_t remaining = publish_remaining(version, publish, payload_len);
-    return 1 + mqtt_varint_size(remaining) + remaining;
-}
-
 void mqtt_encode_publish_head(struct writer *out, enum mqtt_version version, const struct mqtt_publish *publish,
                               uint32_t payload_len)
 {
     ASSERT((publish->packet_id != 0) == (publish->qos > 0));
-    uint8_t flags = (uint8_t)(publish->qos << 1 | (publish->retain ? FLAG_RETAIN : 0) |
-                              (publish->duplicate ? FLAG_DUPLICATE : 0));
+    uint8_t flags = (uint8_t)((unsigned)publish->qos << 1 | (publish->retain ? FLAG_RETAIN : 0u) |
+                              (publish->duplicate ? FLAG_DUPLICATE : 0u));
     write_head(out, MQTT_PUBLISH, flags, publish_remaining(version, publish, payload_len));
     mqtt_write_bytes(out, publish->topic);
     if (publish->qos > 0) mqtt_write_u16(out, publish->packet_id);

@@ -137,8 +137,6 @@ void mqtt_encode_connack(struct writer *out, enum mqtt_version version, bool ses
 /* Everything before the payload, which follows as it is; `payload_len` counts it. */
 void mqtt_encode_publish_head(struct writer *out, enum mqtt_version version, const struct mqtt_publish *publish,
                               uint32_t payload_len);
-/* The size of the whole packet. */
-uint32_t mqtt_publish_size(enum mqtt_version version, const struct mqtt_publish *publish, uint32_t payload_len);
 /* PUBACK PUBREC PUBREL PUBCOMP; for 3.1.1 the reason is left out. */
 void mqtt_encode_ack(struct writer *out, enum mqtt_version version, enum mqtt_type type, uint16_t packet_id,
                      enum mqtt_reason reason, struct slice block);

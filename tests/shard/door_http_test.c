@@ -25,7 +25,7 @@ static void open_door(int state)
     config_init_defaults(&rig.config);
     rig.pages = (struct host_pages){.state = state, .worker_count = 0, .shard_count = 1, .version = "test", .instance_id = "test"};
     cr_assert_eq(server_listen("127.0.0.1:0", &fd, &rig.port, text, sizeof text), RESULT_OK, "%s", text);
-    cr_assert_eq(lobby_start(&rig.lobby, &rig.config, &rig.pages, &fd, 1, text, sizeof text), RESULT_OK, "%s", text);
+    cr_assert_eq(lobby_start(&rig.lobby, &rig.config, NULL, &rig.pages, &fd, 1, text, sizeof text), RESULT_OK, "%s", text);
     close(fd); /* the lobby has its own */
 }
 

@@ -198,6 +198,7 @@ void rig_open_shard(uint16_t number)
         .token_keys = rig.keys,
     };
     options.machine.shard = number;
+    if (rig.change_ports != NULL) rig.change_ports(&options.ports);
     uint64_t replayed = 0;
     char text[256] = "";
     cr_assert_eq(shard_open(&rig.shards[number], &options, &replayed, text, sizeof text), RESULT_OK, "%s", text);

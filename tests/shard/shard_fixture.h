@@ -28,6 +28,7 @@ struct shard_rig {
     struct shard_limits limits;
     uint32_t pool_size_bytes, segments_max;
     uint64_t log_pending_max_bytes;
+    void (*change_ports)(struct shard_ports *ports); /* NULL: the rig's own */
 
     /* May be changed at any time. */
     uint64_t now_ms;

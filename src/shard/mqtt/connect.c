@@ -88,9 +88,19 @@ void mqtt_send(struct client *client)
     if (result == RESULT_BUSY) mqtt_too_slow(client);
 }
 
+/* The session is over for this connection: nothing it hears from now on counts. Once. */
+static void give_up_session(struct client *client)
+{
+    struct mqtt *mqtt = client->mqtt;
+    bool kept = mqtt->begun && !mqtt->given_up && (mqtt_persistent(mqtt) || mqtt->ends_session);
+    mqtt->given_up = true;
+    if (kept) mqtt_save(client, false);
+}
+
 void mqtt_too_slow(struct client *client)
 {
     client->mqtt->phase = MQTT_ENDED;
+    give_up_session(client);
     conn_close(client->conn, (struct conn_goodbye){CLOSE_TOO_SLOW, "too slow: reconnect"});
 }
 
@@ -104,6 +114,7 @@ void mqtt_end(struct client *client, enum mqtt_reason reason)
     if (connecting) mqtt_encode_connack(out, (enum mqtt_version)mqtt->version, false, reason, SLICE_EMPTY);
     if (out->len > 0) mqtt_send(client);
     mqtt->phase = MQTT_ENDED;
+    give_up_session(client);
     conn_close(client->conn, (struct conn_goodbye){1000, NULL});
 }
 
@@ -384,10 +395,9 @@ static bool take_over(struct client *client)
     struct slice mine = mqtt_client_id(client, ids[0]);
     for (struct session *other = client->session->inbox->sessions; other != NULL; other = other->next) {
         struct client *owner = other->connection;
-        if (other == client->session || !other->encodes || owner->mqtt->phase == MQTT_ENDED) continue;
-        if (!slice_equal(mine, mqtt_client_id(owner, ids[1]))) continue;
-        if (owner->mqtt->begun && mqtt_persistent(owner->mqtt)) mqtt_save_for(owner, client);
-        owner->mqtt->expiry_s = 0; /* the session is not its own any more: it saves nothing when it closes */
+        if (other == client->session || !other->encodes || !slice_equal(mine, mqtt_client_id(owner, ids[1]))) continue;
+        if (owner->mqtt->begun && (mqtt_persistent(owner->mqtt) || owner->mqtt->ends_session)) mqtt_save_for(owner, client);
+        owner->mqtt->given_up = true;
         mqtt_end(owner, MQTT_TAKEN_OVER);
     }
     return client->mqtt->saves_open == 0;
@@ -622,5 +632,5 @@ void mqtt_on_close(struct client *client)
     struct mqtt *mqtt = client->mqtt;
     if (client->session == NULL) return;
     if (mqtt->begun) mqtt_publish_will(client);
-    if (mqtt->begun && (mqtt_persistent(mqtt) || mqtt->ends_session)) mqtt_save(client, false);
+    give_up_session(client);
 }

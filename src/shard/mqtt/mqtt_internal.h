@@ -131,6 +131,7 @@ struct mqtt {
     bool assigned : 1;  /* the client left its id to us */
     bool nameless : 1;  /* and it follows from the epoch, not from the device */
     bool begun : 1;     /* CONNACK said yes */
+    bool given_up : 1;  /* what is kept of the session is saved, or another connection has it */
     bool session_present : 1, ends_session : 1;
     bool looking_up : 1; /* a user's name */
     bool pulling : 1, asking_type : 1, asking_room : 1; /* the stream; a room's type; a large room's history */

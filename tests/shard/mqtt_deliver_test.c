@@ -1,0 +1,282 @@
+/* tests/shard/mqtt_deliver_test.c - messages to and from MQTT clients over whole shards: window, backlog, resuming, taking over. */
+#include "mqtt_rig.h"
+#include "shard/mqtt/mqtt_internal.h"
+#include <stdio.h>
+
+static uint64_t alice, bob;
+static struct mqtt_client phone;
+
+static void setup(void)
+{
+    mqtt_begin();
+    alice = rig_add_user(0, "alice");
+    bob = rig_add_user(0, "bob");
+}
+
+TestSuite(mqtt_deliver, .init = setup, .fini = mqtt_finish, .timeout = 60);
+
+static void write_to_bob(uint32_t first, uint32_t count)
+{
+    for (uint32_t i = first; i < first + count; i++) {
+        char text[16];
+        snprintf(text, sizeof text, "m%u", i);
+        cr_assert_eq(rig_say(alice, bob, text, text), ERROR_NONE);
+    }
+}
+
+static struct mqtt_got expect_text(uint32_t number, uint8_t flags)
+{
+    char text[16];
+    snprintf(text, sizeof text, "m%u", number);
+    struct mqtt_got got = mqtt_expect(&phone, MQTT_PUBLISH);
+    cr_assert_str_eq(got.text, text);
+    cr_assert_eq(got.flags, flags, "flags %d of %s", got.flags, text);
+    return got;
+}
+
+static void expect_nothing(void)
+{
+    struct mqtt_got got;
+    mqtt_settle();
+    cr_expect(!mqtt_next(&phone, &got), "a packet of type %d: %s", got.type, got.text);
+}
+
+#define QOS_1     2
+#define QOS_2     4
+#define DUPLICATE 8
+
+Test(mqtt_deliver, nothing_is_read_while_it_is_up_to_date)
+{
+    mqtt_come(&phone, bob, "phone", (struct mqtt_how){.version = MQTT_5});
+    cr_assert_eq(mqtt_listen(&phone, "u/bob", 1), 1);
+    write_to_bob(0, 1); /* makes the room */
+    mqtt_answer(&phone, MQTT_PUBACK, expect_text(0, QOS_1).packet_id);
+    mqtt_settle();
+    uint64_t reads = harness_metric(&rig.metrics.store_reads);
+    write_to_bob(1, 200);
+    for (uint32_t i = 1; i <= 200; i++) mqtt_answer(&phone, MQTT_PUBACK, expect_text(i, QOS_1).packet_id);
+    mqtt_settle();
+    cr_expect_eq(harness_metric(&rig.metrics.store_reads), reads);
+    mqtt_leave(&phone);
+}
+
+Test(mqtt_deliver, a_full_window_is_caught_up_with_in_order)
+{
+    for (uint16_t window = 1; window <= 9; window = (uint16_t)(window + 4)) {
+        mqtt_come(&phone, bob, "phone", (struct mqtt_how){.version = MQTT_5, .receive_maximum = window});
+        cr_assert_eq(mqtt_listen(&phone, "u/bob", 1), 1);
+        write_to_bob(window * 1000u, 60);
+        for (uint32_t i = 0; i < 60; i++) {
+            struct mqtt_got got = expect_text(window * 1000u + i, QOS_1);
+            if (i == 20) write_to_bob(window * 1000u + 60, 5);
+            mqtt_answer(&phone, MQTT_PUBACK, got.packet_id);
+        }
+        for (uint32_t i = 60; i < 65; i++) mqtt_answer(&phone, MQTT_PUBACK, expect_text(window * 1000u + i, QOS_1).packet_id);
+        expect_nothing();
+        uint64_t reads = harness_metric(&rig.metrics.store_reads);
+        write_to_bob(window * 1000u + 65, 1);
+        mqtt_answer(&phone, MQTT_PUBACK, expect_text(window * 1000u + 65, QOS_1).packet_id);
+        mqtt_settle();
+        cr_expect_eq(harness_metric(&rig.metrics.store_reads), reads, "pushed again");
+        mqtt_leave(&phone);
+    }
+}
+
+Test(mqtt_deliver, no_more_than_the_window)
+{
+    mqtt_come(&phone, bob, "phone", (struct mqtt_how){.version = MQTT_5, .receive_maximum = 3});
+    cr_assert_eq(mqtt_listen(&phone, "u/bob", 1), 1);
+    write_to_bob(0, 10);
+    for (uint32_t i = 0; i < 3; i++) (void)expect_text(i, QOS_1);
+    expect_nothing();
+    mqtt_leave(&phone);
+}
+
+Test(mqtt_deliver, what_was_not_acknowledged_comes_again)
+{
+    uint16_t ids[4];
+    mqtt_come(&phone, bob, "phone", (struct mqtt_how){.persistent = true});
+    cr_expect_not(phone.present);
+    cr_assert_eq(mqtt_listen(&phone, "u/bob", 1), 1);
+    write_to_bob(0, 4);
+    for (uint32_t i = 0; i < 4; i++) ids[i] = expect_text(i, QOS_1).packet_id;
+    mqtt_answer(&phone, MQTT_PUBACK, ids[0]);
+    mqtt_settle();
+    mqtt_drop(&phone);
+    write_to_bob(4, 2);
+    mqtt_come(&phone, bob, "phone", (struct mqtt_how){.persistent = true});
+    cr_expect(phone.present);
+    for (uint32_t i = 1; i < 4; i++) cr_expect_eq(expect_text(i, QOS_1 | DUPLICATE).packet_id, ids[i]);
+    for (uint32_t i = 4; i < 6; i++) (void)expect_text(i, QOS_1);
+    expect_nothing();
+    mqtt_leave(&phone);
+}
+
+Test(mqtt_deliver, qos_2_once_over_every_step)
+{
+    mqtt_come(&phone, bob, "phone", (struct mqtt_how){.persistent = true});
+    cr_assert_eq(mqtt_listen(&phone, "u/bob", 2), 2);
+    write_to_bob(0, 3);
+    uint16_t first = expect_text(0, QOS_2).packet_id, second = expect_text(1, QOS_2).packet_id;
+    uint16_t third = expect_text(2, QOS_2).packet_id;
+    rig.disks_held = true;
+    mqtt_answer(&phone, MQTT_PUBREC, second); /* before the first */
+    expect_nothing();                         /* its PUBREL is a promise: it waits for the disk */
+    rig.disks_held = false;
+    cr_expect_eq(mqtt_expect(&phone, MQTT_PUBREL).packet_id, second);
+    mqtt_drop(&phone);
+    mqtt_come(&phone, bob, "phone", (struct mqtt_how){.persistent = true});
+    cr_expect_eq(mqtt_expect(&phone, MQTT_PUBREL).packet_id, second, "again: PUBCOMP has not come");
+    cr_expect_eq(expect_text(0, QOS_2 | DUPLICATE).packet_id, first);
+    cr_expect_eq(expect_text(2, QOS_2 | DUPLICATE).packet_id, third);
+    const uint16_t all[] = {first, third};
+    for (uint32_t i = 0; i < 2; i++) {
+        mqtt_answer(&phone, MQTT_PUBREC, all[i]);
+        cr_expect_eq(mqtt_expect(&phone, MQTT_PUBREL).packet_id, all[i]);
+        mqtt_answer(&phone, MQTT_PUBCOMP, all[i]);
+    }
+    mqtt_answer(&phone, MQTT_PUBCOMP, second);
+    expect_nothing();
+    mqtt_leave(&phone);
+    mqtt_come(&phone, bob, "phone", (struct mqtt_how){.persistent = true});
+    expect_nothing();
+    mqtt_leave(&phone);
+}
+
+Test(mqtt_deliver, taken_over_with_a_full_window)
+{
+    struct mqtt_client old;
+    mqtt_come(&phone, bob, "phone", (struct mqtt_how){.version = MQTT_5, .persistent = true, .receive_maximum = 4});
+    cr_assert_eq(mqtt_listen(&phone, "u/bob", 1), 1);
+    write_to_bob(0, 20);
+    uint16_t ids[4];
+    for (uint32_t i = 0; i < 4; i++) ids[i] = expect_text(i, QOS_1).packet_id;
+    mqtt_answer(&phone, MQTT_PUBACK, ids[0]);
+    mqtt_answer(&phone, MQTT_PUBACK, ids[1]);
+    (void)expect_text(4, QOS_1);
+    (void)expect_text(5, QOS_1);
+    old = phone;
+    mqtt_come(&phone, bob, "phone", (struct mqtt_how){.version = MQTT_5, .persistent = true, .receive_maximum = 100});
+    cr_expect(phone.present);
+    for (uint32_t i = 2; i < 6; i++) (void)expect_text(i, QOS_1 | DUPLICATE);
+    for (uint32_t i = 6; i < 20; i++) (void)expect_text(i, QOS_1);
+    expect_nothing();
+    cr_expect_eq(mqtt_expect(&old, MQTT_DISCONNECT).reason, MQTT_TAKEN_OVER);
+    mqtt_expect_end(&old);
+    mqtt_drop(&old);
+    mqtt_leave(&phone);
+}
+
+Test(mqtt_deliver, taken_over_by_a_clean_start)
+{
+    struct mqtt_client old;
+    mqtt_come(&phone, bob, "phone", (struct mqtt_how){.persistent = true});
+    cr_assert_eq(mqtt_listen(&phone, "u/bob", 1), 1);
+    write_to_bob(0, 2);
+    (void)expect_text(0, QOS_1);
+    old = phone;
+    mqtt_come(&phone, bob, "phone", (struct mqtt_how){0});
+    cr_expect_not(phone.present);
+    expect_nothing();
+    mqtt_drop(&old);
+    mqtt_leave(&phone);
+    mqtt_come(&phone, bob, "phone", (struct mqtt_how){.persistent = true});
+    cr_expect_not(phone.present, "it was ended for good");
+    mqtt_leave(&phone);
+}
+
+Test(mqtt_deliver, unsubscribing_is_durable_before_it_is_said)
+{
+    mqtt_come(&phone, bob, "phone", (struct mqtt_how){.persistent = true});
+    cr_assert_eq(mqtt_listen(&phone, "u/bob", 1), 1);
+    rig.disks_held = true;
+    peer_send(&phone.peer, "\xa2\x09\0\2\0\5u/bob\xc0\0", 13); /* and a PINGREQ behind it */
+    expect_nothing();
+    rig.disks_held = false;
+    cr_expect_eq(mqtt_expect(&phone, MQTT_UNSUBACK).packet_id, 2);
+    (void)mqtt_expect(&phone, MQTT_PINGRESP);
+    write_to_bob(0, 1);
+    expect_nothing();
+    mqtt_leave(&phone);
+}
+
+Test(mqtt_deliver, silence_ends_it)
+{
+    mqtt_come(&phone, bob, "phone", (struct mqtt_how){.keep_alive_s = 10});
+    for (uint32_t i = 0; i < 5; i++) {
+        mqtt_advance(12000);
+        peer_send(&phone.peer, "\xc0\0", 2);
+        (void)mqtt_expect(&phone, MQTT_PINGRESP);
+    }
+    mqtt_advance(14000);
+    cr_expect_not(peer_ended(&phone.peer));
+    mqtt_advance(2000);
+    mqtt_expect_end(&phone);
+    mqtt_drop(&phone);
+}
+
+/* ---- from the client ---- */
+
+Test(mqtt_deliver, a_packet_id_used_again_is_another_message)
+{
+    static const struct {
+        const char *text;
+        uint8_t first_byte;
+    } said[] = {{"one", 0x32}, {"one", 0x3a}, {"two", 0x32}, {"two", 0x3a}, {"two", 0x3a}, {"three", 0x34}, {"three", 0x3c}};
+    struct mqtt_client sender;
+    mqtt_come(&phone, bob, "phone", (struct mqtt_how){0});
+    cr_assert_eq(mqtt_listen(&phone, "u/bob", 0), 0);
+    mqtt_come(&sender, alice, "sender", (struct mqtt_how){0});
+    for (size_t i = 0; i < sizeof said / sizeof said[0]; i++) {
+        mqtt_say(&sender, "u/bob", said[i].text, said[i].first_byte, 1);
+        (void)mqtt_expect(&sender, (said[i].first_byte & 4) != 0 ? MQTT_PUBREC : MQTT_PUBACK);
+    }
+    static const char *const want[] = {"one", "two", "three"};
+    for (size_t i = 0; i < 3; i++) cr_expect_str_eq(mqtt_expect(&phone, MQTT_PUBLISH).text, want[i]);
+    expect_nothing();
+    mqtt_leave(&sender);
+    mqtt_leave(&phone);
+}
+
+Test(mqtt_deliver, acknowledged_in_order_and_when_durable)
+{
+    struct mqtt_client sender;
+    struct mqtt_got got;
+    mqtt_come(&sender, alice, "sender", (struct mqtt_how){.version = MQTT_5});
+    rig.disks_held = true;
+    mqtt_say(&sender, "u/bob", "first", 0x32, 9);
+    mqtt_say(&sender, "u/nobody", "refused at once", 0x32, 5);
+    mqtt_say(&sender, "u/bob", "second", 0x32, 6);
+    mqtt_settle();
+    cr_expect_not(mqtt_next(&sender, &got), "nothing is on disk");
+    rig.disks_held = false;
+    static const uint16_t want[] = {9, 5, 6};
+    for (size_t i = 0; i < 3; i++) {
+        got = mqtt_expect(&sender, MQTT_PUBACK);
+        cr_expect_eq(got.packet_id, want[i]);
+        cr_expect_eq(got.reason, i == 1 ? MQTT_BAD_TOPIC : MQTT_SUCCESS);
+    }
+    mqtt_leave(&sender);
+}
+
+/* ---- topics ---- */
+
+Test(mqtt_topics, name_users_and_rooms)
+{
+    char user[32], room[32];
+    uint64_t user_id = id_make(0, ID_USER, 5), room_id = id_make(0, ID_ROOM, 5);
+    snprintf(user, sizeof user, "u/%llu", (unsigned long long)user_id);
+    snprintf(room, sizeof room, "r/%llu", (unsigned long long)room_id);
+    char crossed[32];
+    snprintf(crossed, sizeof crossed, "r/%llu", (unsigned long long)user_id);
+    const struct {
+        const char *topic;
+        enum mqtt_target_kind want;
+    } cases[] = {{user, MQTT_TARGET_USER},       {room, MQTT_TARGET_ROOM},   {"u/alice", MQTT_TARGET_NAME}, {crossed, MQTT_TARGET_NONE},
+                 {"r/0", MQTT_TARGET_NONE},      {"r/", MQTT_TARGET_NONE},   {"u/", MQTT_TARGET_NONE},      {"", MQTT_TARGET_NONE},
+                 {"r/alice", MQTT_TARGET_NONE},  {"x/alice", MQTT_TARGET_NONE}, {"u/alice/x", MQTT_TARGET_NONE},
+                 {"u/+", MQTT_TARGET_NONE},      {"r/99999999999999999999999", MQTT_TARGET_NONE}, {"r/01", MQTT_TARGET_NONE},
+                 {"u/a name that is longer than any name may be", MQTT_TARGET_NONE}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        cr_expect_eq(mqtt_target_of(slice_text(cases[i].topic)).kind, cases[i].want, "%s", cases[i].topic);
+}
