@@ -57,8 +57,8 @@ static const struct decode_case {
     {"type 0", {(const uint8_t *)"\0\0", 2}, MQTT_3_1_1, MQTT_MALFORMED},
     {"length past the end", {(const uint8_t *)"\xc0\1", 2}, MQTT_3_1_1, MQTT_MALFORMED},
     {"length in too many bytes", {(const uint8_t *)"\xc0\x80\0", 3}, MQTT_3_1_1, MQTT_MALFORMED},
-    {"a response topic", BYTES("\x30\x0a\0\1x\6\x08\0\3r/1"), MQTT_5, MQTT_SUCCESS},
-    {"a response topic for many", BYTES("\x30\x0a\0\1x\6\x08\0\3r/+"), MQTT_5, MQTT_PROTOCOL_ERROR},
+    {"a response topic", {(const uint8_t *)"\x30\x0a\0\1x\6\x08\0\3r/1", 12}, MQTT_5, MQTT_SUCCESS},
+    {"a response topic for many", {(const uint8_t *)"\x30\x0a\0\1x\6\x08\0\3r/+", 12}, MQTT_5, MQTT_PROTOCOL_ERROR},
     {"nothing", {NULL, 0}, MQTT_3_1_1, MQTT_MALFORMED},
 };
 
