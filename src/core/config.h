@@ -145,13 +145,14 @@
       "One file of the commit log; written full of zeros once and used again. A multiple of 4KiB.")                    \
     X(BYTES, log_pending_max, "8MiB", CONFIG_KIB(256), CONFIG_GIB(1),                                                  \
       "Bytes of one shard that wait for the disk; above it writes are refused and may be tried again.")                \
-    X(SIZE, store_backlog_max, "64MiB", CONFIG_MIB(1), CONFIG_GIB(16),                                                 \
-      "Bytes one shard has applied and its storage thread has not written; above it writes are refused.")              \
+    X(SIZE, store_backlog_max, "16MiB", CONFIG_MIB(1), CONFIG_GIB(16),                                                 \
+      "Bytes one shard has applied and its storage thread has not written; above it writes are refused. A read of the "\
+      "store waits for those before it: some 0.1 s at the limit.")                                                     \
     X(SIZE, memtable_size, "32MiB", CONFIG_MIB(1), CONFIG_GIB(1), "Write buffer of one shard's store; 16 to 32MiB is best.")\
     X(SIZE, block_cache, "256MiB", CONFIG_MIB(1), CONFIG_GIB(1024), "Cache of store blocks, shared by all shards.")    \
-    X(DURATION, flush_interval, "10s", CONFIG_S(1), CONFIG_H(1),                                                       \
-      "How often a store's memory goes to disk; the commit log before it is then reused, and a restart has less to "   \
-      "apply again.")                                                                                                  \
+    X(DURATION, flush_interval, "60s", CONFIG_S(1), CONFIG_H(1),                                                       \
+      "How often a store's memory goes to disk, if it does not fill before; the commit log before it is then reused, " \
+      "and a restart has less to apply again.")                                                                        \
                                                                                                                        \
     G("Memory and queues")                                                                                             \
     X(COUNT, entities_max, "200k", 1000, 100000000, "Users, rooms and members one shard holds in memory.")             \
