@@ -113,8 +113,9 @@ static void json_cost(FILE *out, const struct report *report)
 /* `row` is the table's, so that who takes medians need not know its columns. */
 static void json_line(FILE *out, const struct report *report, const char *row)
 {
-    fprintf(out, "{\"server\":\"%s\",\"protocol\":\"%s\",\"workload\":\"%s\",\"setting\":\"%s\",\"value\":%.2f,\"unit\":\"%s\"", report->server,
-            report->protocol, report->workload, report->setting, report->value, report->unit);
+    fprintf(out, "{\"server\":\"%s\",\"protocol\":\"%s\",\"workload\":\"%s\",\"setting\":\"%s\"", report->server,
+            report->protocol, report->workload, report->setting);
+    fprintf(out, ",\"value\":%.2f,\"unit\":\"%s\"", report->value, report->unit);
     json_latency(out, "ack", report->ack);
     json_latency(out, "delivery", report->delivery);
     json_cost(out, report);

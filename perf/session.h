@@ -1,6 +1,7 @@
 /* perf/session.h - one connection of one person, and the loop that serves all of them.
  * Owns:    the loop owns its sessions; a session owns its socket and its buffers.
- * States:  CONNECTING -> SECURING (with TLS) -> LOGIN -> READY -> LEAVING -> CLOSED; any -> CLOSED. A closed session is freed at the end of the loop's turn.
+ * States:  CONNECTING -> SECURING (with TLS) -> LOGIN -> READY -> LEAVING -> CLOSED; any -> CLOSED.
+ *          A closed session is freed at the end of the loop's turn.
  * A turn: take what epoll reports, hand it to the drivers, then one send per session that has something to say. */
 #ifndef PERF_SESSION_H
 #define PERF_SESSION_H
@@ -100,8 +101,8 @@ struct session *session_open(struct loop *loop, const struct driver *driver, con
                              const struct session_events *events, void *context);
 /* Ends it, with the protocol's farewell when it has one, and without on_closed. */
 void session_close(struct session *session);
-/* The same, but waits for the server to close; what still arrives is let pass. A socket that is closed with unread bytes in it takes back what
- * it sent last, and with it acknowledgements. `on_left` of the events says when. */
+/* The same, but waits for the server to close; what still arrives is let pass. A socket that is closed with unread bytes in it takes
+ * back what it sent last, and with it acknowledgements. `on_left` of the events says when. */
 void session_leave(struct session *session);
 /* Opens `count` sessions, at most some hundreds at a time, and waits until all are ready; ends the program when one is not. */
 void session_open_all(struct loop *loop, const struct driver *driver, const struct login *logins, uint32_t count,

@@ -1,8 +1,9 @@
 /* perf/workload_connections.c - what connections cost: how many can log in per second, and what one holds while it is idle.
  *
- * connect: a number of clients, each in a loop of its own: connect, TLS if asked for, log in, close, again. The latency is from connect() to the
- * answer of the login. With --tls resumed each client shows the ticket of its last connection. Several people take turns at one client, so
- * that nobody comes back before the server has seen him go. idle: the server's memory before and after many people are online and silent. */
+ * connect: a number of clients, each in a loop of its own: connect, TLS if asked for, log in, close, again. The latency is from connect()
+ * to the answer of the login. With --tls resumed each client shows the ticket of its last connection. Several people take turns at one
+ * client, so that nobody comes back before the server has seen him go.
+ * idle: the server's memory before and after many people are online and silent. */
 #include "perf/workload.h"
 #include <stdio.h>
 

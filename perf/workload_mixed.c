@@ -1,11 +1,12 @@
-/* perf/workload_mixed.c - everything at once: --groups rooms of --members. Each person keeps --window messages under way; four of five go to a
- * partner, the fifth to the room. Every second one person in a hundred leaves, is away for a tenth of a second, comes back and catches up
- * (native: login and sync; MQTT: the session the broker kept). Messages of one person to partner and room are two orders, each checked.
+/* perf/workload_mixed.c - everything at once: --groups rooms of --members. Each person keeps --window messages under way; four of five
+ * go to a partner, the fifth to the room. Every second one person in a hundred leaves, is away for a tenth of a second, comes back and
+ * catches up (native: login and sync; MQTT: the session the broker kept). Messages of one person to partner and room are two orders,
+ * each checked.
  *
  *   HERE -> FINISHING (sends no more, waits for acknowledgements) -> LEAVING -> AWAY -> RETURNING (logs in, catches up) -> HERE
  *
- * A message to somebody who is away stays under way until he has caught up: that holds its sender up, as it is defined everywhere here. What
- * was sent to him before he was back is checked but not timed. */
+ * A message to somebody who is away stays under way until he has caught up: that holds its sender up, as it is defined everywhere
+ * here. What was sent to him before he was back is checked but not timed. */
 #include "perf/catchup.h"
 #include "perf/traffic.h"
 #include <stdio.h>

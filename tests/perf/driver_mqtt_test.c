@@ -86,7 +86,9 @@ Test(driver_mqtt, refusals_end_the_session)
     static const struct {
         const char *bytes;
         size_t len;
-    } cases[] = {{"\x20\2\0\5", 4}, {"\x20\1\0", 3}, {"\x20\2\0\0\x90\3\0\1\x80", 9}, {"\x50\2\0\1", 4}, {"\x30\1\0", 3}, {"\x40\2\0\1", 4}};
+    } cases[] = {
+        {"\x20\2\0\5", 4}, {"\x20\1\0", 3}, {"\x20\2\0\0\x90\3\0\1\x80", 9}, {"\x50\2\0\1", 4}, {"\x30\1\0", 3}, {"\x40\2\0\1", 4},
+    };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         begin((struct login){.user_id = 7, .room_id = 3});
         session.out.len = 0;
