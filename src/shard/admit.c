@@ -84,7 +84,7 @@ void session_request(struct session *session, const struct method *method, struc
                                  .issued_s = session->issued_s,
                                  .expires_s = session->expires_s,
                                  .device_id = slice_text(session->device_id),
-                                 .platform = slice_text(session->platform),
+                                 .platform = slice_text(session_platform(session)),
                                  .name = slice_text(session->inbox->display_name)};
     forward(s, method, &actor, payload, origin, session->id);
 }

@@ -19,7 +19,7 @@ struct client { /* of a WebSocket or TCP connection: *conn_user() */
     struct session *session; /* NULL before login */
     struct conn *conn;
     struct door *door;
-    uint32_t in_flight, pages_in_flight;
+    uint16_t in_flight, pages_in_flight;
     bool json, paused;
     struct mqtt *mqtt; /* NULL: it speaks envelopes */
 };

@@ -7,26 +7,61 @@
 #include "shard/machine.h"
 #include "shard/memory.h"
 
+#define BUCKETS_MIN 1024u       /* power of two */
+#define BUCKETS_MAX (1u << 24)
 #define TRIM_BUDGET 256 /* entities looked at per turn, beside four for each that became resident since the last */
 
 struct entity_table {
     struct machine *machine;
     struct metrics *metrics;
     uint64_t seeds[2]; /* of the hash: clients choose some of the ids that are asked for, but not who shares a bucket */
-    struct entity **buckets;
-    uint32_t bucket_count; /* power of two, fixed: one bucket per allowed entity, at most */
-    uint32_t resident_count, resident_max;
+    struct entity **buckets; /* room for bucket_count_max; pages are touched as bucket_count gets there */
+    uint32_t bucket_count, bucket_count_max;
+    uint32_t mask; /* bucket_count <= mask + 1 < 2 * bucket_count: a hash whose bucket was not split off yet is in the one it came from */
+    uint32_t resident_count;
     uint32_t inserted_count; /* since the last trim */
-    struct entity *warmest, *coldest;
+    struct order {
+        struct entity *warmest, *coldest;
+        uint32_t count, max;
+    } common, brief;
 };
 
+static struct order *order_of(struct entity_table *table, const struct entity *e)
+{
+    return entity_types[e->key.kind]->brief ? &table->brief : &table->common;
+}
+
 /* One multiplication to 128 bits, both halves folded: each bit of the key reaches each bit of the bucket. */
-static uint32_t bucket_of(const struct entity_table *table, struct entity_key key)
+static uint32_t hash_of(const struct entity_table *table, struct entity_key key)
 {
     uint64_t kind = (uint64_t)key.kind * 0x9e3779b97f4a7c15u;
     __extension__ unsigned __int128 product =
         (unsigned __int128)(key.a ^ table->seeds[0] ^ kind) * (key.b ^ table->seeds[1]);
-    return (uint32_t)((uint64_t)product ^ (uint64_t)(product >> 64)) & (table->bucket_count - 1);
+    return (uint32_t)((uint64_t)product ^ (uint64_t)(product >> 64));
+}
+
+static uint32_t bucket_of(const struct entity_table *table, struct entity_key key)
+{
+    uint32_t hash = hash_of(table, key), bucket = hash & table->mask;
+    return bucket < table->bucket_count ? bucket : hash & (table->mask >> 1);
+}
+
+/* One bucket more, taken out of the one it was a part of: the table grows by steps, never all at once. */
+static void split_bucket(struct entity_table *table)
+{
+    uint32_t added = table->bucket_count++;
+    if (added > table->mask) table->mask = table->mask * 2 + 1;
+    struct entity **link = &table->buckets[added & (table->mask >> 1)];
+    while (*link != NULL) {
+        struct entity *e = *link;
+        if ((hash_of(table, e->key) & table->mask) != added) {
+            link = &e->hash_next;
+            continue;
+        }
+        *link = e->hash_next;
+        e->hash_next = table->buckets[added];
+        table->buckets[added] = e;
+    }
 }
 
 static bool key_equal(struct entity_key x, struct entity_key y) { return x.a == y.a && x.b == y.b && x.kind == y.kind; }
@@ -37,11 +72,18 @@ enum result entity_table_create(struct entity_table **out, struct machine *machi
     *out = NULL;
     struct entity_table *table = calloc(1, sizeof *table);
     if (table == NULL) return RESULT_NOMEM;
-    uint32_t buckets = 1024;
-    while (buckets < resident_max && buckets < (1u << 24)) buckets *= 2;
-    *table = (struct entity_table){.machine = machine, .metrics = metrics, .bucket_count = buckets, .resident_max = resident_max};
+    uint32_t buckets_max = resident_max < BUCKETS_MIN ? BUCKETS_MIN : resident_max;
+    if (buckets_max > BUCKETS_MAX) buckets_max = BUCKETS_MAX;
+    *table = (struct entity_table){.machine = machine,
+                                   .metrics = metrics,
+                                   .bucket_count = BUCKETS_MIN,
+                                   .bucket_count_max = buckets_max,
+                                   .mask = BUCKETS_MIN - 1,
+                                   .common.max = resident_max,
+                                   .brief.max = ENTITY_BRIEF_MAX};
+    if (table->brief.max > resident_max) table->brief.max = resident_max;
     clock_random(table->seeds, sizeof table->seeds);
-    table->buckets = calloc(buckets, sizeof *table->buckets);
+    table->buckets = calloc(buckets_max, sizeof *table->buckets);
     if (table->buckets == NULL) {
         free(table);
         return RESULT_NOMEM;
@@ -50,30 +92,33 @@ enum result entity_table_create(struct entity_table **out, struct machine *machi
     return RESULT_OK;
 }
 
-static void order_remove(struct entity_table *table, struct entity *e)
+static void order_remove(struct order *order, struct entity *e)
 {
     if (e->warmer != NULL) e->warmer->colder = e->colder;
-    else table->warmest = e->colder;
+    else order->warmest = e->colder;
     if (e->colder != NULL) e->colder->warmer = e->warmer;
-    else table->coldest = e->warmer;
+    else order->coldest = e->warmer;
     e->warmer = e->colder = NULL;
+    order->count--;
 }
 
-static void order_add_warmest(struct entity_table *table, struct entity *e)
+static void order_add_warmest(struct order *order, struct entity *e)
 {
-    e->colder = table->warmest;
+    e->colder = order->warmest;
     e->warmer = NULL;
-    if (table->warmest != NULL) table->warmest->warmer = e;
-    else table->coldest = e;
-    table->warmest = e;
+    if (order->warmest != NULL) order->warmest->warmer = e;
+    else order->coldest = e;
+    order->warmest = e;
+    order->count++;
 }
 
 static void table_insert(struct entity_table *table, struct entity *e)
 {
+    if (table->resident_count >= table->bucket_count && table->bucket_count < table->bucket_count_max) split_bucket(table);
     uint32_t bucket = bucket_of(table, e->key);
     e->hash_next = table->buckets[bucket];
     table->buckets[bucket] = e;
-    order_add_warmest(table, e);
+    order_add_warmest(order_of(table, e), e);
     table->resident_count++;
     table->inserted_count++;
     if (table->metrics != NULL) metrics_add(&table->metrics->entities_resident, 1);
@@ -85,7 +130,7 @@ static void table_drop(struct entity_table *table, struct entity *e)
     struct entity **link = &table->buckets[bucket_of(table, e->key)];
     while (*link != e) link = &(*link)->hash_next;
     *link = e->hash_next;
-    order_remove(table, e);
+    order_remove(order_of(table, e), e);
     table->resident_count--;
     if (table->metrics != NULL) metrics_sub(&table->metrics->entities_resident, 1);
     const struct entity_type *type = entity_types[e->key.kind];
@@ -93,21 +138,23 @@ static void table_drop(struct entity_table *table, struct entity *e)
     free(e);
 }
 
+/* True: something was dropped. */
+static bool order_drop_unpinned(struct entity_table *table, struct order *order)
+{
+    uint32_t before = order->count;
+    for (struct entity *e = order->coldest; e != NULL;) {
+        struct entity *warmer = e->warmer;
+        if (e->pins == 0) table_drop(table, e);
+        e = warmer;
+    }
+    return order->count < before;
+}
+
 void entity_table_destroy(struct entity_table *table)
 {
     if (table == NULL) return;
-    /* Views pin inboxes: each round frees what the round before unpinned. */
-    for (bool progress = true; progress && table->coldest != NULL;) {
-        progress = false;
-        for (struct entity *e = table->coldest; e != NULL;) {
-            struct entity *warmer = e->warmer;
-            if (e->pins == 0) {
-                table_drop(table, e);
-                progress = true;
-            }
-            e = warmer;
-        }
-    }
+    (void)order_drop_unpinned(table, &table->brief);
+    while (order_drop_unpinned(table, &table->common)) continue; /* views pin inboxes: each round frees what the one before unpinned */
     ASSERT(table->resident_count == 0);
     free(table->buckets);
     free(table);
@@ -179,24 +226,30 @@ void entity_unpin(struct entity_table *table, struct entity **entity)
     *entity = NULL;
 }
 
-void entity_table_trim(struct entity_table *table)
+static void order_trim(struct entity_table *table, struct order *order, uint64_t budget)
 {
-    struct entity *e = table->coldest;
-    uint64_t budget = TRIM_BUDGET + 4 * (uint64_t)table->inserted_count; /* or a turn could bring more than it takes */
-    table->inserted_count = 0;
-    for (uint64_t looked = 0; looked < budget && e != NULL && table->resident_count > table->resident_max; looked++) {
+    struct entity *e = order->coldest;
+    for (uint64_t looked = 0; looked < budget && e != NULL && order->count > order->max; looked++) {
         struct entity *warmer = e->warmer;
         if (e->pins == 0 && !e->used) {
             table_drop(table, e);
             if (table->metrics != NULL) metrics_add(&table->metrics->entities_evicted, 1);
         } else if (warmer != NULL) { /* pinned or used: out of the way of the next looks */
             e->used = false;
-            order_remove(table, e);
-            order_add_warmest(table, e);
+            order_remove(order, e);
+            order_add_warmest(order, e);
         }
         /* Dropping a view may only unpin, never free, so `warmer` still stands. */
         e = warmer;
     }
+}
+
+void entity_table_trim(struct entity_table *table)
+{
+    uint64_t budget = TRIM_BUDGET + 4 * (uint64_t)table->inserted_count; /* or a turn could bring more than it takes */
+    table->inserted_count = 0;
+    order_trim(table, &table->common, budget);
+    order_trim(table, &table->brief, budget);
 }
 
 void needs_init(struct needs *needs, struct machine *machine)

@@ -11,18 +11,19 @@
 #include "shard/room/view.h"
 #include "shard/shard_internal.h"
 
+#define NO_SLOT UINT32_MAX
 #define SWEEP_PER_CALL 4096 /* sessions looked at per tick */
 
 enum result sessions_init(struct shard *s)
 {
-    s->sessions = (struct session_table){0};
+    s->sessions = (struct session_table){.first_free = NO_SLOT};
     return RESULT_OK;
 }
 
 void sessions_deinit(struct shard *s)
 {
-    for (uint32_t i = 0; i < s->sessions.capacity; i++) {
-        struct session *session = s->sessions.slots[i];
+    for (uint32_t i = 0; i < s->sessions.count; i++) {
+        struct session *session = s->sessions.slots[i].session;
         if (session == NULL) continue;
         if (session->watching != NULL) watch_session_closed(session);
         roster_remove_all(s->machine->roster, session->inbox);
@@ -32,48 +33,40 @@ void sessions_deinit(struct shard *s)
         free(session);
     }
     free(s->sessions.slots);
-    free(s->sessions.generations);
-    free(s->sessions.free_slots);
 }
 
 /* ---- the table ---- */
 
-static void table_grow(struct session_table *t)
-{
-    uint32_t capacity = t->capacity == 0 ? 64 : t->capacity * 2;
-    t->slots = memory_resize(t->slots, capacity * sizeof *t->slots);
-    t->generations = memory_resize(t->generations, capacity * sizeof *t->generations);
-    t->free_slots = memory_resize(t->free_slots, capacity * sizeof *t->free_slots);
-    for (uint32_t i = t->capacity; i < capacity; i++) {
-        t->slots[i] = NULL;
-        t->generations[i] = 1;
-    }
-    for (uint32_t i = capacity; i > t->capacity; i--) t->free_slots[t->free_count++] = i - 1;
-    t->capacity = capacity;
-}
-
 static void table_add(struct session_table *t, struct session *session)
 {
-    if (t->free_count == 0) table_grow(t);
-    uint32_t slot = t->free_slots[--t->free_count];
-    t->slots[slot] = session;
-    session->id = (uint64_t)t->generations[slot] << 32 | slot;
+    uint32_t slot = t->first_free;
+    if (slot != NO_SLOT) {
+        t->first_free = t->slots[slot].next_free;
+    } else {
+        if (t->count == t->capacity) {
+            t->capacity = t->capacity == 0 ? 64 : t->capacity * 2;
+            t->slots = memory_resize(t->slots, t->capacity * sizeof *t->slots);
+        }
+        slot = t->count++;
+        t->slots[slot].generation = 1;
+    }
+    t->slots[slot].session = session;
+    session->id = (uint64_t)t->slots[slot].generation << 32 | slot;
 }
 
 static void table_remove(struct session_table *t, const struct session *session)
 {
     uint32_t slot = (uint32_t)session->id;
-    ASSERT(t->slots[slot] == session);
-    t->slots[slot] = NULL;
-    t->generations[slot]++;
-    t->free_slots[t->free_count++] = slot;
+    ASSERT(t->slots[slot].session == session);
+    t->slots[slot] = (struct session_slot){NULL, t->slots[slot].generation + 1, t->first_free};
+    t->first_free = slot;
 }
 
 struct session *session_find(struct shard *s, uint64_t id)
 {
     uint32_t slot = (uint32_t)id;
-    if (slot >= s->sessions.capacity || s->sessions.generations[slot] != id >> 32) return NULL;
-    return s->sessions.slots[slot];
+    if (slot >= s->sessions.count || s->sessions.slots[slot].generation != id >> 32) return NULL;
+    return s->sessions.slots[slot].session;
 }
 
 /* ---- large rooms of a user who came online ---- */
@@ -199,10 +192,12 @@ enum result session_open(struct session **out, struct shard *s, struct inbox *in
     *out = NULL;
     enum result room = make_room(s, inbox, actor->device_id);
     if (room != RESULT_OK) return room;
-    struct session *session = memory_alloc(sizeof *session + actor->device_id.len + 1);
+    ASSERT(actor->platform.len <= TOKEN_PLATFORM_MAX && actor->device_id.len <= TOKEN_DEVICE_MAX);
+    size_t texts = actor->device_id.len + 1u + actor->platform.len + 1u;
+    struct session *session = memory_alloc(offsetof(struct session, device_id) + texts);
     memcpy(session->device_id, actor->device_id.data, actor->device_id.len);
-    ASSERT(actor->platform.len <= TOKEN_PLATFORM_MAX);
-    if (actor->platform.len > 0) memcpy(session->platform, actor->platform.data, actor->platform.len);
+    session->platform_at = (uint8_t)(actor->device_id.len + 1);
+    if (actor->platform.len > 0) memcpy(session->device_id + session->platform_at, actor->platform.data, actor->platform.len);
     session->shard = s;
     session->inbox = inbox;
     session->issued_s = actor->issued_s;
@@ -260,9 +255,9 @@ void session_kick(struct session *session, uint16_t close_code, const char *reas
 void session_sweep(struct shard *s, uint64_t now_s)
 {
     struct session_table *t = &s->sessions;
-    for (uint32_t n = 0; n < SWEEP_PER_CALL && n < t->capacity; n++) {
-        t->sweep_at = (t->sweep_at + 1) % t->capacity;
-        struct session *session = t->slots[t->sweep_at];
+    for (uint32_t n = 0; n < SWEEP_PER_CALL && n < t->count; n++) {
+        t->sweep_at = (t->sweep_at + 1) % t->count;
+        struct session *session = t->slots[t->sweep_at].session;
         if (session == NULL) continue;
         if (session->owed_behind) session_drained(session);
         if (session->expires_s + s->options.limits.token_leeway_s < now_s)

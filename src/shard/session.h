@@ -18,14 +18,15 @@ struct session {
     uint64_t issued_s, expires_s;
     void *connection;       /* the port's */
     struct watch_list *watching; /* presence/watch.c; NULL: nothing */
-    bool json, behind, told_behind;
-    bool encodes; /* its connection takes events as they are and reads on by itself: it is never behind */
-    bool owed_behind; /* it could not be told: no memory; tried again by the sweep */
-    bool missed_room; /* a large room's message was not pushed since its last sync began */
-    bool ending; /* kicked: its connection is being closed */
-    char platform[TOKEN_PLATFORM_MAX + 1];
-    char device_id[]; /* NUL-terminated */
+    bool json : 1, behind : 1, told_behind : 1;
+    bool encodes : 1; /* its connection takes events as they are and reads on by itself: it is never behind */
+    bool owed_behind : 1; /* it could not be told: no memory; tried again by the sweep */
+    bool missed_room : 1; /* a large room's message was not pushed since its last sync began */
+    bool ending : 1; /* kicked: its connection is being closed */
+    uint8_t platform_at;
+    char device_id[]; /* NUL-terminated; at platform_at then the platform */
 };
+static inline const char *session_platform(const struct session *session) { return session->device_id + session->platform_at; }
 
 /* Makes one for a user whose inbox is resident; BUSY: sessions_per_user_max and none of them is of this device. */
 NODISCARD enum result session_open(struct session **out, struct shard *shard, struct inbox *inbox, const struct actor_record *actor,

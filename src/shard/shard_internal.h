@@ -24,10 +24,12 @@ struct call {
 };
 
 struct session_table {
-    struct session **slots;
-    uint32_t *generations;
-    uint32_t *free_slots;
-    uint32_t capacity, free_count, sweep_at;
+    struct session_slot {
+        struct session *session; /* NULL: free */
+        uint32_t generation, next_free;
+    } *slots;
+    uint32_t capacity, count; /* count: ever used; beyond it nothing is touched */
+    uint32_t first_free, sweep_at; /* first_free: UINT32_MAX: none below count */
 };
 
 struct shard {

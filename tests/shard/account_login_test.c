@@ -226,7 +226,7 @@ Test(account_login, auth_binds_the_socket)
     ringpost__v1__auth_response__free_unpacked(auth, NULL);
     cr_assert_not_null(rig.bound);
     cr_expect_str_eq(rig.bound->device_id, "laptop");
-    cr_expect_str_eq(rig.bound->platform, "web");
+    cr_expect_str_eq(session_platform(rig.bound), "web");
 }
 
 Test(account_login, auth_lists_a_device_that_a_backend_vouches_for)

@@ -221,8 +221,8 @@ void rig_open(void)
 static void close_sessions(struct shard *s)
 {
     if (s == NULL) return;
-    for (uint32_t i = 0; i < s->sessions.capacity; i++)
-        if (s->sessions.slots[i] != NULL) session_close(s->sessions.slots[i]);
+    for (uint32_t i = 0; i < s->sessions.count; i++)
+        if (s->sessions.slots[i].session != NULL) session_close(s->sessions.slots[i].session);
     rig.bound = rig.ended = NULL;
 }
 

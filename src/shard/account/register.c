@@ -114,8 +114,7 @@ void apply_user_create(struct machine *machine, const struct command *command, s
     fresh = entity_create(machine->entities, (struct entity_key){.kind = ENTITY_INBOX, .a = user_id});
     struct inbox *inbox = inbox_of(fresh);
     inbox->entity.exists = true;
-    inbox->name = memory_text(record.name);
-    inbox->display_name = memory_text(record.display_name);
+    inbox_set_names(inbox, record.name, record.display_name);
     batch_row(machine->batch, &inbox->entity);
 
     Ringpost__V1__RegisterResponse response;

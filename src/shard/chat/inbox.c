@@ -7,6 +7,15 @@
 #include "shard/records.h"
 #include "shard/room/reading.h"
 
+void inbox_set_names(struct inbox *inbox, struct slice name, struct slice display_name)
+{
+    ASSERT(inbox->name == NULL);
+    inbox->name = memory_alloc((size_t)name.len + 1 + display_name.len + 1);
+    inbox->display_name = inbox->name + name.len + 1;
+    if (name.len > 0) memcpy(inbox->name, name.data, name.len);
+    if (display_name.len > 0) memcpy(inbox->display_name, display_name.data, display_name.len);
+}
+
 static enum result load_names(struct inbox *inbox, struct store_view *view, struct writer *value)
 {
     struct key key = key_one(KEY_ACCOUNT, inbox->entity.key.a);
@@ -15,8 +24,7 @@ static enum result load_names(struct inbox *inbox, struct store_view *view, stru
     struct account_record record;
     struct cursor c = cursor_of(writer_slice(value));
     if (!account_record_read(&record, &c) || !cursor_done(&c)) return RESULT_CORRUPT;
-    inbox->name = memory_text(record.name);
-    inbox->display_name = memory_text(record.display_name);
+    inbox_set_names(inbox, record.name, record.display_name);
     return RESULT_OK;
 }
 
@@ -53,7 +61,6 @@ static void inbox_drop(struct machine *machine, struct entity *entity)
     struct inbox *inbox = inbox_of(entity);
     ASSERT(inbox->sessions == NULL && inbox->watchers == NULL); /* each pins it */
     free(inbox->name);
-    free(inbox->display_name);
 }
 
 static void inbox_write(struct entity *entity, struct effects *effects)

@@ -21,13 +21,15 @@ struct inbox { /* entity.exists: the user exists */
     uint32_t roster_count;       /* large rooms it is listed in; runtime only */
     uint32_t membership_changes; /* rooms joined or left since it became resident; runtime only, counted by
                                     view_apply_change */
-    char *name, *display_name;   /* owned */
+    char *name; /* owned, one allocation with: */
+    char *display_name;
     struct session *sessions;    /* online devices; each pins this entity */
     struct watcher
         *watchers; /* sessions that subscribed to this user's presence; presence/watch.c; each pins this entity */
     uint64_t messages_bucket, requests_bucket; /* rate limits: rate_limit.h */
 };
 extern const struct entity_type inbox_type;
+void inbox_set_names(struct inbox *inbox, struct slice name, struct slice display_name);
 
 static inline struct inbox *inbox_of(struct entity *entity)
 {

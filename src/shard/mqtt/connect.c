@@ -161,7 +161,7 @@ struct letter *mqtt_letter(struct client *client, uint16_t to_shard, uint16_t me
                                  .issued_s = session->issued_s,
                                  .expires_s = session->expires_s,
                                  .device_id = slice_text(session->device_id),
-                                 .platform = slice_text(session->platform),
+                                 .platform = slice_text(session_platform(session)),
                                  .name = slice_text(session->inbox->display_name)};
     struct letter *letter = letter_make(LETTER_REQUEST, home, to_shard, &actor, payload);
     letter->method = method;

@@ -207,9 +207,9 @@ static void presence_pack(const struct inbox *inbox, uint64_t last_seen_ms, stru
     char *platforms[WATCH_PLATFORMS_MAX];
     uint32_t count = 0;
     for (struct session *s = inbox->sessions; s != NULL && count < WATCH_PLATFORMS_MAX; s = s->next) {
-        bool is_known = s->platform[0] == '\0';
-        for (uint32_t i = 0; i < count && !is_known; i++) is_known = strcmp(platforms[i], s->platform) == 0;
-        if (!is_known) platforms[count++] = s->platform;
+        bool is_known = session_platform(s)[0] == '\0';
+        for (uint32_t i = 0; i < count && !is_known; i++) is_known = strcmp(platforms[i], session_platform(s)) == 0;
+        if (!is_known) platforms[count++] = s->device_id + s->platform_at;
     }
     Ringpost__V1__Presence presence;
     ringpost__v1__presence__init(&presence);
