@@ -284,12 +284,65 @@ void shard_submit(struct shard *s, struct store_job *job)
     store_submit(s->options.store, job);
 }
 
+/* What a command touches was written a disk write ago and has left the caches since. So, some commands before its turn its request is
+ * fetched, and when that is there, the bytes and the entities that it names. */
+#define AHEAD_REQUEST 6
+#define AHEAD_TOUCHED 3
+#define CACHE_LINE 64
+
+struct lookahead {
+    const struct pending *request, *touched; /* the next to fetch */
+};
+
+static void fetch_request(const struct pending *p)
+{
+    const uint8_t *first = p->request != NULL ? (const uint8_t *)p->request : (const uint8_t *)p;
+    for (size_t at = 0; at < sizeof(struct request) + sizeof(struct letter); at += CACHE_LINE) __builtin_prefetch(first + at, 1);
+}
+
+static void fetch_touched(const struct pending *p)
+{
+    for (uint32_t at = 0; at < p->body.len && at < 4 * CACHE_LINE; at += CACHE_LINE) __builtin_prefetch(p->body.data + at);
+    if (p->request == NULL) return;
+    const struct needs *needs = &p->request->needs;
+    for (uint32_t i = 0; i < needs->count && i < NEEDS_FEW; i++) {
+        __builtin_prefetch(needs->pins[i], 1);
+        __builtin_prefetch((const uint8_t *)needs->pins[i] + CACHE_LINE, 1);
+    }
+}
+
+static void lookahead_step(struct lookahead *ahead)
+{
+    if (ahead->request != NULL) {
+        fetch_request(ahead->request);
+        ahead->request = ahead->request->next;
+    }
+    if (ahead->touched != NULL) {
+        fetch_touched(ahead->touched);
+        ahead->touched = ahead->touched->next;
+    }
+}
+
+static struct lookahead lookahead_begin(const struct shard *s)
+{
+    struct lookahead ahead = {.request = s->pending_first};
+    for (uint32_t i = 0; i < AHEAD_REQUEST; i++) {
+        if (i == AHEAD_REQUEST - AHEAD_TOUCHED) ahead.touched = s->pending_first;
+        lookahead_step(&ahead);
+    }
+    return ahead;
+}
+
 uint32_t shard_apply(struct shard *s, uint32_t budget)
 {
     uint32_t applied = 0;
     if (budget >= DEDUP_CAPACITY_MIN) budget = DEDUP_CAPACITY_MIN - 1;
     struct command command;
-    for (struct pending *p; applied < budget && (p = take_durable(s, &command)) != NULL; applied++) apply_one(s, p, &command);
+    struct lookahead ahead = lookahead_begin(s);
+    for (struct pending *p; applied < budget && (p = take_durable(s, &command)) != NULL; applied++) {
+        lookahead_step(&ahead);
+        apply_one(s, p, &command);
+    }
     commitlog_release(s->log, s->machine->applied_index);
     write_batch(s);
     if (s->acks_owed) relay_send_acks(s);
