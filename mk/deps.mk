@@ -5,6 +5,9 @@ DEPS := gcc libc6-dev make liburing-dev libinih-dev libxxhash-dev librocksdb-dev
 DEPS_TEST := libcriterion-dev libssl-dev openssl python3 python3-websockets python3-jwt python3-protobuf python3-paho-mqtt mosquitto-clients openssl curl protobuf-compiler tmux e2fsprogs mount util-linux procps \
              node=nodejs npm=npm chromium=chromium
 DEPS_PERF := libssl-dev openssl python3
+# Only `make bench-peers`: the servers of others (perf/peers/install keeps them from starting as services) and its charts.
+DEPS_PEERS := mosquitto nats-server rabbitmq-server ejabberd
+DEPS_CHARTS := python3-matplotlib
 DEPS_FUZZ := clang libclang-rt-dev
 DEPS_LINT := clang-format clang-tidy cppcheck
 DEPS_FAST := g++ cmake autoconf automake libtool dpkg-dev liblz4-dev

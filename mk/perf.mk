@@ -14,12 +14,21 @@ FLOOR_OBJECTS := $(patsubst perf/%.c,$(BUILD)/perf/%.o,$(sort $(wildcard perf/fl
 $(BUILD)/floor: $(FLOOR_OBJECTS)
 	$(CC) $(LDFLAGS) -o $@ $^ -luring -lxxhash
 
-.PHONY: load floor bench-smoke test-perf
+.PHONY: load floor bench-smoke bench-peers test-perf
 load: $(BUILD)/load
 floor: $(BUILD)/floor
 # Every workload for a second (`make bench`: all of them in full): that it runs and that nothing is lost, no matter how fast.
-bench-smoke: all
+bench-smoke: all load floor
 	perf/run --smoke
+	perf/peers/run --smoke
+
+# Ringpost, its yardsticks and the servers of others, the same workloads for all; ARGS="--quick" and the like. With the libraries of
+# `make fast-deps` there is a second binary with Debian's, so that both are in the table.
+bench-peers: deps-perf
+	@perf/peers/install $(DEPS_PEERS) $(DEPS_CHARTS)
+	@$(BUILD_ALL) load floor
+	@[ ! -e build/deps/versions ] || $(BUILD_ALL) BUILD=build/stock FAST_DEPS=no
+	perf/peers/run $(ARGS)
 
 # The generator's own arithmetic: a latency or a duplicate counted wrong would be believed.
 TEST_PERF_OBJECTS := $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(sort $(wildcard tests/perf/*.c)))
@@ -28,3 +37,4 @@ $(BUILD)/test-perf: $(TEST_PERF_OBJECTS) $(filter-out $(BUILD)/perf/load.o,$(PER
 	$(CC) $(LDFLAGS) -o $@ $^ -lcriterion -lprotobuf-c -lsodium -lssl -lcrypto
 test-perf: $(BUILD)/test-perf
 	$(BUILD)/test-perf
+	tests/perf/peers_test.py
