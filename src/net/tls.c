@@ -205,6 +205,7 @@ static bool record_ended(struct tls *tls)
 
 static struct slice tls_kept(const struct tls *tls)
 {
+    if (tls->kept.len == 0) return SLICE_EMPTY; /* nothing is added to a NULL pointer */
     return slice_of(tls->kept.data + tls->kept_at, tls->kept.len - tls->kept_at);
 }
 

@@ -415,6 +415,71 @@ Test(conn_tls, a_peer_may_be_gone_at_any_time)
     cr_expect_eq(harness_metric(&a.metrics.tls_connections_open), 0);
 }
 
+static struct conn_luggage *luggage;
+static uint32_t gone_count;
+static void gone(void *context, struct conn_luggage *packed)
+{
+    (void)context;
+    luggage = packed;
+    gone_count++;
+}
+
+/* A session moves with a frame that is half here, a record that is half here, and output that is not encrypted yet. */
+Test(conn_tls, a_session_moves_to_another_worker)
+{
+    static struct harness b;
+    start(NULL);
+    struct server_options options = harness_options();
+    options.tls = identity;
+    options.tls_handshakes_per_turn_max = 2;
+    harness_init(&b, &options);
+    struct secure client;
+    secure_open(&client);
+    secure_send(&client, "RPT1\0\0\0\3one\0\0\0\5ha", 17);
+    HARNESS_UNTIL(&a, secure_has(&client, "one"));
+    secure_send(&client, "lf!", 3);
+    struct slice record = tls_output(client.tls);
+    uint32_t half = record.len / 2;
+    peer_send(&client.peer, record.data, half);
+    harness_turns(&a, 5);
+    cr_assert_eq(conn_send_frame(a.conn, CONN_FRAME_BINARY, SLICE_TEXT("said before"), NULL), RESULT_OK);
+    conn_detach(a.conn, b.io, gone, NULL);
+    HARNESS_UNTIL(&a, gone_count == 1);
+    cr_assert_not_null(luggage);
+    cr_expect_eq(harness_metric(&a.metrics.tls_connections_open), 0);
+    struct conn *conn = conn_adopt(b.server, luggage);
+    cr_assert_not_null(conn);
+    cr_expect_eq(harness_metric(&b.metrics.tls_connections_open), 1);
+    conn_resume(conn);
+    peer_send(&client.peer, record.data + half, record.len - half);
+    tls_sent(client.tls, record.len);
+    HARNESS_UNTIL(&b, secure_has(&client, "said before") && secure_has(&client, "half!"));
+    cr_expect_eq(b.frames, 1);
+    cr_expect_eq(a.closes, 0);
+    harness_deinit(&a); /* the session does not need the worker it began on */
+    secure_send(&client, "\0\0\0\5after", 9);
+    HARNESS_UNTIL(&b, secure_has(&client, "after"));
+    secure_deinit(&client);
+    harness_deinit(&b);
+    harness_init(&a, NULL);
+}
+
+Test(conn_tls, luggage_nobody_takes_frees_its_session)
+{
+    static struct harness b;
+    start(NULL);
+    harness_init(&b, NULL);
+    struct secure client;
+    secure_open(&client);
+    secure_send(&client, "RPT1\0\0\0\3one", 11);
+    HARNESS_UNTIL(&a, secure_has(&client, "one"));
+    conn_detach(a.conn, b.io, gone, NULL);
+    HARNESS_UNTIL(&a, gone_count == 1);
+    conn_luggage_free(b.server, luggage);
+    secure_deinit(&client);
+    harness_deinit(&b);
+}
+
 Test(conn_tls, stopping_ends_every_state)
 {
     start(NULL);
