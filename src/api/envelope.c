@@ -387,6 +387,23 @@ enum result envelope_peek_u64(struct slice payload, uint32_t field, uint64_t *va
     return res;
 }
 
+enum result envelope_peek_two(struct slice payload, uint32_t number, uint64_t *value, uint32_t other, uint64_t *other_value)
+{
+    struct cursor c = cursor_of(payload);
+    struct wire_field field;
+    uint64_t found[2] = {0, 0};
+    *value = *other_value = 0;
+    while (wire_next(&c, &field)) {
+        if (field.number != number && field.number != other) continue;
+        if (field.type != WIRE_VARINT) return RESULT_MALFORMED;
+        found[field.number == other] = field.value;
+    }
+    if (!cursor_done(&c)) return RESULT_MALFORMED;
+    *value = found[0];
+    *other_value = found[1];
+    return RESULT_OK;
+}
+
 enum result envelope_peek_bytes(struct slice payload, uint32_t field, struct slice *value)
 {
     struct wire_field found = {0};

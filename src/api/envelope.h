@@ -62,6 +62,8 @@ void envelope_event_json_shared(struct writer *out, struct slice event_fields);
 
 /* Reads one numeric field (the last occurrence, 0 when absent) of a packed message without unpacking it: routing keys. */
 NODISCARD enum result envelope_peek_u64(struct slice payload, uint32_t field, uint64_t *value);
+/* Two of them in one pass. */
+NODISCARD enum result envelope_peek_two(struct slice payload, uint32_t field, uint64_t *value, uint32_t other, uint64_t *other_value);
 /* The same for a string or bytes field; borrowed. */
 NODISCARD enum result envelope_peek_bytes(struct slice payload, uint32_t field, struct slice *value);
 

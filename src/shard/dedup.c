@@ -89,10 +89,7 @@ static uint32_t tag_of(const struct dedup_entry *entry) { return (uint32_t)entry
 static uint32_t home_of(const struct dedup *d, uint32_t tag) { return tag & (d->slot_count - 1); }
 static uint32_t slot_after(const struct dedup *d, uint32_t at) { return (at + 1) & (d->slot_count - 1); }
 
-void dedup_expect(const struct dedup *d, const struct dedup_entry *id)
-{
-    __builtin_prefetch(&d->slots[home_of(d, tag_of(id))], 1);
-}
+const void *dedup_place(const struct dedup *d, const struct dedup_entry *id) { return &d->slots[home_of(d, tag_of(id))]; }
 
 const struct dedup_entry *dedup_find(const struct dedup *d, const struct dedup_entry *id)
 {

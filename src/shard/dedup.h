@@ -26,8 +26,8 @@ void dedup_destroy(struct dedup *dedup);
 void dedup_resize(struct dedup *dedup, uint32_t capacity);
 /* Fills the id of `entry`. `scope`: the room, or 0 for room creation. */
 void dedup_id(struct dedup_entry *entry, uint64_t scope, uint64_t actor_id, struct slice client_id);
-/* Somebody will ask for this id soon: begins to fetch what tells whether it is new, and does not wait. */
-void dedup_expect(const struct dedup *dedup, const struct dedup_entry *id);
+/* The memory that dedup_find() looks at first, for a prefetch and nothing else: it is nearly never in a cache. */
+const void *dedup_place(const struct dedup *dedup, const struct dedup_entry *id);
 /* NULL when not in the window. */
 const struct dedup_entry *dedup_find(const struct dedup *dedup, const struct dedup_entry *id);
 void dedup_add(struct dedup *dedup, const struct dedup_entry *entry);

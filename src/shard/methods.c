@@ -62,8 +62,7 @@ static enum error route_id(uint64_t id, enum error missing, uint16_t shard_count
 static enum error route_send(struct slice payload, uint64_t actor_id, uint16_t shard_count, uint16_t *shard)
 {
     uint64_t room_id = 0, to_user_id = 0;
-    if (envelope_peek_u64(payload, 1, &room_id) != RESULT_OK || envelope_peek_u64(payload, 2, &to_user_id) != RESULT_OK)
-        return ERROR_BAD_REQUEST;
+    if (envelope_peek_two(payload, 1, &room_id, 2, &to_user_id) != RESULT_OK) return ERROR_BAD_REQUEST;
     if (room_id != 0) return route_id(room_id, ERROR_ROOM_NOT_FOUND, shard_count, shard);
     if (to_user_id == 0) return ERROR_BAD_FIELD;
     enum error error = route_id(to_user_id, ERROR_USER_NOT_FOUND, shard_count, shard);

@@ -304,6 +304,7 @@ static void fetch_touched(const struct pending *p)
 {
     for (uint32_t at = 0; at < p->body.len && at < 4 * CACHE_LINE; at += CACHE_LINE) __builtin_prefetch(p->body.data + at);
     if (p->request == NULL) return;
+    __builtin_prefetch(p->request->touches, 1);
     const struct needs *needs = &p->request->needs;
     for (uint32_t i = 0; i < needs->count && i < NEEDS_FEW; i++) {
         __builtin_prefetch(needs->pins[i], 1);

@@ -392,3 +392,27 @@ Test(envelope, descriptors_are_of_methods_only)
         cr_expect_null(envelope_response_descriptor(none[i]));
     }
 }
+
+Test(envelope, two_numbers_in_one_pass_are_what_two_passes_say)
+{
+    static const struct {
+        const char *name, *bytes;
+        size_t len;
+    } cases[] = {
+        {"nothing", "", 0},
+        {"both", "\x08\x07\x10\x09", 4},
+        {"the last of each", "\x08\x07\x10\x09\x08\x01\x10\x02", 8},
+        {"others between", "\x08\x07\x1a\x01x\x10\x09", 7},
+        {"one of another type", "\x08\x07\x12\x00", 4},
+        {"cut short", "\x08\x07\x10", 3},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct slice payload = slice_of(cases[i].bytes, cases[i].len);
+        uint64_t first, second, want_first, want_second;
+        bool want = envelope_peek_u64(payload, 1, &want_first) == RESULT_OK;
+        want = envelope_peek_u64(payload, 2, &want_second) == RESULT_OK && want;
+        cr_expect_eq(envelope_peek_two(payload, 1, &first, 2, &second) == RESULT_OK, want, "%s", cases[i].name);
+        cr_expect(!want || (first == want_first && second == want_second), "%s", cases[i].name);
+        cr_expect(want || (first == 0 && second == 0), "%s", cases[i].name);
+    }
+}

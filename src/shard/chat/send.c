@@ -4,6 +4,7 @@
  * the other one is. A repeat with the same client_msg_id and body gives the first result again and changes nothing;
  * another body is a conflict. */
 #include "api/utf8.h"
+#include "api/wire.h"
 #include "shard/chat/inbox.h"
 #include "shard/methods.h"
 #include "shard/room/room.h"
@@ -88,12 +89,12 @@ static struct room *send_make_room(struct machine *machine, const struct send_re
 
 static void send_reply(struct effects *effects, const struct dedup_entry *result)
 {
-    Ringpost__V1__SendResponse response = RINGPOST__V1__SEND_RESPONSE__INIT;
-    response.msg_id = result->result_id;
-    response.room_id = result->room_id;
-    response.seq = result->seq;
-    response.time_ms = result->time_ms;
-    effects_reply(effects, &response.base);
+    if (!effects->wants_reply) return;
+    writer_reset(&effects->reply); /* a SendResponse */
+    wire_write_u64(&effects->reply, 1, result->result_id);
+    wire_write_u64(&effects->reply, 2, result->room_id);
+    wire_write_u64(&effects->reply, 3, result->seq);
+    wire_write_u64(&effects->reply, 4, result->time_ms);
 }
 
 void apply_send(struct machine *machine, const struct command *command, struct effects *effects)
@@ -153,7 +154,7 @@ static void send_propose(struct shard *shard, struct request *request, struct se
 {
     struct dedup_entry entry;
     dedup_id(&entry, record->room_id, request->actor.user_id, record->client_msg_id);
-    dedup_expect(request_machine(shard)->dedup, &entry);
+    request->touches = dedup_place(request_machine(shard)->dedup, &entry);
     struct writer *bytes = shard_scratch(shard), properties;
     writer_init(&properties, 0);
     if (given != NULL) envelope_pack(&properties, &given->base);
