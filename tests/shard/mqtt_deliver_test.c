@@ -238,6 +238,27 @@ Test(mqtt_deliver, a_packet_id_used_again_is_another_message)
     mqtt_leave(&phone);
 }
 
+Test(mqtt_deliver, sent_again_in_the_next_connection)
+{
+    struct mqtt_client sender;
+    char text[16];
+    mqtt_come(&phone, bob, "phone", (struct mqtt_how){0});
+    cr_assert_eq(mqtt_listen(&phone, "u/bob", 0), 0);
+    for (uint32_t turn = 0; turn < 3; turn++) {
+        mqtt_come(&sender, alice, "sender", (struct mqtt_how){.persistent = true});
+        cr_expect_eq(sender.present, turn > 0);
+        for (uint16_t i = 0; i < 100; i++) { /* more than are remembered, and over the end of the packet ids */
+            snprintf(text, sizeof text, "m%u", i);
+            mqtt_say(&sender, "u/bob", text, turn == 0 ? 0x34 : 0x3c, (uint16_t)(65500 + i < 65536 ? 65500 + i : i - 35));
+            (void)mqtt_expect(&sender, MQTT_PUBREC);
+        }
+        mqtt_drop(&sender);
+    }
+    for (uint32_t i = 0; i < 100; i++) (void)expect_text(i, 0);
+    expect_nothing();
+    mqtt_leave(&phone);
+}
+
 Test(mqtt_deliver, acknowledged_in_order_and_when_durable)
 {
     struct mqtt_client sender;

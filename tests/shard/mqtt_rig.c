@@ -178,7 +178,7 @@ static uint8_t *put_text(uint8_t *at, struct slice text)
 {
     *at++ = (uint8_t)(text.len >> 8);
     *at++ = (uint8_t)text.len;
-    memcpy(at, text.data, text.len);
+    if (text.len > 0) memcpy(at, text.data, text.len);
     return at + text.len;
 }
 
@@ -188,7 +188,7 @@ static void send_packet(struct mqtt_client *client, uint8_t first_byte, const ui
     size_t at = 1, left = len;
     for (; left >= 0x80; left >>= 7) packet[at++] = (uint8_t)(left | 0x80);
     packet[at++] = (uint8_t)left;
-    memcpy(packet + at, body, len);
+    if (len > 0) memcpy(packet + at, body, len);
     peer_send(&client->peer, packet, at + len);
 }
 

@@ -94,6 +94,7 @@ struct mqtt_sender { /* of a connection that has published; the others do withou
     uint32_t receipt_capacity;
     struct mqtt_recent recent[MQTT_RECENT_COUNT]; /* ring */
     uint32_t recent_next, recent_count;
+    struct mqtt_recent newest; /* of them, and of all before; epoch 0: none */
     uint32_t round; /* turns of the client's packet ids; with the epoch they make a message's id */
     uint16_t last_packet_id;
     uint64_t count; /* QoS 0 */
@@ -127,6 +128,7 @@ struct mqtt_input { /* heap: bytes not looked at yet; WebSocket, or while someth
 struct mqtt {
     uint8_t version; /* enum mqtt_version */
     uint8_t phase;
+    uint8_t room_type; /* of room_id */
     bool websocket : 1, problem_info : 1;
     bool assigned : 1;  /* the client left its id to us */
     bool nameless : 1;  /* and it follows from the epoch, not from the device */
@@ -158,7 +160,6 @@ struct mqtt {
     uint64_t before_key;          /* up to it the connection before had handed on */
     uint64_t saved_key, saved_ms;
     uint64_t room_id; /* last room whose type was asked for */
-    uint8_t room_type;
 };
 
 /* What the connections of a door share. */

@@ -96,8 +96,15 @@ static bool receipt_pending(struct mqtt_sender *sender, uint16_t packet_id)
 
 /* ---- ids of messages ------------------------------------------------------------------------------------------------------------ */
 
+static bool is_newer(const struct mqtt_recent *recent, const struct mqtt_recent *than)
+{
+    if (recent->epoch != than->epoch) return true;
+    return recent->round > than->round || (recent->round == than->round && recent->packet_id > than->packet_id);
+}
+
 static void remember(struct mqtt_sender *sender, const struct mqtt_recent *recent)
 {
+    if (is_newer(recent, &sender->newest)) sender->newest = *recent;
     sender->recent[sender->recent_next++ % MQTT_RECENT_COUNT] = *recent;
     if (sender->recent_count < MQTT_RECENT_COUNT) sender->recent_count++;
 }
@@ -123,13 +130,18 @@ static struct mqtt_recent recent_new(struct mqtt *mqtt, struct mqtt_sender *send
     return (struct mqtt_recent){.epoch = mqtt->epoch, .round = sender->round, .packet_id = packet_id};
 }
 
-/* Sent in the connection before, after what we remember of it was saved: then its packet ids went on counting from there. */
+/* Sent in a connection before, too long ago to be remembered or after that was saved last: packet ids count up, and what is on its
+ * way together lies within half a turn. What came after the newest we know came in the last connection. */
 static struct mqtt_recent recent_guess(const struct mqtt *mqtt, const struct mqtt_sender *sender, uint16_t packet_id)
 {
+    const struct mqtt_recent *newest = &sender->newest;
     struct mqtt_recent guess = {.epoch = mqtt->old_epoch, .packet_id = packet_id};
-    if (sender->recent_count == 0) return guess;
-    const struct mqtt_recent *newest = &sender->recent[(sender->recent_next - 1) % MQTT_RECENT_COUNT];
-    if (newest->epoch == mqtt->old_epoch) guess.round = newest->round + (packet_id <= newest->packet_id);
+    bool later = (int16_t)(packet_id - newest->packet_id) > 0;
+    if (newest->epoch == 0 || (later && newest->epoch != mqtt->old_epoch)) return guess;
+    guess.epoch = newest->epoch;
+    guess.round = newest->round;
+    if (later && packet_id < newest->packet_id) guess.round++;
+    if (!later && packet_id > newest->packet_id) guess.round--;
     return guess;
 }
 

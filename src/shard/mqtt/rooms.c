@@ -110,6 +110,15 @@ static void pass_on(struct client *client, const struct mqtt_form *form, struct 
     (void)mqtt_send_message(client, form, shared, &delivery);
 }
 
+/* Nobody follows the room now: whoever does later begins behind this message. */
+static void pass_by(struct mqtt *mqtt, uint64_t room_id, uint64_t seq)
+{
+    uint16_t number = mqtt_room_number(mqtt, room_id);
+    if (number == 0) return;
+    mqtt->rooms[number - 1].sent_seq = mqtt->rooms[number - 1].known_seq = seq;
+    mqtt->unsaved = true;
+}
+
 void mqtt_on_room(struct client *client, struct session_frame *message)
 {
     struct mqtt *mqtt = client->mqtt;
@@ -121,8 +130,10 @@ void mqtt_on_room(struct client *client, struct session_frame *message)
         message->form.number = form->number = ++shared->readings;
     }
     struct mqtt_match match;
-    if (!mqtt_match(client, &form->message, false, UINT64_MAX, &match)) return;
     uint64_t seq = form->message.seq;
+    bool listens = mqtt_match(client, &form->message, false, UINT64_MAX, &match);
+    if (match.qos == 0) pass_by(mqtt, form->message.room_id, seq);
+    if (!listens) return;
     struct mqtt_room *room = match.qos == 0 ? NULL : mqtt_room_follow(mqtt, form->message.room_id, seq - 1);
     if (room == NULL) {
         pass_on(client, form, &message->form, &match);

@@ -8,7 +8,7 @@
 #include "shard/mqtt/mqtt_internal.h"
 #include <stdio.h>
 
-#define FILTERS_MAX 64 /* of one packet; the rest is refused: 0x97 */
+#define FILTERS_MAX 64 /* of one packet: 0x97 */
 
 enum history_field { HISTORY_MESSAGES = 1, HISTORY_HEAD_SEQ = 4 };
 
@@ -22,7 +22,7 @@ struct mqtt_subscribing { /* heap: a SUBSCRIBE or UNSUBSCRIBE under way */
     struct wanted {
         struct mqtt_subscription subscription;
         uint8_t retain_handling, refusal;
-    } wanted[FILTERS_MAX];
+    } wanted[]; /* count; none for UNSUBSCRIBE */
 };
 
 void mqtt_subscribing_destroy(struct mqtt_subscribing *subscribing)
@@ -251,7 +251,8 @@ void mqtt_subscribe_told(struct client *client, const struct letter *letter)
 
 static struct mqtt_subscribing *subscribing_begin(struct mqtt *mqtt, const struct mqtt_subscribe *subscribe, enum mqtt_type answer)
 {
-    struct mqtt_subscribing *subscribing = memory_alloc(sizeof *subscribing);
+    size_t filters = answer == MQTT_SUBACK ? subscribe->filter_count : 0;
+    struct mqtt_subscribing *subscribing = memory_alloc(sizeof *subscribing + filters * sizeof(struct wanted));
     writer_init(&subscribing->reasons, 0);
     subscribing->packet_id = subscribe->packet_id;
     subscribing->answer = (uint8_t)answer;
@@ -262,25 +263,18 @@ static struct mqtt_subscribing *subscribing_begin(struct mqtt *mqtt, const struc
 void mqtt_subscribe(struct client *client, struct mqtt_subscribe *subscribe)
 {
     struct mqtt *mqtt = client->mqtt;
+    if (subscribe->filter_count > FILTERS_MAX) { /* more than anybody needs at once */
+        mqtt_end(client, MQTT_QUOTA_EXCEEDED);
+        return;
+    }
     uint32_t identifier = mqtt_property_number(&subscribe->properties, MQTT_SUBSCRIPTION_ID, 0);
     struct mqtt_subscribing *subscribing = subscribing_begin(mqtt, subscribe, MQTT_SUBACK);
     struct mqtt_filter filter;
-    uint32_t refused = 0;
     while (mqtt_filter_next(subscribe, MQTT_SUBSCRIBE, (enum mqtt_version)mqtt->version, &filter)) {
-        if (subscribing->count == FILTERS_MAX) {
-            refused++;
-            continue;
-        }
         struct wanted *wanted = &subscribing->wanted[subscribing->count++];
         wanted->refusal = (uint8_t)understand(client, &filter, &wanted->subscription);
         wanted->subscription.identifier = identifier;
         wanted->retain_handling = filter.retain_handling;
-    }
-    if (refused > 0) { /* more than anybody needs at once */
-        mqtt->subscribing = NULL;
-        mqtt_subscribing_destroy(subscribing);
-        mqtt_end(client, MQTT_QUOTA_EXCEEDED);
-        return;
     }
     subscribe_step(client);
     if (mqtt->subscribing != NULL) mqtt_wait(client);
