@@ -297,7 +297,7 @@ def too_low_limits_are_refused_with_the_remedy():
         return
     refusal(server_of_nobody(), EXIT_FAILED, "locked-memory limit of 64 KiB is too small", "LimitMEMLOCK=", "ulimit -l",
             before=as_nobody((resource.RLIMIT_MEMLOCK, 64 << 10)))
-    refusal(server_of_nobody(connections_max=5000), EXIT_FAILED, "open-file limit of 1024 is too small", "LimitNOFILE=6024", "ulimit -n 6024",
+    refusal(server_of_nobody(connections_max=5000, direct_descriptors="false"), EXIT_FAILED, "open-file limit of 1024 is too small", "LimitNOFILE=6024", "ulimit -n 6024",
             before=as_nobody((resource.RLIMIT_NOFILE, 1024)))
     few = server_of_nobody()
     few.small = {name: value for name, value in Server.small.items() if name != "connections_max"}
