@@ -2,15 +2,9 @@
 #include "shard/mqtt/window.h"
 #include <criterion/criterion.h>
 
-static struct mqtt_flight flight(uint64_t key, uint16_t room, enum mqtt_flight_state state)
-{
-    return (struct mqtt_flight){.key = key, .packet_id = (uint16_t)(key + room * 1000u), .room = room, .state = (uint8_t)state};
-}
-
 static void add(struct mqtt_window *window, uint64_t key, uint16_t room, enum mqtt_flight_state state)
 {
-    struct mqtt_flight one = flight(key, room, state);
-    mqtt_window_add(window, &one);
+    mqtt_window_add(window, room, key, (uint16_t)(key + room * 1000u), state);
 }
 
 Test(mqtt_window, holds_nothing_while_nothing_is_on_its_way)
@@ -51,8 +45,7 @@ Test(mqtt_window, grows_to_its_limit_and_turns)
     uint64_t next = 1, first = 1;
     for (uint32_t round = 0; round < 20; round++) {
         while (window.count < MQTT_WINDOW_MAX) {
-            struct mqtt_flight one = {.key = next, .packet_id = (uint16_t)(next % 32767 + 1), .state = MQTT_WAIT_PUBACK};
-            mqtt_window_add(&window, &one);
+            mqtt_window_add(&window, 0, next, (uint16_t)(next % 32767 + 1), MQTT_WAIT_PUBACK);
             next++;
         }
         for (uint32_t i = 0; i < 700; i++, first++) {

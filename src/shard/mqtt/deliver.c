@@ -103,10 +103,7 @@ static bool deliver(struct client *client, struct mqtt_form *form, struct sessio
     if (sync_key <= mqtt->before_key && mqtt_window_find(&mqtt->window, delivery.packet_id) != NULL)
         return true; /* the connection before handed it on and the client has it: PUBREL is due */
     if (!mqtt_send_message(client, form, shared, &delivery)) return mqtt->phase == MQTT_SERVING;
-    struct mqtt_flight flight = {.key = sync_key,
-                                 .packet_id = delivery.packet_id,
-                                 .state = delivery.match.qos == 1 ? MQTT_WAIT_PUBACK : MQTT_WAIT_PUBREC};
-    mqtt_window_add(&mqtt->window, &flight);
+    mqtt_window_add(&mqtt->window, 0, sync_key, delivery.packet_id, delivery.match.qos == 1 ? MQTT_WAIT_PUBACK : MQTT_WAIT_PUBREC);
     return true;
 }
 

@@ -88,13 +88,9 @@ static bool take(struct client *client, struct mqtt_room *room, const struct mqt
         listens = other == NULL; /* else the client has it, PUBREL is due */
     }
     delivery.duplicate = delivery.duplicate && delivery.match.qos > 0;
-    if (listens && mqtt_send_message(client, form, shared, &delivery) && delivery.match.qos > 0) {
-        struct mqtt_flight flight = {.key = seq,
-                                     .packet_id = delivery.packet_id,
-                                     .room = number,
-                                     .state = delivery.match.qos == 1 ? MQTT_WAIT_PUBACK : MQTT_WAIT_PUBREC};
-        mqtt_window_add(&mqtt->window, &flight);
-    }
+    enum mqtt_flight_state state = delivery.match.qos == 1 ? MQTT_WAIT_PUBACK : MQTT_WAIT_PUBREC;
+    if (listens && mqtt_send_message(client, form, shared, &delivery) && delivery.match.qos > 0)
+        mqtt_window_add(&mqtt->window, number, seq, delivery.packet_id, state);
     if (mqtt->phase != MQTT_SERVING) return false;
     room->sent_seq = seq;
     return true;

@@ -127,11 +127,11 @@ void mqtt_read_releasing(struct client *client, struct slice list)
     struct cursor c = cursor_of(list);
     while (cursor_left(&c) > 0 && !c.bad && mqtt->window.count < MQTT_WINDOW_MAX && mqtt->phase == MQTT_SERVING) {
         uint64_t room_id = cursor_u64(&c);
-        struct mqtt_flight flight = {.key = cursor_u64(&c), .state = MQTT_WAIT_PUBCOMP};
-        if (room_id != 0) flight.room = mqtt_room_number(mqtt, room_id);
-        flight.packet_id = room_id == 0 ? (uint16_t)(flight.key % MQTT_STREAM_IDS + 1) : mqtt_room_packet_id(room_id, flight.key);
-        if (c.bad || (room_id != 0 && flight.room == 0)) continue;
-        mqtt_window_add(&mqtt->window, &flight);
-        mqtt_send_pubrel(client, flight.packet_id, MQTT_SUCCESS);
+        uint64_t key = cursor_u64(&c);
+        uint16_t room = room_id == 0 ? 0 : mqtt_room_number(mqtt, room_id);
+        uint16_t packet_id = room_id == 0 ? (uint16_t)(key % MQTT_STREAM_IDS + 1) : mqtt_room_packet_id(room_id, key);
+        if (c.bad || (room_id != 0 && room == 0)) continue;
+        mqtt_window_add(&mqtt->window, room, key, packet_id, MQTT_WAIT_PUBCOMP);
+        mqtt_send_pubrel(client, packet_id, MQTT_SUCCESS);
     }
 }

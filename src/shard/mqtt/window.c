@@ -16,11 +16,15 @@ static void grow(struct mqtt_window *window)
     window->capacity = (uint16_t)capacity;
 }
 
-void mqtt_window_add(struct mqtt_window *window, const struct mqtt_flight *flight)
+void mqtt_window_add(struct mqtt_window *window, uint16_t room, uint64_t key, uint16_t packet_id, enum mqtt_flight_state state)
 {
-    ASSERT(window->count < MQTT_WINDOW_MAX && flight->state != MQTT_FLIGHT_DONE);
+    ASSERT(window->count < MQTT_WINDOW_MAX && state != MQTT_FLIGHT_DONE);
     if (window->count == window->capacity) grow(window);
-    *mqtt_window_at(window, window->count++) = *flight;
+    struct mqtt_flight *flight = mqtt_window_at(window, window->count++);
+    flight->key = key;
+    flight->packet_id = packet_id;
+    flight->room = room;
+    flight->state = (uint8_t)state;
 }
 
 struct mqtt_flight *mqtt_window_find(const struct mqtt_window *window, uint16_t packet_id)

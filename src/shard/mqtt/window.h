@@ -46,7 +46,7 @@ static inline bool mqtt_flight_open(const struct mqtt_flight *flight)
     return flight->state == MQTT_WAIT_PUBACK || flight->state == MQTT_WAIT_PUBREC;
 }
 /* There must be room: count < MQTT_WINDOW_MAX. */
-void mqtt_window_add(struct mqtt_window *window, const struct mqtt_flight *flight);
+void mqtt_window_add(struct mqtt_window *window, uint16_t room, uint64_t key, uint16_t packet_id, enum mqtt_flight_state state);
 /* NULL: nothing on its way has that id. */
 struct mqtt_flight *mqtt_window_find(const struct mqtt_window *window, uint16_t packet_id);
 /* `flight` is dead afterwards. */
