@@ -207,10 +207,11 @@ class Targets:
 
 
 def targets_table(columns):
-    """`columns`: [(title, Targets)]; a row a target, two cells for each column."""
+    """`columns`: [(title, Targets)]; a row a target that was measured, two cells for each column."""
     header = ["workload", "target"]
     for title, _ in columns:
         header += [title, ""]
     tables = [targets.rows() for _, targets in columns]
-    rows = [[*first[:2], *(text for row in (first, *rest) for text in row[2:])] for first, *rest in zip(*tables)]
+    rows = [[*row[0][:2], *(text for target in row for text in target[2:])] for row in zip(*tables)
+            if any(target[2] != "-" for target in row)]
     return markdown(header, rows)
