@@ -55,6 +55,10 @@ class Server:
         self.start()
 
     def start(self):
+        """Again on the port it had, which for a moment may be that of somebody's outgoing connection."""
+        wait_for("the server to have its port", self.try_start)
+
+    def try_start(self):
         log_path = os.path.join(self.directory, "serve.log")
         begin = os.path.getsize(log_path) if os.path.exists(log_path) else 0
         environment = {k: v for k, v in os.environ.items() if not k.startswith("RINGPOST_")}
@@ -68,12 +72,18 @@ class Server:
         def port():
             with open(log_path, encoding="utf-8") as file:
                 text = file.read()[begin:]
+            if self.process.poll() is not None and "is in use" in text:
+                return "in use"
             if self.process.poll() is not None:
                 raise AssertionError("the server ended: " + text)
             found = re.search(r"http://127\.0\.0\.1:(\d+)/", text)
             return found and found.group(1)
 
-        self.port = wait_for("the server to serve", port)
+        found = wait_for("the server to serve", port)
+        if found == "in use":
+            return False
+        self.port = found
+        return True
 
     def kill(self):
         self.process.kill()
