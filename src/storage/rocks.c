@@ -61,6 +61,7 @@ struct rocks {
     rocksdb_writebatch_t *staged;
     struct writer trims; /* ranges of keys nobody reads any more: from, until, from, until … */
     rocksdb_writebatch_wi_t *held; /* NULL: nothing is held back */
+    bool half;                     /* operations were staged since the last commit */
     bool warned;                   /* about a full disk, once until it is over */
     uint64_t applied, written, flushing; /* committed >= in RocksDB >= covered by a begun flush */
     char path[];
@@ -258,6 +259,7 @@ static void rocks_put(struct rocks *rocks, struct slice key, struct slice value)
 void rocks_stage(struct rocks *rocks, struct slice operations)
 {
     struct cursor c = cursor_of(operations);
+    rocks->half = true;
     while (cursor_left(&c) > 0) {
         uint8_t operation = cursor_u8(&c);
         struct slice key = cursor_bytes(&c);
@@ -315,6 +317,7 @@ static void rocks_hold_back(struct rocks *rocks)
 bool rocks_retry(struct rocks *rocks)
 {
     if (rocks->held == NULL) return true;
+    if (rocks->half) return false; /* the held ones would go without the index of which they are the state */
     char *error = NULL;
     rocksdb_write_writebatch_wi(rocks->db, rocks->write_options, rocks->held, &error);
     if (!rocks_wrote(rocks, error)) return false;
@@ -353,6 +356,7 @@ bool rocks_commit(struct rocks *rocks, uint64_t applied)
 {
     ASSERT(applied >= rocks->applied);
     rocks->applied = applied;
+    rocks->half = false;
     rocks_put(rocks, slice_of(APPLIED_KEY, APPLIED_KEY_SIZE), slice_of(&applied, sizeof applied));
     bool written = rocks->held != NULL ? rocks_retry(rocks) : rocks_write_staged(rocks);
     return written && rocks->trims.len > 0 ? rocks_trim(rocks) : written;

@@ -28,7 +28,7 @@ void rocks_stage(struct rocks *rocks, struct slice operations);
  * full disk); they are held back, reads see them all the same, and rocks_retry() or the next commit writes them. Any
  * other failure is fatal. */
 bool rocks_commit(struct rocks *rocks, uint64_t applied);
-bool rocks_retry(struct rocks *rocks); /* true: nothing is held back any more */
+bool rocks_retry(struct rocks *rocks); /* true: nothing is held back any more; between a stage and its commit it waits for that */
 bool rocks_holds_back(const struct rocks *rocks);
 
 /* Reads everything committed, held back or not. */

@@ -106,6 +106,37 @@ Test(rocks, a_stall_holds_writes_back_and_reads_go_on, .timeout = 60)
     scratch_deinit(&scratch);
 }
 
+/* Between a stage and its commit there is no index that what is held back would be the state of. */
+Test(rocks, a_retry_does_not_write_half_of_a_batch, .timeout = 60)
+{
+    struct scratch scratch;
+    scratch_init(&scratch);
+    struct rocks *rocks = open_rocks(&scratch, 64 << 10);
+    uint64_t last = 0;
+    while (last < WRITES_MAX && write_index(rocks, last + 1)) last++;
+    cr_assert_lt(last, WRITES_MAX, "RocksDB never stalled");
+    last++; /* the one that was held back */
+    struct writer batch;
+    writer_init(&batch, 0);
+    store_batch_put(&batch, SLICE_TEXT("staged"), SLICE_TEXT("of the next index"));
+    rocks_stage(rocks, writer_slice(&batch));
+    writer_deinit(&batch);
+    while (rocks_durable_index(rocks) < last - 1) { /* until the stall is over */
+        cr_assert_not(rocks_retry(rocks));
+        rocks_flush(rocks);
+    }
+    cr_assert_not(rocks_retry(rocks));
+    rocks_commit(rocks, ++last);
+    while (!rocks_retry(rocks)) continue;
+    rocks_close(rocks);
+
+    rocks = open_rocks(&scratch, 64 << 10);
+    cr_expect_eq(rocks_applied_index(rocks), last);
+    cr_expect_eq(store_get(rocks_view(rocks), SLICE_TEXT("staged"), NULL), RESULT_OK);
+    rocks_close(rocks);
+    scratch_deinit(&scratch);
+}
+
 Test(rocks, a_full_disk_holds_writes_back_and_reads_go_on, .timeout = 60)
 {
     struct scratch scratch;
