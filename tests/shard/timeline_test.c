@@ -1,6 +1,7 @@
 /* tests/shard/timeline_test.c - timelines and streams in blocks of all sizes, read from every place in every direction. */
 #include "block_world.h"
 #include "shard/chat/events.h"
+#include "shard/memory.h"
 #include "shard/room/timeline.h"
 
 static const uint32_t batches[] = {1, 3, 1, 1, 7, 2, 1, 16, 1, 1, 1, 5};
@@ -201,5 +202,35 @@ Test(timeline, bytes_that_are_no_block_are_refused)
         cr_expect_neq(timeline_reader_get(&reader, room_id, 2, &record), RESULT_OK, "%s", cases[i].name);
         timeline_reader_deinit(&reader);
     }
+    world_destroy(&world);
+}
+
+static enum error page_error(struct fixture *shard, const struct history_params *params)
+{
+    struct read_job *job = memory_alloc(sizeof *job + sizeof *params);
+    writer_init(&job->reply, 0);
+    memcpy(job->params, params, sizeof *params);
+    history_read(job, &shard->store.view);
+    enum error error = job->error;
+    writer_deinit(&job->reply);
+    free(job);
+    return error;
+}
+
+/* The shard that owns a room has all its messages; a page must not give others in place of those that are missing. */
+Test(timeline, a_hole_in_what_the_owner_holds_is_refused)
+{
+    uint64_t ada, room_id;
+    struct world world = make(&ada, &room_id, 1000);
+    struct fixture *shard = world.shards[0];
+    struct key block = key_two(KEY_MESSAGE, room_id, ~(uint64_t)7); /* 7 to 13 */
+    effects_delete(&shard->effects, &block);
+    fixture_end_batch(shard);
+    for (uint64_t at = 1; at <= TOTAL; at++)
+        for (uint32_t limit = 1; limit <= TOTAL; limit++) {
+            const struct history_params params = {.room_id = room_id, .head_seq = TOTAL, .after_seq = at, .limit = limit};
+            bool missing = at < 13 && at + limit >= 7;
+            cr_expect_eq(page_error(shard, &params), missing ? ERROR_INTERNAL : ERROR_NONE, "%d behind %d", (int)limit, (int)at);
+        }
     world_destroy(&world);
 }

@@ -66,12 +66,13 @@ struct stack {
     struct writer bytes;
     size_t *starts; /* of each record in bytes */
     uint32_t count, capacity;
+    uint64_t newest_seq; /* asked for; the one before it is the next, and so on */
 };
 
 static bool push_record(void *context, uint64_t seq, struct slice record)
 {
     struct stack *stack = context;
-    (void)seq;
+    if (seq != stack->newest_seq - stack->count) return false; /* a hole */
     stack->starts[stack->count++] = stack->bytes.len;
     writer_raw(&stack->bytes, record.data, record.len);
     return stack->count < stack->capacity;
@@ -83,9 +84,10 @@ static enum result read_up(struct page *page, struct store_view *view)
     if (params->after_seq >= params->head_seq) return RESULT_OK;
     uint64_t left = params->head_seq - params->after_seq;
     struct stack stack = {.capacity = left < params->limit ? (uint32_t)left : params->limit};
+    stack.newest_seq = params->after_seq + stack.capacity;
     writer_init(&stack.bytes, 0);
     stack.starts = memory_alloc(stack.capacity * sizeof *stack.starts);
-    enum result result = timeline_down(view, params->room_id, params->after_seq + stack.capacity, push_record, &stack);
+    enum result result = timeline_down(view, params->room_id, stack.newest_seq, push_record, &stack);
     if (result == RESULT_OK && (stack.count != stack.capacity || stack.bytes.failed))
         result = RESULT_CORRUPT; /* no holes */
     size_t end = stack.bytes.len;
