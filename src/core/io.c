@@ -244,7 +244,7 @@ void io_close(struct io *io, struct io_socket socket)
 
 uint32_t io_move(struct io *io, struct io_op *op, struct io_socket socket, struct io *to)
 {
-    ASSERT(io != to);
+    ASSERT(io != to && io->direct == to->direct);
     struct io_uring_sqe *sqe = io_arm_socket(io, op, socket);
     if (!io->direct) {
         io_uring_prep_nop(sqe); /* every thread may use a descriptor */

@@ -58,7 +58,7 @@ struct io_options {
 /* What the machine lacks, in words with the remedy, for start-up and `config check`; OK and an empty text when nothing. */
 NODISCARD enum result io_probe(char *text, size_t text_size);
 
-/* Can sockets stand in tables of rings, where they do not count as open files? (Linux 6.13) */
+/* Can sockets stand in tables of rings, where they do not count as open files? (Linux 6.13) Found out once per process. */
 bool io_probe_direct_sockets(void);
 
 /* On failure writes reason and remedy (io_uring forbidden, kernel too old, memlock too small) to `text`. */

@@ -5,6 +5,7 @@
 #include "core/io_internal.h"
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -189,7 +190,7 @@ static bool io_closes_at_once(struct io_uring *ring, int waiting, int closed, in
     return io_uring_submit_and_wait(ring, 1) >= 0 && recv(closed_peer, &byte, 1, MSG_DONTWAIT) == 0;
 }
 
-bool io_probe_direct_sockets(void)
+static bool io_try_direct_sockets(void)
 {
     struct io_uring ring;
     int waiting[2], closed[2];
@@ -208,6 +209,17 @@ bool io_probe_direct_sockets(void)
     }
     close(waiting[1]);
     return direct;
+}
+
+static bool direct_sockets;
+static void io_probe_direct_once(void) { direct_sockets = io_try_direct_sockets(); }
+
+/* The first answer holds: sockets move between threads, so one that met no free descriptor must not take the other kind. */
+bool io_probe_direct_sockets(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, io_probe_direct_once);
+    return direct_sockets;
 }
 
 /* ---- making and ending a ring ---------------------------------------------------------------------- */
@@ -258,6 +270,7 @@ static void io_tame_kernel_workers(struct io_ring *ring)
 
 static void io_ring_destroy(struct io_ring *ring)
 {
+    (void)io_uring_submit(&ring->ring); /* what was closed last: no turn comes any more */
     (void)io_uring_unregister_buf_ring(&ring->ring, IO_BUFFER_GROUP);
     io_uring_queue_exit(&ring->ring);
     io_buffers_deinit(ring);

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -263,6 +264,42 @@ Test(io, a_socket_lives_in_a_table)
 {
     if (!io_probe_direct_sockets()) cr_skip_test("Linux 6.13");
     live_and_die(16);
+}
+
+/* Sockets of one thread go to another: all have to be of one kind, also when descriptors ran out meanwhile. */
+Test(io, tables_are_asked_for_once)
+{
+    bool direct = io_probe_direct_sockets();
+    struct rlimit files = {0}, none;
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &files), 0);
+    none = files;
+    none.rlim_cur = 0;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    bool again = io_probe_direct_sockets();
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &files), 0);
+    cr_expect_eq(again, direct);
+}
+
+/* No turn comes after the last close. */
+static void expect_closed_at_the_end(uint32_t sockets_max)
+{
+    struct io *own = io_with_sockets(sockets_max);
+    struct sockaddr_in address;
+    char got;
+    int listener = listener_open(&address), client = connect_to(own, listener, &address);
+    io_close(own, accepted.socket);
+    io_destroy(own);
+    struct pollfd ended = {.fd = client, .events = POLLIN};
+    cr_assert_eq(poll(&ended, 1, 5000), 1, "the peer is told");
+    cr_expect_eq(read(client, &got, 1), 0);
+    close(client);
+    close(listener);
+}
+
+Test(io, what_is_closed_last_is_closed)
+{
+    expect_closed_at_the_end(0);
+    expect_closed_at_the_end(16);
 }
 
 static void expect_reset(uint32_t sockets_max)
