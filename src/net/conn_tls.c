@@ -2,7 +2,8 @@
  * Happy path: the first byte is a ClientHello's -> records are kept until one is whole -> the connection queues for its
  * handshake -> from then on what arrives is decrypted and taken as if it had come plain, and once per turn what waits
  * in the output becomes records of up to 16 KiB and one send. Failure: a broken session drops what was not said yet,
- * sends its alert and ends like any other connection. What is to be sent after the peer's close_notify is dropped.
+ * sends its alert and ends like any other connection. A peer that says close_notify is like one that shuts its direction:
+ * what it asked before is answered.
  *
  * Handshakes cost 0.1 to 0.8 ms each: tls_handshakes_per_turn_max of them run in a turn, first come, first served, and
  * the others wait in a list, so that a crowd that connects cannot hold up those who are here. */

@@ -312,10 +312,16 @@ enum tls_event tls_read(struct tls *tls, struct slice *in, uint8_t *plain, uint3
     return event == TLS_MORE ? tls_read_record(tls, in, plain, plain_len) : event;
 }
 
+/* The end of what the peer says is not the end of what it wants to hear. */
+static bool tls_is_writable(const struct tls *tls)
+{
+    return (tls->state == TLS_STATE_OPEN || tls->state == TLS_STATE_ENDED) && !tls->close_written;
+}
+
 enum result tls_write(struct tls *tls, struct slice plain)
 {
     ASSERT(plain.len > 0 && plain.len <= TLS_RECORD_SIZE_MAX);
-    if (tls->state != TLS_STATE_OPEN || tls->close_written) return RESULT_CLOSED;
+    if (!tls_is_writable(tls)) return RESULT_CLOSED;
     if (wolfSSL_write(tls->ssl, plain.data, (int)plain.len) == (int)plain.len) return RESULT_OK;
     (void)tls_fail(tls);
     return RESULT_NOMEM;
@@ -323,8 +329,7 @@ enum result tls_write(struct tls *tls, struct slice plain)
 
 void tls_write_close(struct tls *tls)
 {
-    bool writable = tls->state == TLS_STATE_OPEN || tls->state == TLS_STATE_ENDED;
-    if (!writable || tls->close_written) return;
+    if (!tls_is_writable(tls)) return;
     tls->close_written = true;
     (void)wolfSSL_shutdown(tls->ssl); /* its result says only that the peer has not answered yet */
 }

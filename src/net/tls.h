@@ -28,7 +28,7 @@ enum tls_event {
     TLS_OPENED,  /* the handshake is finished; input that was kept may hold data already */
     TLS_DATA,    /* plaintext */
     TLS_CONTROL, /* a record without data */
-    TLS_CLOSED,  /* the peer said that nothing more comes; what is written from now on is dropped */
+    TLS_CLOSED,  /* the peer said that nothing more comes; it may still be written to */
     TLS_FAILED   /* for good; what waits in the output may be sent */
 };
 
@@ -47,7 +47,7 @@ enum tls_event tls_read(struct tls *tls, struct slice *in, uint8_t *plain, uint3
 enum tls_event tls_handshake(struct tls *tls);
 uint32_t tls_kept_bytes(const struct tls *tls); /* input that waits for tls_handshake() */
 
-/* One record with 1 to TLS_RECORD_SIZE_MAX bytes. OK; CLOSED: the session is not open; NOMEM: it is FAILED now. */
+/* One record with 1 to TLS_RECORD_SIZE_MAX bytes. OK; CLOSED: the session is not open, or tls_write_close() ended it; NOMEM: it is FAILED now. */
 NODISCARD enum result tls_write(struct tls *tls, struct slice plain);
 /* Our close_notify, once; nothing when the session is not open. */
 void tls_write_close(struct tls *tls);

@@ -355,6 +355,31 @@ Test(conn_tls, both_say_goodbye)
     HARNESS_UNTIL(&a, server_connection_count(a.server) == 0);
 }
 
+static void answer_large(struct harness *harness, struct conn *conn, const struct http_request *request)
+{
+    (void)request;
+    (void)harness;
+    static uint8_t body[300000];
+    memset(body, 'x', sizeof body);
+    const struct http_response response = {.status = 200, .content_type = "text/plain", .body = slice_of(body, sizeof body)};
+    cr_assert_eq(conn_send_http(conn, &response), RESULT_OK);
+}
+
+/* The end of what a client says is not the end of what it wants to hear. */
+Test(conn_tls, a_client_that_says_no_more_is_answered)
+{
+    start(NULL);
+    struct secure client;
+    secure_open(&client);
+    a.on_http = answer_large;
+    secure_send(&client, "GET /last HTTP/1.1\r\nHost: x\r\n\r\n", 32);
+    tls_write_close(client.tls);
+    HARNESS_UNTIL(&a, secure_pump(&client) && client.closed && peer_ended(&client.peer));
+    cr_expect_gt(client.received.len, 300000);
+    secure_deinit(&client);
+    HARNESS_UNTIL(&a, server_connection_count(a.server) == 0);
+}
+
 Test(conn_tls, a_websocket_is_told_why_inside_tls)
 {
     start(NULL);
