@@ -16,7 +16,7 @@
 enum letter_kind {
     LETTER_REQUEST,      /* a client's request: payload = packed request message of `method` */
     LETTER_REPLY,        /* to origin: payload = packed response message, or `error` with payload = detail text */
-    LETTER_STREAM,       /* durable stream entries: {u64 index, u16 kind, bytes payload}… */
+    LETTER_STREAM,       /* durable stream entries: relay_record */
     LETTER_STREAM_ACK,   /* number = index applied */
     LETTER_ASK_PEOPLE,   /* number = call; payload = u64 user ids: who are they? */
     LETTER_TELL_PEOPLE,  /* number = call; payload = person answers, see people.h */

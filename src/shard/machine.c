@@ -104,10 +104,10 @@ static bool load_position(void *context, struct slice key, struct slice value)
     return !load->bad;
 }
 
-static bool load_entry(void *context, struct slice key, struct slice value)
+static bool load_bundle(void *context, struct slice key, struct slice value)
 {
     struct load *load = context;
-    if (key.len != 17 || !stream_load_entry(load->machine->streams, peer_in(key), key_u64_at(key, 9), value)) load->bad = true;
+    if (key.len != 17 || !stream_load_bundle(load->machine->streams, peer_in(key), key_u64_at(key, 9), value)) load->bad = true;
     return !load->bad;
 }
 
@@ -157,7 +157,7 @@ enum result machine_load(struct machine *m, struct store_view *view, uint64_t ap
     enum result result = load_counters(m, view);
     if (result == RESULT_OK) result = limits_load(m, view);
     if (result == RESULT_OK) result = load_range(m, view, KEY_STREAM, load_position);
-    if (result == RESULT_OK) result = load_range(m, view, KEY_OUTBOX, load_entry);
+    if (result == RESULT_OK) result = load_range(m, view, KEY_OUTBOX, load_bundle);
     if (result == RESULT_OK) result = load_range(m, view, KEY_DEDUP, load_block);
     return result;
 }

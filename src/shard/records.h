@@ -59,8 +59,9 @@ RECORD(role_set, ROLE_SET_FIELDS)
     F(u64, sent_key) F(bytes, subscriptions) F(bytes, rooms) F(bytes, releasing) F(bytes, recent)
 RECORD(mqtt_session, MQTT_SESSION_FIELDS)
 
-/* streams: one entry of another shard's outbox, logged here before it is acknowledged there */
-#define RELAY_FIELDS(F) F(u16, source) F(u64, stream_index) F(u16, kind) F(bytes, payload)
+/* streams: `count` consecutive entries of one kind, from number `first` on; entries = {u32 len, payload}… The value in the outbox of
+ * their source, the payload of a letter, and what is logged here before it is acknowledged there. */
+#define RELAY_FIELDS(F) F(u16, source) F(u64, first) F(u32, count) F(u16, kind) F(bytes, entries)
 RECORD(relay, RELAY_FIELDS)
 
 /* ---- relays: what a room's shard tells the shards of its members; also applied directly on its own ---- */

@@ -9,8 +9,8 @@
 
 struct source { /* stream entries from one other shard */
     struct letter *first, *last; /* received in order, not yet proposed */
-    struct request *stalled;     /* the head entry, waiting for room in the log */
-    bool waiting;                /* the head entry is parked on a load */
+    struct request *stalled;     /* the head bundle, waiting for room in the log */
+    bool waiting;                /* the head bundle is parked on a load */
     bool owes_ack;
     uint64_t received;           /* index of the last entry taken in */
 };

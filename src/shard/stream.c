@@ -1,35 +1,39 @@
 /* shard/stream.c - the outboxes and positions of one shard.
- * Happy path: emit -> entry in memory and in the batch's puts -> pump posts it -> ack -> entry freed, its key deleted.
- * After a restart the stored entries are loaded, those of replayed commands are emitted again under the same index (the put is absolute), and
- * everything is posted from the first one. */
+ * Happy path: emit -> the open bundle -> end of the batch: a put and a letter -> pump posts it -> ack -> its key deleted.
+ * What was posted is not kept in memory: letters are not lost while the process lives. After a restart the stored bundles are loaded, the
+ * entries of replayed commands are emitted again under the same numbers, and everything is posted from the first one. */
 #include "shard/stream.h"
 #include "shard/memory.h"
 #include "shard/records.h"
 
-struct entry {
-    struct entry *next;
-    uint64_t index;
+struct bundle { /* closed, not acknowledged */
+    struct bundle *next;
+    uint64_t first, last;
+    struct letter *letter; /* owned; NULL: posted */
+};
+
+struct open_bundle { /* entries of the batch being applied, the last ones emitted */
     uint16_t kind;
-    uint32_t len;
-    uint8_t payload[];
+    uint32_t count;
+    struct writer entries;
 };
 
 struct peer {
-    struct entry *first, *last;  /* not acknowledged, ascending, without holes */
-    struct entry *unsent;        /* the first not yet posted; NULL: all are */
-    uint64_t emitted;            /* index of the last entry ever emitted */
-    uint64_t posted;             /* index of the last entry posted since start */
+    struct open_bundle open;
+    struct bundle *first, *last;  /* ascending, without holes */
+    struct bundle *unsent;        /* the first not yet posted; NULL: all are */
+    uint64_t emitted;             /* index of the last entry ever emitted */
     uint64_t acknowledged;
-    uint64_t applied;            /* from this peer to us */
-    uint32_t count;
-    bool position_changed;
+    uint64_t applied;             /* from this peer to us */
+    uint64_t count;               /* entries not acknowledged, the open bundle's too */
+    bool changed;                 /* since the last end of a batch */
 };
 
 struct stream_set {
     uint16_t shard, shard_count;
     uint32_t outbox_entries_max;
-    uint64_t waiting;
-    bool changed; /* some peer's position */
+    uint64_t waiting; /* sum of the peers' counts */
+    bool changed;     /* some peer */
     struct peer peers[];
 };
 
@@ -41,26 +45,27 @@ enum result stream_set_create(struct stream_set **out, uint16_t shard, uint16_t 
     s->shard = shard;
     s->shard_count = shard_count;
     s->outbox_entries_max = outbox_entries_max;
+    for (uint16_t i = 0; i < shard_count; i++) writer_init(&s->peers[i].open.entries, 0);
     return RESULT_OK;
 }
 
-static void peer_free_through(struct stream_set *s, struct peer *p, uint64_t index)
+static void bundle_free_first(struct peer *p)
 {
-    while (p->first != NULL && p->first->index <= index) {
-        struct entry *e = p->first;
-        if (p->unsent == e) p->unsent = e->next;
-        p->first = e->next;
-        if (p->first == NULL) p->last = NULL;
-        p->count--;
-        s->waiting--;
-        free(e);
-    }
+    struct bundle *b = p->first;
+    if (p->unsent == b) p->unsent = b->next;
+    p->first = b->next;
+    if (p->first == NULL) p->last = NULL;
+    if (b->letter != NULL) letter_free(b->letter);
+    free(b);
 }
 
 void stream_set_destroy(struct stream_set *s)
 {
     if (s == NULL) return;
-    for (uint16_t i = 0; i < s->shard_count; i++) peer_free_through(s, &s->peers[i], UINT64_MAX);
+    for (uint16_t i = 0; i < s->shard_count; i++) {
+        while (s->peers[i].first != NULL) bundle_free_first(&s->peers[i]);
+        writer_deinit(&s->peers[i].open.entries);
+    }
     free(s);
 }
 
@@ -70,42 +75,76 @@ static struct peer *peer_of(struct stream_set *s, uint16_t peer)
     return &s->peers[peer];
 }
 
-static void peer_append(struct stream_set *s, struct peer *p, uint64_t index, uint16_t kind, struct slice payload)
+static void peer_changed(struct stream_set *s, struct peer *p) { p->changed = s->changed = true; }
+
+static void peer_count(struct stream_set *s, struct peer *p, uint64_t count)
 {
-    struct entry *e = memory_alloc(sizeof *e + payload.len);
-    e->index = index;
-    e->kind = kind;
-    e->len = payload.len;
-    if (payload.len > 0) memcpy(e->payload, payload.data, payload.len);
-    if (p->last != NULL) p->last->next = e;
-    else p->first = e;
-    p->last = e;
-    if (p->unsent == NULL) p->unsent = e;
-    p->count++;
-    s->waiting++;
+    p->count += count;
+    s->waiting += count;
 }
 
-static struct key outbox_key(uint16_t peer, uint64_t index) { return key_two(KEY_OUTBOX, peer, index); }
+/* Takes the letter. */
+static void peer_add(struct peer *p, const struct relay_record *relay, struct letter *letter)
+{
+    struct bundle *b = memory_alloc(sizeof *b);
+    *b = (struct bundle){.first = relay->first, .last = relay->first + relay->count - 1, .letter = letter};
+    if (p->last != NULL) p->last->next = b;
+    else p->first = b;
+    p->last = b;
+    if (p->unsent == NULL) p->unsent = b;
+}
 
-void stream_emit(struct stream_set *s, uint16_t peer, enum relay_kind kind, struct slice payload, struct effects *effects)
+static struct key outbox_key(uint16_t peer, uint64_t first) { return key_two(KEY_OUTBOX, peer, first); }
+
+/* The open bundle becomes a put and a letter. */
+static void bundle_close(struct stream_set *s, uint16_t peer, struct effects *effects)
 {
     struct peer *p = peer_of(s, peer);
+    struct relay_record relay = {.source = s->shard,
+                                 .first = p->emitted - p->open.count + 1,
+                                 .count = p->open.count,
+                                 .kind = p->open.kind,
+                                 .entries = writer_slice(&p->open.entries)};
+    uint32_t size = relay_record_size(&relay);
+    struct letter *letter = letter_create(LETTER_STREAM, s->shard, peer, size);
+    struct writer bytes = {.data = letter->bytes, .capacity = size, .size_max = size};
+    relay_record_write(&bytes, &relay);
+    ASSERT(bytes.len == size && !bytes.failed);
+    struct key key = outbox_key(peer, relay.first);
+    effects_put(effects, &key, letter_payload(letter));
+    peer_add(p, &relay, letter);
+    p->open.count = 0;
+    writer_reset(&p->open.entries);
+}
+
+static bool bundle_takes(const struct open_bundle *open, enum relay_kind kind, uint32_t len)
+{
+    if (open->count == 0) return true;
+    return kind == RELAY_MESSAGE && open->kind == RELAY_MESSAGE && open->count < STREAM_BUNDLE_ENTRIES_MAX &&
+           open->entries.len + len <= STREAM_BUNDLE_BYTES_MAX;
+}
+
+uint8_t *stream_emit(struct stream_set *s, uint16_t peer, enum relay_kind kind, uint32_t len, struct effects *effects)
+{
+    struct peer *p = peer_of(s, peer);
+    if (!bundle_takes(&p->open, kind, len)) bundle_close(s, peer, effects);
+    p->open.kind = (uint16_t)kind;
+    p->open.count++;
     p->emitted++;
-    p->position_changed = s->changed = true;
-    peer_append(s, p, p->emitted, (uint16_t)kind, payload);
-    struct key key = outbox_key(peer, p->emitted);
-    writer_reset(&effects->scratch);
-    writer_u16(&effects->scratch, (uint16_t)kind);
-    writer_raw(&effects->scratch, payload.data, payload.len);
-    effects_put(effects, &key, writer_slice(&effects->scratch));
+    peer_count(s, p, 1);
+    peer_changed(s, p);
+    writer_u32(&p->open.entries, len);
+    uint8_t *at = writer_reserve(&p->open.entries, len);
+    ASSERT(at != NULL);
+    return at;
 }
 
-void stream_mark_applied(struct stream_set *s, uint16_t peer, uint64_t index)
+void stream_mark_applied(struct stream_set *s, uint16_t peer, uint64_t first, uint32_t count)
 {
     struct peer *p = peer_of(s, peer);
-    ASSERT(index == p->applied + 1);
-    p->applied = index;
-    p->position_changed = s->changed = true;
+    ASSERT(first == p->applied + 1 && count > 0);
+    p->applied += count;
+    peer_changed(s, p);
 }
 
 uint64_t stream_applied(const struct stream_set *s, uint16_t peer)
@@ -120,8 +159,9 @@ void stream_end_batch(struct stream_set *s, struct effects *effects)
     s->changed = false;
     for (uint16_t i = 0; i < s->shard_count; i++) {
         struct peer *p = &s->peers[i];
-        if (!p->position_changed) continue;
-        p->position_changed = false;
+        if (!p->changed) continue;
+        p->changed = false;
+        if (p->open.count > 0) bundle_close(s, i, effects);
         struct key key = key_one(KEY_STREAM, i);
         struct stream_record record = {.emitted = p->emitted, .applied = p->applied};
         EFFECTS_PUT(effects, &key, stream, &record);
@@ -136,33 +176,17 @@ bool stream_full(const struct stream_set *s)
     return false;
 }
 
-/* One letter of as many unsent entries as the window and the size allow; NULL when there is none to send. */
-static struct letter *peer_letter(struct stream_set *s, uint16_t number)
-{
-    struct peer *p = &s->peers[number];
-    struct writer w;
-    writer_init(&w, 0);
-    while (p->unsent != NULL && p->unsent->index <= p->acknowledged + STREAM_WINDOW &&
-           (w.len == 0 || w.len + p->unsent->len < STREAM_LETTER_BYTES_MAX)) {
-        struct entry *e = p->unsent;
-        writer_u64(&w, e->index);
-        writer_u16(&w, e->kind);
-        writer_bytes(&w, slice_of(e->payload, e->len));
-        p->posted = e->index;
-        p->unsent = e->next;
-    }
-    struct letter *letter =
-        w.len == 0 ? NULL : letter_make(LETTER_STREAM, s->shard, number, NULL, writer_slice(&w));
-    writer_deinit(&w);
-    return letter;
-}
-
 void stream_pump(struct stream_set *s, void (*post)(void *context, struct letter *letter), void *context)
 {
     if (s->waiting == 0) return;
     for (uint16_t i = 0; i < s->shard_count; i++) {
-        struct letter *letter;
-        while ((letter = peer_letter(s, i)) != NULL) post(context, letter);
+        struct peer *p = &s->peers[i];
+        while (p->unsent != NULL && p->unsent->last <= p->acknowledged + STREAM_WINDOW) {
+            struct letter *letter = p->unsent->letter;
+            p->unsent->letter = NULL;
+            p->unsent = p->unsent->next;
+            post(context, letter);
+        }
     }
 }
 
@@ -170,12 +194,15 @@ void stream_on_ack(struct stream_set *s, uint16_t peer, uint64_t index, struct e
 {
     struct peer *p = peer_of(s, peer);
     ASSERT(index <= p->emitted);
-    for (const struct entry *e = p->first; e != NULL && e->index <= index; e = e->next) {
-        struct key key = outbox_key(peer, e->index);
-        effects_delete(effects, &key);
-    }
-    peer_free_through(s, p, index);
     if (index > p->acknowledged) p->acknowledged = index;
+    while (p->first != NULL && p->first->last <= index) { /* of a bundle known in part the rest is under way */
+        struct key key = outbox_key(peer, p->first->first);
+        effects_delete(effects, &key);
+        uint64_t count = p->first->last - p->first->first + 1;
+        p->count -= count;
+        s->waiting -= count;
+        bundle_free_first(p);
+    }
 }
 
 bool stream_load_position(struct stream_set *s, uint16_t peer, struct slice value)
@@ -186,20 +213,35 @@ bool stream_load_position(struct stream_set *s, uint16_t peer, struct slice valu
     struct peer *p = &s->peers[peer];
     p->emitted = record.emitted;
     p->applied = record.applied;
-    p->acknowledged = record.emitted; /* lowered by stream_load_entry to what is still there */
+    p->acknowledged = record.emitted; /* lowered by stream_load_bundle to what is still there */
     return true;
 }
 
-bool stream_load_entry(struct stream_set *s, uint16_t peer, uint64_t index, struct slice value)
+/* As many entries as it says. */
+static bool bundle_whole(const struct relay_record *relay)
+{
+    struct cursor c = cursor_of(relay->entries);
+    uint32_t count = 0;
+    while (cursor_left(&c) > 0 && !c.bad) {
+        (void)cursor_bytes(&c);
+        count++;
+    }
+    return !c.bad && count == relay->count && count > 0;
+}
+
+bool stream_load_bundle(struct stream_set *s, uint16_t peer, uint64_t first, struct slice value)
 {
     if (peer >= s->shard_count || peer == s->shard) return false;
     struct peer *p = &s->peers[peer];
+    struct relay_record relay;
     struct cursor c = cursor_of(value);
-    uint16_t kind = cursor_u16(&c);
-    bool follows = p->last == NULL || index == p->last->index + 1;
-    if (c.bad || index == 0 || index > p->emitted || !follows) return false;
-    if (p->first == NULL) p->acknowledged = index - 1;
-    peer_append(s, p, index, kind, slice_of(c.at, cursor_left(&c)));
+    if (!relay_record_read(&relay, &c) || !cursor_done(&c) || !bundle_whole(&relay)) return false;
+    bool follows = p->last == NULL || first == p->last->last + 1;
+    bool emitted = first > 0 && first <= p->emitted && relay.count <= p->emitted - first + 1;
+    if (relay.source != s->shard || relay.first != first || !follows || !emitted) return false;
+    if (p->first == NULL) p->acknowledged = first - 1;
+    peer_add(p, &relay, letter_make(LETTER_STREAM, s->shard, peer, NULL, value));
+    peer_count(s, p, relay.count);
     return true;
 }
 

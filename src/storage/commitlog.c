@@ -203,6 +203,8 @@ enum result commitlog_append(struct commitlog *log, uint16_t type, struct slice 
     return RESULT_OK;
 }
 
+uint32_t commitlog_body_limit(const struct commitlog *log) { return log->body_size_max; }
+
 /* ---- flush ---------------------------------------------------------------------------------------------------------- */
 
 /* Makes a batch of at most `room` bytes of the first chunk that waits. Gives the batch's size, padding included; 0 when not even the

@@ -83,6 +83,8 @@ void commitlog_close(struct commitlog *log);
  * is slow to release, COMMITLOG_HELD_SIZE_MAX; FULL: the disk is
  * full (tried again by flush once per second); TOO_LARGE; NOMEM; CLOSED: the disk was closed under the log. */
 NODISCARD enum result commitlog_append(struct commitlog *log, uint16_t type, struct slice body, uint64_t *index);
+/* The largest body that is not TOO_LARGE. */
+uint32_t commitlog_body_limit(const struct commitlog *log);
 /* The body appended last, as the log holds it; readable, with option `hold`, until it is released. */
 const uint8_t *commitlog_appended(const struct commitlog *log);
 /* The owner needs the bodies up to index no more. */

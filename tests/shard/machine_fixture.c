@@ -403,18 +403,12 @@ static void carry(void *context, struct letter *letter)
     struct carried *carried = context;
     struct fixture *to = carried->shards[letter->to_shard];
     struct cursor c = cursor_of(letter_payload(letter));
-    uint64_t last = 0;
-    while (cursor_left(&c) > 0) {
-        struct relay_record relay = {.source = letter->from_shard};
-        relay.stream_index = last = cursor_u64(&c);
-        relay.kind = cursor_u16(&c);
-        relay.payload = cursor_bytes(&c);
-        cr_assert(!c.bad, "a stream letter that cannot be read");
-        cr_assert_eq(FIXTURE_RUN(to, 0, RELAY, relay, &relay), ERROR_NONE);
-        carried->entries++;
-    }
+    struct relay_record relay;
+    cr_assert(relay_record_read(&relay, &c) && cursor_done(&c), "a stream letter that cannot be read");
+    cr_assert_eq(FIXTURE_RUN(to, 0, RELAY, relay, &relay), ERROR_NONE);
+    carried->entries += relay.count;
     struct fixture *source = carried->shards[letter->from_shard];
-    stream_on_ack(source->machine->streams, letter->to_shard, last, &source->acknowledged);
+    stream_on_ack(source->machine->streams, letter->to_shard, relay.first + relay.count - 1, &source->acknowledged);
     store_write_batch(&source->store, writer_slice(&source->acknowledged.puts));
     writer_reset(&source->acknowledged.puts);
     letter_free(letter);

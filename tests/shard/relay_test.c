@@ -130,6 +130,26 @@ Test(relay, the_destination_drops_what_it_had_before_its_restart)
     cr_expect_eq(waiting(0), 0);
 }
 
+Test(relay, a_bundle_known_in_part_is_taken_from_there)
+{
+    open_rig();
+    rig.letters_held = true;
+    say(2);
+    shard_receive(rig.shards[1], rig_take_letter());
+    rig_pump();
+    lose_letters();
+    rig_close_shard(0);
+    fake_store_crash_to(rig.stores[0], 0, NULL);
+    rig_open_shard(0); /* replays all in one batch, and all goes into one bundle */
+    say(1);
+    uint64_t had = rig.metrics.stream_redelivered;
+    rig.letters_held = false;
+    rig_pump();
+    cr_expect_gt(rig.metrics.stream_redelivered, had);
+    check_arrived(4);
+    cr_expect_eq(waiting(0), 0);
+}
+
 /* ---- waiting ---- */
 
 Test(relay, cold_entities_are_waited_for_in_order)

@@ -9,9 +9,9 @@
 #define HERE 1
 #define PEER 2
 #define OUTBOX_MAX 2000
-#define ROWS_MAX 4096
+#define ROWS_MAX 8192
 
-struct row { /* of the store: an outbox entry or a position */
+struct row { /* of the store: a bundle of the outbox or a position */
     struct key key;
     struct slice value; /* owned; data NULL: deleted */
 };
@@ -70,10 +70,23 @@ static struct slice stored(struct key key)
     return SLICE_EMPTY;
 }
 
+static struct relay_record relay_of(struct slice bytes)
+{
+    struct relay_record relay;
+    struct cursor c = cursor_of(bytes);
+    cr_assert(relay_record_read(&relay, &c) && cursor_done(&c));
+    cr_assert_eq(relay.source, HERE);
+    return relay;
+}
+
+/* Of the outbox to PEER. */
 static uint32_t stored_entries(uint64_t last)
 {
     uint32_t count = 0;
-    for (uint64_t n = 1; n <= last; n++) count += stored(key_two(KEY_OUTBOX, PEER, n)).data != NULL;
+    for (uint64_t n = 1; n <= last; n++) {
+        struct slice value = stored(key_two(KEY_OUTBOX, PEER, n));
+        if (value.data != NULL) count += relay_of(value).count;
+    }
     return count;
 }
 
@@ -81,13 +94,13 @@ static void on_post(void *context, struct letter *letter)
 {
     (void)context;
     cr_assert(letter->kind == LETTER_STREAM && letter->from_shard == HERE && letter->to_shard == PEER);
-    struct cursor c = cursor_of(letter_payload(letter));
-    while (cursor_left(&c) > 0) {
-        box.posted[box.posted_count++] = cursor_u64(&c);
-        cr_assert_eq(cursor_u16(&c), RELAY_MESSAGE);
+    struct relay_record relay = relay_of(letter_payload(letter));
+    struct cursor c = cursor_of(relay.entries);
+    for (uint32_t i = 0; i < relay.count; i++) {
+        box.posted[box.posted_count++] = relay.first + i;
         (void)cursor_bytes(&c);
     }
-    cr_assert(!c.bad);
+    cr_assert(cursor_done(&c));
     box.letter_count++;
     if (letter->len > box.letter_bytes_max) box.letter_bytes_max = letter->len;
     letter_free(letter);
@@ -99,10 +112,15 @@ static void pump(void)
     stream_pump(box.streams, on_post, NULL);
 }
 
+static void emit_to(uint16_t peer, enum relay_kind kind, uint32_t len)
+{
+    memset(stream_emit(box.streams, peer, kind, len, &box.effects), 'x', len);
+}
+
+/* A batch of that many messages. */
 static void emit(uint32_t count)
 {
-    for (uint32_t i = 0; i < count; i++)
-        stream_emit(box.streams, PEER, RELAY_MESSAGE, SLICE_TEXT("payload"), &box.effects);
+    for (uint32_t i = 0; i < count; i++) emit_to(PEER, RELAY_MESSAGE, 7);
     end_batch();
 }
 
@@ -118,7 +136,7 @@ static void restart(uint64_t last)
     if (position.data != NULL) cr_assert(stream_load_position(box.streams, PEER, position));
     for (uint64_t n = 1; n <= last; n++) {
         struct slice value = stored(key_two(KEY_OUTBOX, PEER, n));
-        if (value.data != NULL) cr_assert(stream_load_entry(box.streams, PEER, n, value));
+        if (value.data != NULL) cr_assert(stream_load_bundle(box.streams, PEER, n, value));
     }
 }
 
@@ -142,10 +160,12 @@ Test(stream, each_entry_is_posted_once_in_order)
     cr_expect(box.posted_count == 1 && box.posted[0] == 4);
 }
 
-Test(stream, acknowledged_entries_leave_with_the_next_batch)
+Test(stream, acknowledged_bundles_leave_with_the_next_batch)
 {
-    emit(5);
+    emit(3);
+    emit(2);
     pump();
+    cr_expect_eq(box.letter_count, 2);
     ack(3);
     cr_expect_eq(stream_waiting(box.streams), 2);
     cr_expect_eq(stored_entries(5), 5, "the deletes wait for a batch");
@@ -154,6 +174,9 @@ Test(stream, acknowledged_entries_leave_with_the_next_batch)
     ack(3);
     ack(2);
     cr_expect_eq(stream_waiting(box.streams), 2, "an old acknowledgement says nothing new");
+    ack(4);
+    end_batch();
+    cr_expect_eq(stored_entries(5), 2, "one of the two in a bundle");
     ack(5);
     end_batch();
     cr_expect_eq(stream_waiting(box.streams), 0);
@@ -162,11 +185,16 @@ Test(stream, acknowledged_entries_leave_with_the_next_batch)
 
 Test(stream, the_window_bounds_what_is_under_way)
 {
-    emit(STREAM_WINDOW + 10);
+    for (uint32_t i = 0; i < STREAM_WINDOW; i += 4) emit(4);
+    emit(4);
+    emit(6);
     pump();
     cr_expect_eq(box.posted_count, STREAM_WINDOW);
     pump();
     cr_expect_eq(box.posted_count, 0);
+    ack(3);
+    pump();
+    cr_expect_eq(box.posted_count, 0, "the next bundle is one entry too long");
     ack(4);
     pump();
     cr_assert_eq(box.posted_count, 4);
@@ -176,26 +204,49 @@ Test(stream, the_window_bounds_what_is_under_way)
     cr_expect_eq(box.posted_count, 6);
 }
 
-Test(stream, letters_are_bounded_but_one_large_entry_goes_alone)
+Test(stream, bundles_are_bounded)
 {
-    static uint8_t bytes[STREAM_LETTER_BYTES_MAX + 100];
-    static const uint32_t sizes[] = {1000, STREAM_LETTER_BYTES_MAX / 2, STREAM_LETTER_BYTES_MAX / 2, sizeof bytes, 10, 10};
-    for (size_t i = 0; i < COUNT_OF(sizes); i++)
-        stream_emit(box.streams, PEER, RELAY_MESSAGE, slice_of(bytes, sizes[i]), &box.effects);
-    end_batch();
+    enum { HALF = STREAM_BUNDLE_BYTES_MAX / 2, LARGE = STREAM_BUNDLE_BYTES_MAX + 100 };
+    static const struct {
+        const char *name;
+        uint32_t entry_count;
+        struct {
+            enum relay_kind kind;
+            uint32_t len;
+        } entries[6];
+        uint32_t bundles;
+    } cases[] = {
+        {"by bytes; a large entry alone", 6,
+         {{RELAY_MESSAGE, 1000}, {RELAY_MESSAGE, HALF}, {RELAY_MESSAGE, HALF}, {RELAY_MESSAGE, LARGE}, {RELAY_MESSAGE, 0}, {RELAY_MESSAGE, 10}}, 4},
+        {"each change alone", 5,
+         {{RELAY_MESSAGE, 10}, {RELAY_CHANGE, 10}, {RELAY_CHANGE, 10}, {RELAY_MESSAGE, 10}, {RELAY_MESSAGE, 10}}, 4},
+    };
+    uint64_t emitted = 0;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        for (uint32_t e = 0; e < cases[i].entry_count; e++) emit_to(PEER, cases[i].entries[e].kind, cases[i].entries[e].len);
+        end_batch();
+        pump();
+        cr_expect_eq(box.posted_count, cases[i].entry_count, "%s", cases[i].name);
+        cr_expect_eq(box.letter_count, cases[i].bundles, "%s: %u", cases[i].name, box.letter_count);
+        emitted += cases[i].entry_count;
+        cr_expect_eq(stored_entries(emitted), emitted, "%s", cases[i].name);
+    }
+    cr_expect_lt(box.letter_bytes_max, LARGE + 100);
+    emit(2 * STREAM_BUNDLE_ENTRIES_MAX + 1);
     pump();
-    cr_expect_eq(box.posted_count, COUNT_OF(sizes));
-    cr_expect_eq(box.letter_count, 4, "two, one, the large one, two");
-    cr_expect_lt(box.letter_bytes_max, sizeof bytes + 100);
+    cr_expect_eq(box.letter_count, 3, "by number");
 }
 
 Test(stream, full_means_one_outbox_at_its_limit)
 {
-    emit(OUTBOX_MAX - 1);
-    cr_expect(!stream_full(box.streams));
-    stream_emit(box.streams, 0, RELAY_MESSAGE, SLICE_TEXT("another peer's"), &box.effects);
-    cr_expect(!stream_full(box.streams), "as many in all, but of two");
     emit(1);
+    emit(OUTBOX_MAX - 2);
+    cr_expect(!stream_full(box.streams));
+    emit_to(0, RELAY_MESSAGE, 10);
+    cr_expect(!stream_full(box.streams), "as many in all, but of two");
+    emit_to(PEER, RELAY_MESSAGE, 10);
+    cr_expect(stream_full(box.streams), "one more, in the open bundle");
+    end_batch();
     cr_expect(stream_full(box.streams));
     ack(1);
     cr_expect(!stream_full(box.streams));
@@ -205,22 +256,24 @@ Test(stream, full_means_one_outbox_at_its_limit)
 
 Test(stream, applied_positions_are_stored_with_the_batch)
 {
-    stream_mark_applied(box.streams, PEER, 1);
-    stream_mark_applied(box.streams, PEER, 2);
-    stream_mark_applied(box.streams, 3, 1);
-    cr_expect_eq(stream_applied(box.streams, PEER), 2);
+    stream_mark_applied(box.streams, PEER, 1, 1);
+    stream_mark_applied(box.streams, PEER, 2, 5);
+    stream_mark_applied(box.streams, 3, 1, 2);
+    cr_expect_eq(stream_applied(box.streams, PEER), 6);
     cr_expect_null(stored(key_one(KEY_STREAM, PEER)).data);
     end_batch();
     restart(0);
-    cr_expect_eq(stream_applied(box.streams, PEER), 2);
-    stream_mark_applied(box.streams, PEER, 3);
+    cr_expect_eq(stream_applied(box.streams, PEER), 6);
+    stream_mark_applied(box.streams, PEER, 7, 1);
 }
 
 /* ---- restarts ---- */
 
 Test(stream, after_a_restart_all_that_is_left_is_posted_again)
 {
-    emit(6);
+    emit(2);
+    emit(1);
+    emit(3);
     pump();
     ack(2);
     end_batch();
@@ -243,7 +296,7 @@ Test(stream, a_restart_with_an_empty_outbox_goes_on)
     end_batch();
     restart(3);
     cr_expect_eq(stream_waiting(box.streams), 0);
-    emit(STREAM_WINDOW + 1);
+    for (uint32_t i = 0; i <= STREAM_WINDOW; i += 4) emit(4);
     pump();
     cr_expect_eq(box.posted_count, STREAM_WINDOW);
     cr_expect_eq(box.posted[0], 4);
@@ -281,27 +334,46 @@ Test(stream, rows_that_are_none_of_ours_are_refused)
     struct writer position;
     writer_init(&position, 0);
     stream_record_write(&position, &record);
-    struct slice good = writer_slice(&position), entry = SLICE_TEXT("\1\0payload");
+    struct slice good = writer_slice(&position);
     cr_expect(!stream_load_position(box.streams, HERE, good), "a stream to oneself");
     cr_expect(!stream_load_position(box.streams, SHARDS, good));
     cr_expect(!stream_load_position(box.streams, PEER, slice_of(good.data, good.len - 1)));
     cr_assert(stream_load_position(box.streams, PEER, good));
-    const struct {
+    static const struct {
         const char *name;
         uint16_t peer;
-        uint64_t index;
-        struct slice value;
+        uint64_t key;
+        struct relay_record relay; /* with the two entries of `pair` */
+        uint32_t cut;
         bool want;
     } cases[] = {
-        {"to oneself", HERE, 1, entry, false},    {"no such shard", SHARDS, 1, entry, false},
-        {"number 0", PEER, 0, entry, false},      {"never emitted", PEER, 6, entry, false},
-        {"too short", PEER, 3, slice_of(entry.data, 1), false},
-        {"good", PEER, 3, entry, true},           {"a hole", PEER, 5, entry, false},
-        {"the next", PEER, 4, entry, true},
+        {"to oneself", HERE, 1, {.source = HERE, .first = 1, .count = 2}, 0, false},
+        {"no such shard", SHARDS, 1, {.source = HERE, .first = 1, .count = 2}, 0, false},
+        {"of another source", PEER, 1, {.source = 3, .first = 1, .count = 2}, 0, false},
+        {"under another key", PEER, 2, {.source = HERE, .first = 1, .count = 2}, 0, false},
+        {"number 0", PEER, 0, {.source = HERE, .first = 0, .count = 2}, 0, false},
+        {"never emitted", PEER, 6, {.source = HERE, .first = 6, .count = 2}, 0, false},
+        {"its last never emitted", PEER, 5, {.source = HERE, .first = 5, .count = 2}, 0, false},
+        {"more than it says", PEER, 1, {.source = HERE, .first = 1, .count = 1}, 0, false},
+        {"fewer than it says", PEER, 1, {.source = HERE, .first = 1, .count = 3}, 0, false},
+        {"too short", PEER, 1, {.source = HERE, .first = 1, .count = 2}, 1, false},
+        {"good", PEER, 1, {.source = HERE, .first = 1, .count = 2}, 0, true},
+        {"a hole", PEER, 4, {.source = HERE, .first = 4, .count = 2}, 0, false},
+        {"the next", PEER, 3, {.source = HERE, .first = 3, .count = 2}, 0, true},
     };
-    for (size_t i = 0; i < COUNT_OF(cases); i++)
-        cr_expect_eq(stream_load_entry(box.streams, cases[i].peer, cases[i].index, cases[i].value), cases[i].want, "%s",
-                     cases[i].name);
-    cr_expect_eq(stream_waiting(box.streams), 2);
+    struct slice pair = SLICE_TEXT("\3\0\0\0one\3\0\0\0two");
+    struct writer value;
+    writer_init(&value, 0);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct relay_record relay = cases[i].relay;
+        relay.kind = RELAY_MESSAGE;
+        relay.entries = pair;
+        writer_reset(&value);
+        relay_record_write(&value, &relay);
+        struct slice bytes = slice_of(value.data, (uint32_t)value.len - cases[i].cut);
+        cr_expect_eq(stream_load_bundle(box.streams, cases[i].peer, cases[i].key, bytes), cases[i].want, "%s", cases[i].name);
+    }
+    cr_expect_eq(stream_waiting(box.streams), 4);
+    writer_deinit(&value);
     writer_deinit(&position);
 }

@@ -3,6 +3,7 @@
 #include "api/api.h"
 #include "core/check.h"
 #include "shard/methods.h"
+#include "shard/records.h"
 #include "shard/session.h"
 #include "sim/audit.h"
 #include "sim/oracle.h"
@@ -52,19 +53,22 @@ static struct letter *renumber_entries(struct world *w, struct letter *letter)
 {
     struct renumbering *r = &w->renumberings[letter->from_shard][letter->to_shard];
     struct cursor c = cursor_of(letter_payload(letter));
-    struct writer out;
-    writer_init(&out, 0);
-    while (cursor_left(&c) > 0) {
+    struct relay_record relay;
+    bool read = relay_record_read(&relay, &c) && cursor_done(&c);
+    ASSERT(read);
+    uint64_t first = relay.first;
+    relay.first = r->count + 1;
+    for (uint32_t i = 0; i < relay.count; i++) {
         if (r->count == r->capacity) {
             r->capacity = r->capacity == 0 ? 64 : r->capacity * 2;
             r->source_index = realloc(r->source_index, r->capacity * sizeof *r->source_index);
             ASSERT(r->source_index != NULL);
         }
-        r->source_index[r->count++] = cursor_u64(&c);
-        writer_u64(&out, r->count);
-        writer_u16(&out, cursor_u16(&c));
-        writer_bytes(&out, cursor_bytes(&c));
+        r->source_index[r->count++] = first + i;
     }
+    struct writer out;
+    writer_init(&out, 0);
+    relay_record_write(&out, &relay);
     struct letter *renumbered = letter_make(letter->kind, letter->from_shard, letter->to_shard, NULL, writer_slice(&out));
     writer_deinit(&out);
     letter_free(letter);
