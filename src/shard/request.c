@@ -186,8 +186,9 @@ static void load_done(struct store_job *job)
 {
     struct loading *l = CONTAINER_OF(job, struct loading, job);
     struct shard *s = l->shard;
-    if (l->too_early && l->result == RESULT_OK) {
-        struct entity_key key = l->fresh->key;
+    struct entity_key key = l->fresh->key;
+    /* While what was made is resident it is the newest there is, and what a load brings meanwhile would be old when that is evicted. */
+    if (l->too_early && l->result == RESULT_OK && entity_find(s->machine->entities, key) == NULL) {
         entity_discard(l->fresh);
         l->fresh = entity_fresh(key);
         l->too_early = false;
@@ -195,7 +196,7 @@ static void load_done(struct store_job *job)
         return;
     }
     s->jobs_open--;
-    struct loading **link = loading_bucket(s, l->fresh->key);
+    struct loading **link = loading_bucket(s, key);
     while (*link != l) link = &(*link)->hash_next;
     *link = l->hash_next;
     metrics_observe(&s->options.metrics->store_read_ns, shard_now_ns(s) - l->started_ns);

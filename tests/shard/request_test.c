@@ -57,6 +57,50 @@ Test(request, an_id_asked_for_before_it_is_given_is_given_all_the_same)
     cr_expect_eq(rig_say(alice, next, "1", "hello!"), ERROR_NONE);
 }
 
+static enum error say_in_room(uint64_t actor_id, uint64_t room_id, const char *client_msg_id, uint64_t *seq)
+{
+    Ringpost__V1__SendRequest in = RINGPOST__V1__SEND_REQUEST__INIT;
+    char id[16];
+    uint8_t body[] = "hello";
+    in.room_id = room_id;
+    in.client_msg_id = strcpy(id, client_msg_id);
+    in.body = (ProtobufCBinaryData){5, body};
+    struct actor_record actor = rig_actor(actor_id, "phone");
+    enum error error = rig_call(&actor, 0, 0, "/v1/chat/send", &in.base);
+    if (error != ERROR_NONE) return error;
+    Ringpost__V1__SendResponse *sent = rig_replied(&ringpost__v1__send_response__descriptor);
+    *seq = sent->seq;
+    protobuf_c_message_free_unpacked(&sent->base, NULL);
+    return ERROR_NONE;
+}
+
+/* While the load goes on, what was made lives, changes and is evicted: what the load then brings must not be older than that. */
+Test(request, an_id_asked_for_before_it_is_given_is_as_new_as_it_was_when_evicted)
+{
+    rig_begin(1);
+    rig.machine.entities_max = 100;
+    rig.limits.rooms_per_user_max = 1000;
+    rig_open();
+    uint64_t alice = rig_add_user(0, "alice"), bob = rig_add_user(0, "bob"), room_id = id_make(0, ID_ROOM, 1), seq = 0;
+    rig.stores_held = true;
+    struct actor_record actor = rig_actor(alice, "phone");
+    Ringpost__V1__GetRoomRequest in = RINGPOST__V1__GET_ROOM_REQUEST__INIT;
+    in.room_id = room_id;
+    rig_send(&actor, 0, 0, "/v1/room/get", &in.base);
+    uint32_t loads = fake_store_queued(rig.stores[0]);
+    cr_assert_gt(loads, 0);
+    cr_assert_eq(create_room(alice, bob), ERROR_NONE);
+    for (uint32_t i = 0; i < loads; i++) fake_store_step(rig.stores[0]); /* too early, and perhaps asked again */
+    while (fake_store_queued(rig.stores[0]) > 0) fake_store_run(rig.stores[0]); /* answers are on their way */
+    cr_assert_eq(say_in_room(alice, room_id, "1", &seq), ERROR_NONE);
+    cr_expect_eq(seq, 1);
+    for (int i = 0; i < 100; i++) cr_assert_eq(create_room(alice, bob), ERROR_NONE); /* they push the first one out */
+    while (fake_store_answer(rig.stores[0])) continue;
+    rig.stores_held = false;
+    cr_assert_eq(say_in_room(alice, room_id, "2", &seq), ERROR_NONE);
+    cr_expect_eq(seq, 2);
+}
+
 Test(request, those_who_wait_for_one_entity_share_its_load)
 {
     rig_begin(1);
