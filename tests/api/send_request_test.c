@@ -50,6 +50,11 @@ Test(send_request, plain_forms_and_others)
         {"a room of another type", "\x0a\x00", 2, false},
         {"a body cut short", "\x2a\x03hi", 4, false},
         {"a tag cut short", "\x08", 1, false},
+        {"a tag of more bytes than it needs", "\x9a\x80\x00\x01x", 5, false},
+        {"a tag of more bytes than there may be", "\x9a\x80\x80\x80\x80\x00\x01x", 8, false},
+        {"a length of five bytes", "\x1a\x81\x80\x80\x80\x00x", 7, true},
+        {"a length of more bytes than there may be", "\x1a\x81\x80\x80\x80\x80\x00x", 8, false},
+        {"a number of ten bytes", "\x08\x81\x80\x80\x80\x80\x80\x80\x80\x80\x00", 11, true},
     };
     struct envelope_arena *arena;
     cr_assert_eq(envelope_arena_create(&arena, 1 << 20), RESULT_OK);
