@@ -265,14 +265,22 @@ static void close_parts(struct host *h)
     datadir_close(h->datadir);
 }
 
+/* Started by nohup: it outlives its terminal. A blocked signal is delivered although it is ignored. */
+static bool ignores_hangup(void)
+{
+    struct sigaction action;
+    return sigaction(SIGHUP, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
 /* SIGHUP reloads the certificate; without one it ends the server, as the end of a terminal does. */
 static int wait_for_end(struct host *h, const sigset_t *signals)
 {
     for (;;) {
         int signal = 0;
         if (sigwait(signals, &signal) != 0) continue;
-        if (signal != SIGHUP || h->tls == NULL) return signal;
-        reload_tls(h);
+        if (signal != SIGHUP) return signal;
+        if (h->tls != NULL) reload_tls(h);
+        else if (!ignores_hangup()) return signal;
     }
 }
 

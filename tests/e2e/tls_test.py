@@ -452,6 +452,30 @@ async def a_reload_changes_new_connections_only():
     reloaded.stop()
 
 
+def signal_that_ended(server):
+    return [re.search(r"stopping signal=(\d+)", line).group(1) for line in server.log_lines() if "stopping signal=" in line]
+
+
+@checks
+def a_hangup_without_a_certificate_ends_the_server():
+    server = Server().start()
+    server.process.send_signal(signal.SIGHUP)
+    assert server.ended() == 0
+    assert signal_that_ended(server) == [str(int(signal.SIGHUP))], server.log_lines()[-3:]
+
+
+@checks
+def a_hangup_that_nohup_ignores_is_ignored():
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a child inherits it
+    try:
+        server = Server().start()
+    finally:
+        signal.signal(signal.SIGHUP, former)
+    server.process.send_signal(signal.SIGHUP)  # taken before the other one, whose number is higher
+    server.stop()
+    assert signal_that_ended(server) == [str(int(signal.SIGTERM))], server.log_lines()[-3:]
+
+
 @checks
 def tickets_of_an_earlier_life_cost_a_whole_handshake():
     mortal = TlsServer().start()
