@@ -472,7 +472,6 @@ static enum result open_outside(struct worker *w, const char *const *origins, ch
                             .receive_buffer_size_bytes = c->receive_buffer_size_bytes};
     enum result result = io_create(&w->io, &io, text, text_size);
     if (result != RESULT_OK) return result;
-    atomic_store(&w->options.ios[w->options.number], w->io); /* until all have settled nobody takes it away */
     timer_wheel_init(&w->timers, clock_monotonic_ns() / 1000000);
     result = make_door(w, origins);
     if (result != RESULT_OK) return result;
@@ -489,6 +488,7 @@ static enum result open_outside(struct worker *w, const char *const *origins, ch
     io_read(w->io, &w->bell_op, w->bell.fd, &w->bell_rings, sizeof w->bell_rings, 0);
     w->tick.fired = on_tick;
     timer_arm(&w->timers, &w->tick, w->timers.now_ms + TICK_MS);
+    atomic_store(&w->options.ios[w->options.number], w->io); /* from here on nothing fails: until all have settled it stays */
     return RESULT_OK;
 }
 
