@@ -25,7 +25,7 @@ static const uint8_t wire_magic[4] = {'R', 'P', 'T', '1'};
 void wire_init(struct wire *wire, struct tls_trust *trust)
 {
     *wire = (struct wire){.state = WIRE_CLOSED, .fd = -1, .trust = trust};
-    writer_init(&wire->in, WIRE_FRAME_SIZE_MAX + WIRE_READ_SIZE + 4);
+    writer_init(&wire->in, WIRE_FRAME_SIZE_MAX + WIRE_READ_SIZE + TLS_RECORD_SIZE_MAX + 4); /* a read may end a record begun before */
     writer_init(&wire->out, WIRE_OUT_SIZE_MAX);
 }
 
