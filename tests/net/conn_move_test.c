@@ -226,6 +226,52 @@ Test(conn_move, many_move_into_small_tables)
     harness_deinit(&small);
 }
 
+/* More arrive than are taken in over there: its table fills up, and those who find no place end where they are. */
+Test(conn_move, no_place_over_there)
+{
+    if (getenv("NET_TEST_PLAIN_SOCKETS") != NULL) cr_skip_test("plain descriptors");
+    struct rlimit limit, few;
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    few = limit;
+    few.rlim_cur = 80;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+    struct harness small;
+    struct server_options options = harness_options();
+    options.connections_max = 1000;
+    harness_init(&small, &options);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    static struct peer peers[100];
+    static struct conn_luggage *taken[COUNT_OF(peers)];
+    uint32_t refused = 0;
+    for (uint32_t i = 0; i < COUNT_OF(peers); i++) {
+        peer_open_tcp(&peers[i], &a);
+        conn_detach(a.conn, small.io, gone, &a);
+        for (uint32_t turns = 0; gone_count == i && turns < HARNESS_TURNS_MAX; turns++) {
+            harness_turn(&a);
+            harness_turn(&small);
+        }
+        cr_assert_eq(gone_count, i + 1);
+        taken[i] = luggage;
+        refused += luggage == NULL;
+    }
+    cr_expect_geq(refused, COUNT_OF(peers) - 80);
+    cr_expect_eq(a.closes, refused);
+    for (uint32_t i = 0; i < COUNT_OF(peers); i++) {
+        if (taken[i] == NULL) {
+            HARNESS_UNTIL(&a, peer_ended(&peers[i]));
+        } else {
+            struct conn *conn = conn_adopt(small.server, taken[i]);
+            cr_assert_not_null(conn);
+            conn_resume(conn);
+            peer_send_tcp(&peers[i], "ping", 4);
+            HARNESS_UNTIL(&small, peer_has(&peers[i], 8));
+        }
+    }
+    for (uint32_t i = 0; i < COUNT_OF(peers); i++) peer_deinit(&peers[i]);
+    HARNESS_UNTIL(&small, server_connection_count(small.server) == 0);
+    harness_deinit(&small);
+}
+
 Test(conn_move, luggage_nobody_takes)
 {
     peer_open_websocket(&peer, &a);

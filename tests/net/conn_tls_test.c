@@ -355,6 +355,53 @@ Test(conn_tls, both_say_goodbye)
     HARNESS_UNTIL(&a, server_connection_count(a.server) == 0);
 }
 
+Test(conn_tls, slow_reader_meets_the_limits_and_recovers)
+{
+    start(NULL);
+    struct secure client;
+    secure_open(&client);
+    secure_send(&client, "RPT1\0\0\0\3one", 11);
+    HARNESS_UNTIL(&a, secure_has(&client, "one"));
+    struct buf *buf = buf_try_get(a.pool, 60000);
+    memset(buf->data, 'f', 60000);
+    buf->len = 60000;
+    uint64_t queued = 7; /* "one" */
+    enum result res = RESULT_OK;
+    while (res == RESULT_OK) {
+        res = conn_send_frame(a.conn, CONN_FRAME_BINARY, SLICE_EMPTY, buf);
+        if (res == RESULT_OK) queued += 60004;
+        harness_turn(&a);
+        cr_assert_lt(queued, 100u << 20);
+    }
+    cr_expect_eq(res, RESULT_BUSY);
+    cr_expect_leq(conn_outbound_bytes(a.conn), 1048576);
+    cr_expect_eq(a.drains, 0);
+    HARNESS_UNTIL(&a, secure_pump(&client) && client.received.len == queued);
+    HARNESS_UNTIL(&a, a.drains == 1);
+    buf_unref(&buf);
+    secure_deinit(&client);
+}
+
+Test(conn_tls, a_peer_that_takes_nothing_is_reset)
+{
+    start(NULL);
+    struct secure client;
+    secure_open(&client);
+    secure_send(&client, "RPT1\0\0\0\3one", 11);
+    HARNESS_UNTIL(&a, secure_has(&client, "one"));
+    conn_set_authenticated(a.conn);
+    struct buf *buf = buf_try_get(a.pool, 60000);
+    memset(buf->data, 'f', 60000);
+    buf->len = 60000;
+    while (conn_send_frame(a.conn, CONN_FRAME_BINARY, SLICE_EMPTY, buf) == RESULT_OK) harness_turn(&a);
+    harness_advance(&a, 3 * harness_options().write_timeout_ms);
+    HARNESS_UNTIL(&a, server_connection_count(a.server) == 0);
+    HARNESS_UNTIL(&a, peer_was_reset(&client.peer));
+    cr_expect_eq(harness_metric(&a.metrics.connections_timed_out), 1);
+    buf_unref(&buf);
+    secure_deinit(&client);
+}
+
 static void answer_large(struct harness *harness, struct conn *conn, const struct http_request *request)
 {
     (void)request;
