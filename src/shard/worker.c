@@ -528,9 +528,9 @@ enum result worker_run(struct worker *w, void (*serving)(void *), void *context,
     pin(w);
     enum result result = open_outside(w, origins, text, text_size);
     if (result == RESULT_OK) {
+        serving(context); /* before the wait: one that failed is told of when all have said how they fared */
         wait_for_the_others(w);
         server_start(w->server);
-        serving(context);
         for (bool busy = true; w->phase != RUN_ENDED;) {
             busy = turn(w, busy);
             stop_step(w, w->timers.now_ms);
