@@ -53,7 +53,7 @@ enum result host_raise_open_files(uint64_t needed, uint64_t *reached, char *text
     if (*reached >= needed) return RESULT_OK;
     snprintf(text, text_size,
              "the open-file limit of %llu is too small: %llu are needed. Remedy: LimitNOFILE=%llu (systemd), "
-             "--ulimit nofile=%llu (docker), ulimit -n %llu (shell), or a smaller connections_max",
+             "--ulimit nofile=%llu (docker), ulimit -n %llu (shell)",
              (unsigned long long)*reached, (unsigned long long)needed, (unsigned long long)needed,
              (unsigned long long)needed, (unsigned long long)needed);
     return RESULT_BUSY;

@@ -69,12 +69,15 @@ static enum result raise_limits(const struct config *config, char *text, size_t 
 {
     uint64_t reached = 0;
     enum result result = host_raise_open_files((uint64_t)config->connections_max + HOST_OTHER_FILES, &reached, text, text_size);
-    if (result == RESULT_BUSY && config->direct_descriptors && reached >= HOST_OTHER_FILES && io_probe_direct_sockets()) {
+    if (result == RESULT_OK) return RESULT_OK;
+    if (config->direct_descriptors && io_probe_direct_sockets()) {
         text[0] = '\0';
-        return RESULT_OK;
+        return host_raise_open_files(HOST_OTHER_FILES, &reached, text, text_size);
     }
+    size_t len = strlen(text);
+    snprintf(text + len, text_size - len, ", or a smaller connections_max");
     bool asked = config->origins[CONFIG_OPTION_connections_max].source != CONFIG_DEFAULT;
-    if (result != RESULT_BUSY || asked || reached < HOST_OTHER_FILES) return result;
+    if (asked || reached < HOST_OTHER_FILES) return result;
     LOG_WARN("host", "fewer connections than connections_max can be held reason=\"%s\"", text);
     text[0] = '\0';
     return RESULT_OK;

@@ -135,15 +135,18 @@ def a_directory_that_is_not_ours_is_refused_and_left_alone():
 
 
 @checks
-def a_format_of_the_future_or_a_damaged_one_is_refused():
+def another_format_or_a_damaged_one_is_refused():
     server = Server(shards=1).start()
     server.stop()
     path = server.data_dir / "FORMAT"
     good = path.read_text()
-    path.write_text(good.replace("format=1", "format=2"))
-    refusal(server, EXIT_FAILED, "has format 2, this version reads format 1")
+    ours = int(re.match(r"format=(\d+)\n", good).group(1))
+    for theirs, age in (ours - 1, "older"), (ours + 1, "newer"):
+        path.write_text(good.replace(f"format={ours}", f"format={theirs}"))
+        refusal(server, EXIT_FAILED, re.escape(str(server.data_dir)), f"has format {theirs}, this version reads format {ours}",
+                f"go on with the {age} version that wrote it")
     path.write_text("rubbish\n")
-    refusal(server, EXIT_CORRUPT, "FORMAT is damaged")
+    refusal(server, EXIT_CORRUPT, "FORMAT is damaged", "restore it from a backup")
     path.write_text(good)
     server.start()
     server.stop()
@@ -297,11 +300,11 @@ def too_low_limits_are_refused_with_the_remedy():
         return
     refusal(server_of_nobody(), EXIT_FAILED, "locked-memory limit of 64 KiB is too small", "LimitMEMLOCK=", "ulimit -l",
             before=as_nobody((resource.RLIMIT_MEMLOCK, 64 << 10)))
-    refusal(server_of_nobody(connections_max=5000, direct_descriptors="false"), EXIT_FAILED, "open-file limit of 1024 is too small", "LimitNOFILE=6024", "ulimit -n 6024",
-            before=as_nobody((resource.RLIMIT_NOFILE, 1024)))
+    refusal(server_of_nobody(connections_max=5000, direct_descriptors="false"), EXIT_FAILED, "open-file limit of 1024 is too small",
+            "LimitNOFILE=6024", "ulimit -n 6024", "or a smaller connections_max", before=as_nobody((resource.RLIMIT_NOFILE, 1024)))
     few = server_of_nobody()
     few.small = {name: value for name, value in Server.small.items() if name != "connections_max"}
-    refusal(few, EXIT_FAILED, "open-file limit of 64 is too small", "LimitNOFILE=", before=as_nobody((resource.RLIMIT_NOFILE, 64)))
+    refusal(few, EXIT_FAILED, "open-file limit of 64 is too small", "LimitNOFILE=", "ulimit -n", before=as_nobody((resource.RLIMIT_NOFILE, 64)))
 
 
 @checks
