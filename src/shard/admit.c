@@ -80,11 +80,6 @@ void session_request(struct session *session, const struct method *method, struc
         refuse(s, origin, method->number, error, retry_after_ms);
         return;
     }
-    struct actor_record actor = {.user_id = session->inbox->entity.key.a,
-                                 .issued_s = session->issued_s,
-                                 .expires_s = session->expires_s,
-                                 .device_id = slice_text(session->device_id),
-                                 .platform = slice_text(session_platform(session)),
-                                 .name = slice_text(session->inbox->display_name)};
+    struct actor_record actor = session_actor(session);
     forward(s, method, &actor, payload, origin, session->id);
 }

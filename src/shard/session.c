@@ -14,6 +14,16 @@
 #define NO_SLOT UINT32_MAX
 #define SWEEP_PER_CALL 4096 /* sessions looked at per tick */
 
+struct actor_record session_actor(const struct session *session)
+{
+    return (struct actor_record){.user_id = session->inbox->entity.key.a,
+                                 .issued_s = session->issued_s,
+                                 .expires_s = session->expires_s,
+                                 .device_id = slice_text(session->device_id),
+                                 .platform = slice_text(session_platform(session)),
+                                 .name = slice_text(session->inbox->display_name)};
+}
+
 enum result sessions_init(struct shard *s)
 {
     s->sessions = (struct session_table){.first_free = NO_SLOT};

@@ -27,6 +27,8 @@ struct session {
     char device_id[]; /* NUL-terminated; at platform_at then the platform */
 };
 static inline const char *session_platform(const struct session *session) { return session->device_id + session->platform_at; }
+/* Who asks, for a letter. Borrows the session. */
+struct actor_record session_actor(const struct session *session);
 
 /* Makes one for a user whose inbox is resident; BUSY: sessions_per_user_max and none of them is of this device. */
 NODISCARD enum result session_open(struct session **out, struct shard *shard, struct inbox *inbox, const struct actor_record *actor,

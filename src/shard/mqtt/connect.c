@@ -157,12 +157,7 @@ struct letter *mqtt_letter(struct client *client, uint16_t to_shard, uint16_t me
 {
     const struct session *session = client->session;
     uint16_t home = id_partition(session->inbox->entity.key.a);
-    struct actor_record actor = {.user_id = session->inbox->entity.key.a,
-                                 .issued_s = session->issued_s,
-                                 .expires_s = session->expires_s,
-                                 .device_id = slice_text(session->device_id),
-                                 .platform = slice_text(session_platform(session)),
-                                 .name = slice_text(session->inbox->display_name)};
+    struct actor_record actor = session_actor(session);
     struct letter *letter = letter_make(LETTER_REQUEST, home, to_shard, &actor, payload);
     letter->method = method;
     letter->admitted = true; /* the session's own; what its user asks for goes through session_request() */
@@ -176,6 +171,18 @@ void mqtt_ask(struct client *client, struct letter *letter, uint64_t number)
     letter->origin = door_origin(d, client->conn, false, number);
     client->in_flight++;
     d->options.ports.post(d->options.ports.context, letter);
+}
+
+void mqtt_ask_room(struct client *client, uint64_t room_id, uint64_t number)
+{
+    struct writer room;
+    writer_init(&room, 0);
+    writer_u64(&room, room_id);
+    uint16_t home = id_partition(client->session->inbox->entity.key.a);
+    struct letter *letter = mqtt_letter(client, home, MQTT_ASK_ROOM, writer_slice(&room));
+    letter->kind = LETTER_MQTT;
+    mqtt_ask(client, letter, number);
+    writer_deinit(&room);
 }
 
 void mqtt_wait(struct client *client) { door_client_pause(client); }

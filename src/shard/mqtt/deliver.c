@@ -60,15 +60,8 @@ static bool type_known(struct client *client, struct mqtt_form *form)
     if (view != NULL) form->type = view_of(view)->type;
     else if (mqtt->room_id == room_id) form->type = mqtt->room_type;
     if (form->type != UINT8_MAX) return true;
-    struct writer room;
-    writer_init(&room, 0);
-    writer_u64(&room, room_id);
-    uint16_t home = id_partition(client->session->inbox->entity.key.a);
-    struct letter *letter = mqtt_letter(client, home, MQTT_ASK_ROOM, writer_slice(&room));
-    letter->kind = LETTER_MQTT;
     mqtt->asking_type = true;
-    mqtt_ask(client, letter, 0);
-    writer_deinit(&room);
+    mqtt_ask_room(client, room_id, 0);
     return false;
 }
 

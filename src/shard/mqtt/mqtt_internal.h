@@ -179,6 +179,8 @@ enum mqtt_reason mqtt_reason_of(enum error error);
 static inline bool mqtt_persistent(const struct mqtt *mqtt) { return mqtt->expiry_s != 0; }
 /* A letter to a shard, counted as under way and answered to mqtt_on_reply(). `number`: comes back as request id. */
 void mqtt_ask(struct client *client, struct letter *letter, uint64_t number);
+/* Of which type a room is: MQTT_ASK_ROOM to the user's own shard. */
+void mqtt_ask_room(struct client *client, uint64_t room_id, uint64_t number);
 struct letter *mqtt_letter(struct client *client, uint16_t to_shard, uint16_t method, struct slice payload);
 void mqtt_wait(struct client *client);
 /* The packet is taken again when nothing is waited for any more. */

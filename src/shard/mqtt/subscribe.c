@@ -161,18 +161,6 @@ static uint8_t reason_code(const struct mqtt *mqtt, enum mqtt_reason reason)
 
 /* ---- SUBSCRIBE ------------------------------------------------------------------------------------------------------------------ */
 
-static void ask_type(struct client *client, uint64_t room_id)
-{
-    struct writer room;
-    writer_init(&room, 0);
-    writer_u64(&room, room_id);
-    uint16_t home = id_partition(client->session->inbox->entity.key.a);
-    struct letter *letter = mqtt_letter(client, home, MQTT_ASK_ROOM, writer_slice(&room));
-    letter->kind = LETTER_MQTT;
-    mqtt_ask(client, letter, 1);
-    writer_deinit(&room);
-}
-
 static void ask_history(struct client *client, uint64_t room_id)
 {
     struct writer history;
@@ -231,7 +219,7 @@ static void subscribe_step(struct client *client)
     while (subscribing->next < subscribing->count) {
         const struct wanted *wanted = &subscribing->wanted[subscribing->next];
         if (wanted->refusal == MQTT_SUCCESS && wanted->subscription.kind == MQTT_ROOM) {
-            ask_type(client, wanted->subscription.room_id);
+            mqtt_ask_room(client, wanted->subscription.room_id, 1);
             return;
         }
         grant(mqtt, wanted, (enum mqtt_reason)wanted->refusal);
