@@ -11,10 +11,10 @@ import tempfile
 import urllib.request
 
 STAGES = [  # name, functions; names are matched whole, * at the end stands for anything
-    ("parse", "conn_on_recv conn_feed conn_take door_tcp_feed door_websocket_feed tcpframe_* websocket_parse* envelope_parse on_frame "
-              "on_request"),
-    ("route, admit", "session_request forward admit_* method_route route_* envelope_peek_* peek request_create request_start* request_begin "
-                     "letter_* door_origin"),
+    ("parse", "conn_on_recv conn_feed conn_take door_tcp_feed door_websocket_feed door_mqtt_feed tcpframe_* websocket_parse* mqttframe_* "
+              "envelope_parse mqtt_decode mqtt_read_* read_publish read_ack mqtt_on_frame on_frame on_request"),
+    ("route, admit", "mqtt_publish publish_to mqtt_target_of mqtt_pack_properties own_add make_id session_request session_actor forward "
+                     "admit_* method_route route_* envelope_peek_* peek request_create request_start* request_begin letter_* door_origin"),
     ("check, propose", "handle_* envelope_unpack* request_unpack request_run request_propose* request_try_propose send_propose needs_* "
                        "view_needs_* check_* frame_command dedup_expect protobuf_c_message_unpack strings_are_text"),
     ("log", "append commitlog_* chunk_* record_seal record_header_encode"),
@@ -22,10 +22,13 @@ STAGES = [  # name, functions; names are matched whole, * at the end stands for 
     ("apply", "machine_apply machine_entity apply_* room_* view_* inbox_append conversation_* event_* message_* dedup_find dedup_add "
               "dedup_id forget_oldest place slot_remove batch_record effects_* request_ready take_durable command_decode lookahead_*"),
     ("rows of the batch", "machine_end_batch batch_end block_put dedup_end_batch write_batch store_write"),
-    ("answer", "request_applied request_answer request_end request_destroy answer port_reply door_on_reply reply_socket envelope_response "
-               "server_find door_client_resume"),
-    ("push", "perform_* session_* event_buf port_session_send door_session_send envelope_event_head"),
-    ("send", "conn_send_frame conn_queue send_frame output_* piece_* buf_* server_flush conn_flush conn_on_send conn_settle io_send io_sendmsg"),
+    ("answer", "mqtt_on_reply mqtt_published receipt_* acknowledge* mqtt_encode_ack request_applied request_answer request_end "
+               "request_destroy answer port_reply door_on_reply reply_socket envelope_response server_find door_client_resume"),
+    ("push", "mqtt_on_event mqtt_on_room mqtt_form_* mqtt_message_read mqtt_send_message mqtt_encode_publish_head write_head tail_of "
+             "deliver listens mqtt_pump mqtt_acknowledged mqtt_window_* mqtt_send perform_* session_* event_buf port_session_send "
+             "door_session_send envelope_event_head"),
+    ("send", "conn_send_frame conn_queue send_frame output_* piece_* buf_* server_flush conn_flush conn_on_send conn_settle io_send "
+             "io_sendmsg"),
 ]
 KERNEL = [
     ("kernel: send", "tcp_sendmsg* io_send io_sendmsg __sys_sendmsg_sock sock_sendmsg inet_sendmsg"),
@@ -36,8 +39,7 @@ OTHER_THREADS = [("storage thread", "storage-"), ("RocksDB", "rocksdb")]
 
 
 def table(rows):
-    return [(name, re.compile("|".join("(?:%s)" % (re.escape(w).replace(r"\*", ".*")) for w in words.split()) + "$"))
-            for name, words in rows]
+    return [(name, re.compile("(?:%s)$" % "|".join(re.escape(word).replace(r"\*", ".*") for word in words.split()))) for name, words in rows]
 
 
 STAGE_TABLE, KERNEL_TABLE = table(STAGES), table(KERNEL)

@@ -68,7 +68,7 @@ def draw(box, x, y, scale, total, out):
 def main():
     root = fold(stacks(sys.stdin))
     if root.count == 0:
-        sys.exit("no samples")
+        sys.exit("no samples: the thread was idle")
     scale = WIDTH / root.count
     height = depth(root, scale) * ROW + ROW
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" font-family="monospace" font-size="11">',
