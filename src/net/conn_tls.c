@@ -212,7 +212,8 @@ static void conn_tls_encrypt(struct conn *conn)
 bool conn_tls_gather(struct conn *conn, struct slice *records)
 {
     struct tls *tls = conn->tls->tls;
-    if (conn->tls->opened) conn_tls_encrypt(conn);
+    /* Not while records wait: they are beyond the outbound limits, and a slow reader takes a send in many parts. */
+    if (conn->tls->opened && !tls_has_output(tls)) conn_tls_encrypt(conn);
     if (conn->state == CONN_CLOSING || !tls_has_output(tls)) return false;
     *records = tls_output(tls);
     return true;

@@ -382,6 +382,39 @@ Test(conn_tls, slow_reader_meets_the_limits_and_recovers)
     secure_deinit(&client);
 }
 
+/* What is encrypted is beyond the outbound limits, so it is never more than one send, however small the parts are that the kernel
+ * takes of it. */
+Test(conn_tls, what_is_encrypted_for_a_slow_reader_is_bounded)
+{
+    start(NULL);
+    struct secure client;
+    struct peer peer = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    const int window = 16384;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(a.port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    writer_init(&peer.received, 0);
+    cr_assert_eq(setsockopt(peer.fd, SOL_SOCKET, SO_RCVBUF, &window, sizeof window), 0);
+    cr_assert_eq(connect(peer.fd, (struct sockaddr *)&address, sizeof address), 0);
+    secure_begin(&client, peer);
+    HARNESS_UNTIL(&a, secure_pump(&client) && tls_is_open(client.tls));
+    secure_send(&client, "RPT1\0\0\0\3one", 11);
+    HARNESS_UNTIL(&a, secure_has(&client, "one"));
+    struct buf *buf = buf_try_get(a.pool, 60000);
+    memset(buf->data, 'f', 60000);
+    buf->len = 60000;
+    uint64_t queued = 0, taken = 0;
+    while (taken < 2u << 20) {
+        uint8_t part[16384];
+        while (conn_send_frame(a.conn, CONN_FRAME_BINARY, SLICE_EMPTY, buf) == RESULT_OK) queued += 60004;
+        ssize_t got = recv(client.peer.fd, part, sizeof part, MSG_DONTWAIT);
+        if (got > 0) taken += (uint64_t)got;
+        harness_turn(&a);
+    }
+    uint64_t sent = harness_metric(&a.metrics.sent_bytes);
+    cr_expect_leq(queued, sent + 1048576 + 2 * 65536, "%llu bytes are held", (unsigned long long)(queued - sent));
+    buf_unref(&buf);
+    secure_deinit(&client);
+}
+
 Test(conn_tls, a_peer_that_takes_nothing_is_reset)
 {
     start(NULL);
