@@ -28,7 +28,9 @@
     X(sessions_behind, "ringpost_sessions_behind_total", COUNTER, "Times a slow reader stopped getting pushes")        \
     X(requests, "ringpost_requests_total", COUNTER, "Requests decoded")                                                \
     X(requests_refused, "ringpost_requests_refused_total", COUNTER, "Requests answered with an error")                 \
-    X(requests_parked, "ringpost_requests_parked", GAUGE, "Requests waiting for the store")                             \
+    X(requests_parked, "ringpost_requests_parked", GAUGE, "Requests waiting for the store or for room")                 \
+    X(clients_held, "ringpost_clients_held", GAUGE, "Clients not read from until a shard has room for more")            \
+    X(clients_held_ever, "ringpost_clients_held_total", COUNTER, "Times a client was not read from for that")          \
     X(rate_limited, "ringpost_rate_limited_total", COUNTER, "Requests refused by a rate limit")                        \
     X(commands_proposed, "ringpost_commands_proposed_total", COUNTER, "Commands joined to a log batch")                \
     X(commands_applied, "ringpost_commands_applied_total", COUNTER, "Commands applied after they were durable")        \

@@ -22,15 +22,17 @@ static void refuse(struct shard *s, const struct origin *origin, uint16_t method
     request_answer(s, &(struct answer){.origin = origin, .method = method, .error = error, .retry_after_ms = retry_after_ms});
 }
 
-/* An admitted request goes to the shard that owns its subject; this one, when it is this one, without a detour. */
-static void forward(struct shard *s, const struct method *method, const struct actor_record *actor, struct slice payload,
+/* An admitted request goes to the shard that owns its subject; this one, when it is this one, without a detour. Returns it. */
+static uint16_t forward(struct shard *s, const struct method *method, const struct actor_record *actor, struct slice payload,
                     const struct origin *origin, uint64_t session_id)
 {
     uint16_t here = s->options.machine.shard, owner = 0;
     enum error error = method_route(method, payload, actor->user_id, s->options.machine.shard_count, &owner);
     if (error != ERROR_NONE) {
         refuse(s, origin, method->number, error, 0);
-    } else if (owner == here) {
+        return here;
+    }
+    if (owner == here) {
         request_start_here(s, method, actor, payload, origin, session_id);
     } else {
         struct letter *letter = letter_make(LETTER_REQUEST, here, owner, actor, payload);
@@ -40,6 +42,7 @@ static void forward(struct shard *s, const struct method *method, const struct a
         letter->admitted = true;
         shard_post(s, letter);
     }
+    return owner;
 }
 
 void admit_run(struct shard *s, struct request *r)
@@ -66,11 +69,11 @@ void admit_run(struct shard *s, struct request *r)
     struct actor_record actor = r->actor;
     actor.name = slice_text(inbox_of(inbox)->display_name);
     s->running = NULL; /* r only waits for its end: the onward request reads its bytes */
-    forward(s, method, &actor, letter_payload(r->letter), &origin, 0);
+    (void)forward(s, method, &actor, letter_payload(r->letter), &origin, 0);
     request_end(s, r);
 }
 
-void session_request(struct session *session, const struct method *method, struct slice payload, const struct origin *origin)
+uint16_t session_request(struct session *session, const struct method *method, struct slice payload, const struct origin *origin)
 {
     struct shard *s = session->shard;
     uint32_t retry_after_ms = 0;
@@ -78,8 +81,8 @@ void session_request(struct session *session, const struct method *method, struc
     enum error error = expired ? ERROR_TOKEN_EXPIRED : admit_rate(s, method, session->inbox, &retry_after_ms);
     if (error != ERROR_NONE) {
         refuse(s, origin, method->number, error, retry_after_ms);
-        return;
+        return s->options.machine.shard;
     }
     struct actor_record actor = session_actor(session);
-    forward(s, method, &actor, payload, origin, session->id);
+    return forward(s, method, &actor, payload, origin, session->id);
 }

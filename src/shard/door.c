@@ -9,6 +9,8 @@
 #include "shard/mqtt/mqtt.h"
 #include <stdio.h>
 
+#define RELEASED_PER_TURN 64 /* clients held for one shard */
+
 enum result door_create(struct door **out, const struct door_options *options)
 {
     struct door *d = memory_alloc(sizeof *d);
@@ -17,6 +19,7 @@ enum result door_create(struct door **out, const struct door_options *options)
     writer_init(&d->frame, 0);
     writer_init(&d->detail, 0);
     d->mqtt = mqtt_door_create();
+    d->lines = memory_alloc(options->shard_count * sizeof *d->lines);
     *out = d;
     return login_limit_create(&d->logins, options->logins_per_second, options->logins_burst);
 }
@@ -29,6 +32,7 @@ void door_destroy(struct door *d)
     writer_deinit(&d->detail);
     mqtt_door_destroy(d->mqtt);
     login_limit_destroy(d->logins);
+    free(d->lines);
     free(d);
 }
 
@@ -144,16 +148,78 @@ void door_client_pause(struct client *client)
     conn_pause(client->conn);
 }
 
-/* Called after each answer and when the queue has drained: one of them comes after whatever keeps it paused. */
+/* Called after each answer, when the queue has drained and when it is held no more: one of them comes after whatever keeps it paused. */
 void door_client_resume(struct client *client)
 {
     bool has_room = client->in_flight <= DOOR_IN_FLIGHT_MAX / 2 && client->pages_in_flight < DOOR_PAGES_IN_FLIGHT_MAX &&
                     conn_outbound_bytes(client->conn) <= client->door->options.outbound_soft_bytes;
     bool waits = client->mqtt != NULL && mqtt_waits(client->mqtt);
-    if (!client->paused || !has_room || waits) return;
+    if (!client->paused || client->held || !has_room || waits) return;
     client->paused = false;
     conn_resume(client->conn);
 }
+
+/* ---- clients of shards that are full ---- */
+
+static void hold(struct client *client, uint16_t shard)
+{
+    struct door *d = client->door;
+    struct door_line *line = &d->lines[shard];
+    client->held = true;
+    client->held_for = shard;
+    client->line_before = line->last;
+    client->line_after = NULL;
+    if (line->last != NULL) line->last->line_after = client;
+    else line->first = client;
+    line->last = client;
+    d->held_count++;
+    metrics_add(&d->options.metrics->clients_held, 1);
+    metrics_add(&d->options.metrics->clients_held_ever, 1);
+    door_client_pause(client);
+}
+
+static void unhold(struct client *client)
+{
+    if (!client->held) return;
+    struct door *d = client->door;
+    struct door_line *line = &d->lines[client->held_for];
+    if (client->line_before != NULL) client->line_before->line_after = client->line_after;
+    else line->first = client->line_after;
+    if (client->line_after != NULL) client->line_after->line_before = client->line_before;
+    else line->last = client->line_before;
+    client->held = false;
+    d->held_count--;
+    metrics_sub(&d->options.metrics->clients_held, 1);
+}
+
+void door_client_asked(struct client *client, uint16_t shard)
+{
+    const struct door_ports *ports = &client->door->options.ports;
+    if (!client->held && ports->is_full(ports->context, shard)) hold(client, shard);
+}
+
+/* True: the line goes on next turn. What the released ones ask next is known only then, so they are few at a time. */
+static bool release_some(struct door *d, uint16_t shard)
+{
+    const struct door_ports *ports = &d->options.ports;
+    struct door_line *line = &d->lines[shard];
+    for (uint32_t n = 0; n < RELEASED_PER_TURN && line->first != NULL; n++) {
+        if (ports->is_full(ports->context, shard)) return false;
+        struct client *client = line->first;
+        unhold(client);
+        door_client_resume(client);
+    }
+    return line->first != NULL;
+}
+
+bool door_release(struct door *d)
+{
+    bool more = false;
+    for (uint16_t shard = 0; shard < d->options.shard_count && d->held_count > 0; shard++) more |= release_some(d, shard);
+    return more;
+}
+
+/* ---- answers to sockets ---- */
 
 void door_on_reply(struct door *d, const struct letter *letter)
 {
@@ -337,7 +403,7 @@ static void on_request(struct door *d, struct client *client, bool json, const s
         struct origin origin = door_origin(d, client->conn, json, request->id);
         if (answers_page(method->number)) client->pages_in_flight++;
         if (++client->in_flight >= DOOR_IN_FLIGHT_MAX || client->pages_in_flight >= DOOR_PAGES_IN_FLIGHT_MAX) door_client_pause(client);
-        session_request(client->session, method, request->payload, &origin);
+        door_client_asked(client, session_request(client->session, method, request->payload, &origin));
     }
 }
 
@@ -463,6 +529,7 @@ static void on_close(void *context, struct conn *conn)
     *conn_user(conn) = NULL;
     if (client->session != NULL) session_close(client->session);
     mqtt_destroy(client->mqtt);
+    unhold(client);
     free(client);
 }
 

@@ -6,6 +6,8 @@
  *   auth: token verified here -> the connection moves to its user's home worker (once) -> the home shard checks the device and opens the session
  *   socket after login: every request goes through session_request(); at most DOOR_IN_FLIGHT_MAX under way, DOOR_PAGES_IN_FLIGHT_MAX
  *     of them pages, then the connection is paused until answers have gone out
+ *   a request went to a shard that is full (shard_is_full; of another worker: our share of requests_parked_max is unanswered there):
+ *     the connection is held, and released first come first served when there is room; so each is at most one request too many
  *   HTTP: token verified here -> letter to the user's home shard -> owner -> reply to this connection */
 #ifndef SHARD_DOOR_H
 #define SHARD_DOOR_H
@@ -32,6 +34,7 @@ struct door_ports { /* what the worker gives */
     void *context;
     void (*post)(void *context, struct letter *letter); /* takes; to letter->to_shard, or for MOVE to its worker */
     bool (*is_local)(void *context, uint16_t shard);
+    bool (*is_full)(void *context, uint16_t shard); /* its clients wait, until it is not */
     struct io *(*io_of)(void *context, uint16_t shard); /* of its worker; only for a shard that is not local */
     uint64_t (*now_ms)(void *context);
     uint64_t (*now_ns)(void *context);
@@ -58,6 +61,8 @@ extern const struct server_events door_events; /* context: the door */
 
 /* A REPLY letter for this worker; borrows it. */
 void door_on_reply(struct door *door, const struct letter *letter);
+/* Once per turn: reads again from clients that were held. True: from more of them next turn. */
+bool door_release(struct door *door);
 /* A MOVE letter for this worker; takes it. */
 void door_on_move(struct door *door, struct letter *letter);
 void door_drop_move(struct door *door, struct letter *letter); /* closes what it carries; for a worker that stops */

@@ -6,6 +6,10 @@
 #include "shard/methods.h"
 #include "shard/session.h"
 
+struct door_line { /* clients held until a shard has room, in the order they came */
+    struct client *first, *last;
+};
+
 struct door {
     struct door_options options;
     struct server *server;
@@ -13,6 +17,8 @@ struct door {
     struct writer detail;
     struct mqtt_door *mqtt; /* what its MQTT connections share */
     struct login_limit *logins;
+    struct door_line *lines; /* by shard */
+    uint32_t held_count;     /* in all of them */
 };
 
 struct client { /* of a WebSocket or TCP connection: *conn_user() */
@@ -21,6 +27,9 @@ struct client { /* of a WebSocket or TCP connection: *conn_user() */
     struct door *door;
     uint16_t in_flight, pages_in_flight;
     bool json, paused;
+    bool held; /* in the line of held_for, between these */
+    uint16_t held_for;
+    struct client *line_before, *line_after;
     struct mqtt *mqtt; /* NULL: it speaks envelopes */
 };
 
@@ -28,6 +37,8 @@ struct client { /* of a WebSocket or TCP connection: *conn_user() */
 enum error door_verify(const struct door *door, struct slice token, struct token_claims *claims);
 /* No further frames until its requests under way are fewer, and nothing is waited for. */
 void door_client_pause(struct client *client);
+/* Its request went to that shard: no further frames while that is full. */
+void door_client_asked(struct client *client, uint16_t shard);
 /* If so, frames again. */
 void door_client_resume(struct client *client);
 /* The claims are verified: the connection goes to its user's home worker and is authenticated there. */

@@ -1,6 +1,8 @@
 /* shard/request.c - running handlers, waiting for loads, joining the log, answering.
  * Happy path: run -> request_propose -> needs resident -> check -> append -> … applied -> reply. An entity that is not resident
- * parks the request on its load; the loads of one entity are shared by all who wait for it, and they run on in the order they came. */
+ * parks the request on its load; the loads of one entity are shared by all who wait for it, and they run on in the order they came.
+ * No room for a command (log, store backlog, outbox): a session's request stalls, which stops the reading from sessions (door.h), and
+ * is run again in a later turn, the oldest first; what has no session, and could not be stopped, is refused. */
 #include "shard/memory.h"
 #include "shard/records.h"
 #include "shard/shard_internal.h"
@@ -10,6 +12,8 @@
 
 #define REPLY_SIZE_MIN 4096
 #define RETRY_AFTER_MS 1000
+#define RETRIES_PER_TURN 1000
+#define STALLED_NS_MAX 10000000000ull
 
 struct waiter {
     struct waiter *next;
@@ -147,10 +151,14 @@ static void load_run(struct store_job *job, struct store_view *view) /* storage 
     l->result = entity_types[l->fresh->key.kind]->load(l->fresh, view);
 }
 
-/* Requests of clients that wait for the store are bounded; false: this one was refused. */
+/* A session is not read from while its requests must wait. */
+static bool of_session(const struct request *r) { return r->letter->kind == LETTER_REQUEST && r->letter->number != 0; }
+
+/* Requests of clients that wait are bounded: those of sessions by what is read, the others here; false: this one was refused. */
 static bool request_wait(struct shard *s, struct request *r, enum request_state stage)
 {
-    if (r->letter->kind == LETTER_REQUEST && s->requests_parked >= s->options.limits.requests_parked_max) {
+    bool bounded = r->letter->kind == LETTER_REQUEST && !of_session(r);
+    if (bounded && s->requests_parked >= s->options.limits.requests_parked_max) {
         request_refuse(s, r, ERROR_SERVER_BUSY);
         return false;
     }
@@ -358,11 +366,54 @@ enum error request_try_propose(struct shard *s, struct request *r, enum command_
     return ERROR_NONE;
 }
 
+/* Its handler can be run again, and a client that is not read from can wait; but not for ever: the store's disk may be full. */
+static bool may_stall(const struct shard *s, const struct request *r)
+{
+    bool overdue = r->stalled_ns != 0 && shard_now_ns(s) - r->stalled_ns > STALLED_NS_MAX;
+    return of_session(r) && r->state == NULL && !overdue;
+}
+
+static void stall(struct shard *s, struct request *r)
+{
+    bool waits = request_wait(s, r, REQUEST_STALLED);
+    ASSERT(waits);
+    if (r->stalled_ns == 0) r->stalled_ns = shard_now_ns(s);
+    bool first = s->stalled_first == NULL || s->retried == r; /* it keeps its place */
+    r->next_stalled = first ? s->stalled_first : NULL;
+    if (first) s->stalled_first = r;
+    else s->stalled_last->next_stalled = r;
+    if (r->next_stalled == NULL) s->stalled_last = r;
+}
+
+static struct request *unstall(struct shard *s)
+{
+    struct request *r = s->stalled_first;
+    s->stalled_first = r->next_stalled;
+    if (s->stalled_first == NULL) s->stalled_last = NULL;
+    request_resume(s, r);
+    return r;
+}
+
+void requests_retry(struct shard *s)
+{
+    for (uint32_t n = 0; n < RETRIES_PER_TURN && s->stalled_first != NULL; n++) {
+        bool waits = may_stall(s, s->stalled_first) && may_write(s, COMMAND_SEND) == ERROR_SERVER_BUSY;
+        if (waits) return;
+        struct request *r = unstall(s);
+        s->retried = r;
+        request_run(s, r);
+        s->retried = NULL;
+        if (s->stalled_first == r) return;
+    }
+}
+
 void request_propose_then(struct shard *s, struct request *r, enum command_type type, struct slice record,
                           void (*then)(struct shard *, struct request *, enum error))
 {
-    enum error error = request_try_propose(s, r, type, record, then);
-    if (error != ERROR_NONE) request_refuse(s, r, error);
+    bool in_line = s->stalled_first != NULL && s->retried != r; /* nobody passes those who wait */
+    enum error error = in_line ? ERROR_SERVER_BUSY : request_try_propose(s, r, type, record, then);
+    if (error == ERROR_SERVER_BUSY && may_stall(s, r)) stall(s, r);
+    else if (error != ERROR_NONE) request_refuse(s, r, error);
 }
 
 void request_propose(struct shard *s, struct request *r, enum command_type type, struct slice record)
@@ -583,6 +634,7 @@ void requests_deinit(struct shard *s)
         if (p->request != NULL) request_end(s, p->request);
         else free(p);
     }
+    while (s->stalled_first != NULL) request_end(s, unstall(s));
     while (s->free_blocks != NULL) {
         struct request_block *block = s->free_blocks;
         s->free_blocks = block->next;

@@ -7,7 +7,8 @@
  * returns after a function said WAIT.
  *
  *   RUNNING --needs missing--> PARKED --loaded--> RUNNING --proposed--> LOGGED --durable, applied--> answered, freed
- *           --answered--> freed   --read job--> READING --done--> answered, freed */
+ *           --answered--> freed   --read job--> READING --done--> answered, freed
+ *           --no room in the log, the store or an outbox--> STALLED --room--> RUNNING (a session's; any other is refused) */
 #ifndef SHARD_REQUEST_H
 #define SHARD_REQUEST_H
 
@@ -38,8 +39,10 @@ struct request {
     const void *touches;         /* memory that applying its command will ask for and that no pin names; only ever prefetched */
     uint32_t loads_waiting;      /* PARKED: entities still to come */
     uint64_t entities_made;      /* LOGGED: machine->entities_made when its needs were last looked at */
+    struct request *next_stalled;
+    uint64_t stalled_ns;         /* since when it has been STALLED, perhaps again and again; 0: never */
     void (*then)(struct shard *shard, struct request *request, enum error error); /* LOGGED */
-    enum request_state { REQUEST_RUNNING, REQUEST_PARKED, REQUEST_LOGGED, REQUEST_READING, REQUEST_CALLING } stage;
+    enum request_state { REQUEST_RUNNING, REQUEST_PARKED, REQUEST_LOGGED, REQUEST_READING, REQUEST_CALLING, REQUEST_STALLED } stage;
     bool pooled;                 /* a block of the usual size */
     _Alignas(8) uint8_t inside[];
 };

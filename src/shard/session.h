@@ -68,9 +68,9 @@ void session_push_room(struct session *session, struct session_frame *frame);
 void session_frame_done(struct session_frame *frame);
 /* Any other push: field of Push, packed message. Ephemeral ones are dropped for a session that is behind. */
 void session_push(struct session *session, uint32_t push_field, struct slice packed, bool ephemeral);
-/* A frame of the session's connection: admitted, then on to the owner's shard. */
+/* A frame of the session's connection: admitted, then on to the owner's shard, which is returned; refused: the home shard. */
 struct method;
-void session_request(struct session *session, const struct method *method, struct slice payload, const struct origin *origin);
+uint16_t session_request(struct session *session, const struct method *method, struct slice payload, const struct origin *origin);
 /* The connection's queue fell below half of the soft limit. */
 void session_drained(struct session *session);
 /* A sync of the session is about to read; then it answered its last page, up to `sync_key`: if that is still the head, pushing goes on. */

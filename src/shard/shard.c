@@ -1,6 +1,6 @@
 /* shard/shard.c - one shard's engine: opening with recovery, letters in, durable commands applied, the turn's ends.
  * Happy path of a write: see shard.h. Failure modes: a log or store that cannot be read refuses to open; a full log, store backlog
- * or outbox refuses new writes (request.c); a failed sync ends the process (storage/commitlog.c). */
+ * or outbox makes new writes wait or refuses them (request.c); a failed sync ends the process (storage/commitlog.c). */
 #include "shard/limits.h"
 #include "shard/memory.h"
 #include "shard/mqtt/state.h"
@@ -206,6 +206,13 @@ bool shard_quiet(const struct shard *s) { return s->jobs_open == 0 && !commitlog
 
 bool shard_idle(const struct shard *s) { return s->pending_first == NULL && commitlog_idle(s->log) && s->requests_open == 0; }
 
+bool shard_is_stalled(const struct shard *s) { return s->stalled_first != NULL; }
+
+bool shard_is_full(const struct shard *s)
+{
+    return shard_is_stalled(s) || s->requests_parked >= (s->options.limits.requests_parked_max + 1) / 2;
+}
+
 /* ---- letters ---- */
 
 static void receive_request(struct shard *s, struct letter *letter)
@@ -352,7 +359,8 @@ uint32_t shard_apply(struct shard *s, uint32_t budget)
 
 void shard_flush(struct shard *s)
 {
-    relay_retry(s);
+    relay_retry(s); /* first: what has happened elsewhere makes room there */
+    requests_retry(s);
     commitlog_flush(s->log);
     stream_pump(s->machine->streams, s->options.ports.post, s->options.ports.context);
     entity_table_trim(s->machine->entities);

@@ -56,7 +56,7 @@ struct shard_ports {
 };
 
 struct shard_limits { /* options that the engine (not apply) keeps */
-    uint32_t requests_parked_max;
+    uint32_t requests_parked_max; /* of those without a session; the others are bounded by what is read, see door.h */
     uint64_t store_backlog_max_bytes;
     uint32_t body_size_max_bytes;
     uint32_t rooms_per_user_max;
@@ -83,6 +83,11 @@ struct shard_options {
  * `text`. Blocks. *replayed gets the number of commands applied. */
 NODISCARD enum result shard_open(struct shard **out, const struct shard_options *options, uint64_t *replayed, char *text,
                                  size_t text_size);
+/* Its sessions had better be read no further: requests that wait for the store are half as many as its limit, or writes wait for room.
+ * Whatever makes it full ends by itself. */
+bool shard_is_full(const struct shard *shard);
+/* Writes wait for room; shard_flush() looks for it, nothing else tells. */
+bool shard_is_stalled(const struct shard *shard);
 /* No command or request under way. */
 bool shard_idle(const struct shard *shard);
 /* From now on writes are refused NOT_READY; turns go on until shard_quiet: no job of ours is elsewhere, the disk

@@ -48,7 +48,9 @@ struct shard {
     struct pending *pending_first, *pending_last;
     uint64_t durable_index;
     uint64_t last_time_ms;
-    uint32_t requests_open, requests_parked; /* parked: waiting for the store */
+    uint32_t requests_open, requests_parked; /* parked: waiting for the store, or stalled */
+    struct request *stalled_first, *stalled_last; /* writes of sessions that wait for room, in the order they came */
+    struct request *retried;        /* of them, the one being run again */
     bool batch_open;                /* commands were applied whose puts the store does not have */
     uint32_t jobs_open;             /* with the storage or the password thread */
     struct loading **loading;       /* buckets by entity key; request.c */
@@ -77,6 +79,8 @@ void shard_submit(struct shard *shard, struct store_job *job);
 enum result requests_init(struct shard *shard);
 void requests_deinit(struct shard *shard);
 void request_run(struct shard *shard, struct request *request);
+/* Runs those again that waited for room. */
+void requests_retry(struct shard *shard);
 /* A client's request that this shard admitted and owns: like request_start() of a letter made of these, without a block for it. */
 void request_start_here(struct shard *shard, const struct method *method, const struct actor_record *actor, struct slice payload,
                         const struct origin *origin, uint64_t session_id);

@@ -24,6 +24,7 @@
 #define WAIT_MS_MAX 1000         /* a lost wake-up is latency, not a hang */
 #define TICK_MS 1000
 #define POOL_SIZE_MAX (256u << 20) /* payload bytes under way to connections of one worker */
+#define STALLED_POLL_MS 2        /* what makes room for writes that wait does not ring: a disk, a store, another shard */
 #define STOP_POLL_MS 10
 #define STOP_SHARDS_MS 5000
 
@@ -47,6 +48,7 @@ struct worker {
     struct timer tick;
     struct owned_shard *shards; /* shard s stands at s / worker_count */
     uint32_t shard_count;
+    uint32_t *asked; /* by shard of another worker: requests of our sockets that it has not answered */
     _Atomic bool stopping;
     bool bell_ready;
     uint64_t now_ms, now_ns; /* of this stage of the turn; 0: not read yet */
@@ -87,9 +89,16 @@ static void post(struct worker *w, uint32_t to, struct letter *letter)
         metrics_add(&w->options.metrics->letters_overflowed, 1);
 }
 
+static bool of_socket(const struct letter *letter) { return letter->origin.door != CONN_DOOR_HTTP; }
+
+static bool is_ours(const struct worker *w, uint16_t shard) { return shard % w->options.worker_count == w->options.number; }
+
+static struct shard *own_shard(const struct worker *w, uint16_t shard) { return w->shards[shard / w->options.worker_count].shard; }
+
 static void port_post(void *context, struct letter *letter)
 {
     struct worker *w = context;
+    if (letter->kind == LETTER_REQUEST && of_socket(letter) && !is_ours(w, letter->to_shard)) w->asked[letter->to_shard]++;
     post(w, letter->to_shard % w->options.worker_count, letter);
 }
 
@@ -142,10 +151,15 @@ static void port_session_end(void *context, struct session *session, uint16_t cl
     door_session_end(w->door, session, close_code, reason);
 }
 
-static bool port_is_local(void *context, uint16_t shard)
+static bool port_is_local(void *context, uint16_t shard) { return is_ours(context, shard); }
+
+/* Of what a shard of another worker lets wait, each worker has its share: it knows without being told what it may still ask. */
+static bool port_is_full(void *context, uint16_t shard)
 {
-    struct worker *w = context;
-    return shard % w->options.worker_count == w->options.number;
+    const struct worker *w = context;
+    if (is_ours(w, shard)) return shard_is_full(own_shard(w, shard));
+    uint32_t share = w->options.config->requests_parked_max / w->options.worker_count;
+    return w->asked[shard] >= (share > 0 ? share : 1);
 }
 
 static struct io *port_io_of(void *context, uint16_t shard)
@@ -229,6 +243,7 @@ enum result worker_prepare(struct worker **out, const struct worker_options *opt
     struct worker *w = memory_alloc(sizeof *w);
     w->options = *options;
     w->shards = memory_alloc((options->shard_count / options->worker_count + 1u) * sizeof *w->shards);
+    w->asked = memory_alloc(options->shard_count * sizeof *w->asked);
     text[0] = '\0';
     enum result result = prepare(w, replayed, text, text_size);
     if (result == RESULT_OK) {
@@ -252,6 +267,7 @@ void worker_destroy(struct worker *w)
     if (w->bell_ready) doorbell_deinit(&w->bell);
     if (w->pool != NULL) buf_pool_destroy(w->pool);
     free(w->shards);
+    free(w->asked);
     free(w);
 }
 
@@ -271,6 +287,15 @@ static void on_cancelled(struct io_op *op, int32_t res, struct slice bytes)
     (void)bytes;
 }
 
+static void receive_reply(struct worker *w, const struct letter *letter)
+{
+    if (of_socket(letter)) {
+        ASSERT(w->asked[letter->from_shard] > 0); /* every request is answered once, by the shard it went to */
+        w->asked[letter->from_shard]--;
+    }
+    door_on_reply(w->door, letter);
+}
+
 static void receive_letters(struct worker *w)
 {
     struct letter *letters[BUDGET_LETTERS];
@@ -278,14 +303,14 @@ static void receive_letters(struct worker *w)
     for (uint32_t i = 0; i < count; i++) {
         struct letter *letter = letters[i];
         if (letter->kind == LETTER_REPLY) {
-            door_on_reply(w->door, letter);
+            receive_reply(w, letter);
             letter_free(letter);
         } else if (letter->kind == LETTER_MOVE && w->phase != RUN_SERVING) {
             door_drop_move(w->door, letter);
         } else if (letter->kind == LETTER_MOVE) {
             door_on_move(w->door, letter);
         } else {
-            shard_receive(w->shards[letter->to_shard / w->options.worker_count].shard, letter);
+            shard_receive(own_shard(w, letter->to_shard), letter);
         }
     }
 }
@@ -317,6 +342,19 @@ static bool run_shards(struct worker *w)
     return more;
 }
 
+static bool any_stalled(const struct worker *w)
+{
+    for (uint32_t i = 0; i < w->shard_count; i++)
+        if (shard_is_stalled(w->shards[i].shard)) return true;
+    return false;
+}
+
+static uint32_t wait_ms_max(const struct worker *w)
+{
+    if (any_stalled(w)) return STALLED_POLL_MS;
+    return w->stopping ? STOP_POLL_MS : WAIT_MS_MAX;
+}
+
 static bool work_waits(struct worker *w)
 {
     return mailbox_readable(w->options.mailbox, w->options.number) || storage_thread_readable(w->storage) ||
@@ -343,7 +381,7 @@ static void collect(struct worker *w, bool busy)
         sched_yield();
         return;
     }
-    uint32_t wait_ms = busy ? 0 : timer_wheel_wait_ms(&w->timers, w->stopping ? STOP_POLL_MS : WAIT_MS_MAX);
+    uint32_t wait_ms = busy ? 0 : timer_wheel_wait_ms(&w->timers, wait_ms_max(w));
     if (wait_ms > 0 && spin_finds_work(w)) wait_ms = 0;
     if (wait_ms > 0) {
         doorbell_sleep(&w->bell);
@@ -365,6 +403,7 @@ static bool turn(struct worker *w, bool busy)
     timer_wheel_advance(&w->timers, started / 1000000, BUDGET_TIMERS);
     clock_stale(w);
     bool more = run_shards(w);
+    more |= door_release(w->door);
     server_flush(w->server);
     storage_thread_publish(w->storage);
     password_pool_publish(w->options.passwords, w->options.number);
@@ -441,7 +480,8 @@ static enum result make_door(struct worker *w, const char *const *origins)
 {
     const struct config *c = w->options.config;
     struct door_options options = {
-        .ports = {.context = w, .post = port_post, .is_local = port_is_local, .io_of = port_io_of, .now_ms = port_now_ms, .now_ns = port_now_ns},
+        .ports = {.context = w, .post = port_post, .is_local = port_is_local, .is_full = port_is_full, .io_of = port_io_of,
+                  .now_ms = port_now_ms, .now_ns = port_now_ns},
         .worker = w->options.number,
         .shard_count = w->options.shard_count,
         .token_keys = w->options.token_keys,

@@ -1,6 +1,7 @@
 /* tests/shard/mqtt_deliver_test.c - messages to and from MQTT clients over whole shards: window, backlog, resuming, taking over. */
 #include "mqtt_rig.h"
 #include "shard/mqtt/mqtt_internal.h"
+#include "shard/shard_internal.h"
 #include <stdio.h>
 
 static uint64_t alice, bob;
@@ -278,6 +279,83 @@ Test(mqtt_deliver, acknowledged_in_order_and_when_durable)
         cr_expect_eq(got.reason, i == 1 ? MQTT_BAD_TOPIC : MQTT_SUCCESS);
     }
     mqtt_leave(&sender);
+}
+
+/* ---- held while the shard is full ---- */
+
+static uint64_t held(void)
+{
+    mqtt_settle();
+    return harness_metric(&rig.metrics.clients_held);
+}
+
+static void say_some(struct mqtt_client *sender, uint16_t count)
+{
+    for (uint16_t i = 1; i <= count; i++) {
+        char text[16];
+        snprintf(text, sizeof text, "m%u", i);
+        mqtt_say(sender, "u/bob", text, 0x32, i);
+    }
+}
+
+/* The store is held with something to write: what comes now waits for room. */
+static void overload(void)
+{
+    rig.shards[0]->options.limits.store_backlog_max_bytes = 1;
+    rig.stores_held = true;
+    cr_assert_eq(rig_say(alice, bob, "fills", "the backlog"), ERROR_NONE);
+}
+
+Test(mqtt_deliver, a_full_shard_holds_its_clients_and_nothing_is_refused)
+{
+    struct mqtt_client senders[3];
+    write_to_bob(0, 1); /* makes the room */
+    mqtt_come(&phone, bob, "phone", (struct mqtt_how){0});
+    cr_assert_eq(mqtt_listen(&phone, "u/bob", 0), 0);
+    static const char *const devices[] = {"first", "second", "third"};
+    for (size_t i = 0; i < 3; i++) {
+        mqtt_come(&senders[i], alice, devices[i], (struct mqtt_how){.keep_alive_s = 4});
+        mqtt_say(&senders[i], "u/bob", "who is bob", 0x32, 100); /* his id is remembered */
+        (void)mqtt_expect(&senders[i], MQTT_PUBACK);
+        (void)mqtt_expect(&phone, MQTT_PUBLISH);
+    }
+    overload();
+    say_some(&senders[0], 20);
+    say_some(&senders[1], 20);
+    say_some(&senders[2], 1);
+    cr_expect_eq(held(), 3);
+    cr_expect_eq(harness_metric(&rig.metrics.requests_parked), 3, "one request of each");
+    mqtt_drop(&senders[2]);
+    cr_expect_eq(held(), 2, "closed while it was held");
+    mqtt_advance(8000); /* longer than they may be silent: nobody listened */
+    rig.stores_held = false;
+    for (uint16_t i = 1; i <= 20; i++)
+        for (size_t n = 0; n < 2; n++) cr_expect_eq(mqtt_expect(&senders[n], MQTT_PUBACK).packet_id, i);
+    cr_expect_eq(held(), 0);
+    mqtt_leave(&senders[0]);
+    mqtt_leave(&senders[1]);
+    struct mqtt_got got;
+    uint32_t count = 0;
+    while (mqtt_next(&phone, &got)) count++;
+    cr_expect_eq(count, 42, "the backlog's, 20, 20, and one of who left");
+    mqtt_leave(&phone);
+}
+
+Test(mqtt_deliver, a_held_client_can_be_ended)
+{
+    struct mqtt_client sender;
+    write_to_bob(0, 1);
+    mqtt_come(&sender, alice, "sender", (struct mqtt_how){0});
+    mqtt_say(&sender, "u/bob", "who is bob", 0x32, 100);
+    (void)mqtt_expect(&sender, MQTT_PUBACK);
+    overload();
+    say_some(&sender, 20);
+    cr_expect_eq(held(), 1);
+    const struct entity *inbox = machine_entity(shard_machine(rig.shards[0]), ENTITY_INBOX, alice, 0);
+    session_kick(((const struct inbox *)inbox)->sessions, CLOSE_REVOKED, "revoked");
+    mqtt_expect_end(&sender);
+    mqtt_drop(&sender);
+    cr_expect_eq(held(), 0);
 }
 
 /* ---- topics ---- */

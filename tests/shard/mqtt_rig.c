@@ -76,6 +76,12 @@ static bool door_is_local(void *context, uint16_t shard)
     return true;
 }
 
+static bool door_is_full(void *context, uint16_t shard)
+{
+    (void)context;
+    return shard_is_full(rig.shards[shard]);
+}
+
 static uint64_t door_now_ms(void *context)
 {
     (void)context;
@@ -117,7 +123,7 @@ void mqtt_begin(void)
     rig_open();
     world.pages.state = HOST_SERVING;
     struct door_options options = {
-        .ports = {.post = door_post, .is_local = door_is_local, .now_ms = door_now_ms, .now_ns = door_now_ns},
+        .ports = {.post = door_post, .is_local = door_is_local, .is_full = door_is_full, .now_ms = door_now_ms, .now_ns = door_now_ns},
         .shard_count = 1,
         .token_keys = rig.keys,
         .token_leeway_s = 30,
@@ -137,6 +143,7 @@ void mqtt_begin(void)
 bool mqtt_turn(void)
 {
     bool moved = rig_turn();
+    moved |= door_release(world.door);
     io_turn(world.net.io, moved ? 0 : 1, 1024);
     timer_wheel_advance(&world.net.wheel, rig.now_ms, 1024);
     server_flush(world.net.server);

@@ -296,6 +296,122 @@ Test(request, a_full_log_refuses_and_recovers)
     cr_expect_eq(rig_say(alice, bob, id, "something that fills the log"), ERROR_NONE);
 }
 
+static void say_by_session(const struct session *session, uint64_t to, const char *client_msg_id)
+{
+    Ringpost__V1__SendRequest in = RINGPOST__V1__SEND_REQUEST__INIT;
+    char id[16];
+    uint8_t body[] = "hello";
+    in.to_user_id = to;
+    in.client_msg_id = strcpy(id, client_msg_id);
+    in.body = (ProtobufCBinaryData){5, body};
+    struct actor_record actor = rig_actor(session->inbox->entity.key.a, "phone");
+    rig_send(&actor, 0, session->id, "/v1/chat/send", &in.base);
+    rig_pump();
+}
+
+static uint64_t last_seq(void)
+{
+    Ringpost__V1__SendResponse *sent = rig_replied(&ringpost__v1__send_response__descriptor);
+    uint64_t seq = sent->seq;
+    protobuf_c_message_free_unpacked(&sent->base, NULL);
+    return seq;
+}
+
+/* Messages "2", "3", "4" of alice's session stand in line behind a store that is held; "1" is what it has to write. */
+static struct session *fill_line(uint64_t *alice, uint64_t *bob)
+{
+    rig_begin(1);
+    rig.limits.store_backlog_max_bytes = 1;
+    rig_open();
+    *alice = rig_add_user(0, "alice"), *bob = rig_add_user(0, "bob");
+    struct session *session = rig_come(*alice, "phone");
+    cr_assert_eq(rig_say(*alice, *bob, "0", "makes the room"), ERROR_NONE);
+    rig.stores_held = true;
+    cr_assert_eq(rig_say(*alice, *bob, "1", "one"), ERROR_NONE);
+    cr_expect_not(shard_is_full(rig.shards[0]));
+    rig.reply_count = 0;
+    static const char *const ids[] = {"2", "3", "4"};
+    for (size_t i = 0; i < COUNT_OF(ids); i++) say_by_session(session, *bob, ids[i]);
+    cr_expect_eq(rig.reply_count, 0);
+    cr_expect_eq(rig.metrics.requests_parked, 3);
+    cr_expect(shard_is_full(rig.shards[0]) && shard_is_stalled(rig.shards[0]));
+    return session;
+}
+
+Test(request, writes_of_a_session_wait_for_room_in_the_order_they_came)
+{
+    uint64_t alice, bob;
+    struct session *session = fill_line(&alice, &bob);
+    cr_expect_eq(rig_say(alice, bob, "5", "has no session, could not be stopped"), ERROR_SERVER_BUSY);
+    ask_user(alice, bob);
+    cr_expect_eq(rig.reply->error, ERROR_NONE, "reads go on");
+    rig.stores_held = false;
+    rig.reply_count = 0;
+    for (uint32_t turns = 0; turns < 100 && rig.reply_count < 3; turns++) rig_pump();
+    cr_expect_eq(rig.reply_count, 3);
+    cr_expect_not(shard_is_full(rig.shards[0]));
+    static const struct {
+        const char *id;
+        uint64_t seq;
+    } want[] = {{"2", 3}, {"3", 4}, {"4", 5}}; /* a repeated send is told what became of the first */
+    for (size_t i = 0; i < COUNT_OF(want); i++) {
+        say_by_session(session, bob, want[i].id);
+        cr_expect_eq(last_seq(), want[i].seq, "message %s", want[i].id);
+    }
+}
+
+Test(request, writes_do_not_wait_for_ever)
+{
+    uint64_t alice, bob;
+    (void)fill_line(&alice, &bob);
+    rig.now_ms += 9000;
+    rig_pump();
+    cr_expect_eq(rig.reply_count, 0);
+    rig.now_ms += 2000;
+    rig_pump();
+    cr_expect_eq(rig.reply_count, 3);
+    cr_expect_eq(rig.reply->error, ERROR_SERVER_BUSY);
+    cr_expect_eq(rig.metrics.requests_parked, 0);
+}
+
+Test(request, a_shard_may_end_while_writes_wait)
+{
+    uint64_t alice, bob;
+    (void)fill_line(&alice, &bob);
+    shard_begin_close(rig.shards[0]);
+    rig_pump();
+    cr_expect_eq(rig.reply_count, 3);
+    cr_expect_eq(rig.reply->error, ERROR_NOT_READY);
+}
+
+Test(request, what_a_session_asked_waits_beyond_the_limit_and_makes_the_shard_full_at_half_of_it)
+{
+    rig_begin(1);
+    rig.limits.requests_parked_max = 4;
+    rig_open();
+    uint64_t alice = rig_add_user(0, "alice");
+    struct session *session = rig_come(alice, "phone");
+    struct actor_record actor = rig_actor(alice, "phone");
+    Ringpost__V1__GetRoomRequest in = RINGPOST__V1__GET_ROOM_REQUEST__INIT;
+    rig.stores_held = true;
+    rig.reply_count = 0;
+    for (uint64_t i = 1; i <= 6; i++) {
+        in.room_id = id_make(0, ID_ROOM, 100 + i);
+        rig_send(&actor, 0, session->id, "/v1/room/get", &in.base);
+        cr_expect_eq(shard_is_full(rig.shards[0]), i >= 2, "%d requests wait", (int)i);
+    }
+    cr_expect_eq(rig.metrics.requests_parked, 6);
+    in.room_id = id_make(0, ID_ROOM, 200);
+    rig_send(&actor, 0, 0, "/v1/room/get", &in.base);
+    cr_expect_eq(rig.reply_count, 1);
+    cr_expect_eq(rig.reply->error, ERROR_SERVER_BUSY, "has no session");
+    rig.stores_held = false;
+    rig_pump();
+    cr_expect_eq(rig.reply_count, 7);
+    cr_expect_eq(rig.reply->error, ERROR_ROOM_NOT_FOUND);
+    cr_expect_not(shard_is_full(rig.shards[0]));
+}
+
 /* ---- calls ---- */
 
 Test(request, many_questions_are_under_way_at_once)

@@ -346,7 +346,8 @@ static void publish_to(struct client *client, const struct mqtt_publish *publish
     }
     struct origin origin = door_origin(client->door, client->conn, false, number);
     if (++client->in_flight >= DOOR_IN_FLIGHT_MAX) door_client_pause(client);
-    session_request(client->session, method_by_number(RINGPOST__V1__REQUEST__METHOD_SEND), writer_slice(request), &origin);
+    const struct method *send = method_by_number(RINGPOST__V1__REQUEST__METHOD_SEND);
+    door_client_asked(client, session_request(client->session, send, writer_slice(request), &origin));
 }
 
 /* True: `target` is a room or a user's id. False: the name is being looked up. */
