@@ -57,7 +57,13 @@ compile_commands.json: $(SOURCES) $(PB_H)
 define OPTIONS_HEAD
 # Options
 
-Made from the program by `make docs`; the table is `src/core/config.h`. How to set them: README, "Options".
+Each option is a flag (`--room-members-max 1000`), an environment variable (`RINGPOST_ROOM_MEMBERS_MAX=1000`) and a line in a file
+(`ringpost serve --config FILE`); a flag wins over the environment, and that over the file. What is unknown or out of range is refused with
+its place and the reason. `ringpost config defaults` prints a commented file, `config check` tests a file and the machine, `config show` tells
+where each value comes from.
+
+This page is made from the program by `make docs`; the table is `src/core/config.h`. Where to begin: `listen`, `data_dir`, `connections_max`,
+`tls_certificate_file` and `tls_key_file`, `allowed_origins`, `room_members_max`, `rate_messages_per_second`.
 
 endef
 export OPTIONS_HEAD

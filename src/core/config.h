@@ -41,7 +41,7 @@
 #define CONFIG_LIST(G, X)                                                                                              \
     G("Address and data")                                                                                              \
     X(TEXT, listen, "127.0.0.1:7800", 3, CONFIG_TEXT_MAX - 1,                                                          \
-      "Address and port of the one listener that serves HTTP, WebSocket and raw TCP. 0.0.0.0:7800 or [::]:7800 to be " \
+      "Address and port of the one listener that serves HTTP, WebSocket, MQTT and raw TCP. 0.0.0.0:7800 or [::]:7800 to be " \
       "reachable from other hosts; with port 0 the kernel chooses one.")                                               \
     X(TEXT, data_dir, "./data", 1, CONFIG_TEXT_MAX - 1,                                                                \
       "Directory of the commit logs, the stores and the generated keys; made when it is absent.")                      \

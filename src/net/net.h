@@ -1,4 +1,4 @@
-/* net/net.h - bytes on sockets: one port, three doors told apart by the first bytes.
+/* net/net.h - bytes on sockets: one port, its doors told apart by the first bytes.
  * Read in this order:
  *   server.h      listener, accept, limits of one worker, what the layer above is told (struct server_events)
  *   conn.h        one connection: states, outbound bytes, time-outs, moving to another worker

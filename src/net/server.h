@@ -27,7 +27,7 @@ struct server_events {
 
 struct tls_identity;
 
-struct server_options { /* limits: what happens at each is in net/server.c beside its use and in the README table */
+struct server_options { /* limits: what happens at each is in net/server.c beside its use and in docs/operations.md */
     uint32_t connections_max;
     uint32_t connections_per_ip_max;     /* 0: no limit; counted per worker */
     uint32_t frame_size_max;             /* WebSocket message and TCP frame, bytes: close 1009 */
