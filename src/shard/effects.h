@@ -3,7 +3,7 @@
  * Thread:  the shard's worker.    Depends: core/, storage/store.h.  Start at: shard/shard.h
  * Rows and events that gather over a batch become puts at its end: batch.h.
  * Effects are data: apply fills them, shard/perform.c carries them out, a test compares them. Relays to other shards are
- * not here: stream_emit() makes them puts and outbox entries at once. */
+ * not here: stream_emit() gathers them, stream_end_batch() makes them puts and letters. */
 #ifndef SHARD_EFFECTS_H
 #define SHARD_EFFECTS_H
 
