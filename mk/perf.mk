@@ -38,3 +38,4 @@ $(BUILD)/test-perf: $(TEST_PERF_OBJECTS) $(filter-out $(BUILD)/perf/load.o,$(PER
 test-perf: $(BUILD)/test-perf
 	$(BUILD)/test-perf
 	tests/perf/peers_test.py
+	tests/perf/budget_test.py

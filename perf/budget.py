@@ -16,7 +16,7 @@ STAGES = [  # name, functions; names are matched whole, * at the end stands for 
     ("route, admit", "mqtt_publish publish_to mqtt_target_of mqtt_pack_properties own_add make_id session_request session_actor forward "
                      "admit_* method_route route_* envelope_peek_* peek request_create request_start* request_begin letter_* door_origin"),
     ("check, propose", "handle_* envelope_unpack* request_unpack request_run request_propose* request_try_propose send_propose needs_* "
-                       "view_needs_* check_* frame_command dedup_expect protobuf_c_message_unpack strings_are_text"),
+                       "view_needs_* check_* frame_command send_entry protobuf_c_message_unpack strings_are_text"),
     ("log", "append commitlog_* chunk_* record_seal record_header_encode"),
     ("relay", "relay_* stream_* apply_relay"),
     ("apply", "machine_apply machine_entity apply_* room_* view_* inbox_append conversation_* event_* message_* dedup_find dedup_add "
