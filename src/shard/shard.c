@@ -210,7 +210,8 @@ bool shard_is_stalled(const struct shard *s) { return s->stalled_first != NULL; 
 
 bool shard_is_full(const struct shard *s)
 {
-    return shard_is_stalled(s) || s->requests_parked >= (s->options.limits.requests_parked_max + 1) / 2;
+    uint64_t waiting = (uint64_t)s->requests_parked + s->call_count;
+    return shard_is_stalled(s) || waiting >= (s->options.limits.requests_parked_max + 1) / 2;
 }
 
 /* ---- letters ---- */

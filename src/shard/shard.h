@@ -83,8 +83,8 @@ struct shard_options {
  * `text`. Blocks. *replayed gets the number of commands applied. */
 NODISCARD enum result shard_open(struct shard **out, const struct shard_options *options, uint64_t *replayed, char *text,
                                  size_t text_size);
-/* Its sessions had better be read no further: requests that wait for the store are half as many as its limit, or writes wait for room.
- * Whatever makes it full ends by itself. */
+/* Its sessions had better be read no further: requests that wait for the store or for another shard are half as many as the limit, or
+ * writes wait for room. Whatever makes it full ends by itself. */
 bool shard_is_full(const struct shard *shard);
 /* Writes wait for room; shard_flush() looks for it, nothing else tells. */
 bool shard_is_stalled(const struct shard *shard);

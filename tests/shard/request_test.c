@@ -412,6 +412,27 @@ Test(request, what_a_session_asked_waits_beyond_the_limit_and_makes_the_shard_fu
     cr_expect_not(shard_is_full(rig.shards[0]));
 }
 
+/* The first message to somebody asks who the two are. */
+Test(request, what_waits_for_another_shard_makes_the_shard_full_too)
+{
+    rig_begin(2);
+    rig.limits.requests_parked_max = 4;
+    rig_open();
+    uint64_t alice = rig_add_user(0, "alice"), bob = rig_add_user(1, "bob");
+    const struct session *session = rig_come(alice, "phone");
+    say_by_session(session, alice + 1000, "0"); /* nobody; what it loads stays */
+    rig.letters_held = true;
+    rig.reply_count = 0;
+    say_by_session(session, bob, "1");
+    cr_expect_not(shard_is_full(rig.shards[0]));
+    say_by_session(session, bob, "2");
+    cr_expect(shard_is_full(rig.shards[0]));
+    rig.letters_held = false;
+    rig_pump();
+    cr_expect_eq(rig.reply_count, 2);
+    cr_expect_not(shard_is_full(rig.shards[0]));
+}
+
 /* ---- calls ---- */
 
 Test(request, many_questions_are_under_way_at_once)
