@@ -144,10 +144,10 @@
     X(SIZE, segment_size, "64MiB", CONFIG_MIB(1), CONFIG_GIB(1),                                                       \
       "One file of the commit log; written full of zeros once and used again. A multiple of 4KiB.")                    \
     X(BYTES, log_pending_max, "8MiB", CONFIG_KIB(256), CONFIG_GIB(1),                                                  \
-      "Bytes of one shard that wait for the disk; above it writes are refused and may be tried again.")                \
+      "Bytes of one shard that wait for the disk; above it writes wait, and their clients are not read from.")         \
     X(SIZE, store_backlog_max, "16MiB", CONFIG_MIB(1), CONFIG_GIB(16),                                                 \
-      "Bytes one shard has applied and its storage thread has not written; above it writes are refused. A read of the "\
-      "store waits for those before it: some 0.1 s at the limit.")                                                     \
+      "Bytes one shard has applied and its storage thread has not written; above it writes wait, and their clients "   \
+      "are not read from. A read of the store waits for those before it: some 0.1 s at the limit.")                    \
     X(SIZE, memtable_size, "32MiB", CONFIG_MIB(1), CONFIG_GIB(1), "Write buffer of one shard's store; 16 to 32MiB is best.")\
     X(SIZE, block_cache, "256MiB", CONFIG_MIB(1), CONFIG_GIB(1024), "Cache of store blocks, shared by all shards.")    \
     X(DURATION, flush_interval, "60s", CONFIG_S(1), CONFIG_H(1),                                                       \
@@ -157,9 +157,10 @@
     G("Memory and queues")                                                                                             \
     X(COUNT, entities_max, "200k", 1000, 100000000, "Users, rooms and members one shard holds in memory.")             \
     X(COUNT, requests_parked_max, "10k", 1, 10000000,                                                                  \
-      "Requests of one shard that wait for something to be read from the store; one more is refused.")                 \
+      "Requests of one shard that wait for its store: at half of it sockets that ask more are not read from; "         \
+      "beyond it requests over HTTP and logins are refused.")                                                          \
     X(COUNT, outbox_entries_max, "65536", 256, 16777216,                                                               \
-      "Entries one shard keeps for another until they are durable there; at the limit writes are refused.")            \
+      "Entries one shard keeps for another until they are durable there; at the limit writes wait.")                   \
     X(POWER, mailbox_slots, "1024", 16, 1048576, "Messages in the ring between two workers. A power of two.")          \
     X(POWER, ring_entries, "4096", 64, 32768, "Submission entries of a worker's io_uring. A power of two.")            \
     X(POWER, receive_buffers, "1024", 16, 32768, "Receive buffers all connections of a worker share. A power of two.") \
