@@ -21,13 +21,17 @@ class Workload:
 
 
 PAIRS = ["--groups", "100"]
+ROOMS = [
+    ("fanout-1x1000", "fanout 1 × 1,000", ["fanout", "--groups", "1", "--members", "1001"]),
+    ("fanout-100x10", "fanout 100 × 10", ["fanout", "--groups", "100", "--members", "11"]),
+    ("chatter", "chatter 100 × 10", ["chatter", "--groups", "100", "--members", "10"]),
+]
 WORKLOADS = [
     Workload("pair-1", "pair, window 1", ["pair", *PAIRS, "--window", "1"]),
     Workload("pair-16", "pair, window 16", ["pair", *PAIRS, "--window", "16"]),
     Workload("pair-64", "pair, window 64", ["pair", *PAIRS, "--window", "64"]),
-    Workload("fanout-1x1000", "fanout 1 × 1,000", ["fanout", "--groups", "1", "--members", "1001", "--window", "1"], unit="deliveries/s"),
-    Workload("fanout-100x10", "fanout 100 × 10", ["fanout", "--groups", "100", "--members", "11", "--window", "1"], unit="deliveries/s"),
-    Workload("chatter", "chatter 100 × 10", ["chatter", "--groups", "100", "--members", "10", "--window", "1"], unit="deliveries/s"),
+    *(Workload(f"{key}-{window}", f"{title}, window {window}", [*options, "--window", str(window)], unit="deliveries/s")
+      for key, title, options in ROOMS for window in (1, 16)),
     Workload("rate", "5,000 messages/s, p50 / p99", ["rate", *PAIRS, "--rate", str(RATE)], metric="latency", unit="ms"),
     Workload("drain", "drain 1,000 × 100", ["drain", "--groups", "100", "--members", "11", "--messages", "100"], sessions=True),
     Workload("idle", "idle connection", ["idle", "--subscribe", "0"], metric="bytes", unit="bytes", needs_subscribe=True),
@@ -196,9 +200,8 @@ class Targets:
     def rows(self):
         goals = [("pair-1", self.of_floor("pair-1", 0.7)), ("pair-1", self.of_best_peer("pair-1", 1)),
                  ("pair-16", self.at_least("pair-16", 250_000)), ("pair-16", self.of_best_peer("pair-16", 5)),
-                 ("fanout-1x1000", self.of_floor("fanout-1x1000", 0.6)), ("fanout-1x1000", self.of_best_peer("fanout-1x1000", 5)),
-                 ("fanout-100x10", self.of_floor("fanout-100x10", 0.6)), ("fanout-100x10", self.of_best_peer("fanout-100x10", 5)),
-                 ("chatter", self.of_floor("chatter", 0.5)), ("chatter", self.of_best_peer("chatter", 5)),
+                 *((key, goal) for room, share in (("fanout-1x1000", 0.6), ("fanout-100x10", 0.6), ("chatter", 0.5))
+                   for key in (f"{room}-1", f"{room}-16") for goal in (self.of_floor(key, share), self.of_best_peer(key, 5))),
                  ("rate", self.of_floor("rate", 1.5, 0, -1)), ("rate", self.of_floor("rate", 2, 1, -1)),
                  ("rate", self.below_syncing_peers("rate", 1)),
                  ("drain", self.at_least("drain", 500_000)), ("idle-subscribed", self.at_most("idle-subscribed", 700))]
