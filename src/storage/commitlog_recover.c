@@ -288,7 +288,7 @@ static enum result walk_skip_covered(struct walk *w, uint32_t *first)
 {
     *first = 0;
     w->expected = w->numbers[0] == 1 ? 1 : 0;
-    if (w->after == UINT64_MAX) return RESULT_OK;
+    if (w->after == 0 || w->after == UINT64_MAX) return RESULT_OK; /* nothing is stored elsewhere */
     for (uint32_t i = w->count - 1; i > 0; i--) {
         struct record record;
         enum result result = walk_record(w, &w->headers[i], w->headers[i].block_size_bytes, 0, &record);
