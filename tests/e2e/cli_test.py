@@ -15,26 +15,15 @@ import signal
 import stat
 import subprocess
 import tempfile
-import time
 import unittest
 import uuid
+
+from harness import wait_for
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BINARY = os.path.abspath(os.environ.get("RINGPOST_BIN", os.path.join(ROOT, "build", "ringpost")))
 DEADLINE_S = 30
 PASSWORD = "correct horse battery"
-
-
-def wait_for(what, condition):
-    """Polls until `condition` gives something true and returns it."""
-    give_up = time.monotonic() + DEADLINE_S
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > give_up:
-            raise AssertionError(f"waited in vain for {what}")
-        time.sleep(0.02)
 
 
 def read(path):

@@ -15,7 +15,6 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 import unittest
 import urllib.error
 import urllib.request
@@ -26,24 +25,14 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from harness import wait_for
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BINARY = os.path.abspath(os.environ.get("RINGPOST_BIN", os.path.join(ROOT, "build", "ringpost")))
 DEADLINE_S = 30
 PASSWORD = "correct horse battery"
 NEVER = 0xFFFFFFFF
 LARGE = 3  # a room of more members is a large one
-
-
-def wait_for(what, condition):
-    """Polls until `condition` gives something true and returns it."""
-    give_up = time.monotonic() + DEADLINE_S
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > give_up:
-            raise AssertionError(f"waited in vain for {what}")
-        time.sleep(0.01)
 
 
 class Server:

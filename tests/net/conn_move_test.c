@@ -1,5 +1,4 @@
 #include "net/harness.h"
-#include <sys/resource.h>
 
 static struct harness a, b; /* two workers, two rings */
 static struct peer peer;
@@ -194,18 +193,11 @@ Test(conn_move, no_room_over_there)
 /* With room for 70 sockets in a table, those who move fill three over there. */
 Test(conn_move, many_move_into_small_tables)
 {
-    if (getenv("NET_TEST_PLAIN_SOCKETS") != NULL) cr_skip_test("plain descriptors");
-    struct rlimit limit, few;
-    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
-    few = limit;
-    few.rlim_cur = 80;
-    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
     struct harness small;
     struct server_options options = harness_options();
     options.connections_max = 1000;
     options.connections_per_ip_max = 0;
-    harness_init(&small, &options);
-    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    harness_init_small_tables(&small, &options);
     static struct peer peers[200];
     for (uint32_t i = 0; i < COUNT_OF(peers); i++) {
         peer_open_tcp(&peers[i], &a);
@@ -229,17 +221,10 @@ Test(conn_move, many_move_into_small_tables)
 /* More arrive than are taken in over there: its table fills up, and those who find no place end where they are. */
 Test(conn_move, no_place_over_there)
 {
-    if (getenv("NET_TEST_PLAIN_SOCKETS") != NULL) cr_skip_test("plain descriptors");
-    struct rlimit limit, few;
-    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
-    few = limit;
-    few.rlim_cur = 80;
-    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
     struct harness small;
     struct server_options options = harness_options();
     options.connections_max = 1000;
-    harness_init(&small, &options);
-    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    harness_init_small_tables(&small, &options);
     static struct peer peers[100];
     static struct conn_luggage *taken[COUNT_OF(peers)];
     uint32_t refused = 0;

@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #ifdef __SANITIZE_ADDRESS__
@@ -136,6 +137,18 @@ void harness_init(struct harness *h, const struct server_options *options)
                                &h->metrics, fd, &events, h),
                  RESULT_OK);
     server_start(h->server);
+}
+
+void harness_init_small_tables(struct harness *h, const struct server_options *options)
+{
+    if (getenv("NET_TEST_PLAIN_SOCKETS") != NULL) cr_skip_test("plain descriptors");
+    struct rlimit limit, few;
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    few = limit;
+    few.rlim_cur = 80;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+    harness_init(h, options);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
 }
 
 static void turn(struct harness *h, uint32_t wait_ms)

@@ -121,18 +121,11 @@ Test(server, out_of_descriptors_pauses_and_goes_on)
 /* With room for 70 sockets in a table, 300 connections take five rings: each is served, and what closes makes room. */
 Test(server, connections_of_many_tables)
 {
-    if (getenv("NET_TEST_PLAIN_SOCKETS") != NULL) cr_skip_test("plain descriptors");
-    struct rlimit limit, few;
-    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
-    few = limit;
-    few.rlim_cur = 80;
-    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
     struct harness h;
     struct server_options options = harness_options();
     options.connections_max = 1000;
     options.connections_per_ip_max = 0;
-    harness_init(&h, &options);
-    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    harness_init_small_tables(&h, &options);
     static struct peer peers[300];
     for (int round = 0; round < 2; round++) {
         for (uint32_t i = 0; i < COUNT_OF(peers); i++) peer_open_tcp(&peers[i], &h);

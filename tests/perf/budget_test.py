@@ -5,6 +5,8 @@ import pathlib
 import re
 import sys
 
+import cases
+
 TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "perf"))
 import budget  # noqa: E402
@@ -59,15 +61,5 @@ def script_cases():
         ("rocksdb:low", 7, [("apply_send", False)])]
 
 
-def main():
-    failed = 0
-    for cases in (table_cases, stage_cases, script_cases):
-        for name, got, want in cases():
-            good = got == want
-            failed += not good
-            print(f"ok {name}" if good else f"not ok {name}: {got!r}, not {want!r}")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cases.check(table_cases, stage_cases, script_cases))

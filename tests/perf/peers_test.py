@@ -4,6 +4,8 @@ believed. Tables of cases; one line each, as tests/run counts them."""
 import pathlib
 import sys
 
+import cases
+
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "perf" / "peers"))
 import tables  # noqa: E402
 
@@ -75,15 +77,5 @@ def target_cases():
     yield "not measured", found["drain 1,000 × 100", "≥ 500 k"], ("-", "-")
 
 
-def main():
-    failed = 0
-    for cases in (cell_cases, text_cases, target_cases):
-        for name, got, want in cases():
-            good = got == want
-            failed += not good
-            print(f"ok {name}" if good else f"not ok {name}: {got!r}, not {want!r}")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cases.check(cell_cases, text_cases, target_cases))

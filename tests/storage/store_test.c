@@ -70,6 +70,16 @@ static void shop_close(struct shop *shop)
     scratch_deinit(&shop->scratch);
 }
 
+/* Hands over, sleeps until there are answers, takes them. */
+static void worker_turn(struct shop *shop, int wait_ms_max)
+{
+    storage_thread_publish(shop->thread);
+    doorbell_sleep(&shop->bell);
+    if (!storage_thread_readable(shop->thread)) doorbell_wait(&shop->bell, wait_ms_max);
+    doorbell_awake(&shop->bell);
+    storage_thread_collect(shop->thread, 8);
+}
+
 /* Lets everything asked so far, or `until`, happen. */
 static void shop_wait(struct shop *shop, const bool *until)
 {
@@ -78,11 +88,7 @@ static void shop_wait(struct shop *shop, const bool *until)
             cr_assert(fake_store_step(shop->fake));
             continue;
         }
-        storage_thread_publish(shop->thread);
-        doorbell_sleep(&shop->bell);
-        if (!storage_thread_readable(shop->thread)) doorbell_wait(&shop->bell, 1000);
-        doorbell_awake(&shop->bell);
-        storage_thread_collect(shop->thread, 8);
+        worker_turn(shop, 1000);
     }
 }
 
@@ -386,9 +392,7 @@ Test(store, stopping_runs_what_was_asked)
 static void wait_written(struct shop *shop)
 {
     while (store_backlog_bytes(shop->store) > 0) {
-        storage_thread_publish(shop->thread);
-        storage_thread_collect(shop->thread, 8);
-        usleep(100);
+        worker_turn(shop, 2); /* a batch that is to be handed over after a while rings nobody before */
     }
 }
 
