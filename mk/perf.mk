@@ -14,9 +14,15 @@ FLOOR_OBJECTS := $(patsubst perf/%.c,$(BUILD)/perf/%.o,$(sort $(wildcard perf/fl
 $(BUILD)/floor: $(FLOOR_OBJECTS)
 	$(CC) $(LDFLAGS) -o $@ $^ -luring -lxxhash
 
-.PHONY: load floor bench-smoke bench-peers test-perf
+# The crowd: a million silent people on one machine (perf/crowd/README.md). It mints tokens and reads /proc as the generator does.
+GENERATOR_OBJECTS := $(filter-out $(BUILD)/perf/load.o,$(PERF_OBJECTS)) $(PERF_SCHEMA).o
+$(BUILD)/crowd: $(BUILD)/perf/crowd/crowd.o $(GENERATOR_OBJECTS)
+	$(CC) $(LDFLAGS) -o $@ $^ -lprotobuf-c -lsodium -lssl -lcrypto -luring
+
+.PHONY: load floor crowd bench-smoke bench-peers test-perf
 load: $(BUILD)/load
 floor: $(BUILD)/floor
+crowd: $(BUILD)/crowd
 # Every workload for a second (`make bench`: all of them in full): that it runs and that nothing is lost, no matter how fast.
 bench-smoke: all load floor
 	perf/run --smoke
@@ -33,7 +39,7 @@ bench-peers: deps-perf
 # The generator's own arithmetic: a latency or a duplicate counted wrong would be believed.
 TEST_PERF_OBJECTS := $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(sort $(wildcard tests/perf/*.c)))
 $(TEST_PERF_OBJECTS): CFLAGS += -I.
-$(BUILD)/test-perf: $(TEST_PERF_OBJECTS) $(filter-out $(BUILD)/perf/load.o,$(PERF_OBJECTS)) $(PERF_SCHEMA).o
+$(BUILD)/test-perf: $(TEST_PERF_OBJECTS) $(GENERATOR_OBJECTS)
 	$(CC) $(LDFLAGS) -o $@ $^ -lcriterion -lprotobuf-c -lsodium -lssl -lcrypto
 test-perf: $(BUILD)/test-perf
 	$(BUILD)/test-perf

@@ -40,7 +40,6 @@ static const struct workload {
     X(TEXT, password, "password", NULL, "and the password")                                               \
     X(TEXT, ledger, "ledger", NULL, "file between crash and restart")                                     \
     X(TEXT, json, "json", NULL, "append a line of JSON to this file")                                     \
-    X(TEXT, table, "table", NULL, "append the row to this file")                                          \
     X(COUNT, groups, "groups", 64, "pairs or rooms")                                                      \
     X(COUNT, members, "members", 2, "people in each room")                                                \
     X(COUNT, window, "window", 16, "messages one sender has under way")                                   \
@@ -161,7 +160,7 @@ static bool run(const struct workload *workload, const struct options *options, 
         size_t len = strlen(report.setting);
         snprintf(report.setting + len, sizeof report.setting - len, ", %s", options->note);
     }
-    report_write(&report, options->json, options->table);
+    report_write(&report, options->json);
     users_deinit(&users);
     loop_deinit(&loop);
     return report_ok(&report);

@@ -144,7 +144,7 @@ static FILE *open_to_append(const char *path)
     return file;
 }
 
-void report_write(const struct report *report, const char *json_path, const char *table_path)
+void report_write(const struct report *report, const char *json_path)
 {
     char row[ROW_SIZE];
     table_row(row, report);
@@ -153,11 +153,6 @@ void report_write(const struct report *report, const char *json_path, const char
     if (json_path != NULL) {
         FILE *file = open_to_append(json_path);
         json_line(file, report, row);
-        (void)fclose(file);
-    }
-    if (table_path != NULL) {
-        FILE *file = open_to_append(table_path);
-        fprintf(file, "%s\n", row);
         (void)fclose(file);
     }
 }

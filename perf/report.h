@@ -41,8 +41,8 @@ void report_add(struct report *report, const char *name, double value);
 /* To what is there under this name. */
 void report_add_fault(struct report *report, const char *name, uint64_t count);
 bool report_ok(const struct report *report);
-/* Appends to the files (NULL: not) and prints the row on stdout. */
-void report_write(const struct report *report, const char *json_path, const char *table_path);
+/* Appends to the file (NULL: not) and prints the row on stdout. */
+void report_write(const struct report *report, const char *json_path);
 void report_print_heading(void);
 
 #endif

@@ -7,7 +7,7 @@
 #include "perf/session.h"
 
 struct options {
-    const char *server, *data_dir, *users_file, *protocol, *tls, *broker, *name, *note, *user, *password, *ledger, *json, *table;
+    const char *server, *data_dir, *users_file, *protocol, *tls, *broker, *name, *note, *user, *password, *ledger, *json;
     uint64_t groups, members, window, connections, subscribe, messages, body_bytes, qos, across, server_pid;
     double rate, seconds, warmup_seconds, took_ms;
 };

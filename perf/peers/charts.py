@@ -27,19 +27,15 @@ def tick_text(number, _=None):
     return f"{number:g}"
 
 
-def value_of(cell, which):
-    return cell["median"][which] if cell and "median" in cell else None
-
-
 def span_of(panels):
     """One axis for all panels, so that bars can be compared between them: from a power of ten to where the longest label has room."""
-    known = [value for _, names, cell_of, which, _ in panels for name in names if (value := value_of(cell_of(name), which))]
+    known = [value for _, names, cell_of, which, _ in panels for name in names if (value := tables.value_of(cell_of(name), which))]
     return (10 ** math.floor(math.log10(min(known) / 1.2)), max(known) * 4) if known else None
 
 
 def draw_bars(axes, span, names, cell_of, which, titles):
     """Horizontal bars from the top; what has no number says why in its place."""
-    values = [value_of(cell_of(name), which) for name in names]
+    values = [tables.value_of(cell_of(name), which) for name in names]
     left, right = span
     axes.set_xscale("log")
     axes.set_xlim(left, right)

@@ -89,9 +89,12 @@ def cells_of(runs):
     return cells
 
 
-def median_of(cells, key, server, which=0):
-    cell = cells.get(key, {}).get(server)
+def value_of(cell, which=0):
     return cell["median"][which] if cell and "median" in cell else None
+
+
+def median_of(cells, key, server, which=0):
+    return value_of(cells.get(key, {}).get(server), which)
 
 
 def ratio(value, base):
