@@ -4,7 +4,6 @@
 #include "core/check.h"
 #include "core/io_internal.h"
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdarg.h>

@@ -92,7 +92,7 @@ void conn_set_authenticated(struct conn *conn)
         return;
     }
     conn_set_phase_deadline(conn, conn_now_ms(conn) + conn_heartbeat_ms(conn));
-    conn_watch(conn, conn_now_ms(conn) + conn_silence_ms_max(conn));
+    conn_watch_silence(conn);
 }
 
 void conn_set_keep_alive(struct conn *conn, uint16_t seconds)

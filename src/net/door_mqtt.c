@@ -1,7 +1,6 @@
 /* net/door_mqtt.c - MQTT on raw TCP: whole packets go to the layer above, head and all; it speaks the protocol.
  * Failure: what is no packet, or too large a one, closes the connection. Nobody is pinged: MQTT's keep-alive is the
  * client's, conn_set_keep_alive() says how long it may be silent. */
-#include "core/check.h"
 #include "net/conn_internal.h"
 
 void door_mqtt_open(struct conn *conn)

@@ -2,7 +2,6 @@
  * Happy path: a packet lies in one received chunk and is handed on where it is, without a copy. One cut by the end of
  * the chunk is gathered, head and all. Failure: a length past the limit is refused from its head alone. */
 #include "net/mqttframe.h"
-#include "core/check.h"
 
 #define HEAD_SIZE_MAX 5 /* first byte and four of length */
 

@@ -2,7 +2,6 @@
  * A nonce is drawn for every ticket: with 96 random bits, two of the some million tickets of one key's life meet with a
  * probability below 2^-50. Failure: none but a missing key, which costs the client a full handshake. */
 #include "net/tls_ticket.h"
-#include "core/check.h"
 #include "core/clock.h"
 #include <wolfssl/options.h> /* before every other header of wolfSSL */
 #include <wolfssl/wolfcrypt/chacha20_poly1305.h>

@@ -77,8 +77,7 @@ uint16_t session_request(struct session *session, const struct method *method, s
 {
     struct shard *s = session->shard;
     uint32_t retry_after_ms = 0;
-    bool expired = session->expires_s + s->options.limits.token_leeway_s < shard_now_ms(s) / 1000;
-    enum error error = expired ? ERROR_TOKEN_EXPIRED : admit_rate(s, method, session->inbox, &retry_after_ms);
+    enum error error = session_expired(session, shard_now_ms(s) / 1000) ? ERROR_TOKEN_EXPIRED : admit_rate(s, method, session->inbox, &retry_after_ms);
     if (error != ERROR_NONE) {
         refuse(s, origin, method->number, error, retry_after_ms);
         return s->options.machine.shard;

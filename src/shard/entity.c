@@ -64,8 +64,6 @@ static void split_bucket(struct entity_table *table)
     }
 }
 
-static bool key_equal(struct entity_key x, struct entity_key y) { return x.a == y.a && x.b == y.b && x.kind == y.kind; }
-
 enum result entity_table_create(struct entity_table **out, struct machine *machine, uint32_t resident_max, struct metrics *metrics)
 {
     ASSERT(resident_max > 0);
@@ -163,7 +161,7 @@ void entity_table_destroy(struct entity_table *table)
 static struct entity *table_lookup(const struct entity_table *table, struct entity_key key)
 {
     struct entity *e = table->buckets[bucket_of(table, key)];
-    while (e != NULL && !key_equal(e->key, key)) e = e->hash_next;
+    while (e != NULL && !entity_key_equal(e->key, key)) e = e->hash_next;
     return e;
 }
 
@@ -280,7 +278,7 @@ static void needs_miss(struct needs *needs, struct entity_key key)
 {
     if (needs->missing_count == NEEDS_MISSING_MAX) return;
     for (uint32_t i = 0; i < needs->missing_count; i++)
-        if (key_equal(needs->missing[i], key)) return;
+        if (entity_key_equal(needs->missing[i], key)) return;
     if (needs->missing == NULL) needs->missing = memory_alloc(NEEDS_MISSING_MAX * sizeof *needs->missing);
     needs->missing[needs->missing_count++] = key;
 }

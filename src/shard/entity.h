@@ -36,6 +36,10 @@ struct entity_key {
     uint64_t a, b;
     enum entity_kind kind;
 };
+static inline bool entity_key_equal(struct entity_key x, struct entity_key y)
+{
+    return x.a == y.a && x.b == y.b && x.kind == y.kind;
+}
 
 struct entity { /* first member of every entity */
     struct entity_key key;

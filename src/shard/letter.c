@@ -24,7 +24,7 @@ struct letter *letter_create(enum letter_kind kind, uint16_t from_shard, uint16_
 
 static uint32_t actor_size(const struct actor_record *actor)
 {
-    return actor == NULL ? 0 : 1 + 3 * 8 + 3 * 4 + actor->device_id.len + actor->platform.len + actor->name.len;
+    return actor == NULL ? 0 : (uint32_t)actor_record_size(actor);
 }
 
 uint32_t letter_size(const struct actor_record *actor, struct slice payload)

@@ -2,7 +2,6 @@
  * Happy path: letter -> in order, repeats dropped -> needs of all its entries resident -> log -> durable -> applied -> acknowledged once
  * per turn.
  * Failure mode: no room in the log: the head bundle stalls and is tried again each turn; the source's window bounds what waits. */
-#include "shard/memory.h"
 #include "shard/records.h"
 #include "shard/room/view.h"
 #include "shard/shard_internal.h"

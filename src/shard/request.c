@@ -128,8 +128,6 @@ void request_end(struct shard *s, struct request *r)
 
 /* ---- waiting for entities ---- */
 
-static bool key_equal(struct entity_key x, struct entity_key y) { return x.a == y.a && x.b == y.b && x.kind == y.kind; }
-
 static struct loading **loading_bucket(struct shard *s, struct entity_key key)
 {
     uint64_t words[3] = {key.a, key.b, (uint64_t)key.kind};
@@ -142,7 +140,7 @@ static void on_created(void *context, struct entity_key key)
 {
     struct shard *s = context;
     for (struct loading *l = *loading_bucket(s, key); l != NULL; l = l->hash_next)
-        if (key_equal(l->fresh->key, key)) l->too_early = true;
+        if (entity_key_equal(l->fresh->key, key)) l->too_early = true;
 }
 
 static void load_run(struct store_job *job, struct store_view *view) /* storage thread */
@@ -232,7 +230,7 @@ static struct loading *loading_start(struct shard *s, struct entity_key key)
 {
     struct loading **bucket = loading_bucket(s, key);
     for (struct loading *l = *bucket; l != NULL; l = l->hash_next)
-        if (key_equal(l->fresh->key, key)) return l;
+        if (entity_key_equal(l->fresh->key, key)) return l;
     struct loading *l = memory_alloc(sizeof *l);
     l->shard = s;
     l->fresh = entity_fresh(key);

@@ -116,7 +116,6 @@ const struct shard_limits *shard_limits(const struct shard *shard);
 const struct token_keys *shard_token_keys(const struct shard *shard);
 struct envelope_arena *shard_arena(struct shard *shard); /* reset after each handler run */
 struct writer *shard_scratch(struct shard *shard); /* empty, for the record of a command; until the next call */
-struct metrics *shard_metrics(struct shard *shard);
 
 /* Proposes a command nobody waits for (last seen): best effort, dropped when a limit is reached. */
 void shard_propose_internal(struct shard *shard, enum command_type type, uint64_t actor_id, struct slice record);

@@ -262,6 +262,11 @@ void session_kick(struct session *session, uint16_t close_code, const char *reas
     ports->session_end(ports->context, session, close_code, reason);
 }
 
+bool session_expired(const struct session *session, uint64_t now_s)
+{
+    return session->expires_s + session->shard->options.limits.token_leeway_s < now_s;
+}
+
 void session_sweep(struct shard *s, uint64_t now_s)
 {
     struct session_table *t = &s->sessions;
@@ -270,8 +275,7 @@ void session_sweep(struct shard *s, uint64_t now_s)
         struct session *session = t->slots[t->sweep_at].session;
         if (session == NULL) continue;
         if (session->owed_behind) session_drained(session);
-        if (session->expires_s + s->options.limits.token_leeway_s < now_s)
-            session_kick(session, CLOSE_NOT_AUTHENTICATED, "expired");
+        if (session_expired(session, now_s)) session_kick(session, CLOSE_NOT_AUTHENTICATED, "expired");
     }
 }
 

@@ -78,6 +78,8 @@ void session_syncing(struct session *session);
 void session_synced(struct session *session, uint64_t sync_key);
 /* Tells why (push session_end) and closes. */
 void session_kick(struct session *session, uint16_t close_code, const char *reason);
+/* Its token is over, leeway included. */
+bool session_expired(const struct session *session, uint64_t now_s);
 /* Ends sessions whose token expired, tells those that are owed a `behind`; looks at a part of the table at each call. */
 void session_sweep(struct shard *shard, uint64_t now_s);
 

@@ -386,5 +386,4 @@ struct writer *shard_scratch(struct shard *s)
     writer_reset(&s->record);
     return &s->record;
 }
-struct metrics *shard_metrics(struct shard *s) { return s->options.metrics; }
 struct watch_table *shard_watch_table(struct shard *s) { return s->watches; }

@@ -12,7 +12,6 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#define CLIENT_MSG_ID_MAX   ENVELOPE_CLIENT_MSG_ID_MAX
 #define PROPERTIES_SIZE_MAX 4096u /* packed */
 
 /* ---- the command ---- */
@@ -137,7 +136,7 @@ static const char *send_fault(const struct shard *shard, const struct request *r
     *error = ERROR_BAD_FIELD;
     if ((in->room_id == 0) == (in->to_user_id == 0)) return "room_id, to_user_id: exactly one of the two";
     if (in->to_user_id == request->actor.user_id) return "to_user_id: not yourself";
-    if (client_id.len == 0 || client_id.len > CLIENT_MSG_ID_MAX || utf8_valid_len(client_id) != client_id.len)
+    if (client_id.len == 0 || client_id.len > ENVELOPE_CLIENT_MSG_ID_MAX || utf8_valid_len(client_id) != client_id.len)
         return "client_msg_id: 1 to 64 bytes of UTF-8";
     if (in->properties != NULL && protobuf_c_message_get_packed_size(&in->properties->base) > PROPERTIES_SIZE_MAX)
         return "properties: at most 4096 bytes packed";

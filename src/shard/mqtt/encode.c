@@ -115,13 +115,6 @@ static struct buf *tail_of(struct client *client, const struct mqtt_form *form, 
     return *tail;
 }
 
-static uint8_t *put_varint(uint8_t *at, uint32_t value)
-{
-    for (; value >= 0x80; value >>= 7) *at++ = (uint8_t)(value | 0x80);
-    *at++ = (uint8_t)value;
-    return at;
-}
-
 /* The topic with its length. */
 static uint8_t *put_topic(uint8_t *at, const struct client *client, const struct mqtt_form *form, uint8_t kind)
 {
@@ -148,10 +141,10 @@ static uint8_t *put_own_properties(uint8_t *at, const struct mqtt_match *match, 
     uint8_t own[16], *end = own;
     for (uint32_t i = 0; i < match->identifier_count; i++) {
         *end++ = MQTT_SUBSCRIPTION_ID;
-        end = put_varint(end, match->identifiers[i]);
+        end = wire_put_varint(end, match->identifiers[i]);
     }
     uint32_t own_len = (uint32_t)(end - own);
-    at = put_varint(at, block_len + own_len);
+    at = wire_put_varint(at, block_len + own_len);
     memcpy(at, own, own_len);
     return at + own_len;
 }
@@ -175,7 +168,7 @@ bool mqtt_send_message(struct client *client, const struct mqtt_form *form, stru
     if (mqtt->version == MQTT_5) end = put_own_properties(end, match, shared->block_len);
     uint32_t variable_len = (uint32_t)(end - variable), remaining = variable_len + tail->len;
     head[0] = (uint8_t)((unsigned)MQTT_PUBLISH << 4 | (delivery->duplicate ? 8u : 0u) | (unsigned)match->qos << 1 | delivery->retain);
-    uint8_t *at = put_varint(head + 1, remaining);
+    uint8_t *at = wire_put_varint(head + 1, remaining);
     if ((uint64_t)(at - head) + remaining > mqtt->packet_size_max) return false;
     memcpy(at, variable, variable_len);
     struct slice bytes = slice_of(head, (size_t)(at - head) + variable_len);

@@ -6,7 +6,6 @@
 #include "api/wire.h"
 #include "shard/memory.h"
 #include "shard/mqtt/mqtt_internal.h"
-#include <stdio.h>
 
 #define FILTERS_MAX 64 /* of one packet: 0x97 */
 
