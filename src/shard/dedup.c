@@ -3,60 +3,68 @@
  * that no longer hold any entry of the window. The oldest block may hold some that left it: loading the blocks again ends with the
  * same window, because that is full. A window that grows is not full any more, so then the oldest block is put again without them.
  *
- * The table is open addressing with linear probing, 8 bytes a slot: 32 bits of the id, whose low end says where the slot belongs, and
- * the place in the ring. So to learn that an id is new, which is nearly every question, takes one cache line and not the ring. Forgetting
- * shifts the slots behind it back instead of leaving a mark, and what will be forgotten soon is fetched ahead. */
+ * The table says which id may stand where in the ring, from a bucket of one cache line: so to learn that an id is new, which is nearly
+ * every question, takes that line and not the ring. Nothing is ever removed from it. A slot holds the number of its entry, which tells
+ * whether that is still in the window; a slot whose entry left is free. So forgetting is counting. Where a bucket is full of entries
+ * of the window the next one takes the entry, and the bucket notes its number: the search goes on behind the bucket for as long as
+ * that entry may be there. */
 #include "shard/dedup.h"
 #include "shard/memory.h"
 #include <sys/mman.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#define LARGE_PAGE ((uintptr_t)2 << 20)
-#define FETCH_SLOT 4  /* entries before one is forgotten that its slot is fetched, */
-#define FETCH_ENTRY 8 /* and the entry itself */
+#define LARGE_PAGE ((size_t)2 << 20)
+#define CACHE_LINE 64
+#define BUCKET_SLOTS 7
+#define BUCKET_ENTRIES 4 /* of the window, on average, at most: one bucket in twenty is full then */
 
 struct block { /* entries of one stored value, oldest first */
     uint64_t index;
     uint32_t count;
 };
 
-struct slot {
-    uint32_t tag;   /* tag_of() the entry; its low bits are the home of the slot */
-    uint32_t place; /* in the ring, from 1; 0: empty */
+struct bucket {
+    uint32_t tags[BUCKET_SLOTS];    /* tag_of() the entry; its low bits are the bucket it belongs to */
+    uint32_t numbers[BUCKET_SLOTS]; /* low half of the entry's number + 1: numbers come round after 4 billion sends, and the ring has
+                                       the whole id; a slot that old only stays taken for one window more */
+    uint64_t passed_on;             /* number + 1 of the last entry that found this bucket full */
 };
+_Static_assert(sizeof(struct bucket) == CACHE_LINE, "a bucket is one cache line");
 
 struct dedup {
-    uint32_t capacity, slot_count; /* slots: power of two, at most two thirds of them in use */
-    uint64_t added;                /* entry n stands at ring[n % capacity] */
-    uint64_t stored;               /* entries that are in a block */
-    uint64_t forgotten;            /* entries that left the window, all before it */
-    uint64_t blocks_start;         /* entry number of the first entry of the first block */
+    uint32_t capacity, bucket_count; /* buckets: power of two */
+    uint64_t added;                  /* entry n stands at ring[n % capacity] */
+    uint64_t stored;                 /* entries that are in a block */
+    uint64_t forgotten;              /* entries that left the window, all before it */
+    uint64_t blocks_start;           /* entry number of the first entry of the first block */
     struct dedup_entry *ring;
-    struct slot *slots;
-    bool grown;                    /* since the last end of a batch */
-    struct block *blocks;          /* a queue: blocks[first_block .. first_block + block_count) */
+    struct bucket *buckets;          /* in `memory`, aligned */
+    void *memory;
+    bool grown;                      /* since the last end of a batch */
+    struct block *blocks;            /* a queue: blocks[first_block .. first_block + block_count) */
     uint32_t first_block, block_count, block_capacity;
 };
 
-/* Every question goes to another page of a large table: with pages of 2 MiB it costs no walk of the page table beside the cache miss.
- * Only an advice; pages that no entry has come to stay unused. */
-static void use_large_pages(void *memory, size_t size)
+/* Every question goes to another page of a large table: with pages of 2 MiB, which is only an advice, it costs no walk of the page
+ * table beside the cache miss. What no entry has come to stays unused. */
+static void table_create(struct dedup *d)
 {
-    uintptr_t first = ((uintptr_t)memory + LARGE_PAGE - 1) & ~(LARGE_PAGE - 1), end = ((uintptr_t)memory + size) & ~(LARGE_PAGE - 1);
-    if (first < end) (void)madvise((void *)first, end - first, MADV_HUGEPAGE);
+    size_t size = d->bucket_count * sizeof *d->buckets, alignment = size < LARGE_PAGE ? CACHE_LINE : LARGE_PAGE;
+    d->memory = memory_alloc(size + alignment);
+    uintptr_t first = ((uintptr_t)d->memory + alignment - 1) & ~(alignment - 1);
+    d->buckets = (struct bucket *)first;
+    if (size >= LARGE_PAGE) (void)madvise(d->buckets, size, MADV_HUGEPAGE);
 }
 
 static void allocate(struct dedup *d, uint32_t capacity)
 {
     ASSERT(capacity >= DEDUP_CAPACITY_MIN);
     d->capacity = capacity;
-    d->slot_count = 16;
-    while (d->slot_count < capacity + capacity / 2) d->slot_count *= 2;
+    d->bucket_count = 1;
+    while ((uint64_t)d->bucket_count * BUCKET_ENTRIES < capacity) d->bucket_count *= 2;
     d->ring = memory_alloc(capacity * sizeof *d->ring);
-    size_t size = d->slot_count * sizeof *d->slots;
-    d->slots = memory_alloc(size);
-    use_large_pages(d->slots, size);
+    table_create(d);
 }
 
 enum result dedup_create(struct dedup **out, uint32_t capacity)
@@ -70,7 +78,7 @@ void dedup_destroy(struct dedup *d)
 {
     if (d == NULL) return;
     free(d->ring);
-    free(d->slots);
+    free(d->memory);
     free(d->blocks);
     free(d);
 }
@@ -86,81 +94,84 @@ void dedup_id(struct dedup_entry *entry, uint64_t scope, uint64_t actor_id, stru
 /* ---- the table ---- */
 
 static uint32_t tag_of(const struct dedup_entry *entry) { return (uint32_t)entry->id_low; }
-static uint32_t home_of(const struct dedup *d, uint32_t tag) { return tag & (d->slot_count - 1); }
-static uint32_t slot_after(const struct dedup *d, uint32_t at) { return (at + 1) & (d->slot_count - 1); }
 
-const void *dedup_place(const struct dedup *d, const struct dedup_entry *id) { return &d->slots[home_of(d, tag_of(id))]; }
+static struct bucket *home_of(const struct dedup *d, uint32_t tag) { return &d->buckets[tag & (d->bucket_count - 1)]; }
+
+static struct bucket *bucket_after(const struct dedup *d, struct bucket *bucket)
+{
+    return bucket + 1 == d->buckets + d->bucket_count ? d->buckets : bucket + 1;
+}
+
+/* How many entries came since the one of this slot, itself included. */
+static uint32_t slot_age(const struct dedup *d, const struct bucket *bucket, uint32_t slot)
+{
+    return (uint32_t)d->added - bucket->numbers[slot] + 1;
+}
+
+static bool slot_taken(const struct dedup *d, const struct bucket *bucket, uint32_t slot)
+{
+    return slot_age(d, bucket, slot) <= d->added - d->forgotten;
+}
+
+const void *dedup_place(const struct dedup *d, const struct dedup_entry *id) { return home_of(d, tag_of(id)); }
 
 const struct dedup_entry *dedup_find(const struct dedup *d, const struct dedup_entry *id)
 {
     uint32_t tag = tag_of(id);
-    for (uint32_t at = home_of(d, tag); d->slots[at].place != 0; at = slot_after(d, at)) {
-        if (d->slots[at].tag != tag) continue;
-        const struct dedup_entry *e = &d->ring[d->slots[at].place - 1];
-        if (e->id_low == id->id_low && e->id_high == id->id_high) return e;
+    struct bucket *bucket = home_of(d, tag);
+    for (uint32_t looked = 0; looked < d->bucket_count; looked++) {
+        for (uint32_t slot = 0; slot < BUCKET_SLOTS; slot++) {
+            if (bucket->tags[slot] != tag || !slot_taken(d, bucket, slot)) continue;
+            const struct dedup_entry *e = &d->ring[(d->added - slot_age(d, bucket, slot)) % d->capacity];
+            if (e->id_low == id->id_low && e->id_high == id->id_high) return e;
+        }
+        if (bucket->passed_on <= d->forgotten) return NULL;
+        bucket = bucket_after(d, bucket);
     }
     return NULL;
 }
 
-/* Empties a slot; those behind it that are not at home and may stand there move up. */
-static void slot_remove(struct dedup *d, uint32_t hole)
+/* The first bucket from `bucket` on with a free slot, for entry number n; those before it note that they passed it on. */
+static struct bucket *bucket_with_room(struct dedup *d, struct bucket *bucket, uint64_t n, uint32_t *slot)
 {
-    uint32_t mask = d->slot_count - 1;
-    for (uint32_t at = slot_after(d, hole); d->slots[at].place != 0; at = slot_after(d, at)) {
-        uint32_t from_home = (at - home_of(d, d->slots[at].tag)) & mask;
-        if (from_home < ((at - hole) & mask)) continue;
-        d->slots[hole] = d->slots[at];
-        hole = at;
+    for (uint32_t looked = 0; looked < d->bucket_count; looked++) {
+        for (*slot = 0; *slot < BUCKET_SLOTS; ++*slot)
+            if (!slot_taken(d, bucket, *slot)) return bucket;
+        bucket->passed_on = n + 1;
+        bucket = bucket_after(d, bucket);
     }
-    d->slots[hole].place = 0;
+    ASSERT(!"there are more slots than entries");
+    return NULL;
 }
 
-/* The ring is read in order and the table is not: entry by entry, long enough before its turn. */
-static void fetch_ahead(const struct dedup *d, uint32_t position)
+/* The next entry into the ring and the table. */
+static void place(struct dedup *d, const struct dedup_entry *entry)
 {
-    uint32_t near = (position + FETCH_SLOT) % d->capacity, far = (position + FETCH_ENTRY) % d->capacity;
-    __builtin_prefetch(&d->slots[home_of(d, tag_of(&d->ring[near]))], 1);
-    __builtin_prefetch(&d->ring[far], 1);
-}
-
-static void forget_oldest(struct dedup *d)
-{
-    uint32_t position = (uint32_t)(d->forgotten % d->capacity), at = home_of(d, tag_of(&d->ring[position]));
-    fetch_ahead(d, position);
-    while (d->slots[at].place != position + 1) {
-        ASSERT(d->slots[at].place != 0);
-        at = slot_after(d, at);
-    }
-    slot_remove(d, at);
-    d->forgotten++;
-}
-
-/* Entry number n into the ring and the table. */
-static void place(struct dedup *d, uint64_t n, const struct dedup_entry *entry)
-{
-    uint32_t position = (uint32_t)(n % d->capacity), tag = tag_of(entry), at = home_of(d, tag);
-    d->ring[position] = *entry;
-    while (d->slots[at].place != 0) at = slot_after(d, at);
-    d->slots[at] = (struct slot){.tag = tag, .place = position + 1};
+    uint64_t n = d->added;
+    uint32_t tag = tag_of(entry), slot;
+    struct bucket *bucket = bucket_with_room(d, home_of(d, tag), n, &slot);
+    bucket->tags[slot] = tag;
+    bucket->numbers[slot] = (uint32_t)(n + 1);
+    d->ring[n % d->capacity] = *entry;
+    d->added++;
 }
 
 void dedup_add(struct dedup *d, const struct dedup_entry *entry)
 {
-    if (d->added - d->forgotten == d->capacity) forget_oldest(d);
-    place(d, d->added, entry);
-    d->added++;
+    if (d->added - d->forgotten == d->capacity) d->forgotten++;
+    place(d, entry);
 }
 
 void dedup_resize(struct dedup *d, uint32_t capacity)
 {
     if (capacity == d->capacity) return;
     if (capacity > d->capacity) d->grown = true;
-    while (d->added - d->forgotten > capacity) forget_oldest(d);
+    if (d->added - d->forgotten > capacity) d->forgotten = d->added - capacity;
     struct dedup old = *d;
     allocate(d, capacity);
-    for (uint64_t n = d->forgotten; n < d->added; n++) place(d, n, &old.ring[n % old.capacity]);
+    for (d->added = old.forgotten; d->added < old.added;) place(d, &old.ring[d->added % old.capacity]);
     free(old.ring);
-    free(old.slots);
+    free(old.memory);
 }
 
 static void blocks_add(struct dedup *d, uint64_t index, uint32_t count)

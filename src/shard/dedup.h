@@ -1,5 +1,5 @@
 /* shard/dedup.h - the window in which a repeated client id gives the first result again.
- * Owns:    the last `capacity` entries of the shard, oldest forgotten first; 56 bytes each on disk, 68 to 80 in memory.
+ * Owns:    the last `capacity` entries of the shard, oldest forgotten first; 56 bytes each on disk, 72 to 88 in memory.
  * Thread:  the shard's worker; recovery before it serves.
  * Depends: core/, shard/effects.h.  Start at: shard/machine.h
  * The window is counted in sends of the whole shard (option dedup_entries), so it is the same after replay. On disk: one value per
