@@ -10,7 +10,7 @@
 enum key_kind {
     KEY_META = 0x01,         /* nothing more          -> meta_record: id counters, time */
     KEY_STREAM = 0x02,       /* peer shard            -> stream_record */
-    KEY_OUTBOX = 0x03,       /* peer shard | first    -> relay_record: a bundle of entries, see stream.h */
+    KEY_OUTBOX = 0x03,       /* peer shard | first    -> relay_record: a bundle of entries, messages by name, see outbox.h */
     KEY_DEDUP = 0x04,        /* last log index        -> dedup entries of that batch */
     KEY_LIMITS = 0x05,       /* nothing more          -> limits_record */
     KEY_NAME = 0x10,         /* xxh3-128 of the name  -> name_record */

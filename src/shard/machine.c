@@ -4,6 +4,7 @@
 #include "shard/machine.h"
 #include "shard/limits.h"
 #include "shard/memory.h"
+#include "shard/outbox.h"
 #include "shard/records.h"
 
 enum result machine_create(struct machine **out, const struct machine_options *options, struct metrics *metrics)
@@ -87,8 +88,15 @@ void machine_end_batch(struct machine *m, struct effects *effects)
 
 struct load {
     struct machine *machine;
-    bool bad;
+    struct outbox_reader outbox;
+    enum result result; /* CORRUPT: what was read is none of ours */
 };
+
+static bool load_took(struct load *load, bool took)
+{
+    if (!took && load->result == RESULT_OK) load->result = RESULT_CORRUPT;
+    return took;
+}
 
 /* The shard in a key: one beyond any that can be, when it is none. */
 static uint16_t peer_in(struct slice key)
@@ -100,22 +108,23 @@ static uint16_t peer_in(struct slice key)
 static bool load_position(void *context, struct slice key, struct slice value)
 {
     struct load *load = context;
-    if (key.len != 9 || !stream_load_position(load->machine->streams, peer_in(key), value)) load->bad = true;
-    return !load->bad;
+    return load_took(load, key.len == 9 && stream_load_position(load->machine->streams, peer_in(key), value));
 }
 
 static bool load_bundle(void *context, struct slice key, struct slice value)
 {
     struct load *load = context;
-    if (key.len != 17 || !stream_load_bundle(load->machine->streams, peer_in(key), key_u64_at(key, 9), value)) load->bad = true;
-    return !load->bad;
+    struct slice bundle;
+    load->result = outbox_read(&load->outbox, value, &bundle);
+    bool took = load->result == RESULT_OK && key.len == 17 &&
+                stream_load_bundle(load->machine->streams, peer_in(key), key_u64_at(key, 9), bundle);
+    return load_took(load, took);
 }
 
 static bool load_block(void *context, struct slice key, struct slice value)
 {
     struct load *load = context;
-    if (key.len != 9 || !dedup_load_block(load->machine->dedup, key_u64_at(key, 1), value)) load->bad = true;
-    return !load->bad;
+    return load_took(load, key.len == 9 && dedup_load_block(load->machine->dedup, key_u64_at(key, 1), value));
 }
 
 static enum result load_counters(struct machine *m, struct store_view *view)
@@ -147,8 +156,10 @@ static enum result load_range(struct machine *m, struct store_view *view, enum k
 {
     struct load load = {.machine = m};
     struct key from = key_make(kind), until = key_make((enum key_kind)(kind + 1));
+    outbox_reader_init(&load.outbox, view);
     enum result result = store_scan(view, key_slice(&from), key_slice(&until), each, &load);
-    return result == RESULT_OK && load.bad ? RESULT_CORRUPT : result;
+    outbox_reader_deinit(&load.outbox);
+    return result == RESULT_OK ? load.result : result;
 }
 
 enum result machine_load(struct machine *m, struct store_view *view, uint64_t applied_index)

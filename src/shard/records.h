@@ -60,9 +60,12 @@ RECORD(role_set, ROLE_SET_FIELDS)
 RECORD(mqtt_session, MQTT_SESSION_FIELDS)
 
 /* streams: `count` consecutive entries of one kind, from number `first` on; entries = {u32 len, payload}… The value in the outbox of
- * their source, the payload of a letter, and what is logged here before it is acknowledged there. */
+ * their source (see outbox.h), the payload of a letter, and what is logged here before it is acknowledged there. */
 #define RELAY_FIELDS(F) F(u16, source) F(u64, first) F(u32, count) F(u16, kind) F(bytes, entries)
 RECORD(relay, RELAY_FIELDS)
+/* An entry of a bundle in the outbox: a message is in the store already, on the same shard, in its room's timeline. */
+#define RELAY_NAME_FIELDS(F) F(u64, room_id) F(u64, seq) F(u8, large)
+RECORD(relay_name, RELAY_NAME_FIELDS)
 
 /* ---- relays: what a room's shard tells the shards of its members; also applied directly on its own ---- */
 #define MESSAGE_FIELDS(F)                                                                                              \

@@ -4,7 +4,6 @@
  * entries of replayed commands are emitted again under the same numbers, and everything is posted from the first one. */
 #include "shard/stream.h"
 #include "shard/memory.h"
-#include "shard/records.h"
 
 struct bundle { /* closed, not acknowledged */
     struct bundle *next;
@@ -16,6 +15,7 @@ struct open_bundle { /* entries of the batch being applied, the last ones emitte
     uint16_t kind;
     uint32_t count;
     struct writer entries;
+    struct writer names; /* of messages: the entries as the outbox keeps them */
 };
 
 struct peer {
@@ -45,7 +45,10 @@ enum result stream_set_create(struct stream_set **out, uint16_t shard, uint16_t 
     s->shard = shard;
     s->shard_count = shard_count;
     s->outbox_entries_max = outbox_entries_max;
-    for (uint16_t i = 0; i < shard_count; i++) writer_init(&s->peers[i].open.entries, 0);
+    for (uint16_t i = 0; i < shard_count; i++) {
+        writer_init(&s->peers[i].open.entries, 0);
+        writer_init(&s->peers[i].open.names, 0);
+    }
     return RESULT_OK;
 }
 
@@ -65,6 +68,7 @@ void stream_set_destroy(struct stream_set *s)
     for (uint16_t i = 0; i < s->shard_count; i++) {
         while (s->peers[i].first != NULL) bundle_free_first(&s->peers[i]);
         writer_deinit(&s->peers[i].open.entries);
+        writer_deinit(&s->peers[i].open.names);
     }
     free(s);
 }
@@ -96,6 +100,20 @@ static void peer_add(struct peer *p, const struct relay_record *relay, struct le
 
 static struct key outbox_key(uint16_t peer, uint64_t first) { return key_two(KEY_OUTBOX, peer, first); }
 
+static void outbox_put(const struct relay_record *relay, uint16_t peer, struct slice names, struct effects *effects)
+{
+    struct relay_record kept = *relay;
+    if (relay->kind == RELAY_MESSAGE) {
+        kept.kind = RELAY_NAME;
+        kept.entries = names;
+    }
+    struct key key = outbox_key(peer, relay->first);
+    uint32_t size = relay_record_size(&kept);
+    struct writer value = {.data = store_batch_put_open(&effects->puts, key_slice(&key), size), .capacity = size, .size_max = size};
+    relay_record_write(&value, &kept);
+    ASSERT(value.len == size && !value.failed);
+}
+
 /* The open bundle becomes a put and a letter. */
 static void bundle_close(struct stream_set *s, uint16_t peer, struct effects *effects)
 {
@@ -110,11 +128,11 @@ static void bundle_close(struct stream_set *s, uint16_t peer, struct effects *ef
     struct writer bytes = {.data = letter->bytes, .capacity = size, .size_max = size};
     relay_record_write(&bytes, &relay);
     ASSERT(bytes.len == size && !bytes.failed);
-    struct key key = outbox_key(peer, relay.first);
-    effects_put(effects, &key, letter_payload(letter));
+    outbox_put(&relay, peer, writer_slice(&p->open.names), effects);
     peer_add(p, &relay, letter);
     p->open.count = 0;
     writer_reset(&p->open.entries);
+    writer_reset(&p->open.names);
 }
 
 static bool bundle_takes(const struct open_bundle *open, enum relay_kind kind, uint32_t len)
@@ -124,7 +142,7 @@ static bool bundle_takes(const struct open_bundle *open, enum relay_kind kind, u
            open->entries.len + len <= STREAM_BUNDLE_BYTES_MAX;
 }
 
-uint8_t *stream_emit(struct stream_set *s, uint16_t peer, enum relay_kind kind, uint32_t len, struct effects *effects)
+static uint8_t *emit(struct stream_set *s, uint16_t peer, enum relay_kind kind, uint32_t len, struct effects *effects)
 {
     struct peer *p = peer_of(s, peer);
     if (!bundle_takes(&p->open, kind, len)) bundle_close(s, peer, effects);
@@ -136,6 +154,21 @@ uint8_t *stream_emit(struct stream_set *s, uint16_t peer, enum relay_kind kind, 
     writer_u32(&p->open.entries, len);
     uint8_t *at = writer_reserve(&p->open.entries, len);
     ASSERT(at != NULL);
+    return at;
+}
+
+uint8_t *stream_emit_change(struct stream_set *s, uint16_t peer, uint32_t len, struct effects *effects)
+{
+    return emit(s, peer, RELAY_CHANGE, len, effects);
+}
+
+uint8_t *stream_emit_message(struct stream_set *s, uint16_t peer, const struct relay_name_record *name, uint32_t len,
+                             struct effects *effects)
+{
+    uint8_t *at = emit(s, peer, RELAY_MESSAGE, len, effects);
+    struct writer *names = &peer_of(s, peer)->open.names;
+    writer_u32(names, relay_name_record_size(name));
+    relay_name_record_write(names, name);
     return at;
 }
 

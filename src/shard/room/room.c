@@ -162,7 +162,7 @@ static void room_tell_shards(struct machine *machine, struct room *room, const s
         if (shard == machine->options.shard)
             view_apply_change(machine, &relay, effects);
         else
-            memcpy(stream_emit(machine->streams, shard, RELAY_CHANGE, (uint32_t)payload.len, effects), payload.data, payload.len);
+            memcpy(stream_emit_change(machine->streams, shard, (uint32_t)payload.len, effects), payload.data, payload.len);
     }
     writer_deinit(&snapshot_bytes);
     writer_deinit(&payload);
@@ -308,10 +308,11 @@ struct room *room_create(struct machine *machine, const struct room_draft *draft
 static void room_relay_message(struct machine *machine, const struct room *room,
                                const struct relay_message_record *relay, struct effects *effects)
 {
+    struct relay_name_record name = {.room_id = relay->room_id, .seq = room->head_seq, .large = relay->large};
     uint32_t len = relay_message_record_size(relay);
     for (uint16_t shard = 0; shard < room->count_count; shard++) {
         if (shard == machine->options.shard || room->shard_counts[shard] == 0) continue;
-        struct writer entry = {.data = stream_emit(machine->streams, shard, RELAY_MESSAGE, len, effects), .capacity = len, .size_max = len};
+        struct writer entry = {.data = stream_emit_message(machine->streams, shard, &name, len, effects), .capacity = len, .size_max = len};
         relay_message_record_write(&entry, relay);
         ASSERT(entry.len == len && !entry.failed);
     }
