@@ -7,7 +7,6 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 
 static const struct workload {
     const char *name, *meaning;
@@ -125,14 +124,6 @@ static void check_tls(const struct options *options, const struct workload *work
     if (resumed && workload->run != workload_connect) perf_die("--tls resumed is for connect only");
 }
 
-static void raise_open_files(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-    limit.rlim_cur = limit.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 static bool broker_is_plain(const struct options *options)
 {
     bool plain = strcmp(options->broker, "plain") == 0;
@@ -190,7 +181,7 @@ int main(int argc, char **argv)
     check_tls(&options, workload);
     if (plain && driver != &driver_mqtt) perf_die("a plain broker speaks mqtt only: --protocol mqtt");
     if (workload->needs_calls && driver->call == NULL) perf_die("%s is for tcp and websocket only", workload->name);
-    raise_open_files();
+    (void)perf_raise_open_files();
     (void)prctl(PR_SET_TIMERSLACK, 1ul); /* timers of the rate workload as exact as they get */
     return run(workload, &options, driver) ? 0 : 1;
 }

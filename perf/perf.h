@@ -18,6 +18,7 @@
 #ifndef PERF_PERF_H
 #define PERF_PERF_H
 
+#include <netinet/in.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,5 +32,9 @@ __attribute__((noreturn, format(printf, 1, 2))) void perf_die(const char *format
 uint64_t perf_now_ns(void);
 /* malloc and realloc that end the program instead of returning NULL; zeroed. */
 void *perf_alloc(size_t count, size_t size);
+/* "127.0.0.1:7800"; anything else ends the program. */
+struct sockaddr_in perf_address(const char *text);
+/* As many open files as this process may have; returns how many that are. */
+uint64_t perf_raise_open_files(void);
 
 #endif

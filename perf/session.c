@@ -251,15 +251,9 @@ static void session_connected(struct session *session)
 
 void loop_init(struct loop *loop, const char *address, const struct broker *broker, const struct token_mint *tokens)
 {
-    char host[64];
-    unsigned port;
-    *loop = (struct loop){.broker = *broker, .server.sin_family = AF_INET, .epoll_fd = epoll_create1(EPOLL_CLOEXEC)};
+    *loop = (struct loop){.broker = *broker, .server = perf_address(address), .epoll_fd = epoll_create1(EPOLL_CLOEXEC)};
     if (tokens != NULL) loop->tokens = *tokens;
     if (loop->epoll_fd < 0) perf_die("epoll_create1: %s", strerror(errno));
-    if (sscanf(address, "%63[0-9.]:%u", host, &port) != 2 || port == 0 || port > UINT16_MAX ||
-        inet_pton(AF_INET, host, &loop->server.sin_addr) != 1)
-        perf_die("--server must be like 127.0.0.1:7800, not %s", address);
-    loop->server.sin_port = htons((uint16_t)port);
     loop->receive_buffer = perf_alloc(1, RECEIVE_BUFFER_SIZE);
 }
 

@@ -1,21 +1,19 @@
 /* perf/crowd/crowd.c - a crowd of people who are online and silent: `crowd [--NAME VALUE]...` against a running server, raw TCP door.
  * Happy path: for each connection socket -> bind -> connect -> "RPT1" and the login, linked in one submission -> the answer -> nothing,
  * but an empty frame for each heartbeat of the server. When all are in, what the server's process and the kernel hold for them is
- * printed with `ready`; after --seconds the crowd counts who is still there, and leaves. Exit code: 0 everybody stayed, 1 not, 2 the
- * measurement could not be made.
+ * printed with `ready`, and with `settled` that the server has nothing left to do about the logins: what is measured beside the crowd is
+ * measured from here. After --seconds the crowd counts who is still there, and leaves; whom the server sends away closes, as an app
+ * does. Exit code: 0 everybody stayed, 1 not, 2 the measurement could not be made.
  * One process holds more sockets than it may open files: they stand in the tables of io_uring rings ("direct descriptors"), each
  * table as large as the limit of open files, one ring for each. Every 14,000 connections have a source address of their own in
  * 127.1.0.0/16, since an address has about 28,000 ports. Needs Linux 6.11 (bind as an operation of a ring). */
 #include "perf/bytes.h"
 #include "perf/process.h"
 #include "perf/users.h"
-#include <arpa/inet.h>
 #include <endian.h>
 #include <errno.h>
 #include <liburing.h>
-#include <netinet/in.h>
 #include <stdio.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #define OP_BIND           56 /* IORING_OP_BIND: liburing 2.3 has no name for it */
@@ -29,10 +27,14 @@
 #define LOGIN_SIZE_MAX    640u
 #define LOGIN_TIMEOUT_NS  (60 * NS_PER_S)
 #define IDLE_SLEEP_US     500
+#define SETTLE_WINDOW_NS  NS_PER_S
+#define SETTLE_WINDOWS    3u   /* one after the other in which the server did next to nothing */
+#define SETTLE_CORES_MAX  0.05
+#define SETTLE_TIMEOUT_NS (120 * NS_PER_S)
 #define RESPONSE_TAG      0x12 /* of an envelope: field 2 */
 #define ERROR_TAG         0x12 /* of a response, behind its id: field 2 */
 
-enum step { STEP_SOCKET, STEP_BIND, STEP_CONNECT, STEP_LOGIN, STEP_RECEIVE, STEP_HEARTBEAT };
+enum step { STEP_SOCKET, STEP_BIND, STEP_CONNECT, STEP_LOGIN, STEP_RECEIVE, STEP_HEARTBEAT, STEP_CLOSE };
 enum state { STATE_NEW, STATE_JOINING, STATE_ONLINE, STATE_GONE };
 
 struct person { /* one connection; kept small, there are a million */
@@ -142,6 +144,13 @@ static size_t write_login(uint8_t *out, uint64_t user_id)
     return (size_t)(at - out);
 }
 
+/* Nobody before --first-user: those are of whoever measures beside the crowd, and a further socket of theirs hears what they hear. */
+static uint64_t user_of(uint32_t index)
+{
+    uint64_t first = crowd.options.first_user;
+    return first + index % (crowd.users.count - first);
+}
+
 static void join(uint32_t index)
 {
     uint32_t number = crowd.free_seat;
@@ -151,7 +160,7 @@ static void join(uint32_t index)
     crowd.seat_of[index] = number;
     crowd.people[index].state = STATE_JOINING;
     while (index / crowd.places >= crowd.table_count) table_open();
-    size_t len = write_login(seat->login, crowd.users.ids[(crowd.options.first_user + index) % crowd.users.count]);
+    size_t len = write_login(seat->login, crowd.users.ids[user_of(index)]);
     uint32_t address = index / PER_ADDRESS;
     seat->source = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f010001u + (address / 250) * 256 + address % 250)};
     int place = (int)place_of(index);
@@ -190,6 +199,14 @@ static void gone(uint32_t index, const char *why, int error)
     else crowd.failed++;
     person->state = STATE_GONE;
     leave_seat(index);
+}
+
+/* The server ended it. A close takes no socket from an operation that is armed, but the end of the stream has ended the receive. */
+static void close_socket(uint32_t index)
+{
+    struct io_uring_sqe *sqe = entry(index);
+    io_uring_prep_close_direct(sqe, place_of(index));
+    ready(sqe, index, STEP_CLOSE, 0);
 }
 
 /* ---- being there ---- */
@@ -254,7 +271,7 @@ static void take_bytes(uint32_t index, struct slice in)
 
 static void completed(struct table *table, const struct io_uring_cqe *cqe)
 {
-    static const char *const names[] = {"socket", "bind", "connect", "login", "receive", "heartbeat"};
+    static const char *const names[] = {"socket", "bind", "connect", "login", "receive", "heartbeat", "close"};
     uint32_t index = (uint32_t)(cqe->user_data >> 8);
     enum step step = (enum step)(cqe->user_data & 0xff);
     struct person *person = &crowd.people[index];
@@ -266,6 +283,7 @@ static void completed(struct table *table, const struct io_uring_cqe *cqe)
     bool starved = step == STEP_RECEIVE && cqe->res == -ENOBUFS;
     bool ended = step == STEP_RECEIVE && cqe->res == 0;
     if (ended || (cqe->res < 0 && !starved && cqe->res != -ECANCELED)) gone(index, names[step], -cqe->res);
+    if (ended) close_socket(index);
     if (person->state == STATE_GONE) return;
     if (step == STEP_LOGIN && cqe->res > 0) receive(index);
     if (step == STEP_RECEIVE && (cqe->flags & IORING_CQE_F_MORE) == 0) receive(index);
@@ -316,6 +334,30 @@ static void print_memory(const struct memory *before, const struct memory *after
            (double)after->resident_bytes / 1048576, ((double)after->resident_bytes - (double)before->resident_bytes) / count,
            ((double)after->kernel_bytes - (double)before->kernel_bytes) / count);
     if (crowd.first_failure != NULL) printf("stopped by: %s: %s\n", crowd.first_failure, strerror(crowd.first_error));
+    (void)fflush(stdout);
+}
+
+static double server_cores(const struct spent *from)
+{
+    struct spent to = process_spent((int)crowd.options.server_pid);
+    struct cost cost = process_cost(from, &to);
+    return (cost.server_user_s + cost.server_system_s) / cost.seconds;
+}
+
+/* Logins go on costing after their answers: what they changed is stored, flushed, compacted. */
+static void settle(void)
+{
+    uint64_t began = perf_now_ns();
+    uint32_t quiet = 0;
+    double cores = 0;
+    while (quiet < SETTLE_WINDOWS && perf_now_ns() < began + SETTLE_TIMEOUT_NS) {
+        struct spent from = process_spent((int)crowd.options.server_pid);
+        while (perf_now_ns() < from.at_ns + SETTLE_WINDOW_NS) turn();
+        cores = server_cores(&from);
+        quiet = cores <= SETTLE_CORES_MAX ? quiet + 1 : 0;
+    }
+    printf("%s: after %.0f s, the server uses %.3f cores\n", quiet == SETTLE_WINDOWS ? "settled" : "not settled",
+           (double)(perf_now_ns() - began) / 1e9, cores);
     (void)fflush(stdout);
 }
 
@@ -370,22 +412,14 @@ static void take_options(int argc, char **argv)
 
 static void take_server(void)
 {
-    char host[64];
-    unsigned port;
-    bool good = sscanf(crowd.options.server, "%63[0-9.]:%u", host, &port) == 2 && port < 65536;
-    crowd.server.sin_family = AF_INET;
-    if (!good || inet_pton(AF_INET, host, &crowd.server.sin_addr) != 1) perf_die("--server must be 127.x.x.x:PORT");
-    crowd.server.sin_port = htons((uint16_t)port);
+    crowd.server = perf_address(crowd.options.server);
     if ((ntohl(crowd.server.sin_addr.s_addr) >> 24) != 127) perf_die("the crowd stays on the loopback");
 }
 
 static void size_tables(void)
 {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) perf_die("the limit of open files is unknown");
-    limit.rlim_cur = limit.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &limit);
-    uint64_t places = limit.rlim_cur < (1u << 20) ? limit.rlim_cur - PLACES_SPARE : (1u << 20);
+    uint64_t files = perf_raise_open_files();
+    uint64_t places = files < (1u << 20) ? files - PLACES_SPARE : (1u << 20);
     crowd.places = crowd.options.connections < places ? (uint32_t)crowd.options.connections : (uint32_t)places;
 }
 
@@ -396,12 +430,14 @@ int main(int argc, char **argv)
     size_tables();
     token_mint_init(&crowd.mint, crowd.options.data_dir);
     users_init(&crowd.users, crowd.options.users_file);
-    if (crowd.users.count == 0) perf_die("%s: nobody is registered; `load idle --connections N` registers N", crowd.options.users_file);
+    if (crowd.users.count <= crowd.options.first_user)
+        perf_die("%s: nobody is registered behind --first-user; `load idle --connections N` registers N", crowd.options.users_file);
     crowd.people = perf_alloc(crowd.options.connections, sizeof *crowd.people);
     crowd.seat_of = perf_alloc(crowd.options.connections, sizeof *crowd.seat_of);
     for (uint64_t i = 0; i < crowd.options.connections; i++) crowd.seat_of[i] = UINT32_MAX;
     for (uint32_t i = 0; i < UNDER_WAY_MAX; i++) crowd.seats[i].next_free = i + 1;
     gather();
+    if (crowd.options.server_pid != 0) settle();
     hold();
     users_deinit(&crowd.users);
     return crowd.online - crowd.lost == crowd.options.connections ? 0 : 1;
