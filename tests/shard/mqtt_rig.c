@@ -4,6 +4,7 @@
 #include "shard/door.h"
 #include "shard/shard_internal.h"
 #include <stdio.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static struct {
@@ -245,6 +246,8 @@ void mqtt_leave(struct mqtt_client *client)
 
 void mqtt_drop(struct mqtt_client *client)
 {
+    (void)shutdown(client->peer.fd, SHUT_WR); /* fails when the server has reset the connection */
+    MQTT_UNTIL(peer_ended(&client->peer));    /* it closes when it has seen the end: what comes later is not for this connection */
     peer_deinit(&client->peer);
     mqtt_settle();
 }
