@@ -348,8 +348,7 @@ struct buf *session_try_get_buf(struct session *session, uint32_t size) { return
 
 void session_form_done(struct session_form *form)
 {
-    buf_unref(&form->tails[0]);
-    buf_unref(&form->tails[1]);
+    buf_unref(&form->body);
     form->number = 0;
 }
 

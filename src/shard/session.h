@@ -39,9 +39,8 @@ struct session *session_find(struct shard *shard, uint64_t id);
 
 /* What the MQTT door made of a message, once for all who get it. */
 struct session_form {
-    uint64_t number;       /* of its reading of the message; 0: none yet */
-    struct buf *tails[2];  /* of a PUBLISH of MQTT 3.1.1 and 5: all that is the same for everybody */
-    uint32_t block_len;    /* of the properties in the second */
+    uint64_t number;  /* of its reading of the message; 0: none yet */
+    struct buf *body; /* of a large message, whose bytes are not copied to each connection; NULL: not made yet */
 };
 void session_form_done(struct session_form *form);
 /* NULL: the payload pool is empty. */

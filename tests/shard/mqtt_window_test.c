@@ -7,16 +7,29 @@ static void add(struct mqtt_window *window, uint64_t key, uint16_t room, enum mq
     mqtt_window_add(window, room, key, (uint16_t)(key + room * 1000u), state);
 }
 
-Test(mqtt_window, holds_nothing_while_nothing_is_on_its_way)
+Test(mqtt_window, holds_nothing_while_the_client_rests)
 {
     struct mqtt_window window = {0};
     cr_expect_null(mqtt_window_find(&window, 1));
     cr_expect_eq(mqtt_window_acknowledged(&window, 0, 7), 7);
     add(&window, 8, 0, MQTT_WAIT_PUBACK);
     cr_expect_not_null(window.ring);
+    mqtt_window_rest(&window);
+    cr_expect_not_null(window.ring, "something is on its way");
     mqtt_window_done(&window, mqtt_window_find(&window, 8));
-    cr_expect_null(window.ring);
     cr_expect_eq(window.count, 0);
+    cr_expect_not_null(window.ring, "the next message comes soon");
+    mqtt_window_rest(&window);
+    cr_expect_null(window.ring);
+}
+
+Test(mqtt_window, a_large_one_goes_when_it_is_empty)
+{
+    struct mqtt_window window = {0};
+    for (uint64_t key = 1; key <= 65; key++) add(&window, key, 0, MQTT_WAIT_PUBACK);
+    for (uint64_t key = 1; key <= 65; key++) mqtt_window_done(&window, mqtt_window_find(&window, (uint16_t)key));
+    cr_expect_null(window.ring);
+    cr_expect_eq(window.capacity, 0);
 }
 
 Test(mqtt_window, is_acknowledged_in_any_order)
@@ -35,7 +48,8 @@ Test(mqtt_window, is_acknowledged_in_any_order)
             cr_expect_eq(mqtt_window_acknowledged(&window, 0, 5), want, "order %zu, step %u", o, i);
             cr_expect_null(mqtt_window_find(&window, orders[o][i]), "its packet id is free");
         }
-        cr_expect_null(window.ring);
+        cr_expect_eq(window.count, 0);
+        mqtt_window_rest(&window);
     }
 }
 

@@ -20,6 +20,7 @@ struct mqtt_door *mqtt_door_create(void)
     writer_init(&door->out, 0);
     writer_init(&door->block, 0);
     writer_init(&door->properties, 0);
+    for (size_t i = 0; i < COUNT_OF(door->made); i++) writer_init(&door->made[i].packet, 0);
     return door;
 }
 
@@ -29,6 +30,7 @@ void mqtt_door_destroy(struct mqtt_door *door)
     writer_deinit(&door->out);
     writer_deinit(&door->block);
     writer_deinit(&door->properties);
+    for (size_t i = 0; i < COUNT_OF(door->made); i++) writer_deinit(&door->made[i].packet);
     free(door);
 }
 
@@ -567,6 +569,7 @@ static void on_packet(struct client *client, struct slice bytes)
     case MQTT_SUBSCRIBE: mqtt_subscribe(client, &packet.as.subscribe); break;
     case MQTT_UNSUBSCRIBE: mqtt_unsubscribe(client, &packet.as.subscribe); break;
     case MQTT_PINGREQ:
+        mqtt_window_rest(&mqtt->window);
         mqtt_encode_pingresp(&client->door->mqtt->out);
         mqtt_send(client);
         break;

@@ -1,17 +1,14 @@
 /* shard/mqtt/encode.c - a message as PUBLISH.
- * Happy path: the first client that gets a pushed message reads it and makes the tail of its version; every other one finds both and
- * adds a head of its own: one copy of some 150 bytes into its connection's output, large tails by reference.
+ * Happy path: the first client that gets a pushed message reads it and writes the packet of its version; every other one that gets the
+ * same gets these bytes with a packet id of its own: one copy of some 150 bytes into its connection's output. Large bodies go by
+ * reference, behind a packet that ends where the body begins.
  *
- *     head                                                                       tail, shared
- *     +---------------+-------+----------+----------------------------------+    +---------------------------+
- *     | type, length  | topic | packet   | MQTT 5: length of all properties,|    | MQTT 5: other properties  |
- *     |               |       | id       | subscription identifiers         |    | body                      |
- *     +---------------+-------+----------+----------------------------------+    +---------------------------+ */
+ *     +---------------+-------+-----------+---------------------------------------------+------+
+ *     | type, length  | topic | packet id | MQTT 5: properties, subscription ids first  | body |
+ *     +---------------+-------+-----------+---------------------------------------------+------+ */
 #include "api/wire.h"
 #include "shard/mqtt/mqtt_internal.h"
 #include "shard/room/view.h"
-
-#define HEAD_SIZE_MAX 128 /* 5 + 2 + MQTT_TOPIC_MAX + 2 + 4 + 2 * 5 */
 
 enum event_field { EVENT_MESSAGE_FIELD = 2, EVENT_ROOM_FIELD = 4 };
 enum change_field { CHANGE_CHANGE_FIELD = 1, CHANGE_ROOM_FIELD = 2 };
@@ -42,24 +39,10 @@ bool mqtt_message_read(struct mqtt_message *out, struct slice packed)
     return !c.bad;
 }
 
-/* The digits of `number` at `out`, which has room for 20. */
-static uint32_t put_number(char *out, uint64_t number)
-{
-    char digits[20];
-    uint32_t count = 0;
-    do digits[count++] = (char)('0' + number % 10);
-    while ((number /= 10) != 0);
-    for (uint32_t i = 0; i < count; i++) out[i] = digits[count - 1 - i];
-    return count;
-}
-
 void mqtt_form_read_message(struct mqtt_form *form, struct slice packed)
 {
     form->type = UINT8_MAX;
     form->kind = mqtt_message_read(&form->message, packed) ? MQTT_FORM_MESSAGE : MQTT_FORM_OTHER;
-    form->topic[0] = 'r';
-    form->topic[1] = '/';
-    form->topic_len = (uint8_t)(2 + put_number(form->topic + 2, form->message.room_id));
 }
 
 /* A change matters here when its room is a large one: from there on the stream does not have its messages. */
@@ -96,82 +79,96 @@ void mqtt_form_read_event(struct mqtt_form *form, struct slice fields)
 
 /* ---- writing ------------------------------------------------------------------------------------------------------------------- */
 
-/* NULL: the payload pool is empty. */
-static struct buf *tail_of(struct client *client, const struct mqtt_form *form, struct session_form *shared, bool direct)
+/* The digits of `number` at `out`, which has room for 20. */
+static uint32_t put_number(char *out, uint64_t number)
 {
-    bool with_properties = client->mqtt->version == MQTT_5;
-    struct buf **tail = &shared->tails[with_properties];
-    if (*tail != NULL) return *tail;
-    struct writer *block = &client->door->mqtt->block;
+    char digits[20];
+    uint32_t count = 0;
+    do digits[count++] = (char)('0' + number % 10);
+    while ((number /= 10) != 0);
+    for (uint32_t i = 0; i < count; i++) out[i] = digits[count - 1 - i];
+    return count;
+}
+
+static struct slice topic_of(const struct client *client, const struct mqtt_form *form, uint8_t kind, char topic[MQTT_TOPIC_MAX])
+{
+    const struct inbox *inbox = client->session->inbox;
+    bool mine = kind == MQTT_MY_NAME || kind == MQTT_MY_ID;
+    topic[0] = mine ? 'u' : 'r';
+    topic[1] = '/';
+    if (kind == MQTT_MY_NAME) return slice_of(topic, (size_t)(stpcpy(topic + 2, inbox->name) - topic)); /* has at most 32 bytes */
+    return slice_of(topic, 2 + put_number(topic + 2, mine ? inbox->entity.key.a : form->message.room_id));
+}
+
+static void write_block(struct writer *block, const struct mqtt_form *form, const struct mqtt_delivery *delivery)
+{
+    const struct mqtt_match *match = &delivery->match;
+    for (uint32_t i = 0; i < match->identifier_count; i++) mqtt_put_number(block, MQTT_SUBSCRIPTION_ID, match->identifiers[i]);
+    mqtt_write_properties(block, &form->message, delivery->direct);
+}
+
+static void make(struct client *client, struct mqtt_made *made, const struct mqtt_form *form, const struct mqtt_delivery *delivery)
+{
+    enum mqtt_version version = (enum mqtt_version)client->mqtt->version;
+    struct writer *block = &client->door->mqtt->block, *packet = &made->packet;
+    char topic[MQTT_TOPIC_MAX];
     writer_reset(block);
-    if (with_properties) mqtt_write_properties(block, &form->message, direct);
+    if (version == MQTT_5) write_block(block, form, delivery);
+    struct mqtt_publish publish = {.topic = topic_of(client, form, delivery->match.kind, topic),
+                                   .packet_id = delivery->packet_id,
+                                   .qos = delivery->match.qos,
+                                   .duplicate = delivery->duplicate,
+                                   .retain = delivery->retain,
+                                   .properties.block = writer_slice(block)};
     struct slice body = form->message.body;
-    *tail = session_try_get_buf(client->session, (uint32_t)block->len + body.len);
-    if (*tail == NULL) return NULL;
-    if (block->len > 0) memcpy((*tail)->data, block->data, block->len);
-    if (body.len > 0) memcpy((*tail)->data + block->len, body.data, body.len);
-    (*tail)->len = (uint32_t)block->len + body.len;
-    if (with_properties) shared->block_len = (uint32_t)block->len;
-    return *tail;
+    writer_reset(packet);
+    mqtt_encode_publish_head(packet, version, &publish, body.len);
+    size_t properties_size = version == MQTT_5 ? mqtt_varint_size((uint32_t)block->len) + block->len : 0;
+    made->packet_id_at = packet->len - properties_size - sizeof publish.packet_id;
+    if (body.len <= CONN_COPY_MAX) writer_raw(packet, body.data, body.len);
+    made->number = form->number;
+    made->delivery = *delivery;
 }
 
-/* The topic with its length. */
-static uint8_t *put_topic(uint8_t *at, const struct client *client, const struct mqtt_form *form, uint8_t kind)
+/* Would `make` write the same, but for the packet id? */
+static bool is_made(const struct mqtt_made *made, const struct mqtt_form *form, const struct mqtt_delivery *delivery)
 {
-    uint8_t *text = at + 2;
-    uint32_t len = form->topic_len;
-    if (kind == MQTT_MY_NAME || kind == MQTT_MY_ID) {
-        const struct inbox *inbox = client->session->inbox;
-        text[0] = 'u';
-        text[1] = '/';
-        len = 2;
-        if (kind == MQTT_MY_ID) len += put_number((char *)text + 2, inbox->entity.key.a);
-        else len = (uint32_t)(stpcpy((char *)text + 2, inbox->name) - (char *)text); /* a name has at most 32 bytes */
-    } else {
-        memcpy(text, form->topic, len);
-    }
-    at[0] = (uint8_t)(len >> 8);
-    at[1] = (uint8_t)len;
-    return text + len;
+    const struct mqtt_match *match = &delivery->match, *other = &made->delivery.match;
+    if (form->number == 0 || form->number != made->number || delivery->direct) return false; /* a topic u/<me> is one's own */
+    bool same_ids = match->identifiers[0] == other->identifiers[0] && match->identifiers[1] == other->identifiers[1];
+    return same_ids && match->qos == other->qos && delivery->duplicate == made->delivery.duplicate &&
+           delivery->retain == made->delivery.retain;
 }
 
-/* The length of all properties and those that are the client's own. */
-static uint8_t *put_own_properties(uint8_t *at, const struct mqtt_match *match, uint32_t block_len)
+static struct buf *body_buf(struct client *client, struct slice body, struct session_form *shared)
 {
-    uint8_t own[16], *end = own;
-    for (uint32_t i = 0; i < match->identifier_count; i++) {
-        *end++ = MQTT_SUBSCRIPTION_ID;
-        end = wire_put_varint(end, match->identifiers[i]);
-    }
-    uint32_t own_len = (uint32_t)(end - own);
-    at = wire_put_varint(at, block_len + own_len);
-    memcpy(at, own, own_len);
-    return at + own_len;
+    if (shared->body != NULL) return shared->body;
+    shared->body = session_try_get_buf(client->session, body.len);
+    if (shared->body == NULL) return NULL;
+    memcpy(shared->body->data, body.data, body.len);
+    shared->body->len = body.len;
+    return shared->body;
 }
 
 bool mqtt_send_message(struct client *client, const struct mqtt_form *form, struct session_form *shared,
                        const struct mqtt_delivery *delivery)
 {
     const struct mqtt *mqtt = client->mqtt;
-    const struct mqtt_match *match = &delivery->match;
-    struct buf *tail = tail_of(client, form, shared, delivery->direct);
-    if (tail == NULL) {
+    struct mqtt_made *made = &client->door->mqtt->made[mqtt->version == MQTT_5];
+    if (!is_made(made, form, delivery)) {
+        make(client, made, form, delivery);
+    } else if (delivery->match.qos > 0) {
+        made->packet.data[made->packet_id_at] = (uint8_t)(delivery->packet_id >> 8);
+        made->packet.data[made->packet_id_at + 1] = (uint8_t)delivery->packet_id;
+    }
+    struct slice packet = writer_slice(&made->packet), body = form->message.body;
+    bool apart = body.len > CONN_COPY_MAX;
+    if ((uint64_t)packet.len + (apart ? body.len : 0) > mqtt->packet_size_max) return false;
+    struct buf *buf = apart ? body_buf(client, body, shared) : NULL;
+    if (apart && buf == NULL) { /* the payload pool is empty */
         mqtt_too_slow(client);
         return false;
     }
-    uint8_t variable[HEAD_SIZE_MAX], head[HEAD_SIZE_MAX + 5];
-    uint8_t *end = put_topic(variable, client, form, match->kind);
-    if (match->qos > 0) {
-        *end++ = (uint8_t)(delivery->packet_id >> 8);
-        *end++ = (uint8_t)delivery->packet_id;
-    }
-    if (mqtt->version == MQTT_5) end = put_own_properties(end, match, shared->block_len);
-    uint32_t variable_len = (uint32_t)(end - variable), remaining = variable_len + tail->len;
-    head[0] = (uint8_t)((unsigned)MQTT_PUBLISH << 4 | (delivery->duplicate ? 8u : 0u) | (unsigned)match->qos << 1 | delivery->retain);
-    uint8_t *at = wire_put_varint(head + 1, remaining);
-    if ((uint64_t)(at - head) + remaining > mqtt->packet_size_max) return false;
-    memcpy(at, variable, variable_len);
-    struct slice bytes = slice_of(head, (size_t)(at - head) + variable_len);
-    if (conn_send_frame(client->conn, CONN_FRAME_BINARY, bytes, tail) == RESULT_BUSY) mqtt_too_slow(client);
+    if (conn_send_frame(client->conn, CONN_FRAME_BINARY, packet, buf) == RESULT_BUSY) mqtt_too_slow(client);
     return true;
 }

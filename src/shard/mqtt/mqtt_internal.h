@@ -57,8 +57,6 @@ struct mqtt_form {
     struct mqtt_message message;
     enum mqtt_form_kind { MQTT_FORM_OTHER, MQTT_FORM_MESSAGE, MQTT_FORM_LARGE } kind; /* LARGE: a change, message.kind, of the large room message.room_id at message.seq */
     uint8_t type;                                                                     /* RoomType of the room; UINT8_MAX: not known yet */
-    uint8_t topic_len;
-    char topic[24]; /* r/<room id> */
 };
 
 struct mqtt_match { /* which subscriptions a message is for */
@@ -126,6 +124,7 @@ struct mqtt_input { /* heap: bytes not looked at yet; WebSocket, or while someth
 };
 
 struct mqtt {
+    /* What every delivery looks at comes first. */
     uint8_t version; /* enum mqtt_version */
     uint8_t phase;
     uint8_t room_type; /* of room_id */
@@ -140,33 +139,46 @@ struct mqtt {
     bool rooms_behind : 1; /* some large room may have more */
     bool id_taken : 1;     /* but its next packet id is on its way with another message: after the next acknowledgement */
     bool unsaved : 1;      /* something beside the stream's cursor moved since the last save */
-    uint16_t keep_alive_s;
     uint16_t window_max;
     uint16_t subscription_count, room_count;
-    uint16_t saves_open;      /* under way */
     uint32_t packet_size_max; /* what the client takes */
     uint32_t expiry_s;
-    uint64_t epoch, old_epoch; /* of this connection; of the one before it in this session, 0: none */
-    struct mqtt_entry *entry;
-    struct mqtt_will_kept *will;
-    struct mqtt_input *input;
-    struct mqtt_sender *sender;
-    struct mqtt_subscribing *subscribing; /* subscribe.c; NULL: none under way */
     struct mqtt_subscription *subscriptions; /* owned array */
     struct mqtt_room *rooms;                 /* owned array; its order never changes */
     struct mqtt_window window;
-
     uint64_t sent_key, known_key; /* of the stream: handed on; heard of */
     uint64_t before_key;          /* up to it the connection before had handed on */
+    struct mqtt_sender *sender;
+    uint64_t epoch, old_epoch; /* of this connection; of the one before it in this session, 0: none */
+
+    uint16_t keep_alive_s;
+    uint16_t saves_open; /* under way */
+    struct mqtt_entry *entry;
+    struct mqtt_will_kept *will;
+    struct mqtt_input *input;
+    struct mqtt_subscribing *subscribing; /* subscribe.c; NULL: none under way */
     uint64_t saved_key, saved_ms;
     uint64_t room_id; /* last room whose type was asked for */
 };
 
+struct mqtt_delivery { /* how a message goes to a client */
+    uint16_t packet_id; /* 0 with QoS 0 */
+    bool direct, duplicate, retain;
+    struct mqtt_match match;
+};
+struct mqtt_made { /* the last PUBLISH of a version: the next client may get the same */
+    uint64_t number; /* of the form; 0: it was for one client alone */
+    struct mqtt_delivery delivery;
+    struct writer packet; /* without a body of more than CONN_COPY_MAX */
+    size_t packet_id_at;  /* with a QoS above 0 */
+};
+
 /* What the connections of a door share. */
 struct mqtt_door {
-    struct writer out, block;  /* packets to one client; properties of one packet */
-    struct writer properties;  /* of a message that is being published, packed */
-    struct mqtt_form form;     /* the last reading of something pushed */
+    struct writer out, block; /* packets to one client; properties of one packet */
+    struct writer properties; /* of a message that is being published, packed */
+    struct mqtt_form form;    /* the last reading of something pushed */
+    struct mqtt_made made[2]; /* of MQTT 3.1.1 and 5 */
     uint64_t readings;
 };
 
@@ -230,11 +242,6 @@ bool mqtt_message_read(struct mqtt_message *out, struct slice packed);
 /* Reads the fields of an Event after its sync_key. */
 void mqtt_form_read_event(struct mqtt_form *form, struct slice fields);
 void mqtt_form_read_message(struct mqtt_form *form, struct slice packed);
-struct mqtt_delivery {
-    uint16_t packet_id; /* 0 with QoS 0 */
-    bool direct, duplicate, retain;
-    struct mqtt_match match;
-};
 /* `shared`: what others who get it share, or an empty one of the caller's. A client that said it takes no packet so large goes
  * without: false. */
 bool mqtt_send_message(struct client *client, const struct mqtt_form *form, struct session_form *shared,

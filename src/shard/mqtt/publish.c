@@ -16,7 +16,8 @@
 #include <xxhash.h>
 
 #define RECEIPTS_MIN 8
-#define ID_SIZE      64
+#define EPOCH_DIGITS 11 /* of six bits */
+#define ID_SIZE      (2 * EPOCH_DIGITS + 1)
 
 /* ---- topics ----------------------------------------------------------------------------------------------------------------- */
 
@@ -155,17 +156,20 @@ static struct mqtt_recent recent_of(struct mqtt *mqtt, struct mqtt_sender *sende
     return recent_new(mqtt, sender, publish->packet_id);
 }
 
-static char *put_hex(char *at, uint64_t number)
+/* Six bits a character, the lowest first, and no fewer characters than said. */
+static char *put_digits(char *at, uint64_t number, uint32_t count_min)
 {
-    for (int shift = 60; shift >= 0; shift -= 4) *at++ = "0123456789abcdef"[number >> shift & 15];
+    for (; number != 0 || count_min > 0; number >>= 6) {
+        *at++ = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"[number & 63];
+        if (count_min > 0) count_min--;
+    }
     return at;
 }
 
-/* mqtt-<epoch>-<round and packet id>, hexadecimal; with QoS 0 q and a count instead. Every message needs one: no printf. */
+/* <epoch>.<round and packet id>; with QoS 0 ~ and a count instead. Every message needs one and is stored with it: it is short. */
 static struct slice make_id(char id[ID_SIZE], struct mqtt *mqtt, struct mqtt_sender *sender, const struct mqtt_publish *publish)
 {
     struct mqtt_recent recent = {.epoch = mqtt->epoch};
-    char *at = stpcpy(id, "mqtt-");
     uint64_t number = 0;
     if (publish->qos == 0) {
         number = ++sender->count;
@@ -174,9 +178,9 @@ static struct slice make_id(char id[ID_SIZE], struct mqtt *mqtt, struct mqtt_sen
         remember(sender, &recent);
         number = (uint64_t)recent.round << 16 | recent.packet_id;
     }
-    at = put_hex(at, recent.epoch);
-    *at++ = publish->qos == 0 ? 'q' : '-';
-    at = put_hex(at, number);
+    char *at = put_digits(id, recent.epoch, EPOCH_DIGITS);
+    *at++ = publish->qos == 0 ? '~' : '.';
+    at = put_digits(at, number, 1);
     return slice_of(id, (size_t)(at - id));
 }
 

@@ -71,18 +71,30 @@ void mqtt_read_rooms(struct mqtt *mqtt, struct slice list)
 
 /* ---- one message ------------------------------------------------------------------------------------------------------------------ */
 
+/* What is on its way with the same packet id. When the oldest is of the same room and later than all that an earlier connection left,
+ * and only this room is followed, that is nothing: its seqs are less than a turn of packet ids apart. */
+static const struct mqtt_flight *find_other(const struct mqtt *mqtt, const struct mqtt_room *room, uint64_t seq, uint16_t packet_id)
+{
+    if (mqtt->window.count == 0) return NULL;
+    const struct mqtt_flight *oldest = mqtt_window_at(&mqtt->window, 0);
+    bool alone = mqtt->room_count == 1 && oldest->room != 0;
+    if (alone && oldest->key > room->before_seq && oldest->key < seq && seq - oldest->key <= MQTT_STREAM_IDS) return NULL;
+    return mqtt_window_find(&mqtt->window, packet_id);
+}
+
 /* The next of its room. False: it must wait. */
-static bool take(struct client *client, struct mqtt_room *room, const struct mqtt_form *form, struct session_form *shared)
+static bool take(struct client *client, struct mqtt_room *room, const struct mqtt_form *form, struct session_form *shared,
+                 const struct mqtt_match *match)
 {
     struct mqtt *mqtt = client->mqtt;
     uint64_t seq = form->message.seq;
     uint16_t number = (uint16_t)(room - mqtt->rooms + 1);
-    struct mqtt_delivery delivery = {.duplicate = seq <= room->before_seq};
+    struct mqtt_delivery delivery = {.duplicate = seq <= room->before_seq, .match = *match};
     if (!mqtt_may_send(client)) return false;
-    bool listens = mqtt_match(client, &form->message, false, UINT64_MAX, &delivery.match);
+    bool listens = match->kind != 0;
     if (listens && delivery.match.qos > 0) {
         delivery.packet_id = mqtt_room_packet_id(room->room_id, seq);
-        const struct mqtt_flight *other = mqtt_window_find(&mqtt->window, delivery.packet_id);
+        const struct mqtt_flight *other = find_other(mqtt, room, seq, delivery.packet_id);
         mqtt->id_taken = other != NULL && (other->room != number || other->key != seq);
         if (mqtt->id_taken) return false;
         listens = other == NULL; /* else the client has it, PUBREL is due */
@@ -136,7 +148,7 @@ void mqtt_on_room(struct client *client, struct session_frame *message)
         return;
     }
     if (seq > room->known_seq) room->known_seq = seq;
-    if (seq == room->sent_seq + 1) (void)take(client, room, form, &message->form);
+    if (seq == room->sent_seq + 1) (void)take(client, room, form, &message->form, &match);
     if (room->sent_seq < room->known_seq) mqtt->rooms_behind = true;
     if (mqtt->phase == MQTT_SERVING) mqtt_pump(client);
 }
@@ -184,7 +196,9 @@ static bool take_packed(struct client *client, struct mqtt_room *room, struct sl
     struct session_form shared = {0};
     mqtt_form_read_message(&form, packed);
     if (form.kind != MQTT_FORM_MESSAGE || form.message.seq != room->sent_seq + 1) return form.message.seq <= room->sent_seq;
-    bool taken = take(client, room, &form, &shared);
+    struct mqtt_match match;
+    (void)mqtt_match(client, &form.message, false, UINT64_MAX, &match);
+    bool taken = take(client, room, &form, &shared, &match);
     session_form_done(&shared);
     return taken;
 }

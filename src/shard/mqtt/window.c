@@ -3,7 +3,8 @@
 #include "core/check.h"
 #include "shard/memory.h"
 
-#define CAPACITY_MIN 8u
+#define CAPACITY_MIN  8u
+#define CAPACITY_KEPT 64u /* while it is empty */
 
 static void grow(struct mqtt_window *window)
 {
@@ -44,6 +45,11 @@ void mqtt_window_done(struct mqtt_window *window, struct mqtt_flight *flight)
         window->first = (uint16_t)((window->first + 1u) & (window->capacity - 1u));
         window->count--;
     }
+    if (window->count == 0 && window->capacity > CAPACITY_KEPT) mqtt_window_deinit(window);
+}
+
+void mqtt_window_rest(struct mqtt_window *window)
+{
     if (window->count == 0) mqtt_window_deinit(window);
 }
 

@@ -1,5 +1,6 @@
 /* shard/mqtt/window.h - the messages on their way to one client, oldest first, until it has acknowledged them.
- * Owns:    the ring, which exists only while something is on its way: an idle connection holds nothing.
+ * Owns:    the ring. A large one goes when it is empty, a small one when the client says that it has nothing to say (PINGREQ): an
+ *          idle connection holds nothing, a busy one does not ask for memory with each message.
  * Thread:  the connection's worker.  Depends: core/, shard/memory.h.  Start at: shard/mqtt/mqtt.h
  *
  * Clients acknowledge in the order they received (the standard asks it of them), so what is looked for stands in front. One that is
@@ -53,6 +54,8 @@ struct mqtt_flight *mqtt_window_find(const struct mqtt_window *window, uint16_t 
 void mqtt_window_done(struct mqtt_window *window, struct mqtt_flight *flight);
 /* The first open key of `room` from the front, less one; `sent` when none is open. Keys of one room are sent ascending. */
 uint64_t mqtt_window_acknowledged(const struct mqtt_window *window, uint16_t room, uint64_t sent);
+/* Nothing comes or goes at the moment. */
+void mqtt_window_rest(struct mqtt_window *window);
 void mqtt_window_deinit(struct mqtt_window *window);
 
 #endif
