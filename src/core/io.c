@@ -221,14 +221,6 @@ void io_unsent(struct io *io, struct io_op *op, struct io_socket socket)
     io_ready(sqe, op);
 }
 
-void io_cancel_socket(struct io *io, struct io_op *op, struct io_socket socket)
-{
-    struct io_uring_sqe *sqe = io_arm_socket(io, op, socket);
-    uint32_t flags = IORING_ASYNC_CANCEL_FD | IORING_ASYNC_CANCEL_ALL | (io->direct ? IORING_ASYNC_CANCEL_FD_FIXED : 0);
-    io_uring_prep_cancel_fd(sqe, socket_place(io, socket), flags);
-    io_ready(sqe, op);
-}
-
 void io_close(struct io *io, struct io_socket socket)
 {
     uint32_t ring_index = socket_ring(io, socket);

@@ -77,7 +77,6 @@ void io_sendmsg(struct io *io, struct io_op *op, struct io_socket socket, const 
 void io_unsent(struct io *io, struct io_op *op, struct io_socket socket);        /* res: bytes sent and not acknowledged by the peer */
 void io_shutdown(struct io *io, struct io_op *op, struct io_socket socket);      /* our direction */
 void io_reset(struct io *io, struct io_op *op, struct io_socket socket);         /* the peer gets a reset, what is unsent is lost, what is armed fails */
-void io_cancel_socket(struct io *io, struct io_op *op, struct io_socket socket); /* all that is armed on it */
 /* Nothing may be armed on it any more; it is gone for the caller at once. */
 void io_close(struct io *io, struct io_socket socket);
 

@@ -13,6 +13,9 @@
 #include <stdatomic.h>
 
 #define IO_COMPLETIONS_PER_ENTRY 4u /* multishot operations complete many times per submission */
+/* The kernel finds an operation to be cancelled in one of (completions / 32) chains, 256 at most: with thousands of armed receives in a ring
+ * the chains shall be short. */
+#define IO_COMPLETIONS_MIN       8192u
 #define IO_BUFFER_GROUP          0
 #define IO_RINGS_MAX             512u
 #define IO_PLACE_BITS            20 /* of a socket's number; above them the ring */

@@ -41,9 +41,15 @@ static int io_read_sysctl(const char *path, int otherwise)
     return value;
 }
 
+static uint32_t io_completions(uint32_t entries)
+{
+    uint32_t completions = entries * IO_COMPLETIONS_PER_ENTRY;
+    return completions > IO_COMPLETIONS_MIN ? completions : IO_COMPLETIONS_MIN;
+}
+
 static size_t io_locked_bytes(const struct io_options *options)
 {
-    size_t completions = (size_t)options->entries * IO_COMPLETIONS_PER_ENTRY;
+    size_t completions = io_completions(options->entries);
     size_t ring =
         options->entries * (sizeof(struct io_uring_sqe) + sizeof(uint32_t)) + completions * sizeof(struct io_uring_cqe);
     return ring + options->receive_buffer_count * sizeof(struct io_uring_buf) + 4096;
@@ -168,7 +174,7 @@ static int io_ring_init(struct io_uring *ring, uint32_t entries)
     struct io_uring_params params = {
         .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
                  IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE,
-        .cq_entries = entries * IO_COMPLETIONS_PER_ENTRY,
+        .cq_entries = io_completions(entries),
     };
     return io_uring_queue_init_params(entries, ring, &params);
 }

@@ -406,11 +406,11 @@ void conn_finish(struct conn *conn)
 
 bool conn_at_rest(struct conn *conn)
 {
-    bool armed = conn->recv.armed || conn->send.armed;
-    if (conn->aside.armed || !armed) return !conn->aside.armed;
+    struct io_op *armed = conn->recv.armed ? &conn->recv : conn->send.armed ? &conn->send : NULL;
+    if (conn->aside.armed || armed == NULL) return !conn->aside.armed;
     conn->aside.done = conn_on_aside;
     if (conn->reset) io_reset(conn->server->io, &conn->aside, conn->socket);
-    else io_cancel_socket(conn->server->io, &conn->aside, conn->socket);
+    else io_cancel(conn->server->io, &conn->aside, armed);
     conn->reset = false; /* should anything be left, it is cancelled */
     return false;
 }
@@ -425,6 +425,12 @@ static bool conn_farewell_awaits_close(const struct conn *conn)
 {
     return conn->door == CONN_DOOR_WEBSOCKET && !conn->peer_done && !conn->input_ended &&
            conn_now_ms(conn) < conn->phase_deadline_ms;
+}
+
+/* Nothing was said lately that a reset, should the peer speak just when the socket is closed, could make it lose. */
+static bool conn_is_quiet(const struct conn *conn)
+{
+    return conn->sent_bytes == 0 || conn->progress_ms + CONN_QUIET_MS < conn_now_ms(conn);
 }
 
 static void conn_farewell_step(struct conn *conn)
@@ -443,7 +449,7 @@ static void conn_farewell_step(struct conn *conn)
             conn_receive(conn);
             return;
         }
-        if (!conn->input_ended) { /* otherwise closing says the same */
+        if (!conn->input_ended && !conn_is_quiet(conn)) { /* otherwise closing says the same */
             if (conn->aside.armed) return;
             conn->aside.done = conn_on_aside;
             io_shutdown(conn->server->io, &conn->aside, conn->socket);
@@ -451,7 +457,7 @@ static void conn_farewell_step(struct conn *conn)
         conn->farewell = CONN_FAREWELL_LINGER;
         conn_set_phase_deadline(conn, conn_now_ms(conn) + CONN_FAREWELL_MS);
     }
-    if (!conn->input_ended && conn_now_ms(conn) < conn->phase_deadline_ms) {
+    if (!conn->input_ended && !conn_is_quiet(conn) && conn_now_ms(conn) < conn->phase_deadline_ms) {
         conn_receive(conn);
         return;
     }

@@ -34,6 +34,7 @@
 #define CONN_PROGRESS_BYTES     1024u
 #define CONN_WHOLE_MS           30000 /* and all of it in this time */
 #define CONN_FAREWELL_MS        1000  /* for the peer's Close frame, then again for its end of stream */
+#define CONN_QUIET_MS           3000  /* what was sent before that has arrived: such a connection is closed without ado */
 #define CONN_CONTROLS_PER_S_MAX 20    /* control frames and heartbeats: 1008 */
 #define CONN_SIZE_MAX           256
 

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define ACCEPT_PAUSE_MS 100
+#define READY_PER_TURN_MAX 1024 /* a stop makes all connections ready at once: more would not fit into the rings */
 
 static void server_accept_step(struct server *server);
 
@@ -150,17 +151,19 @@ static void server_on_ready(struct io_op *op, int32_t res, struct slice bytes)
     (void)bytes;
     struct server *server = CONTAINER_OF(op, struct server, ready_poll);
     ASSERT(res > 0);
-    struct conn *next = server->ready;
-    server->ready = server->ready_last = NULL;
-    while (next != NULL) {
-        struct conn *conn = next;
-        next = conn->next_ready;
+    struct conn *last = server->ready_last;
+    for (uint32_t i = 0; i < READY_PER_TURN_MAX && server->ready != NULL; i++) {
+        struct conn *conn = server->ready;
+        server->ready = conn->next_ready;
+        if (server->ready == NULL) server->ready_last = NULL;
         conn->ready = false;
         if (conn->state == CONN_CLOSED)
             server_reap_slot(conn);
         else
             conn_settle(conn);
+        if (conn == last) break; /* those that became ready meanwhile have the next turn */
     }
+    if (server->ready != NULL) server_wake(server);
     conn_tls_run_handshakes(server);
 }
 
@@ -332,7 +335,7 @@ void server_stop(struct server *server, struct conn_goodbye goodbye)
     server->stopping = true;
     timer_cancel(server->timers, &server->accept_timer);
     server_stop_listening(server);
-    for (uint32_t slot = 0; slot < server->slot_count; slot++) {
+    for (uint32_t slot = server->slot_count; slot-- > 0;) { /* the newest first: the kernel finds what was armed last soonest */
         struct conn *conn = server_slot(server, slot);
         bool frames = conn->state == CONN_OPEN && conn_has_frames(conn);
         if (frames && server->events.on_stopping != NULL) server->events.on_stopping(server->context, conn);

@@ -236,7 +236,7 @@ static void live_and_die(uint32_t sockets_max)
     cr_assert_eq(write(client, "hello", 5), 5);
     for (int turns = 0; there->count == 0 && turns < 100; turns++) io_turn(to, 10, 64);
     cr_expect_eq(there->res, 5);
-    io_cancel_socket(to, &moving->op, arrived);
+    io_cancel(to, &moving->op, &there->op);
     for (int turns = 0; (there->op.armed || moving->op.armed) && turns < 100; turns++) io_turn(to, 10, 64);
     cr_assert_not(there->op.armed);
     io_send(to, &there->op, arrived, "bye", 3);

@@ -140,6 +140,7 @@ Test(conn_move, adopted_but_never_authenticated_times_out)
     conn_detach(a.conn, b.io, gone, &a);
     HARNESS_UNTIL(&a, gone_count == 1);
     cr_assert_not_null(adopt());
+    harness_turn(&a); /* its side of the socket is closed */
     harness_advance(&b, 10200);
     HARNESS_UNTIL(&b, peer_ended(&peer));
 }

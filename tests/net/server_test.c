@@ -168,3 +168,22 @@ Test(server, stop_says_goodbye_at_every_door)
     cr_expect_eq(h.closes, 4);
     harness_deinit(&h);
 }
+
+/* What was said to it has arrived long ago: nobody waits for its answer. */
+Test(server, stop_is_quick_for_the_silent)
+{
+    enum { SILENT = 100 };
+    struct peer peers[SILENT];
+    struct harness h;
+    struct server_options options = harness_options();
+    options.connections_max = options.connections_per_ip_max = SILENT;
+    harness_init(&h, &options);
+    for (uint32_t i = 0; i < SILENT; i++) peer_open_tcp(&peers[i], &h);
+    harness_advance(&h, 4000);
+    server_stop(h.server, (struct conn_goodbye){1001, "server stops"});
+    HARNESS_UNTIL(&h, server_idle(h.server));
+    cr_expect_eq(h.closes, SILENT);
+    for (uint32_t i = 0; i < SILENT; i++) cr_expect(peer_ended(&peers[i]) && !peers[i].reset, "a clean end");
+    for (uint32_t i = 0; i < SILENT; i++) peer_deinit(&peers[i]);
+    harness_deinit(&h);
+}
