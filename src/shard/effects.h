@@ -56,10 +56,10 @@ static inline void effects_put(struct effects *e, const struct key *key, struct 
     store_batch_put(&e->puts, key_slice(key), value);
 }
 static inline void effects_delete(struct effects *e, const struct key *key) { store_batch_delete(&e->puts, key_slice(key)); }
-/* Nobody reads a key of [from, until) any more; the store deletes them some time. */
-static inline void effects_trim(struct effects *e, const struct key *from, const struct key *until)
+/* Nobody reads a key before `until` of its kind and id any more; the store deletes them some time. */
+static inline void effects_trim(struct effects *e, const struct key *until)
 {
-    store_batch_trim(&e->puts, key_slice(from), key_slice(until));
+    store_batch_trim(&e->puts, key_slice(until));
 }
 /* put of a record: EFFECTS_PUT(effects, &key, room, &record) */
 #define EFFECTS_PUT(effects_, key_, name, record_pointer)                                                              \

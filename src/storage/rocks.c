@@ -4,9 +4,10 @@
  * applied index in the same write batch as its operations, and memtables that RocksDB flushes oldest first. Atomic flush
  * is not used: with one column family it adds nothing, and through the C API it is unsafe.
  *
- * Happy path: staged operations go into one WriteBatch, the applied index is added, written; then what is to be trimmed is looked up
- * and deleted, which changes nothing that anybody reads. Flushes run in RocksDB's own
- * threads; what they made durable is read back with the "persisted" read tier, which skips the memtables.
+ * Happy path: staged operations go into one WriteBatch, the applied index is added, written. Flushes run in RocksDB's own
+ * threads; what they made durable is read back with the "persisted" read tier, which skips the memtables. A trim is only noted: what it lets
+ * go of is left out by the compactions that come by once it is durable (trims.h), which changes nothing that anybody reads.
+ * (RocksDB's DeleteRange would need the memtable's insert hint switched off: both share the hint of a prefix, and would corrupt each other's list.)
  *
  * Failure modes: a write stall or a full disk makes RocksDB refuse a batch whole. The operations then wait in an indexed batch
  * (`held`) through which all reads go, so reads neither wait for the disk nor see an older state; the next try writes all
@@ -15,6 +16,7 @@
 #include "storage/rocks.h"
 #include "core/check.h"
 #include "core/logger.h"
+#include "storage/trims.h"
 #include <pthread.h>
 #include <rocksdb/c.h>
 #include <stdio.h>
@@ -59,7 +61,7 @@ struct rocks {
     rocksdb_readoptions_t *read_options, *persisted_options;
     rocksdb_flushoptions_t *flush_options;
     rocksdb_writebatch_t *staged;
-    struct writer trims; /* ranges of keys nobody reads any more: from, until, from, until … */
+    struct trims *trims;
     rocksdb_writebatch_wi_t *held; /* NULL: nothing is held back */
     bool half;                     /* operations were staged since the last commit */
     bool warned;                   /* about a full disk, once until it is over */
@@ -240,7 +242,8 @@ uint64_t rocks_durable_index(struct rocks *rocks)
     char text[LOGGER_LINE_MAX / 2];
     enum result result;
     uint64_t index = rocks_read_index(rocks, rocks->persisted_options, text, sizeof text, &result);
-    if (result != RESULT_OK) LOG_ERROR("store", "durable index unknown path=\"%s\" error=\"%s\"", rocks->path, text);
+    if (result == RESULT_OK) trims_settle(rocks->trims, index);
+    else LOG_ERROR("store", "durable index unknown path=\"%s\" error=\"%s\"", rocks->path, text);
     return index;
 }
 
@@ -266,9 +269,7 @@ void rocks_stage(struct rocks *rocks, struct slice operations)
         ASSERT(!c.bad && key.len > 0 && key.data[0] != 0); /* kind 0x00 is ours */
         ASSERT(operation == OPERATION_PUT || operation == OPERATION_DELETE || operation == OPERATION_TRIM);
         if (operation == OPERATION_TRIM) {
-            writer_bytes(&rocks->trims, key);
-            writer_bytes(&rocks->trims, cursor_bytes(&c));
-            ASSERT(!c.bad && !rocks->trims.failed);
+            trims_note(rocks->trims, key);
         } else if (operation == OPERATION_PUT) {
             struct slice value = cursor_bytes(&c);
             ASSERT(!c.bad);
@@ -336,30 +337,14 @@ static bool rocks_write_staged(struct rocks *rocks)
     return written;
 }
 
-/* Deletes what the ranges hold, found by a scan: point deletes cost later reads less than range tombstones, and can be held back. */
-static bool rocks_trim(struct rocks *rocks)
-{
-    rocksdb_iterator_t *iterator = rocks_iterate(rocks);
-    struct cursor c = cursor_of(writer_slice(&rocks->trims));
-    while (cursor_left(&c) > 0) {
-        struct slice from = cursor_bytes(&c), until = cursor_bytes(&c);
-        for (rocksdb_iter_seek(iterator, (const char *)from.data, from.len);
-             rocksdb_iter_valid(iterator) && compare_keys(iterator_key(iterator), until) < 0; rocksdb_iter_next(iterator))
-            rocksdb_writebatch_delete(rocks->staged, (const char *)iterator_key(iterator).data, iterator_key(iterator).len);
-    }
-    writer_reset(&rocks->trims);
-    (void)rocks_iterated(rocks, iterator); /* a read error leaves rows that nobody reads */
-    return rocks_write_staged(rocks);
-}
-
 bool rocks_commit(struct rocks *rocks, uint64_t applied)
 {
     ASSERT(applied >= rocks->applied);
     rocks->applied = applied;
     rocks->half = false;
     rocks_put(rocks, slice_of(APPLIED_KEY, APPLIED_KEY_SIZE), slice_of(&applied, sizeof applied));
-    bool written = rocks->held != NULL ? rocks_retry(rocks) : rocks_write_staged(rocks);
-    return written && rocks->trims.len > 0 ? rocks_trim(rocks) : written;
+    trims_stamp(rocks->trims, applied);
+    return rocks->held != NULL ? rocks_retry(rocks) : rocks_write_staged(rocks);
 }
 
 bool rocks_holds_back(const struct rocks *rocks) { return rocks->held != NULL; }
@@ -378,9 +363,48 @@ static void rocks_flush_waiting(struct rocks *rocks, bool wait)
 
 void rocks_flush(struct rocks *rocks) { rocks_flush_waiting(rocks, false); }
 
+/* ---- what compaction leaves out ------------------------------------------------------------------------------------- */
+
+struct leaving_out { /* one compaction: keys come in order, so a group is looked up once */
+    struct trims *trims;
+    uint8_t group[TRIM_GROUP_SIZE];
+    uint64_t first_kept;
+};
+
+static unsigned char leave_out(void *state, int level, const char *key, size_t key_len, const char *value, size_t value_len,
+                               char **new_value, size_t *new_value_len, unsigned char *value_changed)
+{
+    (void)level, (void)value, (void)value_len, (void)new_value, (void)new_value_len, (void)value_changed;
+    struct leaving_out *out = state;
+    const uint8_t *bytes = (const uint8_t *)key;
+    if (key_len != TRIM_KEY_SIZE) return 0;
+    if (memcmp(out->group, bytes, TRIM_GROUP_SIZE) != 0) {
+        memcpy(out->group, bytes, TRIM_GROUP_SIZE);
+        out->first_kept = trims_first_kept(out->trims, out->group);
+    }
+    return trim_number(bytes) < out->first_kept;
+}
+
+static const char *leaving_out_name(void *state)
+{
+    (void)state;
+    return "ringpost.trims";
+}
+
+static rocksdb_compactionfilter_t *leaving_out_create(void *trims, rocksdb_compactionfiltercontext_t *context)
+{
+    (void)context;
+    struct leaving_out *out = calloc(1, sizeof *out);
+    if (out == NULL) check_fatal("out of memory for a compaction; the log holds everything");
+    out->trims = trims;
+    return rocksdb_compactionfilter_create(out, free, leave_out, leaving_out_name);
+}
+
+static void keep_state(void *state) { (void)state; }
+
 /* ---- open and close ------------------------------------------------------------------------------------------------- */
 
-static rocksdb_options_t *rocks_make_options(const struct rocks_options *options, char **error)
+static rocksdb_options_t *rocks_make_options(const struct rocks_options *options, struct trims *trims, char **error)
 {
     rocksdb_options_t *plain = rocksdb_options_create();
     rocksdb_options_t *made = rocksdb_options_create();
@@ -388,6 +412,9 @@ static rocksdb_options_t *rocks_make_options(const struct rocks_options *options
     rocksdb_options_destroy(plain);
     rocksdb_options_set_write_buffer_size(made, options->memtable_size_bytes);
     rocksdb_options_set_max_bytes_for_level_base(made, LEVEL_MEMTABLES * options->memtable_size_bytes);
+
+    rocksdb_options_set_compaction_filter_factory(
+        made, rocksdb_compactionfilterfactory_create(trims, keep_state, leaving_out_create, leaving_out_name));
 
     rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
     rocksdb_block_based_options_set_format_version(table, 5);
@@ -423,19 +450,18 @@ static void rocks_make_handles(struct rocks *rocks)
     rocksdb_readoptions_set_read_tier(rocks->persisted_options, ROCKS_READ_PERSISTED);
     rocks->flush_options = rocksdb_flushoptions_create();
     rocks->staged = rocksdb_writebatch_create();
-    writer_init(&rocks->trims, 0);
 }
 
 static void rocks_destroy(struct rocks *rocks)
 {
     if (rocks->held != NULL) rocksdb_writebatch_wi_destroy(rocks->held);
     rocksdb_writebatch_destroy(rocks->staged);
-    writer_deinit(&rocks->trims);
     rocksdb_flushoptions_destroy(rocks->flush_options);
     rocksdb_readoptions_destroy(rocks->persisted_options);
     rocksdb_readoptions_destroy(rocks->read_options);
     rocksdb_writeoptions_destroy(rocks->write_options);
-    if (rocks->db != NULL) rocksdb_close(rocks->db);
+    if (rocks->db != NULL) rocksdb_close(rocks->db); /* ends its compactions, which ask for the trims */
+    trims_destroy(rocks->trims);
     cache_unref();
     free(rocks);
 }
@@ -453,11 +479,12 @@ enum result rocks_open(struct rocks **out, const struct rocks_options *options, 
     }
     memcpy(rocks->path, options->path, path_size);
     rocks->view.ops = &rocks_view_ops;
+    rocks->trims = trims_create();
     rocks_start_threads();
     rocks_make_handles(rocks);
 
     char *error = NULL;
-    rocksdb_options_t *db_options = rocks_make_options(options, &error);
+    rocksdb_options_t *db_options = rocks_make_options(options, rocks->trims, &error);
     if (error == NULL) rocks->db = rocksdb_open(db_options, options->path, &error);
     rocksdb_options_destroy(db_options);
     enum result result = rocks_result(error, reason, sizeof reason);

@@ -14,9 +14,9 @@
  *   put     +----+---------+-----+---------+-------+      delete  +----+---------+-----+
  *           | 01 | u32 len | key | u32 len | value |              | 02 | u32 len | key |
  *           +----+---------+-----+---------+-------+              +----+---------+-----+
- *   trim    +----+---------+------+---------+-------+
- *           | 03 | u32 len | from | u32 len | until |     nobody reads a key of [from, until) any more: the store deletes them, at once or
- *           +----+---------+------+---------+-------+     after the batch. A crash may keep them. */
+ *   trim    +----+---------+-------+   until: kind, id and a big-endian u64. Nobody reads or writes a key of that kind and id any
+ *           | 03 | u32 len | until |   more that comes before it: the store deletes them some time, all at once or not, or keeps them
+ *           +----+---------+-------+   until a later trim of that kind and id. The last one of them is never trimmed. */
 #ifndef STORAGE_STORE_H
 #define STORAGE_STORE_H
 
@@ -38,10 +38,9 @@ static inline uint8_t *store_batch_put_open(struct writer *batch, struct slice k
     writer_u32(batch, len);
     return writer_reserve(batch, len);
 }
-static inline void store_batch_trim(struct writer *batch, struct slice from, struct slice until)
+static inline void store_batch_trim(struct writer *batch, struct slice until)
 {
     writer_u8(batch, 3);
-    writer_bytes(batch, from);
     writer_bytes(batch, until);
 }
 static inline void store_batch_delete(struct writer *batch, struct slice key)

@@ -80,9 +80,9 @@ static void store_delete(struct fixture_store *store, struct slice key)
     memmove(store->rows + at, store->rows + at + 1, (store->count - at) * sizeof *store->rows);
 }
 
-static void store_trim(struct fixture_store *store, struct slice from, struct slice until)
+static void store_trim(struct fixture_store *store, struct slice until)
 {
-    uint32_t first = store_seek(store, from), end = store_seek(store, until);
+    uint32_t first = store_seek(store, slice_of(until.data, 9)), end = store_seek(store, until);
     for (uint32_t at = first; at < end; at++) row_free(&store->rows[at]);
     memmove(store->rows + first, store->rows + end, (store->count - end) * sizeof *store->rows);
     store->count -= end - first;
@@ -99,7 +99,7 @@ static void store_write_batch(struct fixture_store *store, struct slice operatio
         else if (operation == 2)
             store_delete(store, key);
         else
-            store_trim(store, key, cursor_bytes(&c));
+            store_trim(store, key);
         cr_assert(!c.bad && operation >= 1 && operation <= 3, "a batch that cannot be read");
     }
 }
@@ -278,7 +278,7 @@ static void journal_add(struct writer *journal, struct slice operations)
         const uint8_t *start = c.at;
         uint8_t operation = cursor_u8(&c);
         cursor_bytes(&c);
-        if (operation != 2) cursor_bytes(&c);
+        if (operation == 1) cursor_bytes(&c);
         if (operation != 3) writer_raw(journal, start, (size_t)(c.at - start));
     }
 }

@@ -148,7 +148,7 @@ static void look_init(struct look_job *look, enum look kind, const char *from, c
                               .rows_max = 1000};
 }
 
-/* Batches as text: "+key=value -key !from..until" (the last: trim). */
+/* Batches as text: "+key=value -key". */
 static void write_batch(struct writer *batch, const char *text)
 {
     char copy[256], *rest = copy;
@@ -158,7 +158,6 @@ static void write_batch(struct writer *batch, const char *text)
         if (value != NULL) *value++ = '\0';
         if (word[0] == '+') store_batch_put(batch, slice_text(word + 1), slice_text(value));
         else if (word[0] == '-') store_batch_delete(batch, slice_text(word + 1));
-        else if (word[0] == '!') store_batch_trim(batch, slice_of(word + 1, 1), slice_of(word + 4, 1));
     }
 }
 
@@ -184,10 +183,6 @@ static const struct {
     {"bounds between keys", {"+b=1 +d=2 +f=3"}, LOOK_SCAN, "c", "e", "d=2"},
     {"a prefix sorts first", {"+ab=2 +a=1 +b=3"}, LOOK_SCAN, "a", "b", "a=1 ab=2"},
     {"scan over deleted", {"+a=1 +b=2 +c=3", "-b"}, LOOK_SCAN, "a", "", "a=1 c=3"},
-    {"trim what is there", {"+a=1 +b=2 +c=3 +d=4", "!b..d"}, LOOK_SCAN, "a", "", "a=1 d=4"},
-    {"trim in the batch of the put", {"+a=1 +b=2 !a..b +c=3"}, LOOK_SCAN, "a", "", "b=2 c=3"},
-    {"trim nothing", {"+a=1 +d=4", "!b..d", "!b..d"}, LOOK_SCAN, "a", "", "a=1 d=4"},
-    {"several trims", {"+a=1 +b=2 +c=3 +d=4", "!a..b !c..d", "!b..c"}, LOOK_SCAN, "a", "", "d=4"},
     {"long keys", {"+room0000000001=x +room0000000002=y"}, LOOK_SCAN, "room0000000001", "room0000000003",
      "room0000000001=x room0000000002=y"},
     {"last of nothing", {0}, LOOK_LAST, "a", "z", "no such thing"},

@@ -81,8 +81,8 @@ static void inbox_trim(const struct machine *machine, struct inbox *inbox, struc
     uint64_t user_id = inbox->entity.key.a, kept = machine->options.inbox_events_max;
     if (inbox->head <= inbox->trimmed + kept) return;
     uint64_t kept_first = inbox->head - kept + 1;
-    struct key from = key_two(KEY_EVENT, user_id, inbox->trimmed), until = key_two(KEY_EVENT, user_id, kept_first);
-    effects_trim(effects, &from, &until);
+    struct key until = key_two(KEY_EVENT, user_id, kept_first);
+    effects_trim(effects, &until);
     inbox->trimmed = kept_first;
 }
 
