@@ -172,6 +172,7 @@ static void roster_fill(struct shard *s, struct inbox *inbox)
     job->room_pushes = s->room_pushes;
     job->job.run = roster_run;
     job->job.done = roster_done;
+    job->job.loads = true;
     writer_init(&job->rooms, 0);
     entity_pin(&inbox->entity);
     s->jobs_open++;
@@ -225,6 +226,13 @@ enum result session_open(struct session **out, struct shard *s, struct inbox *in
     return RESULT_OK;
 }
 
+static bool device_is_here(const struct inbox *inbox, struct slice device_id)
+{
+    for (const struct session *session = inbox->sessions; session != NULL; session = session->next)
+        if (slice_equal(slice_text(session->device_id), device_id)) return true;
+    return false;
+}
+
 void session_close(struct session *session)
 {
     struct shard *s = session->shard;
@@ -236,7 +244,7 @@ void session_close(struct session *session)
     table_remove(&s->sessions, session);
     metrics_sub(&s->options.metrics->sessions_open, 1);
     if (inbox->sessions == NULL) roster_remove_all(s->machine->roster, inbox);
-    seen_note(s, inbox, slice_text(session->device_id));
+    if (!device_is_here(inbox, slice_text(session->device_id))) seen_note(s, inbox, slice_text(session->device_id));
     presence_changed(s, inbox);
     struct entity *entity = &inbox->entity;
     entity_unpin(s->machine->entities, &entity);

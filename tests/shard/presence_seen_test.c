@@ -23,6 +23,7 @@ Test(presence_seen, moves_forwards_only)
         {"a device never listed", "other", NOW_MS + 200, NOW_MS + 200, NOW_MS + 100},
         {"earlier", "laptop", NOW_MS + 50, NOW_MS + 200, NOW_MS + 100},
         {"later again", "laptop", NOW_MS + 300, NOW_MS + 300, NOW_MS + 300},
+        {"without a device", "", NOW_MS + 400, NOW_MS + 400, NOW_MS + 300},
     };
     for (int forgetful = 0; forgetful < 2; forgetful++) {
         struct machine_options options = fixture_options(0, 1);

@@ -6,7 +6,8 @@
 #include "shard/chat/inbox.h"
 #include "shard/shard.h"
 
-/* A session of this device closed now. Best effort: proposed without a client, dropped when the shard is busy. */
+/* The last session of this device closed now. Best effort: proposed without a client, dropped when the shard is busy; when a crowd leaves
+ * at once its users are remembered, its devices not. */
 void seen_note(struct shard *shard, const struct inbox *inbox, struct slice device_id);
 
 #endif
