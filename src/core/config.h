@@ -161,7 +161,7 @@
       "beyond it requests over HTTP and logins are refused.")                                                          \
     X(COUNT, outbox_entries_max, "65536", 256, 16777216,                                                               \
       "Entries one shard keeps for another until they are durable there; at the limit writes wait.")                   \
-    X(POWER, mailbox_slots, "1024", 16, 1048576, "Messages in the ring between two workers. A power of two.")          \
+    X(POWER, mailbox_slots, "8192", 16, 1048576, "Letters under way from one worker to another. A power of two.")      \
     X(POWER, ring_entries, "4096", 64, 32768, "Submission entries of a worker's io_uring. A power of two.")            \
     X(POWER, receive_buffers, "1024", 16, 32768, "Receive buffers all connections of a worker share. A power of two.") \
     X(BYTES, receive_buffer_size, "4KiB", 512, CONFIG_KIB(64), "Size of one receive buffer.")

@@ -44,7 +44,7 @@
     X(entities_resident, "ringpost_entities_resident", GAUGE, "Entities in memory")                                    \
     X(entities_evicted, "ringpost_entities_evicted_total", COUNTER, "Entities dropped from memory at the limit")       \
     X(letters_sent, "ringpost_letters_sent_total", COUNTER, "Messages sent to other shards")                           \
-    X(letters_overflowed, "ringpost_letters_overflowed_total", COUNTER, "Letters that waited because a ring was full") \
+    X(letters_overflowed, "ringpost_letters_overflowed_total", COUNTER, "Letters to a worker that had mailbox_slots to take") \
     X(doorbells_rung, "ringpost_doorbells_rung_total", COUNTER, "Sleeping peers woken")                                \
     X(stream_redelivered, "ringpost_stream_redelivered_total", COUNTER, "Stream entries dropped as repeats")           \
     X(turns, "ringpost_turns_total", COUNTER, "Loop turns")

@@ -1,13 +1,13 @@
-/* shard/letter.c - making and freeing letters. One heap block each: the receiver's free is the only cross-thread free of the
- * design, one per letter, not per recipient. */
+/* shard/letter.c - making and freeing letters. The receiver's free is the only cross-thread free of the design: one per turn for the
+ * small letters, one each for the others, none per recipient. */
 #include "shard/letter.h"
 #include "shard/memory.h"
 
-static struct letter *letter_alloc(size_t size)
+static void *letter_alloc(size_t size)
 {
-    struct letter *letter = malloc(size);
-    if (letter == NULL) check_fatal("out of memory: %zu bytes for a letter", size);
-    return letter;
+    void *memory = malloc(size);
+    if (memory == NULL) check_fatal("out of memory: %zu bytes for letters", size);
+    return memory;
 }
 
 static void letter_init(struct letter *letter, enum letter_kind kind, uint16_t from_shard, uint16_t to_shard, uint32_t len)
@@ -54,15 +54,53 @@ struct letter *letter_make(enum letter_kind kind, uint16_t from_shard, uint16_t 
     return letter;
 }
 
-struct letter *letter_copy(const struct letter *letter)
+struct letter *letter_copy_to(void *memory, const struct letter *letter)
 {
-    struct letter *copy = letter_alloc(sizeof *letter + letter->len);
-    memcpy(copy, letter, sizeof *letter + letter->len);
+    struct letter *copy = memory;
+    memcpy(copy, letter, letter_room(letter));
     copy->next = NULL;
+    copy->parcel = NULL;
     return copy;
 }
 
-void letter_free(struct letter *letter) { free(letter); }
+struct letter *letter_copy(const struct letter *letter) { return letter_copy_to(letter_alloc(letter_room(letter)), letter); }
+
+/* ---- parcels ---- */
+
+#define PARCEL_SIZE (16u << 10)
+
+struct parcel {
+    uint32_t letters; /* not freed yet */
+    uint32_t used;
+    _Alignas(16) uint8_t bytes[];
+};
+
+struct letter *parcel_add(struct parcel **parcel, const struct letter *letter)
+{
+    uint32_t size = (letter_room(letter) + 15) & ~15u;
+    ASSERT(letter_fits_parcel(letter));
+    if (*parcel == NULL || (*parcel)->used + size > PARCEL_SIZE) {
+        *parcel = letter_alloc(sizeof **parcel + PARCEL_SIZE);
+        **parcel = (struct parcel){0};
+    }
+    struct parcel *p = *parcel;
+    struct letter *copy = letter_copy_to(p->bytes + p->used, letter);
+    copy->parcel = p;
+    p->used += size;
+    p->letters++;
+    return copy;
+}
+
+void letter_free(struct letter *letter)
+{
+    struct parcel *parcel = letter == NULL ? NULL : letter->parcel;
+    if (parcel == NULL) {
+        free(letter);
+    } else {
+        ASSERT(parcel->letters > 0);
+        if (--parcel->letters == 0) free(parcel);
+    }
+}
 
 bool letter_actor(const struct letter *letter, struct actor_record *actor)
 {

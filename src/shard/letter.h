@@ -1,6 +1,7 @@
 /* shard/letter.h - everything one shard or worker says to another; flat but for `next`, so it may one day go to another host.
- * Owns:    a letter is one heap block; post and receive take it, the receiver frees it. (Inside a request it is a part of that one's
- *          block, an answer is written into the shard's own: those are borrowed.)
+ * Owns:    a letter is one heap block, or one of several in a parcel; post and receive take it, the receiver frees it, and a parcel goes
+ *          with the last of its letters. (Inside a request it is a part of that one's block, an answer is written into the shard's own:
+ *          those are borrowed.)
  * Thread:  one at a time.         Depends: core/, api/error.h.   Start at: shard/shard.h
  *
  *   bytes:  +--------------+---------+      the actor of a request (actor_record), then what `kind` says
@@ -46,6 +47,7 @@ RECORD(actor, ACTOR_FIELDS)
 
 struct letter {
     struct letter *next;
+    struct parcel *parcel; /* where it stands; NULL: in a block of its own */
     enum letter_kind kind;
     uint16_t from_shard, to_shard;
     uint16_t method;     /* REQUEST, REPLY: field number in Request.method */
@@ -70,7 +72,18 @@ struct letter *letter_make(enum letter_kind kind, uint16_t from_shard, uint16_t 
                            struct slice payload);
 /* On the heap, whatever memory `letter` stands in. */
 struct letter *letter_copy(const struct letter *letter);
-void letter_free(struct letter *letter);
+/* Into `memory`, letter_room() bytes, which the caller frees. */
+struct letter *letter_copy_to(void *memory, const struct letter *letter);
+static inline uint32_t letter_room(const struct letter *l) { return (uint32_t)sizeof *l + l->len; }
+void letter_free(struct letter *letter); /* may be NULL */
+
+/* Letters of one turn from one worker to another, back to back: one allocation here and one free there for all of them. Filled by the one
+ * and, once that has handed the letters over, the other's; who keeps a letter for long copies it, or it would keep them all. */
+struct parcel;
+#define PARCEL_LETTER_SIZE_MAX 2048u /* larger ones go alone */
+static inline bool letter_fits_parcel(const struct letter *l) { return letter_room(l) <= PARCEL_LETTER_SIZE_MAX; }
+/* A copy of the letter in *parcel, or in a new one when that is NULL or full: *parcel is the one it stands in. */
+struct letter *parcel_add(struct parcel **parcel, const struct letter *letter);
 static inline struct slice letter_payload(const struct letter *l) { return slice_of(l->bytes + l->actor_len, l->len - l->actor_len); }
 /* False when there is none. Slices borrow the letter. */
 bool letter_actor(const struct letter *letter, struct actor_record *actor);

@@ -99,7 +99,14 @@ static void request_begin(struct shard *s, struct request *r, struct letter *let
 
 void request_start(struct shard *s, struct letter *letter, request_run_f run)
 {
-    request_begin(s, request_create(s, 0), letter, run);
+    if (letter->parcel == NULL) {
+        request_begin(s, request_create(s, 0), letter, run);
+        return;
+    }
+    struct request *r = request_create(s, letter_room(letter));
+    struct letter *own = letter_copy_to(r->inside, letter);
+    letter_free(letter);
+    request_begin(s, r, own, run);
 }
 
 void request_start_here(struct shard *s, const struct method *method, const struct actor_record *actor, struct slice payload,

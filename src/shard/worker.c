@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
+#include <time.h>
 
 #define BUDGET_COMPLETIONS 512
 #define BUDGET_ANSWERS 512
@@ -25,6 +26,7 @@
 #define TICK_MS 1000
 #define POOL_SIZE_MAX (256u << 20) /* payload bytes under way to connections of one worker */
 #define STALLED_POLL_MS 2        /* what makes room for writes that wait does not ring: a disk, a store, another shard */
+#define CONGESTED_NAP_NS 20000   /* a peer that takes letters does not ring */
 #define STOP_POLL_MS 10
 #define STOP_SHARDS_MS 5000
 
@@ -82,11 +84,10 @@ static void port_random(void *context, void *out, size_t len)
     clock_random(out, len);
 }
 
-static void post(struct worker *w, uint32_t to, struct letter *letter)
+static void posted(struct worker *w, bool within)
 {
     metrics_add(&w->options.metrics->letters_sent, 1);
-    if (!mailbox_post(w->options.mailbox, w->options.number, to, letter))
-        metrics_add(&w->options.metrics->letters_overflowed, 1);
+    if (!within) metrics_add(&w->options.metrics->letters_overflowed, 1);
 }
 
 static bool of_socket(const struct letter *letter) { return letter->origin.door != CONN_DOOR_HTTP; }
@@ -99,14 +100,14 @@ static void port_post(void *context, struct letter *letter)
 {
     struct worker *w = context;
     if (letter->kind == LETTER_REQUEST && of_socket(letter) && !is_ours(w, letter->to_shard)) w->asked[letter->to_shard]++;
-    post(w, letter->to_shard % w->options.worker_count, letter);
+    posted(w, mailbox_post(w->options.mailbox, w->options.number, letter->to_shard % w->options.worker_count, letter));
 }
 
 static void port_reply(void *context, const struct letter *letter)
 {
     struct worker *w = context;
     if (letter->origin.worker == w->options.number) door_on_reply(w->door, letter);
-    else post(w, letter->origin.worker, letter_copy(letter));
+    else posted(w, mailbox_post_copy(w->options.mailbox, w->options.number, letter->origin.worker, letter));
 }
 
 static enum result port_hash_password(void *context, struct password_job *job)
@@ -377,8 +378,8 @@ static bool spin_finds_work(struct worker *w)
 static void collect(struct worker *w, bool busy)
 {
     bool has_clients = w->phase == RUN_SERVING; /* a worker that has ended takes nothing: only clients wait for room, never the stop */
-    if (has_clients && mailbox_congested(w->options.mailbox, w->options.number)) { /* clients wait until the rings have room */
-        sched_yield();
+    if (has_clients && mailbox_congested(w->options.mailbox, w->options.number)) { /* clients wait until the peers have taken theirs */
+        nanosleep(&(struct timespec){.tv_nsec = CONGESTED_NAP_NS}, NULL);
         return;
     }
     uint32_t wait_ms = busy ? 0 : timer_wheel_wait_ms(&w->timers, wait_ms_max(w));

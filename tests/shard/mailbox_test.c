@@ -46,7 +46,7 @@ Test(mailbox, letters_arrive_in_order_after_a_publish)
     mailbox_destroy(mailbox);
 }
 
-Test(mailbox, what_no_ring_takes_waits_in_order)
+Test(mailbox, too_many_under_way_come_in_order_and_congest)
 {
     struct mailbox *mailbox = new_mailbox(2);
     uint64_t numbers[TAKE_MAX], next = 1;
@@ -59,6 +59,67 @@ Test(mailbox, what_no_ring_takes_waits_in_order)
     }
     cr_expect_eq(next, 2 * SLOTS + 2);
     cr_expect_not(mailbox_congested(mailbox, 0));
+    mailbox_destroy(mailbox);
+}
+
+Test(mailbox, many_turns_that_nobody_looks_at_wait_in_order)
+{
+    enum { TURNS = 300 };
+    struct mailbox *mailbox = NULL;
+    cr_assert_eq(mailbox_create(&mailbox, 2, TURNS), RESULT_OK);
+    uint64_t numbers[TAKE_MAX], next = 1;
+    for (uint64_t turn = 1; turn <= TURNS; turn++) {
+        cr_assert(post(mailbox, 0, 1, turn) || mailbox_congested(mailbox, 0));
+        (void)mailbox_publish(mailbox, 0);
+    }
+    cr_expect(mailbox_congested(mailbox, 0), "some of them are not published");
+    for (uint32_t round = 0; round <= TURNS; round++) {
+        uint32_t count = take(mailbox, 1, numbers);
+        for (uint32_t i = 0; i < count; i++) cr_expect_eq(numbers[i], next++);
+        (void)mailbox_publish(mailbox, 0);
+    }
+    cr_expect_eq(next, TURNS + 1);
+    cr_expect_not(mailbox_congested(mailbox, 0));
+    mailbox_destroy(mailbox);
+}
+
+static const struct actor_record somebody = {.user_id = 7, .name = {(const uint8_t *)"ada", 3}};
+
+/* Small requests and answers stand together, in several parcels, between letters that stand alone. */
+Test(mailbox, what_arrives_is_what_was_posted)
+{
+    enum { LETTERS = 400 };
+    static uint8_t payload[3000];
+    static const struct {
+        enum letter_kind kind;
+        const struct actor_record *actor;
+        uint32_t len;
+    } kinds[] = {{LETTER_REQUEST, &somebody, 100}, {LETTER_REQUEST, NULL, 50},         {LETTER_STREAM, NULL, 20},
+                 {LETTER_REPLY, NULL, 0},          {LETTER_REQUEST, &somebody, 3000}, {LETTER_REPLY, NULL, 2500}};
+    struct mailbox *mailbox = NULL;
+    cr_assert_eq(mailbox_create(&mailbox, 2, LETTERS), RESULT_OK);
+    for (uint32_t n = 0; n < LETTERS; n++) {
+        size_t i = n % COUNT_OF(kinds);
+        memset(payload, (int)n, sizeof payload);
+        struct letter *letter = letter_make(kinds[i].kind, 0, 1, kinds[i].actor, slice_of(payload, kinds[i].len));
+        letter->number = n;
+        cr_expect(kinds[i].kind == LETTER_REPLY ? mailbox_post_copy(mailbox, 0, 1, letter) : mailbox_post(mailbox, 0, 1, letter));
+        if (kinds[i].kind == LETTER_REPLY) letter_free(letter);
+    }
+    (void)mailbox_publish(mailbox, 0);
+    struct letter *letters[LETTERS];
+    cr_assert_eq(mailbox_take(mailbox, 1, letters, LETTERS), LETTERS);
+    for (uint32_t n = 0; n < LETTERS; n++) {
+        size_t i = n % COUNT_OF(kinds);
+        struct actor_record actor;
+        memset(payload, (int)n, sizeof payload);
+        cr_expect(letters[n]->kind == kinds[i].kind && letters[n]->number == n && letters[n]->next == NULL);
+        cr_expect(slice_equal(letter_payload(letters[n]), slice_of(payload, kinds[i].len)));
+        cr_expect_eq(letter_actor(letters[n], &actor), kinds[i].actor != NULL);
+        bool small = kinds[i].len < PARCEL_LETTER_SIZE_MAX, secret = kinds[i].kind == LETTER_REQUEST && kinds[i].actor == NULL;
+        cr_expect_eq(letters[n]->parcel != NULL, small && !secret && kinds[i].kind != LETTER_STREAM, "letter %u", n);
+    }
+    for (uint32_t n = LETTERS; n-- > 0;) letter_free(letters[n]);
     mailbox_destroy(mailbox);
 }
 
