@@ -89,11 +89,18 @@ static inline uint64_t wire_bytes_size(uint32_t number, uint64_t len)
     return wire_tag_size(number) + wire_varint_size(len) + len;
 }
 
-static inline void wire_write_varint(struct writer *out, uint64_t value)
+/* Up to two varints, most often straight into the writer. */
+static inline void wire_write_varints(struct writer *out, const uint64_t *values, uint32_t count)
 {
-    uint8_t bytes[WIRE_VARINT_MAX];
-    writer_raw(out, bytes, (size_t)(wire_put_varint(bytes, value) - bytes));
+    uint8_t bytes[2 * WIRE_VARINT_MAX];
+    ASSERT(count <= 2);
+    bool fits = !out->failed && out->capacity - out->len >= sizeof bytes;
+    uint8_t *begin = fits ? out->data + out->len : bytes, *p = begin;
+    for (uint32_t i = 0; i < count; i++) p = wire_put_varint(p, values[i]);
+    if (fits) out->len += (size_t)(p - begin);
+    else writer_raw(out, bytes, (size_t)(p - begin));
 }
+static inline void wire_write_varint(struct writer *out, uint64_t value) { wire_write_varints(out, &value, 1); }
 static inline void wire_write_tag(struct writer *out, uint32_t number, uint32_t type)
 {
     wire_write_varint(out, wire_tag(number, type));
@@ -101,17 +108,13 @@ static inline void wire_write_tag(struct writer *out, uint32_t number, uint32_t 
 /* Tag and length; `len` bytes must follow. */
 static inline void wire_write_head(struct writer *out, uint32_t number, uint64_t len)
 {
-    wire_write_tag(out, number, WIRE_BYTES);
-    wire_write_varint(out, len);
+    wire_write_varints(out, (uint64_t[]){wire_tag(number, WIRE_BYTES), len}, 2);
 }
 
 /* Fields as proto3 writes them: one that holds its default is left out. */
 static inline void wire_write_u64(struct writer *out, uint32_t number, uint64_t value)
 {
-    if (value == 0) return;
-    uint8_t bytes[2 * WIRE_VARINT_MAX];
-    uint8_t *p = wire_put_varint(bytes, wire_tag(number, WIRE_VARINT));
-    writer_raw(out, bytes, (size_t)(wire_put_varint(p, value) - bytes));
+    if (value != 0) wire_write_varints(out, (uint64_t[]){wire_tag(number, WIRE_VARINT), value}, 2);
 }
 static inline void wire_write_bytes(struct writer *out, uint32_t number, struct slice bytes)
 {
