@@ -84,12 +84,19 @@ void *envelope_arena_alloc(struct envelope_arena *arena, size_t size); /* zeroed
  * shown to everybody later. OK: *out lives until the arena is reset. MALFORMED; NOMEM (the arena's limit). */
 NODISCARD enum result envelope_unpack(struct envelope_arena *arena, const ProtobufCMessageDescriptor *descriptor,
                                       struct slice packed, ProtobufCMessage **out);
-/* The hottest message of all, without the arena: true when `packed` is a SendRequest that envelope_unpack() accepts, in its plain form:
- * no properties, nothing unknown, no field twice, a client_msg_id that fits. `out` borrows from packed and `client_msg_id`. False says
- * nothing: ask envelope_unpack(). */
+/* A SendRequest, whoever read it. */
+struct envelope_send {
+    uint64_t room_id, to_user_id;
+    struct slice client_msg_id; /* UTF-8 without a NUL */
+    int32_t kind;
+    struct slice body;
+    const struct Ringpost__V1__Properties *properties; /* NULL: none */
+};
 #define ENVELOPE_CLIENT_MSG_ID_MAX 64
-struct Ringpost__V1__SendRequest;
-bool envelope_unpack_send(struct Ringpost__V1__SendRequest *out, char client_msg_id[ENVELOPE_CLIENT_MSG_ID_MAX + 1], struct slice packed);
+/* The hottest message of all, without the arena: true when `packed` is a SendRequest that envelope_unpack() accepts, in its plain form:
+ * no properties, nothing unknown, no field twice, a client_msg_id that fits. `out` borrows from packed. False says nothing: ask
+ * envelope_unpack(). */
+bool envelope_unpack_send(struct envelope_send *out, struct slice packed);
 /* The same as envelope_unpack() without looking at the strings: for bytes that we packed. */
 NODISCARD enum result envelope_unpack_stored(struct envelope_arena *arena, const ProtobufCMessageDescriptor *descriptor,
                                              struct slice packed, ProtobufCMessage **out);

@@ -4,23 +4,21 @@
 #include "api/envelope.h"
 #include "api/utf8.h"
 #include "api/wire.h"
-#include "ringpost/v1/ringpost.pb-c.h"
 
 enum { ROOM_ID = 1, TO_USER_ID = 2, CLIENT_MSG_ID = 3, KIND = 4, BODY = 5, FIELD_COUNT = BODY };
 #define HEAD_SIZE_MAX 6 /* tag and length; the generic reader takes no longer ones, however they are padded */
 
-static bool read_client_msg_id(char *out, struct slice text)
+static bool is_client_msg_id(struct slice text)
 {
     if (text.len > ENVELOPE_CLIENT_MSG_ID_MAX || utf8_valid_len(text) != text.len) return false;
-    if (text.len > 0 && memchr(text.data, 0, text.len) != NULL) return false;
-    if (text.len > 0) memcpy(out, text.data, text.len);
-    out[text.len] = '\0';
-    return true;
+    bool has_nul = false;
+    for (uint32_t i = 0; i < text.len; i++) has_nul |= text.data[i] == 0;
+    return !has_nul;
 }
 
-bool envelope_unpack_send(Ringpost__V1__SendRequest *out, char client_msg_id[ENVELOPE_CLIENT_MSG_ID_MAX + 1], struct slice packed)
+bool envelope_unpack_send(struct envelope_send *out, struct slice packed)
 {
-    *out = (Ringpost__V1__SendRequest)RINGPOST__V1__SEND_REQUEST__INIT;
+    *out = (struct envelope_send){0};
     struct cursor c = cursor_of(packed);
     struct wire_field field;
     uint32_t seen = 0;
@@ -36,16 +34,14 @@ bool envelope_unpack_send(Ringpost__V1__SendRequest *out, char client_msg_id[ENV
         case ROOM_ID: out->room_id = field.value; break;
         case TO_USER_ID: out->to_user_id = field.value; break;
         case CLIENT_MSG_ID:
-            if (!read_client_msg_id(client_msg_id, field.bytes)) return false;
-            out->client_msg_id = client_msg_id;
+            if (!is_client_msg_id(field.bytes)) return false;
+            out->client_msg_id = field.bytes;
             break;
         case KIND:
             if (field.value > INT32_MAX) return false;
-            out->kind = (Ringpost__V1__MessageKind)field.value;
+            out->kind = (int32_t)field.value;
             break;
-        case BODY: /* protobuf-c knows no const bytes; nobody writes them */
-            out->body = (ProtobufCBinaryData){field.bytes.len, (uint8_t *)(uintptr_t)field.bytes.data};
-            break;
+        case BODY: out->body = field.bytes; break;
         }
     }
     return true;

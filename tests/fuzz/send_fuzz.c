@@ -10,17 +10,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct envelope_arena *arena;
     if (arena == NULL && envelope_arena_create(&arena, 4 << 20) != RESULT_OK) return 0;
-    char client_msg_id[ENVELOPE_CLIENT_MSG_ID_MAX + 1];
-    Ringpost__V1__SendRequest mine;
-    if (!envelope_unpack_send(&mine, client_msg_id, slice_of(data, size))) return 0;
+    struct envelope_send mine;
+    if (!envelope_unpack_send(&mine, slice_of(data, size))) return 0;
     ProtobufCMessage *message = NULL;
     enum result result = envelope_unpack(arena, &ringpost__v1__send_request__descriptor, slice_of(data, size), &message);
     ASSERT(result == RESULT_OK);
     const Ringpost__V1__SendRequest *book = (const Ringpost__V1__SendRequest *)(const void *)message;
-    ASSERT(mine.room_id == book->room_id && mine.to_user_id == book->to_user_id && mine.kind == book->kind);
-    ASSERT(strcmp(mine.client_msg_id, book->client_msg_id) == 0 && mine.body.len == book->body.len);
-    ASSERT(mine.body.len == 0 || memcmp(mine.body.data, book->body.data, mine.body.len) == 0);
-    ASSERT(book->properties == NULL);
+    ASSERT(mine.room_id == book->room_id && mine.to_user_id == book->to_user_id && mine.kind == (int32_t)book->kind);
+    ASSERT(slice_equal(mine.client_msg_id, slice_text(book->client_msg_id)));
+    ASSERT(slice_equal(mine.body, slice_of(book->body.data, book->body.len)));
+    ASSERT(mine.properties == NULL && book->properties == NULL);
     envelope_arena_reset(arena);
     return 0;
 }

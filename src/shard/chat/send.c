@@ -128,24 +128,22 @@ void apply_send(struct machine *machine, const struct command *command, struct e
 
 /* What is wrong with the fields, and in *error which refusal that is; NULL: nothing. */
 static const char *send_fault(const struct shard *shard, const struct request *request,
-                              const Ringpost__V1__SendRequest *in, enum error *error)
+                              const struct envelope_send *in, enum error *error)
 {
-    struct slice client_id = slice_text(in->client_msg_id), body = slice_of(in->body.data, in->body.len);
-    int kind = (int)in->kind;
-    bool is_text = kind == RINGPOST__V1__MESSAGE_KIND__TEXT || kind == RINGPOST__V1__MESSAGE_KIND__EMOJI;
+    bool is_text = in->kind == RINGPOST__V1__MESSAGE_KIND__TEXT || in->kind == RINGPOST__V1__MESSAGE_KIND__EMOJI;
     *error = ERROR_BAD_FIELD;
     if ((in->room_id == 0) == (in->to_user_id == 0)) return "room_id, to_user_id: exactly one of the two";
     if (in->to_user_id == request->actor.user_id) return "to_user_id: not yourself";
-    if (client_id.len == 0 || client_id.len > ENVELOPE_CLIENT_MSG_ID_MAX || utf8_valid_len(client_id) != client_id.len)
+    if (in->client_msg_id.len == 0 || in->client_msg_id.len > ENVELOPE_CLIENT_MSG_ID_MAX)
         return "client_msg_id: 1 to 64 bytes of UTF-8";
     if (in->properties != NULL && protobuf_c_message_get_packed_size(&in->properties->base) > PROPERTIES_SIZE_MAX)
         return "properties: at most 4096 bytes packed";
-    if (kind < 0 || kind > RINGPOST__V1__MESSAGE_KIND__CUSTOM) return "kind: not a MessageKind";
-    if (is_text && body.len == 0) return "body: must not be empty";
+    if (in->kind < 0 || in->kind > RINGPOST__V1__MESSAGE_KIND__CUSTOM) return "kind: not a MessageKind";
+    if (is_text && in->body.len == 0) return "body: must not be empty";
     *error = ERROR_BODY_TOO_LARGE;
     if (in->body.len > shard_limits(shard)->body_size_max_bytes) return error_row(ERROR_BODY_TOO_LARGE)->message;
     *error = ERROR_BAD_FIELD;
-    return is_text && utf8_valid_len(body) != body.len ? "body: text must be UTF-8" : NULL;
+    return is_text && utf8_valid_len(in->body) != in->body.len ? "body: text must be UTF-8" : NULL;
 }
 
 static void send_propose(struct shard *shard, struct request *request, struct send_record *record,
@@ -202,26 +200,38 @@ static bool send_may_go(struct request *request, struct direct *direct)
     return true;
 }
 
+/* False: refused. */
+static bool send_read(struct shard *shard, struct request *request, struct envelope_send *in)
+{
+    if (envelope_unpack_send(in, letter_payload(request->letter))) return true;
+    const Ringpost__V1__SendRequest *message = REQUEST_UNPACK(shard, request, SendRequest);
+    if (message == NULL) return false;
+    *in = (struct envelope_send){.room_id = message->room_id,
+                                 .to_user_id = message->to_user_id,
+                                 .client_msg_id = slice_text(message->client_msg_id),
+                                 .kind = (int32_t)message->kind,
+                                 .body = slice_of(message->body.data, message->body.len),
+                                 .properties = message->properties};
+    return true;
+}
+
 void handle_send(struct shard *shard, struct request *request)
 {
-    Ringpost__V1__SendRequest plain, *in = &plain;
-    char client_msg_id[ENVELOPE_CLIENT_MSG_ID_MAX + 1];
-    if (!envelope_unpack_send(&plain, client_msg_id, letter_payload(request->letter)))
-        in = REQUEST_UNPACK(shard, request, SendRequest);
-    if (in == NULL) return;
+    struct envelope_send in;
+    if (!send_read(shard, request, &in)) return;
     enum error error;
-    const char *fault = send_fault(shard, request, in, &error);
+    const char *fault = send_fault(shard, request, &in, &error);
     if (fault != NULL) {
         request_refuse_because(shard, request, error, fault);
         return;
     }
-    struct send_record record = {.room_id = in->room_id,
-                                 .kind = (uint8_t)in->kind,
-                                 .client_msg_id = slice_text(in->client_msg_id),
+    struct send_record record = {.room_id = in.room_id,
+                                 .kind = (uint8_t)in.kind,
+                                 .client_msg_id = in.client_msg_id,
                                  .sender_name = request->actor.name,
-                                 .body = slice_of(in->body.data, in->body.len)};
-    if (in->to_user_id != 0) {
-        uint64_t actor_id = request->actor.user_id, peer_id = in->to_user_id;
+                                 .body = in.body};
+    if (in.to_user_id != 0) {
+        uint64_t actor_id = request->actor.user_id, peer_id = in.to_user_id;
         bool possible =
             id_type(peer_id) == ID_USER && id_partition(peer_id) < request_machine(shard)->options.shard_count;
         if (!possible) {
@@ -236,5 +246,5 @@ void handle_send(struct shard *shard, struct request *request)
         else if (!send_introduce(shard, request, peer_id, &record))
             return;
     }
-    send_propose(shard, request, &record, in->properties);
+    send_propose(shard, request, &record, in.properties);
 }
