@@ -63,6 +63,7 @@ static struct request *request_create(struct shard *s, uint32_t inside_size)
     if (block != NULL) {
         s->free_blocks = block->next;
         s->free_block_count--;
+        __builtin_prefetch(block->next, 1); /* freed a batch ago */
     } else {
         block = malloc(size);
         if (block == NULL) check_fatal("out of memory: %zu bytes for a request", size);

@@ -19,8 +19,8 @@ struct actor_record session_actor(const struct session *session)
     return (struct actor_record){.user_id = session->inbox->entity.key.a,
                                  .issued_s = session->issued_s,
                                  .expires_s = session->expires_s,
-                                 .device_id = slice_text(session->device_id),
-                                 .platform = slice_text(session_platform(session)),
+                                 .device_id = slice_of(session->device_id, session->platform_at - 1u),
+                                 .platform = slice_of(session_platform(session), session->platform_len),
                                  .name = slice_text(session->inbox->display_name)};
 }
 
@@ -208,6 +208,7 @@ enum result session_open(struct session **out, struct shard *s, struct inbox *in
     struct session *session = memory_alloc(offsetof(struct session, device_id) + texts);
     memcpy(session->device_id, actor->device_id.data, actor->device_id.len);
     session->platform_at = (uint8_t)(actor->device_id.len + 1);
+    session->platform_len = (uint8_t)actor->platform.len;
     if (actor->platform.len > 0) memcpy(session->device_id + session->platform_at, actor->platform.data, actor->platform.len);
     session->shard = s;
     session->inbox = inbox;

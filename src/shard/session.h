@@ -23,7 +23,7 @@ struct session {
     bool owed_behind : 1; /* it could not be told: no memory; tried again by the sweep */
     bool missed_room : 1; /* a large room's message was not pushed since its last sync began */
     bool ending : 1; /* kicked: its connection is being closed */
-    uint8_t platform_at;
+    uint8_t platform_at, platform_len;
     char device_id[]; /* NUL-terminated; at platform_at then the platform */
 };
 static inline const char *session_platform(const struct session *session) { return session->device_id + session->platform_at; }
