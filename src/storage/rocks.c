@@ -58,7 +58,8 @@ struct rocks {
     struct store_view view;
     rocksdb_t *db;
     rocksdb_writeoptions_t *write_options;
-    rocksdb_readoptions_t *read_options, *persisted_options;
+    rocksdb_readoptions_t *read_options, *load_options, *persisted_options; /* load: what is read once does not fill the cache */
+    const rocksdb_readoptions_t *reading; /* the view's: read_options or load_options */
     rocksdb_flushoptions_t *flush_options;
     rocksdb_writebatch_t *staged;
     struct trims *trims;
@@ -138,9 +139,9 @@ static enum result rocks_get(struct store_view *view, struct slice key, struct w
     char *error = NULL;
     const char *name = (const char *)key.data;
     char *found = rocks->held != NULL
-                      ? rocksdb_writebatch_wi_get_from_batch_and_db(rocks->held, rocks->db, rocks->read_options, name, key.len,
+                      ? rocksdb_writebatch_wi_get_from_batch_and_db(rocks->held, rocks->db, rocks->reading, name, key.len,
                                                                     &len, &error)
-                      : rocksdb_get(rocks->db, rocks->read_options, name, key.len, &len, &error);
+                      : rocksdb_get(rocks->db, rocks->reading, name, key.len, &len, &error);
     if (error != NULL) return rocks_read_result(rocks, error);
     if (found == NULL) return RESULT_MISSING;
     if (value != NULL) writer_raw(value, found, len);
@@ -150,7 +151,7 @@ static enum result rocks_get(struct store_view *view, struct slice key, struct w
 
 static rocksdb_iterator_t *rocks_iterate(struct rocks *rocks)
 {
-    rocksdb_iterator_t *base = rocksdb_create_iterator(rocks->db, rocks->read_options);
+    rocksdb_iterator_t *base = rocksdb_create_iterator(rocks->db, rocks->reading);
     return rocks->held != NULL ? rocksdb_writebatch_wi_create_iterator_with_base(rocks->held, base) : base;
 }
 
@@ -216,7 +217,11 @@ static enum result rocks_last(struct store_view *view, struct slice from, struct
 
 static const struct store_view_ops rocks_view_ops = {.get = rocks_get, .scan = rocks_scan, .last = rocks_last};
 
-struct store_view *rocks_view(struct rocks *rocks) { return &rocks->view; }
+struct store_view *rocks_view(struct rocks *rocks, bool loads)
+{
+    rocks->reading = loads ? rocks->load_options : rocks->read_options;
+    return &rocks->view;
+}
 
 /* The applied index in the memtables and files, or in the files alone. */
 static uint64_t rocks_read_index(struct rocks *rocks, const rocksdb_readoptions_t *options, char *text, size_t text_size,
@@ -446,6 +451,9 @@ static void rocks_make_handles(struct rocks *rocks)
     rocksdb_writeoptions_set_no_slowdown(rocks->write_options, 1);
     rocks->read_options = rocksdb_readoptions_create();
     rocksdb_readoptions_set_background_purge_on_iterator_cleanup(rocks->read_options, 1);
+    rocks->load_options = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_background_purge_on_iterator_cleanup(rocks->load_options, 1);
+    rocksdb_readoptions_set_fill_cache(rocks->load_options, 0);
     rocks->persisted_options = rocksdb_readoptions_create();
     rocksdb_readoptions_set_read_tier(rocks->persisted_options, ROCKS_READ_PERSISTED);
     rocks->flush_options = rocksdb_flushoptions_create();
@@ -458,6 +466,7 @@ static void rocks_destroy(struct rocks *rocks)
     rocksdb_writebatch_destroy(rocks->staged);
     rocksdb_flushoptions_destroy(rocks->flush_options);
     rocksdb_readoptions_destroy(rocks->persisted_options);
+    rocksdb_readoptions_destroy(rocks->load_options);
     rocksdb_readoptions_destroy(rocks->read_options);
     rocksdb_writeoptions_destroy(rocks->write_options);
     if (rocks->db != NULL) rocksdb_close(rocks->db); /* ends its compactions, which ask for the trims */

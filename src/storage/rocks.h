@@ -31,8 +31,8 @@ bool rocks_commit(struct rocks *rocks, uint64_t applied);
 bool rocks_retry(struct rocks *rocks); /* true: nothing is held back any more; between a stage and its commit it waits for that */
 bool rocks_holds_back(const struct rocks *rocks);
 
-/* Reads everything committed, held back or not. */
-struct store_view *rocks_view(struct rocks *rocks);
+/* Reads everything committed, held back or not; valid until the next call. `loads`: see struct store_job. */
+struct store_view *rocks_view(struct rocks *rocks, bool loads);
 
 /* Begins to flush what is written since the last flush, and does not wait for it. */
 void rocks_flush(struct rocks *rocks);

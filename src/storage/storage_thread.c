@@ -157,7 +157,7 @@ static void run_job(struct storage_thread *thread, struct store_job *job)
     bool reads = shelf != NULL && !is_write(job);
     if (shelf != NULL) keep_shelf(thread, shelf);
     if (reads) shelf_commit(shelf);
-    job->run(job, shelf == NULL ? NULL : rocks_view(shelf->rocks));
+    job->run(job, shelf == NULL ? NULL : rocks_view(shelf->rocks, job->loads));
     bool answered = spsc_try_stage(thread->answers, job);
     ASSERT(answered); /* as long as the ring of asks, and no more under way than that */
     if (reads) publish_answers(thread); /* a reader does not wait for what was asked after it */
@@ -404,7 +404,7 @@ static void shelf_run_now(struct store *store, struct store_job *job)
     struct shelf *shelf = shelf_of(store);
     ASSERT(!shelf->served);
     job->store = store;
-    job->run(job, rocks_view(shelf->rocks));
+    job->run(job, rocks_view(shelf->rocks, job->loads));
 }
 
 static enum result shelf_write_now(struct store *store, struct writer *batch, uint64_t applied)

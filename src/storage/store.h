@@ -82,6 +82,7 @@ struct store_job {
     void (*run)(struct store_job *job, struct store_view *view); /* storage thread; touches only the job and the view */
     void (*done)(struct store_job *job);                         /* worker; may free the job */
     struct store *store;                                         /* set by submit */
+    bool loads; /* what it reads stays in the reader's memory: no need to keep it in the store's cache as well */
     struct store_job *next;
 };
 

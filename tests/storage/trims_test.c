@@ -140,7 +140,7 @@ static struct seen rows_of(struct rocks *rocks, uint64_t id)
 {
     struct seen seen = {0};
     struct trim_key from = key_of(KIND, id, 0), until = key_of(KIND, id + 1, 0);
-    cr_assert_eq(store_scan(rocks_view(rocks), slice_of_key(&from), slice_of_key(&until), see, &seen), RESULT_OK);
+    cr_assert_eq(store_scan(rocks_view(rocks, false), slice_of_key(&from), slice_of_key(&until), see, &seen), RESULT_OK);
     return seen;
 }
 
