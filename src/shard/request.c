@@ -244,6 +244,7 @@ static struct loading *loading_start(struct shard *s, struct entity_key key)
     l->fresh = entity_fresh(key);
     l->job.run = load_run;
     l->job.done = load_done;
+    l->job.loads = true;
     l->started_ns = shard_now_ns(s);
     l->hash_next = *bucket;
     *bucket = l;
