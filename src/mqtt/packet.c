@@ -276,8 +276,7 @@ static uint32_t publish_remaining(enum mqtt_version version, const struct mqtt_p
            payload_len;
 }
 
-void mqtt_encode_publish_head(struct writer *out, enum mqtt_version version, const struct mqtt_publish *publish,
-                              uint32_t payload_len)
+void mqtt_encode_publish(struct writer *out, enum mqtt_version version, const struct mqtt_publish *publish, uint32_t payload_len)
 {
     ASSERT((publish->packet_id != 0) == (publish->qos > 0));
     uint8_t flags = (uint8_t)((unsigned)publish->qos << 1 | (publish->retain ? FLAG_RETAIN : 0u) |
@@ -286,6 +285,7 @@ void mqtt_encode_publish_head(struct writer *out, enum mqtt_version version, con
     mqtt_write_bytes(out, publish->topic);
     if (publish->qos > 0) mqtt_write_u16(out, publish->packet_id);
     write_properties(out, version, publish->properties.block);
+    writer_raw(out, publish->payload.data, publish->payload.len);
 }
 
 void mqtt_encode_ack(struct writer *out, enum mqtt_version version, enum mqtt_type type, uint16_t packet_id,
@@ -294,9 +294,14 @@ void mqtt_encode_ack(struct writer *out, enum mqtt_version version, enum mqtt_ty
     uint8_t flags = type == MQTT_PUBREL ? FLAGS_RESERVED : 0;
     bool with_block = version == MQTT_5 && block.len > 0;
     bool with_reason = version == MQTT_5 && (reason != MQTT_SUCCESS || with_block);
-    write_head(out, type, flags, 2u + (with_reason ? 1u : 0u) + (with_block ? properties_size(version, block) : 0u));
+    if (!with_reason) { /* nearly all: written as one word */
+        uint32_t first_byte = (uint32_t)type << 4 | flags;
+        writer_u32(out, first_byte | 2u << 8 | (uint32_t)__builtin_bswap16(packet_id) << 16);
+        return;
+    }
+    write_head(out, type, flags, 3u + (with_block ? properties_size(version, block) : 0u));
     mqtt_write_u16(out, packet_id);
-    if (with_reason) writer_u8(out, (uint8_t)reason);
+    writer_u8(out, (uint8_t)reason);
     if (with_block) write_properties(out, version, block);
 }
 

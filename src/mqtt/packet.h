@@ -134,9 +134,8 @@ uint8_t mqtt_connack_code(enum mqtt_reason reason);
 /* ---- encoding: each appends one whole packet; `block` is a property block (ignored for 3.1.1) ---- */
 void mqtt_encode_connack(struct writer *out, enum mqtt_version version, bool session_present, enum mqtt_reason reason,
                          struct slice block);
-/* Everything before the payload, which follows as it is; `payload_len` counts it. */
-void mqtt_encode_publish_head(struct writer *out, enum mqtt_version version, const struct mqtt_publish *publish,
-                              uint32_t payload_len);
+/* `payload_len`: of all of it; what is not in publish->payload is added behind, as it is. */
+void mqtt_encode_publish(struct writer *out, enum mqtt_version version, const struct mqtt_publish *publish, uint32_t payload_len);
 /* PUBACK PUBREC PUBREL PUBCOMP; for 3.1.1 the reason is left out. */
 void mqtt_encode_ack(struct writer *out, enum mqtt_version version, enum mqtt_type type, uint16_t packet_id,
                      enum mqtt_reason reason, struct slice block);

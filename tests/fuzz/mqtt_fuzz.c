@@ -19,8 +19,7 @@ static void publish_again(const struct mqtt_publish *publish, enum mqtt_version 
 {
     struct writer out;
     writer_init(&out, 0);
-    mqtt_encode_publish_head(&out, version, publish, publish->payload.len);
-    writer_raw(&out, publish->payload.data, publish->payload.len);
+    mqtt_encode_publish(&out, version, publish, publish->payload.len);
     ASSERT(slice_equal(writer_slice(&out), bytes));
     writer_deinit(&out);
 }

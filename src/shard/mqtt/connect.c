@@ -251,7 +251,7 @@ static enum mqtt_reason take_will(struct mqtt *mqtt, const struct mqtt_connect *
     if (!connect->has_will) return MQTT_SUCCESS;
     struct mqtt_target target = mqtt_target_of(connect->will.topic);
     if (target.kind == MQTT_TARGET_NONE) return MQTT_BAD_TOPIC;
-    struct mqtt_publish publish = {.topic = connect->will.topic};
+    struct mqtt_publish publish = {.topic = connect->will.topic, .payload = connect->will.payload};
     struct writer block;
     writer_init(&block, 0);
     take_will_properties(&block, &connect->will.properties);
@@ -261,8 +261,7 @@ static enum mqtt_reason take_will(struct mqtt *mqtt, const struct mqtt_connect *
     ASSERT(target.name.len < sizeof mqtt->will->name);
     if (target.name.len > 0) memcpy(mqtt->will->name, target.name.data, target.name.len);
     writer_init(&mqtt->will->packet, 0);
-    mqtt_encode_publish_head(&mqtt->will->packet, connect->version, &publish, connect->will.payload.len);
-    writer_raw(&mqtt->will->packet, connect->will.payload.data, connect->will.payload.len);
+    mqtt_encode_publish(&mqtt->will->packet, connect->version, &publish, connect->will.payload.len);
     writer_deinit(&block);
     return MQTT_SUCCESS;
 }

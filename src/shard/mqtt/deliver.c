@@ -55,14 +55,19 @@ static bool type_known(struct client *client, struct mqtt_form *form)
     struct mqtt *mqtt = client->mqtt;
     uint64_t room_id = form->message.room_id;
     if (form->type != UINT8_MAX) return true;
-    struct entity_key key = {.a = room_id, .kind = ENTITY_VIEW};
-    struct entity *view = entity_find(shard_machine(client->session->shard)->entities, key);
-    if (view != NULL) form->type = view_of(view)->type;
-    else if (mqtt->room_id == room_id) form->type = mqtt->room_type;
-    if (form->type != UINT8_MAX) return true;
-    mqtt->asking_type = true;
-    mqtt_ask_room(client, room_id, 0);
-    return false;
+    if (mqtt->room_id != room_id) {
+        struct entity_key key = {.a = room_id, .kind = ENTITY_VIEW};
+        struct entity *view = entity_find(shard_machine(client->session->shard)->entities, key);
+        if (view == NULL) {
+            mqtt->asking_type = true;
+            mqtt_ask_room(client, room_id, 0);
+            return false;
+        }
+        mqtt->room_id = room_id;
+        mqtt->room_type = view_of(view)->type;
+    }
+    form->type = mqtt->room_type;
+    return true;
 }
 
 void mqtt_room_told(struct client *client, const struct letter *letter)

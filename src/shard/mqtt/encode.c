@@ -114,27 +114,27 @@ static void make(struct client *client, struct mqtt_made *made, const struct mqt
     char topic[MQTT_TOPIC_MAX];
     writer_reset(block);
     if (version == MQTT_5) write_block(block, form, delivery);
+    struct slice body = form->message.body;
     struct mqtt_publish publish = {.topic = topic_of(client, form, delivery->match.kind, topic),
                                    .packet_id = delivery->packet_id,
                                    .qos = delivery->match.qos,
                                    .duplicate = delivery->duplicate,
                                    .retain = delivery->retain,
-                                   .properties.block = writer_slice(block)};
-    struct slice body = form->message.body;
+                                   .properties.block = writer_slice(block),
+                                   .payload = body.len <= CONN_COPY_MAX ? body : SLICE_EMPTY};
     writer_reset(packet);
-    mqtt_encode_publish_head(packet, version, &publish, body.len);
+    mqtt_encode_publish(packet, version, &publish, body.len);
     size_t properties_size = version == MQTT_5 ? mqtt_varint_size((uint32_t)block->len) + block->len : 0;
-    made->packet_id_at = packet->len - properties_size - sizeof publish.packet_id;
-    if (body.len <= CONN_COPY_MAX) writer_raw(packet, body.data, body.len);
-    made->number = form->number;
-    made->delivery = *delivery;
+    made->packet_id_at = packet->len - publish.payload.len - properties_size - sizeof publish.packet_id;
+    made->number = delivery->direct ? 0 : form->number; /* a topic u/<me> is one's own */
+    if (made->number != 0) made->delivery = *delivery;
 }
 
 /* Would `make` write the same, but for the packet id? */
 static bool is_made(const struct mqtt_made *made, const struct mqtt_form *form, const struct mqtt_delivery *delivery)
 {
     const struct mqtt_match *match = &delivery->match, *other = &made->delivery.match;
-    if (form->number == 0 || form->number != made->number || delivery->direct) return false; /* a topic u/<me> is one's own */
+    if (form->number == 0 || form->number != made->number) return false;
     bool same_ids = match->identifiers[0] == other->identifiers[0] && match->identifiers[1] == other->identifiers[1];
     return same_ids && match->qos == other->qos && delivery->duplicate == made->delivery.duplicate &&
            delivery->retain == made->delivery.retain;
@@ -157,9 +157,10 @@ bool mqtt_send_message(struct client *client, const struct mqtt_form *form, stru
     struct mqtt_made *made = &client->door->mqtt->made[mqtt->version == MQTT_5];
     if (!is_made(made, form, delivery)) {
         make(client, made, form, delivery);
-    } else if (delivery->match.qos > 0) {
+    } else if (delivery->packet_id != made->delivery.packet_id) {
         made->packet.data[made->packet_id_at] = (uint8_t)(delivery->packet_id >> 8);
         made->packet.data[made->packet_id_at + 1] = (uint8_t)delivery->packet_id;
+        made->delivery.packet_id = delivery->packet_id;
     }
     struct slice packet = writer_slice(&made->packet), body = form->message.body;
     bool apart = body.len > CONN_COPY_MAX;

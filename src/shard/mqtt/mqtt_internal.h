@@ -19,6 +19,7 @@
 
 #define MQTT_KEEP_ALIVE_MAX_S 300 /* told to clients of MQTT 5 */
 #define MQTT_TOPIC_MAX       64  /* longest topic that can name anything here */
+#define MQTT_ID_TOPIC_MAX    22  /* u/ or r/ and 20 digits */
 #define MQTT_ALIASES_MAX     16  /* topic aliases of one client */
 #define MQTT_ROOMS_MAX       256 /* large rooms one session follows with an acknowledgement; further ones with QoS 0 */
 #define MQTT_NOBODY          UINT64_MAX /* request id of what is answered to nobody */
@@ -87,23 +88,26 @@ struct mqtt_recent { /* which id a publish got, for when it is sent again */
 #define MQTT_NAMES_COUNT  4
 #define MQTT_OWN_COUNT    256
 struct mqtt_sender { /* of a connection that has published; the others do without */
+    /* What every message looks at comes first. */
     struct mqtt_receipt *receipts; /* ring of receipt_capacity, a power of two */
     uint64_t receipt_first, receipt_next;
     uint32_t receipt_capacity;
-    struct mqtt_recent recent[MQTT_RECENT_COUNT]; /* ring */
     uint32_t recent_next, recent_count;
-    struct mqtt_recent newest; /* of them, and of all before; epoch 0: none */
     uint32_t round; /* turns of the client's packet ids; with the epoch they make a message's id */
+    struct mqtt_recent newest; /* of all ids ever given; epoch 0: none */
     uint16_t last_packet_id;
+    uint8_t topic_len; /* the topic published to last, if an id is in it, and what it means */
+    char topic[MQTT_ID_TOPIC_MAX];
+    struct mqtt_target target;
+    uint64_t *own; /* ring of hashes of the ids last sent; NULL unless some subscription is no_local */
+    uint32_t own_next, name_next;
     uint64_t count; /* QoS 0 */
+    char **aliases; /* owned array of MQTT_ALIASES_MAX topics, each owned or NULL; NULL: none was given */
+    struct mqtt_recent recent[MQTT_RECENT_COUNT]; /* ring */
     struct mqtt_name {
         char name[33];
         uint64_t user_id; /* 0: there is nobody of that name */
     } names[MQTT_NAMES_COUNT];
-    uint32_t name_next;
-    char **aliases; /* owned array of MQTT_ALIASES_MAX topics, each owned or NULL; NULL: none was given */
-    uint64_t *own; /* ring of hashes of the ids last sent; NULL unless some subscription is no_local */
-    uint32_t own_next;
 };
 
 enum mqtt_phase { MQTT_FRESH, MQTT_LOGGING_IN, MQTT_AUTHENTICATING, MQTT_OPENING, MQTT_SERVING, MQTT_ENDED };
@@ -148,6 +152,7 @@ struct mqtt {
     struct mqtt_window window;
     uint64_t sent_key, known_key; /* of the stream: handed on; heard of */
     uint64_t before_key;          /* up to it the connection before had handed on */
+    uint64_t room_id;             /* of the last message whose room's type was looked for */
     struct mqtt_sender *sender;
     uint64_t epoch, old_epoch; /* of this connection; of the one before it in this session, 0: none */
 
@@ -158,7 +163,6 @@ struct mqtt {
     struct mqtt_input *input;
     struct mqtt_subscribing *subscribing; /* subscribe.c; NULL: none under way */
     uint64_t saved_key, saved_ms;
-    uint64_t room_id; /* last room whose type was asked for */
 };
 
 struct mqtt_delivery { /* how a message goes to a client */

@@ -49,6 +49,20 @@ struct mqtt_target mqtt_target_of(struct slice topic)
     return target;
 }
 
+/* Clients write to the same place again and again. */
+static struct mqtt_target target_of(struct mqtt_sender *sender, struct slice topic)
+{
+    if (topic.len == sender->topic_len && memcmp(topic.data, sender->topic, topic.len) == 0) return sender->target;
+    struct mqtt_target target = mqtt_target_of(topic);
+    if (target.kind == MQTT_TARGET_USER || target.kind == MQTT_TARGET_ROOM) {
+        ASSERT(topic.len <= sizeof sender->topic);
+        memcpy(sender->topic, topic.data, topic.len);
+        sender->topic_len = (uint8_t)topic.len;
+        sender->target = target;
+    }
+    return target;
+}
+
 /* ---- the sender --------------------------------------------------------------------------------------------------------------- */
 
 void mqtt_sender_destroy(struct mqtt_sender *sender)
@@ -395,9 +409,9 @@ void mqtt_publish(struct client *client, const struct mqtt_publish *publish, str
         mqtt_end(client, reason);
         return;
     }
-    struct mqtt_target target = mqtt_target_of(topic);
-    if (!resolve(client, &target, packet)) return;
     struct mqtt_sender *sender = sender_of(mqtt);
+    struct mqtt_target target = target_of(sender, topic);
+    if (!resolve(client, &target, packet)) return;
     if (publish->duplicate && receipt_pending(sender, publish->packet_id)) return; /* its acknowledgement is on the way */
     uint64_t number = publish->qos == 0 ? MQTT_NOBODY : receipt_add(sender, publish);
     if (target.kind == MQTT_TARGET_NONE || target.id == client->session->inbox->entity.key.a)

@@ -82,27 +82,27 @@ static const struct mqtt_flight *find_other(const struct mqtt *mqtt, const struc
     return mqtt_window_find(&mqtt->window, packet_id);
 }
 
-/* The next of its room. False: it must wait. */
+/* The next of its room, if anybody listens as `delivery` says. False: it must wait. */
 static bool take(struct client *client, struct mqtt_room *room, const struct mqtt_form *form, struct session_form *shared,
-                 const struct mqtt_match *match)
+                 struct mqtt_delivery *delivery)
 {
     struct mqtt *mqtt = client->mqtt;
     uint64_t seq = form->message.seq;
     uint16_t number = (uint16_t)(room - mqtt->rooms + 1);
-    struct mqtt_delivery delivery = {.duplicate = seq <= room->before_seq, .match = *match};
+    uint8_t qos = delivery->match.qos;
     if (!mqtt_may_send(client)) return false;
-    bool listens = match->kind != 0;
-    if (listens && delivery.match.qos > 0) {
-        delivery.packet_id = mqtt_room_packet_id(room->room_id, seq);
-        const struct mqtt_flight *other = find_other(mqtt, room, seq, delivery.packet_id);
+    bool listens = delivery->match.kind != 0;
+    if (listens && qos > 0) {
+        delivery->packet_id = mqtt_room_packet_id(room->room_id, seq);
+        delivery->duplicate = seq <= room->before_seq;
+        const struct mqtt_flight *other = find_other(mqtt, room, seq, delivery->packet_id);
         mqtt->id_taken = other != NULL && (other->room != number || other->key != seq);
         if (mqtt->id_taken) return false;
         listens = other == NULL; /* else the client has it, PUBREL is due */
     }
-    delivery.duplicate = delivery.duplicate && delivery.match.qos > 0;
-    enum mqtt_flight_state state = delivery.match.qos == 1 ? MQTT_WAIT_PUBACK : MQTT_WAIT_PUBREC;
-    if (listens && mqtt_send_message(client, form, shared, &delivery) && delivery.match.qos > 0)
-        mqtt_window_add(&mqtt->window, number, seq, delivery.packet_id, state);
+    enum mqtt_flight_state state = qos == 1 ? MQTT_WAIT_PUBACK : MQTT_WAIT_PUBREC;
+    if (listens && mqtt_send_message(client, form, shared, delivery) && qos > 0)
+        mqtt_window_add(&mqtt->window, number, seq, delivery->packet_id, state);
     if (mqtt->phase != MQTT_SERVING) return false;
     room->sent_seq = seq;
     return true;
@@ -110,12 +110,11 @@ static bool take(struct client *client, struct mqtt_room *room, const struct mqt
 
 /* ---- pushed ------------------------------------------------------------------------------------------------------------------------ */
 
-static void pass_on(struct client *client, const struct mqtt_form *form, struct session_form *shared, const struct mqtt_match *match)
+static void pass_on(struct client *client, const struct mqtt_form *form, struct session_form *shared, struct mqtt_delivery *delivery)
 {
-    struct mqtt_delivery delivery = {.match = *match};
-    delivery.match.qos = 0;
+    delivery->match.qos = 0;
     if (conn_outbound_bytes(client->conn) > client->door->options.outbound_soft_bytes) return;
-    (void)mqtt_send_message(client, form, shared, &delivery);
+    (void)mqtt_send_message(client, form, shared, delivery);
 }
 
 /* Nobody follows the room now: whoever does later begins behind this message. */
@@ -137,18 +136,19 @@ void mqtt_on_room(struct client *client, struct session_frame *message)
         mqtt_form_read_message(form, message->packed);
         message->form.number = form->number = ++shared->readings;
     }
-    struct mqtt_match match;
+    struct mqtt_delivery delivery = {0};
     uint64_t seq = form->message.seq;
-    bool listens = mqtt_match(client, &form->message, false, UINT64_MAX, &match);
-    if (match.qos == 0) pass_by(mqtt, form->message.room_id, seq);
+    bool listens = mqtt_match(client, &form->message, false, UINT64_MAX, &delivery.match);
+    bool acknowledged = delivery.match.qos > 0;
+    if (!acknowledged) pass_by(mqtt, form->message.room_id, seq);
     if (!listens) return;
-    struct mqtt_room *room = match.qos == 0 ? NULL : mqtt_room_follow(mqtt, form->message.room_id, seq - 1);
+    struct mqtt_room *room = !acknowledged ? NULL : mqtt_room_follow(mqtt, form->message.room_id, seq - 1);
     if (room == NULL) {
-        pass_on(client, form, &message->form, &match);
+        pass_on(client, form, &message->form, &delivery);
         return;
     }
     if (seq > room->known_seq) room->known_seq = seq;
-    if (seq == room->sent_seq + 1) (void)take(client, room, form, &message->form, &match);
+    if (seq == room->sent_seq + 1) (void)take(client, room, form, &message->form, &delivery);
     if (room->sent_seq < room->known_seq) mqtt->rooms_behind = true;
     if (mqtt->phase == MQTT_SERVING) mqtt_pump(client);
 }
@@ -196,9 +196,9 @@ static bool take_packed(struct client *client, struct mqtt_room *room, struct sl
     struct session_form shared = {0};
     mqtt_form_read_message(&form, packed);
     if (form.kind != MQTT_FORM_MESSAGE || form.message.seq != room->sent_seq + 1) return form.message.seq <= room->sent_seq;
-    struct mqtt_match match;
-    (void)mqtt_match(client, &form.message, false, UINT64_MAX, &match);
-    bool taken = take(client, room, &form, &shared, &match);
+    struct mqtt_delivery delivery = {0};
+    (void)mqtt_match(client, &form.message, false, UINT64_MAX, &delivery.match);
+    bool taken = take(client, room, &form, &shared, &delivery);
     session_form_done(&shared);
     return taken;
 }
