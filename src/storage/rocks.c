@@ -49,6 +49,7 @@ static const char rocks_options_text[] =
     "level0_slowdown_writes_trigger=44;"
     "level0_stop_writes_trigger=52;"
     "level_compaction_dynamic_level_bytes=true;"
+    "optimize_filters_for_hits=true;" /* no filters on the last level, where nine rows of ten are: what is looked up is nearly always there */
     "compression=kNoCompression;" /* what is young is written again soon; only what has come to rest is compressed */
     "bottommost_compression=kLZ4Compression";
 
@@ -424,7 +425,8 @@ static rocksdb_options_t *rocks_make_options(const struct rocks_options *options
     rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
     rocksdb_block_based_options_set_format_version(table, 5);
     rocksdb_block_based_options_set_block_size(table, 8 << 10);
-    rocksdb_block_based_options_set_filter_policy(table, rocksdb_filterpolicy_create_ribbon(10));
+    /* Filters that are made quickly at a flush, and small ones after merges. */
+    rocksdb_block_based_options_set_filter_policy(table, rocksdb_filterpolicy_create_ribbon_hybrid(10, 0));
     rocksdb_block_based_options_set_block_cache(table, cache_ref(options->block_cache_size_bytes));
     rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);
     rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(table, 1);
