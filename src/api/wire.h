@@ -29,6 +29,16 @@ static inline uint64_t wire_varint(struct cursor *c)
 {
     if (!c->bad && c->at != c->end && *c->at < 0x80) return *c->at++; /* tags and most lengths are one byte */
     uint64_t value = 0;
+    if (!c->bad && c->end - c->at >= WIRE_VARINT_MAX) { /* ids have seven bytes or eight: the end need not be looked for at each */
+        const uint8_t *p = c->at;
+        for (uint32_t shift = 0; shift < 63; shift += 7) {
+            value |= (uint64_t)(*p & 0x7f) << shift;
+            if (*p++ >= 0x80) continue;
+            c->at = p;
+            return value;
+        }
+        value = 0; /* ten bytes */
+    }
     for (uint32_t i = 0; i < WIRE_VARINT_MAX; i++) {
         uint8_t byte = cursor_u8(c);
         if (i == WIRE_VARINT_MAX - 1 && byte > 1) break;
