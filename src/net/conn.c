@@ -344,6 +344,7 @@ static void conn_on_send(struct io_op *op, int32_t res, struct slice bytes)
         output_sent(&conn->out, res > 0 ? (uint32_t)res : 0);
     if (res > 0) {
         conn->sent_bytes += (uint32_t)res;
+        conn->progress_ms = conn_now_ms(conn);
         metrics_add(&conn->server->metrics->sent_bytes, (uint64_t)res);
         conn_drained_some(conn);
         if (conn_has_output(conn)) server_mark_dirty(conn);

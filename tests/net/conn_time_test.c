@@ -246,6 +246,37 @@ Test(conn_time, peer_that_takes_little_is_kept)
     cr_expect_eq(h.closes, 0);
 }
 
+/* The kernel took the last of it only now, and the peer has not got it yet: it is not lost when the peer speaks meanwhile. */
+Test(conn_time, what_was_taken_lately_is_not_lost_at_the_end)
+{
+    peer_open_tcp(&peer, &h);
+    conn_set_authenticated(h.conn);
+    struct buf *buf = buf_try_get(h.pool, 60000);
+    memset(buf->data, 'f', 60000);
+    buf->len = 60000;
+    size_t sent = 0;
+    for (; conn_outbound_bytes(h.conn) == 0; sent += 60000 + sizeof(uint32_t)) {
+        cr_assert_eq(conn_send_frame(h.conn, CONN_FRAME_BINARY, SLICE_EMPTY, buf), RESULT_OK);
+        harness_turns(&h, 2);
+    }
+    buf_unref(&buf);
+    harness_advance(&h, 4000);
+    static uint8_t chunk[100000];
+    size_t read = 0;
+    while (conn_outbound_bytes(h.conn) > 0) {
+        ssize_t len = recv(peer.fd, chunk, sizeof chunk, MSG_DONTWAIT);
+        if (len > 0) read += (size_t)len;
+        harness_turn(&h);
+    }
+    conn_close(h.conn, (struct conn_goodbye){1000, NULL});
+    harness_turns(&h, 5);
+    peer_send_text(&peer, "what the server does not wait for");
+    harness_turns(&h, 5);
+    HARNESS_UNTIL(&h, peer_ended(&peer) || peer.reset);
+    cr_expect_eq(read + peer.received.len, sent);
+    cr_expect_not(peer.reset);
+}
+
 Test(conn_time, farewell_to_a_peer_that_takes_nothing_is_bounded)
 {
     peer_open_tcp(&peer, &h);
