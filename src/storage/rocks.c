@@ -42,12 +42,12 @@ static const char rocks_options_text[] =
     "allow_concurrent_memtable_write=false;"
     "memtable_insert_with_hint_prefix_extractor=rocksdb.FixedPrefix.9;" /* kind byte and id, see store.h */
     "max_write_buffer_number=6;"
-    /* Compaction is most of what a stored message costs, so it is rare: L0 gathers sixteen memtables, and the level below it may grow to
-     * twice that before it is merged into the next (LEVEL_MEMTABLES). Writes wait only far behind that, because
+    /* Compaction is most of what a stored message costs, so it is rare: L0 gathers 24 memtables, and the level below it may grow to
+     * LEVEL_MEMTABLES before it is merged into the next. Writes wait only far behind that, because
      * compaction has the lowest priority. They take no delay, so the slowdown is where they stop. */
-    "level0_file_num_compaction_trigger=16;"
-    "level0_slowdown_writes_trigger=44;"
-    "level0_stop_writes_trigger=52;"
+    "level0_file_num_compaction_trigger=24;"
+    "level0_slowdown_writes_trigger=52;"
+    "level0_stop_writes_trigger=60;"
     "level_compaction_dynamic_level_bytes=true;"
     "optimize_filters_for_hits=true;" /* no filters on the last level, where nine rows of ten are: what is looked up is nearly always there */
     "compression=kNoCompression;" /* what is young is written again soon; only what has come to rest is compressed */
