@@ -796,6 +796,42 @@ class Bytes(unittest.TestCase):
         self.assertEqual(bob.history(room), ["mine", "turn 0", "turn 1", "turn 2"])
         peer.close()
 
+    def test_a_packet_id_used_again(self):
+        """A client that takes the lowest free packet id, whose second message is lost on its way: sent again it says DUP all the same."""
+        def text(value):
+            return len(value).to_bytes(2, "big") + value
+        def packet(peer):
+            head = peer.recv(2, socket.MSG_WAITALL)
+            return head + (peer.recv(head[1], socket.MSG_WAITALL) if head else b"")
+        for version, qos, second in ((4, 1, b"other"), (5, 1, b"other"), (4, 2, b"other"), (4, 2, b"first")):
+            alice, bob = Person("alice"), Person("bob")
+            properties = b"\0" if version == 5 else b""
+            expiry = b"\5\x11" + NEVER.to_bytes(4, "big") if version == 5 else b""
+            body = text(b"MQTT") + bytes([version, 0xC0, 0, 60]) + expiry + text(b"raw") + text(bob.name.encode()) + text(PASSWORD.encode())
+            hello = bytes([0x10, len(body)]) + body
+            def publish(first, payload):
+                body = text(b"u/" + alice.name.encode()) + b"\0\1" + properties + payload
+                return bytes([first | qos << 1, len(body)]) + body
+            answer = bytes([0x40 if qos == 1 else 0x50]) + b"\2\0\1"
+            with socket.create_connection(("127.0.0.1", int(server.port)), DEADLINE_S) as peer:
+                peer.sendall(hello)
+                self.assertEqual(packet(peer)[0], 0x20)
+                peer.sendall(publish(0x30, b"first"))
+                self.assertEqual(packet(peer), answer)
+                if qos == 2:
+                    peer.sendall(b"\x62\2\0\1")
+                    self.assertEqual(packet(peer), b"\x70\2\0\1")
+            received = b""
+            for _ in range(2 if qos == 1 else 1):  # with QoS 1 the server finds out only by the body
+                with socket.create_connection(("127.0.0.1", int(server.port)), DEADLINE_S) as peer:
+                    peer.sendall(hello)
+                    self.assertEqual(packet(peer)[2], 1, "the session is kept")
+                    peer.sendall(publish(0x38, second))
+                    received = packet(peer)
+            self.assertEqual(received, answer, (version, qos, second))
+            room = bob.call("/v1/chat/conversations")["conversations"][0]["room"]["room_id"]
+            self.assertEqual(bob.history(room), ["first", second.decode()])
+
     def test_shutdown_says_so(self):
         other = Server()
         try:

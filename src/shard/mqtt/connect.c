@@ -558,6 +558,7 @@ static void on_packet(struct client *client, struct slice bytes)
     case MQTT_CONNECT: on_connect(client, &packet.as.connect); break;
     case MQTT_PUBLISH: mqtt_publish(client, &packet.as.publish, bytes); break;
     case MQTT_PUBREL:
+        mqtt_released(mqtt, packet.as.ack.packet_id);
         mqtt_encode_ack(&client->door->mqtt->out, (enum mqtt_version)mqtt->version, MQTT_PUBCOMP, packet.as.ack.packet_id,
                         MQTT_SUCCESS, SLICE_EMPTY);
         mqtt_send(client);

@@ -78,11 +78,13 @@ struct mqtt_receipt { /* a publish of QoS 1 or 2 on its way; they are acknowledg
     uint16_t packet_id;
     uint8_t qos, error;
     bool done;
+    bool again; /* came with DUP: its id is the one that packet id had */
 };
 struct mqtt_recent { /* which id a publish got, for when it is sent again */
     uint64_t epoch;
     uint32_t round;
     uint16_t packet_id;
+    bool released; /* by PUBREL: what comes with this packet id is another message, also with DUP */
 };
 #define MQTT_RECENT_COUNT 64
 #define MQTT_NAMES_COUNT  4
@@ -208,6 +210,8 @@ struct slice mqtt_client_id(const struct client *client, char out[MQTT_CLIENT_ID
 void mqtt_publish(struct client *client, const struct mqtt_publish *publish, struct slice packet);
 void mqtt_published(struct client *client, const struct letter *letter);
 void mqtt_looked_up(struct client *client, const struct letter *letter);
+/* PUBREL: the client is through with a message of QoS 2. */
+void mqtt_released(struct mqtt *mqtt, uint16_t packet_id);
 void mqtt_publish_will(struct client *client);
 /* Asks who the will is for. False: that is known, or there is none. */
 bool mqtt_ask_will(struct client *client);

@@ -5,7 +5,9 @@
  *
  * Once and only once: a message's client_msg_id is the user property of that name, or made from the connection's epoch, the turn
  * of its packet ids and the packet id. One sent again (DUP) gets the id it had: in this connection and the one before from
- * `recent`, and after a crash of ours by what clients do, packet ids that count up. The window of repeated sends does the rest. */
+ * `recent`, and after a crash of ours by what clients do, packet ids that count up. The window of repeated sends does the rest.
+ * A client may take the lowest free packet id again and again, and DUP does not say that we have this message: with QoS 2 PUBREL says
+ * that the packet id is free; with QoS 1 another body shows it, then the connection ends and what is sent again gets an id of its own. */
 #include "api/utf8.h"
 #include "api/wire.h"
 #include "shard/account/account.h"
@@ -17,6 +19,7 @@
 
 #define RECEIPTS_MIN 8
 #define EPOCH_DIGITS 11 /* of six bits */
+#define ROUND_RELEASED (1u << 31) /* as stored */
 #define ID_SIZE      (2 * EPOCH_DIGITS + 1)
 
 /* ---- topics ----------------------------------------------------------------------------------------------------------------- */
@@ -125,10 +128,10 @@ static void remember(struct mqtt_sender *sender, const struct mqtt_recent *recen
 }
 
 /* The newest that packet id had; NULL: it is not known any more. */
-static const struct mqtt_recent *recall(const struct mqtt_sender *sender, uint16_t packet_id)
+static struct mqtt_recent *recall(struct mqtt_sender *sender, uint16_t packet_id)
 {
     for (uint32_t n = 1; n <= sender->recent_count; n++) {
-        const struct mqtt_recent *recent = &sender->recent[(sender->recent_next - n) % MQTT_RECENT_COUNT];
+        struct mqtt_recent *recent = &sender->recent[(sender->recent_next - n) % MQTT_RECENT_COUNT];
         if (recent->packet_id == packet_id) return recent;
     }
     return NULL;
@@ -162,12 +165,18 @@ static struct mqtt_recent recent_guess(const struct mqtt *mqtt, const struct mqt
 
 static struct mqtt_recent recent_of(struct mqtt *mqtt, struct mqtt_sender *sender, const struct mqtt_publish *publish)
 {
-    if (publish->duplicate) {
-        const struct mqtt_recent *recent = recall(sender, publish->packet_id);
-        if (recent != NULL) return *recent;
-        if (mqtt->old_epoch != 0) return recent_guess(mqtt, sender, publish->packet_id);
-    }
+    const struct mqtt_recent *recent = publish->duplicate ? recall(sender, publish->packet_id) : NULL;
+    if (recent != NULL && !recent->released) return *recent;
+    if (recent == NULL && publish->duplicate && mqtt->old_epoch != 0) return recent_guess(mqtt, sender, publish->packet_id);
     return recent_new(mqtt, sender, publish->packet_id);
+}
+
+void mqtt_released(struct mqtt *mqtt, uint16_t packet_id)
+{
+    struct mqtt_recent *recent = mqtt->sender == NULL ? NULL : recall(mqtt->sender, packet_id);
+    if (recent == NULL || recent->released) return;
+    recent->released = true;
+    mqtt->unsaved = true;
 }
 
 /* Six bits a character, the lowest first, and no fewer characters than said. */
@@ -204,7 +213,7 @@ void mqtt_write_recent(const struct mqtt *mqtt, struct writer *out)
     for (uint32_t n = sender == NULL ? 0 : sender->recent_count; n > 0; n--) {
         const struct mqtt_recent *recent = &sender->recent[(sender->recent_next - n) % MQTT_RECENT_COUNT];
         writer_u16(out, recent->packet_id);
-        writer_u32(out, recent->round);
+        writer_u32(out, recent->round | (recent->released ? ROUND_RELEASED : 0));
         writer_u64(out, recent->epoch);
     }
 }
@@ -214,7 +223,9 @@ void mqtt_read_recent(struct mqtt *mqtt, struct slice list)
     struct cursor c = cursor_of(list);
     while (cursor_left(&c) > 0 && !c.bad) {
         struct mqtt_recent recent = {.packet_id = cursor_u16(&c)};
-        recent.round = cursor_u32(&c);
+        uint32_t round = cursor_u32(&c);
+        recent.round = round & ~ROUND_RELEASED;
+        recent.released = (round & ROUND_RELEASED) != 0;
         recent.epoch = cursor_u64(&c);
         if (!c.bad) remember(sender_of(mqtt), &recent);
     }
@@ -252,6 +263,14 @@ static void acknowledge(struct client *client, const struct mqtt_receipt *receip
                     receipt->packet_id, reason, writer_slice(&d->mqtt->block));
 }
 
+/* A new id for what comes with that packet id and DUP. */
+static void reserve(struct mqtt *mqtt, uint16_t packet_id)
+{
+    struct mqtt_recent recent = recent_new(mqtt, mqtt->sender, packet_id);
+    remember(mqtt->sender, &recent);
+    mqtt->unsaved = true;
+}
+
 /* Acknowledges from the front what is done. */
 static void acknowledge_done(struct client *client)
 {
@@ -259,9 +278,11 @@ static void acknowledge_done(struct client *client)
     struct mqtt_sender *sender = mqtt->sender;
     while (sender->receipt_first < sender->receipt_next && receipt_at(sender, sender->receipt_first)->done) {
         const struct mqtt_receipt *receipt = receipt_at(sender, sender->receipt_first++);
-        if (receipt->error != ERROR_NONE && mqtt->version == MQTT_3_1_1) {
+        bool another = receipt->error == ERROR_CLIENT_ID_CONFLICT && receipt->again; /* than the one that had its packet id */
+        if (another) reserve(mqtt, receipt->packet_id);
+        if (another || (receipt->error != ERROR_NONE && mqtt->version == MQTT_3_1_1)) {
             writer_reset(&client->door->mqtt->out);
-            mqtt_end(client, MQTT_SUCCESS);
+            mqtt_end(client, another ? MQTT_IMPLEMENTATION : MQTT_SUCCESS);
             return;
         }
         acknowledge(client, receipt);
@@ -347,7 +368,10 @@ static void publish_to(struct client *client, const struct mqtt_publish *publish
     struct mqtt_sender *sender = sender_of(mqtt);
     char made[ID_SIZE];
     struct slice id = mqtt_property_user(&publish->properties, SLICE_TEXT("client_msg_id"));
-    if (id.data == NULL) id = make_id(made, mqtt, sender, publish);
+    if (id.data == NULL) {
+        id = make_id(made, mqtt, sender, publish);
+        if (number != MQTT_NOBODY) receipt_at(sender, number)->again = publish->duplicate;
+    }
     own_add(mqtt, sender, id);
     struct writer *request = &client->door->packed;
     writer_reset(request);
