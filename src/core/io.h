@@ -49,7 +49,7 @@ struct io_accept { /* one accept; pinned while op.armed */
 };
 
 struct io_options {
-    uint32_t entries;                 /* submission entries, power of two; completions are 4x */
+    uint32_t entries;                 /* submission entries, power of two; completions are 4x, and never few */
     uint32_t receive_buffer_count;    /* power of two; shared by all connections of the worker */
     uint32_t receive_buffer_size_bytes;
     uint32_t sockets_max;             /* how many are to be expected; 0: sockets are plain descriptors, whatever the kernel can */
