@@ -1,7 +1,8 @@
 /* storage/trims.c - a queue of trims in the order of their indexes, and a table from which compaction reads.
  *
- * The table has one place for a group, and the later one takes it. So it is bounded, and a group that lost its place keeps rows nobody reads
- * until its next trim: with TABLE_SIZE groups of a shard being trimmed at once, that is rare, and each lets go all before it.
+ * The table has one place for a group, and the later one takes it: a group that lost its place keeps rows nobody reads until its next
+ * trim, which lets go all before it. So that most groups have their place when a compaction comes by (else rows would gather faster than
+ * they go), the table doubles when half of its places are taken, up to PLACES_MAX.
  * The queue holds what is not flushed yet, so the memtables bound it: a trim stands for rows that are longer than its place here. */
 #include "storage/trims.h"
 #include "core/check.h"
@@ -10,7 +11,8 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#define TABLE_SIZE (64u << 10) /* power of two; untouched pages stay unused */
+#define PLACES_FIRST (4u << 10) /* powers of two */
+#define PLACES_MAX   (4u << 20)
 #define QUEUE_FIRST 64u
 
 struct trim {
@@ -26,9 +28,11 @@ struct trims {
     /* Storage thread. */
     struct waiting *queue; /* [first, stamped) have their index, [stamped, end) not yet */
     uint32_t first, stamped, end, capacity;
-    /* Under the mutex. */
+    uint32_t taken; /* places */
+    /* The storage thread writes them, under the mutex. */
     pthread_mutex_t mutex;
-    struct trim *table;
+    struct trim *table; /* a place whose first byte, the kind, is 0 is free */
+    uint32_t place_count;
 };
 
 static void *must(void *memory)
@@ -40,7 +44,8 @@ static void *must(void *memory)
 struct trims *trims_create(void)
 {
     struct trims *trims = must(calloc(1, sizeof *trims));
-    trims->table = must(calloc(TABLE_SIZE, sizeof *trims->table));
+    trims->place_count = PLACES_FIRST;
+    trims->table = must(calloc(trims->place_count, sizeof *trims->table));
     pthread_mutex_init(&trims->mutex, NULL);
     return trims;
 }
@@ -70,7 +75,7 @@ static void queue_make_room(struct trims *trims)
 
 void trims_note(struct trims *trims, struct slice until)
 {
-    ASSERT(until.len == TRIM_KEY_SIZE);
+    ASSERT(until.len == TRIM_KEY_SIZE && until.data[0] != 0);
     queue_make_room(trims);
     memcpy(trims->queue[trims->end++].trim.until, until.data, TRIM_KEY_SIZE);
 }
@@ -80,9 +85,25 @@ void trims_stamp(struct trims *trims, uint64_t applied)
     for (; trims->stamped < trims->end; trims->stamped++) trims->queue[trims->stamped].applied = applied;
 }
 
-static struct trim *place_of(struct trims *trims, const uint8_t *group)
+static struct trim *place_of(struct trim *table, uint32_t place_count, const uint8_t *group)
 {
-    return &trims->table[XXH3_64bits(group, TRIM_GROUP_SIZE) & (TABLE_SIZE - 1)];
+    return &table[XXH3_64bits(group, TRIM_GROUP_SIZE) & (place_count - 1)];
+}
+
+static bool is_free(const struct trim *place) { return place->until[0] == 0; }
+
+/* Twice the places. Two groups that had one each do not meet in the larger table: the low bits that told them apart still do. */
+static void table_grow(struct trims *trims)
+{
+    uint32_t place_count = trims->place_count * 2;
+    struct trim *table = must(calloc(place_count, sizeof *table)), *old = trims->table;
+    for (uint32_t i = 0; i < trims->place_count; i++)
+        if (!is_free(&old[i])) *place_of(table, place_count, old[i].until) = old[i];
+    pthread_mutex_lock(&trims->mutex);
+    trims->table = table;
+    trims->place_count = place_count;
+    pthread_mutex_unlock(&trims->mutex);
+    free(old);
 }
 
 void trims_settle(struct trims *trims, uint64_t durable)
@@ -91,15 +112,18 @@ void trims_settle(struct trims *trims, uint64_t durable)
     pthread_mutex_lock(&trims->mutex);
     for (; trims->first < trims->stamped && trims->queue[trims->first].applied <= durable; trims->first++) {
         const struct trim *trim = &trims->queue[trims->first].trim;
-        *place_of(trims, trim->until) = *trim;
+        struct trim *place = place_of(trims->table, trims->place_count, trim->until);
+        trims->taken += is_free(place);
+        *place = *trim;
     }
     pthread_mutex_unlock(&trims->mutex);
+    while (trims->taken > trims->place_count / 2 && trims->place_count < PLACES_MAX) table_grow(trims);
 }
 
 uint64_t trims_first_kept(struct trims *trims, const uint8_t *group)
 {
-    const struct trim *trim = place_of(trims, group);
     pthread_mutex_lock(&trims->mutex);
+    const struct trim *trim = place_of(trims->table, trims->place_count, group);
     uint64_t first = memcmp(trim->until, group, TRIM_GROUP_SIZE) == 0 ? trim_number(trim->until) : 0;
     pthread_mutex_unlock(&trims->mutex);
     return first;
