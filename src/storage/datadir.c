@@ -30,7 +30,7 @@
 
 struct datadir {
     int dir_fd, lock_fd;
-    uint32_t shards;
+    uint32_t format, shards;
     char id[2 * DATADIR_ID_BYTES + 1];
     char path[PATH_MAX];
 };
@@ -196,14 +196,15 @@ static enum result parse_format(struct datadir *dir, char *content, struct refus
         char *value = strchr(line, '=');
         if (value == NULL) continue;
         *value++ = '\0';
-        if (strcmp(line, "format") == 0 && parse_number(value, &format) && format != DATADIR_FORMAT)
+        if (strcmp(line, "format") == 0 && parse_number(value, &format) && (format < DATADIR_FORMAT_OLDEST || format > DATADIR_FORMAT))
             return refuse(out, RESULT_UNSUPPORTED,
-                          "data directory %s: has format %u, this version reads format %d; go on with the %s that wrote it, or name an "
-                          "empty or new directory", dir->path, format, DATADIR_FORMAT,
+                          "data directory %s: has format %u, this version reads formats %d to %d; go on with the %s that wrote it, or name an "
+                          "empty or new directory", dir->path, format, DATADIR_FORMAT_OLDEST, DATADIR_FORMAT,
                           format < DATADIR_FORMAT ? "older version" : "newer version");
         if (strcmp(line, "shards") == 0 && !parse_number(value, &dir->shards)) dir->shards = 0;
         if (strcmp(line, "id") == 0 && id_is_sound(value)) strcpy(dir->id, value);
     }
+    dir->format = format;
     if (format == 0 || dir->shards == 0 || dir->shards > DATADIR_SHARDS_MAX || dir->id[0] == '\0')
         return refuse(out, RESULT_CORRUPT, "data directory %s: FORMAT is damaged; restore it from a backup", dir->path);
     return RESULT_OK;
@@ -221,18 +222,23 @@ static enum result read_format(struct datadir *dir, struct refusal out)
     return parse_format(dir, content, out);
 }
 
-static enum result write_format(struct datadir *dir, uint32_t shards, struct refusal out)
+static enum result write_format(struct datadir *dir, struct refusal out)
+{
+    char content[DATADIR_FORMAT_SIZE_MAX];
+    int len = snprintf(content, sizeof content, "format=%d\nshards=%u\nid=%s\n", DATADIR_FORMAT, dir->shards, dir->id);
+    enum result result = write_file(dir->dir_fd, "FORMAT", content, (size_t)len);
+    if (result != RESULT_OK)
+        return refuse(out, result, "data directory %s: FORMAT cannot be written (%s)", dir->path, result_text(result));
+    return RESULT_OK;
+}
+
+static enum result make_format(struct datadir *dir, uint32_t shards, struct refusal out)
 {
     uint8_t id[DATADIR_ID_BYTES];
     clock_random(id, sizeof id);
     for (size_t i = 0; i < sizeof id; i++) snprintf(dir->id + 2 * i, 3, "%02x", id[i]);
     dir->shards = shards;
-    char content[DATADIR_FORMAT_SIZE_MAX];
-    int len = snprintf(content, sizeof content, "format=%d\nshards=%u\nid=%s\n", DATADIR_FORMAT, shards, dir->id);
-    enum result result = write_file(dir->dir_fd, "FORMAT", content, (size_t)len);
-    if (result != RESULT_OK)
-        return refuse(out, result, "data directory %s: FORMAT cannot be written (%s)", dir->path, result_text(result));
-    return RESULT_OK;
+    return write_format(dir, out);
 }
 
 static enum result settle_format(struct datadir *dir, uint32_t shards_wanted, uint32_t shards_default, struct refusal out)
@@ -242,12 +248,13 @@ static enum result settle_format(struct datadir *dir, uint32_t shards_wanted, ui
     if (result == RESULT_MISSING && shards_new > DATADIR_SHARDS_MAX)
         return refuse(out, RESULT_TOO_LARGE, "data directory %s: %u shards asked, at most %d are possible", dir->path, shards_new,
                       DATADIR_SHARDS_MAX);
-    if (result == RESULT_MISSING) return write_format(dir, shards_new, out);
+    if (result == RESULT_MISSING) return make_format(dir, shards_new, out);
     if (result == RESULT_OK && shards_wanted != 0 && shards_wanted != dir->shards)
         return refuse(out, RESULT_DENIED,
                       "data directory %s: was made with %u shards, %u were asked; the number is fixed when the directory is made: "
                       "ask for %u or for none",
                       dir->path, dir->shards, shards_wanted, dir->shards);
+    if (result == RESULT_OK && dir->format < DATADIR_FORMAT) return write_format(dir, out); /* before anything of the new form is */
     return result;
 }
 

@@ -2,7 +2,7 @@
  * Owns:    the lock for as long as it is open.
  * Thread:  start-up and stop.     Depends: core/ only.           Start at: storage/storage.h
  *
- *   DIR/FORMAT            text, key=value lines: format=2, shards=N, id=<32 hex>; written once, synced, renamed into place
+ *   DIR/FORMAT            text, key=value lines: format=3, shards=N, id=<32 hex>; synced, renamed into place
  *   DIR/LOCK              flock()ed by the process that has it open; holds its pid
  *   DIR/keys/             token keys, mode 0600
  *   DIR/shard-NNNN/log/   commit log segments      DIR/shard-NNNN/store/   RocksDB */
@@ -13,7 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DATADIR_FORMAT 2 /* 1: a row per message and per event */
+#define DATADIR_FORMAT 3        /* 1: a row per message and per event; 2: an outbox that holds the messages it names */
+#define DATADIR_FORMAT_OLDEST 2 /* that is read; it becomes the newest when it is opened */
 #define DATADIR_SHARDS_MAX 1024
 
 struct datadir;

@@ -46,18 +46,18 @@ static const struct {
     const char *says;
 } format_cases[] = {
     {"empty directory", NULL, NULL, 0, RESULT_OK, ""},
-    {"as written", "FORMAT", "format=2\nshards=4\nid=00112233445566778899aabbccddeeff\n", 0, RESULT_OK, ""},
-    {"the same shard count", "FORMAT", "format=2\nshards=4\nid=00112233445566778899aabbccddeeff\n", 4, RESULT_OK, ""},
-    {"another shard count", "FORMAT", "format=2\nshards=4\nid=00112233445566778899aabbccddeeff\n", 8, RESULT_DENIED,
+    {"as written", "FORMAT", "format=3\nshards=4\nid=00112233445566778899aabbccddeeff\n", 0, RESULT_OK, ""},
+    {"the same shard count", "FORMAT", "format=3\nshards=4\nid=00112233445566778899aabbccddeeff\n", 4, RESULT_OK, ""},
+    {"another shard count", "FORMAT", "format=3\nshards=4\nid=00112233445566778899aabbccddeeff\n", 8, RESULT_DENIED,
      "made with 4 shards, 8 were asked"},
-    {"later keys are allowed", "FORMAT", "format=2\nshards=4\nid=00112233445566778899aabbccddeeff\nnote=x\n", 0, RESULT_OK, ""},
-    {"an older format", "FORMAT", "format=1\nwhatever\n", 0, RESULT_UNSUPPORTED, "has format 1, this version reads format 2; go on with the older version"},
-    {"a newer format", "FORMAT", "format=3\nwhatever\n", 0, RESULT_UNSUPPORTED, "go on with the newer version"},
+    {"later keys are allowed", "FORMAT", "format=3\nshards=4\nid=00112233445566778899aabbccddeeff\nnote=x\n", 0, RESULT_OK, ""},
+    {"an older format", "FORMAT", "format=1\nwhatever\n", 0, RESULT_UNSUPPORTED, "has format 1, this version reads formats 2 to 3; go on with the older version"},
+    {"a newer format", "FORMAT", "format=4\nwhatever\n", 0, RESULT_UNSUPPORTED, "go on with the newer version"},
     {"no format", "FORMAT", "shards=4\nid=00112233445566778899aabbccddeeff\n", 0, RESULT_CORRUPT, "damaged"},
-    {"no shards", "FORMAT", "format=2\nid=00112233445566778899aabbccddeeff\n", 0, RESULT_CORRUPT, "damaged"},
-    {"shards not a number", "FORMAT", "format=2\nshards=4x\nid=00112233445566778899aabbccddeeff\n", 0, RESULT_CORRUPT, "damaged"},
-    {"too many shards", "FORMAT", "format=2\nshards=1025\nid=00112233445566778899aabbccddeeff\n", 0, RESULT_CORRUPT, "damaged"},
-    {"bad id", "FORMAT", "format=2\nshards=4\nid=00112233445566778899aabbccddeefg\n", 0, RESULT_CORRUPT, "damaged"},
+    {"no shards", "FORMAT", "format=3\nid=00112233445566778899aabbccddeeff\n", 0, RESULT_CORRUPT, "damaged"},
+    {"shards not a number", "FORMAT", "format=3\nshards=4x\nid=00112233445566778899aabbccddeeff\n", 0, RESULT_CORRUPT, "damaged"},
+    {"too many shards", "FORMAT", "format=3\nshards=1025\nid=00112233445566778899aabbccddeeff\n", 0, RESULT_CORRUPT, "damaged"},
+    {"bad id", "FORMAT", "format=3\nshards=4\nid=00112233445566778899aabbccddeefg\n", 0, RESULT_CORRUPT, "damaged"},
     {"cut short", "FORMAT", "form", 0, RESULT_CORRUPT, "damaged"},
     {"empty", "FORMAT", "", 0, RESULT_CORRUPT, "damaged"},
     {"foreign directory", "thesis.txt", "precious", 0, RESULT_DENIED, "holds \"thesis.txt\" but no FORMAT"},
@@ -80,6 +80,25 @@ Test(datadir, refuses_what_it_should_and_says_why)
         if (dir != NULL) datadir_close(dir);
         scratch_deinit(&scratch);
     }
+}
+
+/* So that the version before, which cannot read what is written from now on, refuses it. */
+Test(datadir, the_format_before_becomes_the_newest)
+{
+    struct scratch scratch;
+    scratch_init(&scratch);
+    put_file(&scratch, "FORMAT", "format=2\nshards=4\nid=00112233445566778899aabbccddeeff\n");
+    struct datadir *dir;
+    char text[512], content[128] = "";
+    cr_assert_eq(datadir_open(&dir, scratch.path, 0, 2, text, sizeof text), RESULT_OK, "%s", text);
+    cr_expect_eq(datadir_shards(dir), 4);
+    datadir_close(dir);
+    FILE *file = fopen(scratch_path(&scratch, "FORMAT"), "r");
+    cr_assert_neq(file, NULL);
+    cr_expect_gt(fread(content, 1, sizeof content - 1, file), 0);
+    fclose(file);
+    cr_expect_str_eq(content, "format=3\nshards=4\nid=00112233445566778899aabbccddeeff\n");
+    scratch_deinit(&scratch);
 }
 
 Test(datadir, a_foreign_directory_stays_untouched)
