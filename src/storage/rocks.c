@@ -35,6 +35,7 @@ static const char rocks_options_text[] =
     "max_open_files=-1;"
     "keep_log_file_num=3;"
     "info_log_level=HEADER_LEVEL;" /* none of its own log: on a full disk the line after a failed one is an assertion in RocksDB */
+    "periodic_compaction_seconds=0;" /* a compaction filter would set it to 30 days, in which all that is stored is written anew */
     "stats_dump_period_sec=0;"
     "stats_persist_period_sec=0;"
     "max_background_jobs=2;"
