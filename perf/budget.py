@@ -24,7 +24,7 @@ STAGES = [  # name, functions; names are matched whole, * at the end stands for 
     ("rows of the batch", "machine_end_batch batch_end block_put dedup_end_batch write_batch store_write"),
     ("answer", "mqtt_on_reply mqtt_published receipt_* acknowledge* mqtt_encode_ack request_applied request_answer request_end "
                "request_destroy answer port_reply door_on_reply reply_socket envelope_response server_find door_client_resume"),
-    ("push", "mqtt_on_event mqtt_on_room mqtt_form_* mqtt_message_read mqtt_send_message mqtt_encode_publish_head write_head tail_of "
+    ("push", "mqtt_on_event mqtt_on_room mqtt_form_* mqtt_message_read mqtt_send_message mqtt_encode_publish write_head "
              "deliver listens mqtt_pump mqtt_acknowledged mqtt_window_* mqtt_send perform_* session_* event_buf port_session_send "
              "door_session_send envelope_event_head"),
     ("send", "conn_send_frame conn_queue send_frame output_* piece_* buf_* server_flush conn_flush conn_on_send conn_settle io_send "
