@@ -3,7 +3,7 @@
 SAN ?=
 BUILD ?= build/$(or $(subst $(comma),-,$(SAN)),plain)
 comma := ,
-OPT ?= -O2
+OPT ?= -O3
 # The sanitizers' own code makes gcc see uninitialized variables where there are none.
 SAN_FLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all $(if $(findstring clang,$(CC)),,-Wno-maybe-uninitialized))
 CFLAGS += -std=gnu17 -g $(OPT) -MMD -MP -Isrc -isystem $(BUILD)/generated -D_GNU_SOURCE -Wall -Wextra -Wpedantic -Werror -Wshadow \

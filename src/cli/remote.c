@@ -37,7 +37,7 @@ bool remote_parse_number(const char *text, uint64_t min, uint64_t max, uint64_t 
 static error_t remote_parse(int key, char *argument, struct argp_state *state)
 {
     struct remote *remote = state->input;
-    uint64_t seconds;
+    uint64_t seconds = 0;
     switch (key) {
     case 's': remote->server = argument; return 0;
     case 'p': remote->profile = argument; return 0;

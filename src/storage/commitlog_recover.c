@@ -124,7 +124,7 @@ static enum result walk_record(struct walk *w, const struct segment_header *segm
                                struct record *record)
 {
     *record = (struct record){.offset = offset};
-    const uint8_t *bytes;
+    const uint8_t *bytes = NULL;
     uint64_t room = segment->size_bytes - offset;
     if (room < COMMITLOG_RECORD_HEADER_SIZE) return RESULT_OK;
     enum result result = walk_bytes(w, segment->number, offset, COMMITLOG_RECORD_HEADER_SIZE, &bytes);
