@@ -141,15 +141,16 @@ def another_format_or_a_damaged_one_is_refused():
     path = server.data_dir / "FORMAT"
     good = path.read_text()
     ours = int(re.match(r"format=(\d+)\n", good).group(1))
-    for theirs, age in (ours - 1, "older"), (ours + 1, "newer"):
+    for theirs, age in (1, "older"), (ours + 1, "newer"):
         path.write_text(good.replace(f"format={ours}", f"format={theirs}"))
-        refusal(server, EXIT_FAILED, re.escape(str(server.data_dir)), f"has format {theirs}, this version reads format {ours}",
+        refusal(server, EXIT_FAILED, re.escape(str(server.data_dir)), f"has format {theirs}, this version reads formats \\d+ to {ours}",
                 f"go on with the {age} version that wrote it")
     path.write_text("rubbish\n")
     refusal(server, EXIT_CORRUPT, "FORMAT is damaged", "restore it from a backup")
-    path.write_text(good)
+    path.write_text(good.replace(f"format={ours}", "format=2"))
     server.start()
     server.stop()
+    assert path.read_text() == good, "a format that is read becomes the newest"
 
 
 # ---- the log -------------------------------------------------------------------------------------------------------------------
