@@ -39,20 +39,20 @@ endif
 # schemas.mk first: what it makes is a prerequisite in the others.
 include mk/schemas.mk $(filter-out mk/schemas.mk,$(wildcard mk/*.mk))
 
-# Which libraries the objects were made for; everything is made again when that changes.
-LIBRARIES := $(if $(filter yes,$(FAST_DEPS)),$(shell cat build/deps/versions),Debian)
-ifneq ($(shell cat $(BUILD)/libraries 2>&1),$(LIBRARIES))
-.PHONY: $(BUILD)/libraries
+# What the objects were made with; everything is made again when that changes.
+MADE_WITH := $(OPT) $(if $(filter yes,$(FAST_DEPS)),$(shell cat build/deps/versions),Debian)
+ifneq ($(shell cat $(BUILD)/made-with 2>&1),$(MADE_WITH))
+.PHONY: $(BUILD)/made-with
 endif
-$(BUILD)/libraries:
+$(BUILD)/made-with:
 	@mkdir -p $(@D)
-	@echo "$(LIBRARIES)" >$@
+	@echo "$(MADE_WITH)" >$@
 
 # ---- the binary -----------------------------------------------------------------------------------------------------
 sources = $(sort $(wildcard src/$(1)/*.c src/$(1)/*/*.c))
 objects = $(patsubst src/%.c,$(BUILD)/%.o,$(call sources,$(1)))
 
-$(BUILD)/%.o: src/%.c $(BUILD)/libraries | $(PB_H)
+$(BUILD)/%.o: src/%.c $(BUILD)/made-with | $(PB_H)
 	@mkdir -p $(@D); echo "cc $<"
 	$(CC) $(CFLAGS) -c -o $@ $<
 

@@ -188,7 +188,7 @@ static bool read_value(const struct reader *r, const struct place *place, const 
                        const json_t *value, bool is_item)
 {
     if (is_number(field)) {
-        uint64_t number;
+        uint64_t number = 0;
         if (!read_number(r, place, field, value, &number)) return false;
         if (number == 0 && !is_item) return true;
         wire_write_tag(r->out, field->id, WIRE_VARINT);
@@ -220,7 +220,7 @@ static bool read_packed_list(const struct reader *r, const struct place *place, 
     wire_write_tag(r->out, field->id, WIRE_BYTES);
     size_t begin = wire_nest_begin(r->out);
     for (size_t i = 0; i < json_array_size(list); i++) {
-        uint64_t number;
+        uint64_t number = 0;
         const struct place item = {.parent = place, .item_index = i};
         if (!read_number(r, &item, field, json_array_get(list, i), &number)) return false;
         wire_write_varint(r->out, number);
