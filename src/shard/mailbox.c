@@ -5,7 +5,7 @@
 #include "shard/memory.h"
 #include <stdatomic.h>
 
-#define TURNS_AHEAD_MAX 64u /* what further turns post waits for the receiver in one chain */
+#define TURNS_AHEAD_MAX 256u /* of short turns while a peer has a long one; what further turns post waits for it in one chain */
 
 struct chain { /* by letter->next */
     struct letter *first, *last;
