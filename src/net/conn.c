@@ -428,10 +428,10 @@ static bool conn_farewell_awaits_close(const struct conn *conn)
            conn_now_ms(conn) < conn->phase_deadline_ms;
 }
 
-/* Nothing was said lately that a reset, should the peer speak just when the socket is closed, could make it lose. */
+/* Nothing was said lately that a reset, should the peer speak just when the socket is closed, could make it lose; and it has not just come. */
 static bool conn_is_quiet(const struct conn *conn)
 {
-    return conn->sent_bytes == 0 || conn->progress_ms + CONN_QUIET_MS < conn_now_ms(conn);
+    return conn->progress_ms + CONN_QUIET_MS < conn_now_ms(conn);
 }
 
 static void conn_farewell_step(struct conn *conn)

@@ -79,7 +79,7 @@ struct conn {
     struct conn_tls *tls; /* NULL: plain */
 
     uint64_t phase_deadline_ms; /* 0: none. OPEN: request head, login, next ping; FAREWELL: its phase */
-    uint64_t progress_ms;       /* when the send in flight, or the last one, last moved */
+    uint64_t progress_ms;       /* when the send in flight, or the last one, last moved; until then, when it came */
     uint32_t received_ms;       /* low half of the time of the last receive */
     uint32_t sent_bytes;        /* low half of what the kernel took */
     uint32_t acked_bytes;       /* low half of what the peer had acknowledged when last asked */

@@ -72,6 +72,7 @@ struct conn *server_open_slot(struct server *server, struct io_socket socket, co
     conn_init(conn);
     conn_enter(conn, CONN_OPEN);
     conn_heard(conn);
+    conn->progress_ms = server_now_ms(server);
     server->connection_count++;
     metrics_add(&server->metrics->connections_open, 1);
     return conn;

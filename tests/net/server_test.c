@@ -169,6 +169,26 @@ Test(server, stop_says_goodbye_at_every_door)
     harness_deinit(&h);
 }
 
+/* It may be about to speak: a socket closed under it would reset it. */
+Test(server, stop_does_not_reset_who_has_just_come)
+{
+    struct harness h;
+    harness_init(&h, NULL);
+    harness_advance(&h, 10000);
+    struct peer peer;
+    peer_connect(&peer, &h);
+    HARNESS_UNTIL(&h, server_connection_count(h.server) == 1);
+    server_stop(h.server, (struct conn_goodbye){1001, "server stops"});
+    HARNESS_UNTIL(&h, peer_ended(&peer));
+    peer_send_text(&peer, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    int error = -1;
+    cr_assert_eq(getsockopt(peer.fd, SOL_SOCKET, SO_ERROR, &error, &(socklen_t){sizeof error}), 0);
+    cr_expect_eq(error, 0, "%s", strerror(error));
+    peer_deinit(&peer);
+    HARNESS_UNTIL(&h, server_idle(h.server));
+    harness_deinit(&h);
+}
+
 /* What was said to it has arrived long ago: nobody waits for its answer. */
 Test(server, stop_is_quick_for_the_silent)
 {
