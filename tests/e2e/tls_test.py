@@ -456,9 +456,18 @@ def signal_that_ended(server):
     return [re.search(r"stopping signal=(\d+)", line).group(1) for line in server.log_lines() if "stopping signal=" in line]
 
 
+def started_with_hangups(handling):
+    """A child inherits what is ignored: here it is `handling`, whatever these tests were started with."""
+    former = signal.signal(signal.SIGHUP, handling)
+    try:
+        return Server().start()
+    finally:
+        signal.signal(signal.SIGHUP, former)
+
+
 @checks
 def a_hangup_without_a_certificate_ends_the_server():
-    server = Server().start()
+    server = started_with_hangups(signal.SIG_DFL)
     server.process.send_signal(signal.SIGHUP)
     assert server.ended() == 0
     assert signal_that_ended(server) == [str(int(signal.SIGHUP))], server.log_lines()[-3:]
@@ -466,11 +475,7 @@ def a_hangup_without_a_certificate_ends_the_server():
 
 @checks
 def a_hangup_that_nohup_ignores_is_ignored():
-    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a child inherits it
-    try:
-        server = Server().start()
-    finally:
-        signal.signal(signal.SIGHUP, former)
+    server = started_with_hangups(signal.SIG_IGN)
     server.process.send_signal(signal.SIGHUP)  # taken before the other one, whose number is higher
     server.stop()
     assert signal_that_ended(server) == [str(int(signal.SIGTERM))], server.log_lines()[-3:]
