@@ -190,22 +190,21 @@ static bool id_is_sound(const char *id)
 /* format= comes first: of another format nothing else is known. */
 static enum result parse_format(struct datadir *dir, char *content, struct refusal out)
 {
-    uint32_t format = 0;
     char *rest = content;
     for (char *line = strsep(&rest, "\n"); line != NULL; line = strsep(&rest, "\n")) {
         char *value = strchr(line, '=');
         if (value == NULL) continue;
         *value++ = '\0';
-        if (strcmp(line, "format") == 0 && parse_number(value, &format) && (format < DATADIR_FORMAT_OLDEST || format > DATADIR_FORMAT))
+        if (strcmp(line, "format") == 0 && parse_number(value, &dir->format) &&
+            (dir->format < DATADIR_FORMAT_OLDEST || dir->format > DATADIR_FORMAT))
             return refuse(out, RESULT_UNSUPPORTED,
                           "data directory %s: has format %u, this version reads formats %d to %d; go on with the %s that wrote it, or name an "
-                          "empty or new directory", dir->path, format, DATADIR_FORMAT_OLDEST, DATADIR_FORMAT,
-                          format < DATADIR_FORMAT ? "older version" : "newer version");
+                          "empty or new directory", dir->path, dir->format, DATADIR_FORMAT_OLDEST, DATADIR_FORMAT,
+                          dir->format < DATADIR_FORMAT ? "older version" : "newer version");
         if (strcmp(line, "shards") == 0 && !parse_number(value, &dir->shards)) dir->shards = 0;
         if (strcmp(line, "id") == 0 && id_is_sound(value)) strcpy(dir->id, value);
     }
-    dir->format = format;
-    if (format == 0 || dir->shards == 0 || dir->shards > DATADIR_SHARDS_MAX || dir->id[0] == '\0')
+    if (dir->format == 0 || dir->shards == 0 || dir->shards > DATADIR_SHARDS_MAX || dir->id[0] == '\0')
         return refuse(out, RESULT_CORRUPT, "data directory %s: FORMAT is damaged; restore it from a backup", dir->path);
     return RESULT_OK;
 }
