@@ -15,7 +15,6 @@
 #include <xxhash.h>
 
 #define LARGE_PAGE ((size_t)2 << 20)
-#define CACHE_LINE 64
 #define BUCKET_SLOTS 7
 #define BUCKET_ENTRIES 4 /* of the window, on average, at most: one bucket in twenty is full then */
 

@@ -15,14 +15,14 @@ struct pair { /* from -> to */
     struct spsc *ring; /* of chains: what was posted in a turn */
 
     /* the sender's */
-    _Alignas(64) struct chain posted; /* not published; on the diagonal the queue to oneself */
+    _Alignas(CACHE_LINE) struct chain posted; /* not published; on the diagonal the queue to oneself */
     struct parcel *parcel;            /* the last one of these letters; NULL: none */
     uint64_t posted_count;
     uint64_t taken_seen;
     bool held; /* the ring had no room for the chain */
 
     /* the receiver's */
-    _Alignas(64) struct letter *arrived; /* the rest of a chain */
+    _Alignas(CACHE_LINE) struct letter *arrived; /* the rest of a chain */
     uint64_t taken;
     _Atomic uint64_t taken_told; /* the sender reads it */
 };
@@ -33,7 +33,7 @@ struct mailbox {
     struct pair *pairs; /* [from * workers + to]; the diagonal has no ring */
     struct doorbell **bells;
     struct side { /* one cache line per worker */
-        _Alignas(64) bool over; /* some peer had too many letters when it was last looked */
+        _Alignas(CACHE_LINE) bool over; /* some peer had too many letters when it was last looked */
         uint32_t next_peer;     /* where take goes on */
     } *sides;
 };
@@ -46,7 +46,7 @@ static struct pair *pair_of(struct mailbox *m, uint32_t from, uint32_t to)
 
 static void *aligned_zeroed(size_t size)
 {
-    void *memory = aligned_alloc(64, size);
+    void *memory = aligned_alloc(CACHE_LINE, size);
     if (memory != NULL) memset(memory, 0, size);
     return memory;
 }

@@ -6,6 +6,8 @@
 #include "core/cursor.h"
 #include <stdlib.h>
 
+#define CACHE_LINE 64 /* bytes */
+
 static inline void *memory_alloc(size_t size) /* zeroed */
 {
     void *p = calloc(1, size);

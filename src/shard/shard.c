@@ -296,7 +296,6 @@ void shard_submit(struct shard *s, struct store_job *job)
  * fetched, and when that is there, the bytes and the entities that it names. */
 #define AHEAD_REQUEST 6
 #define AHEAD_TOUCHED 3
-#define CACHE_LINE 64
 /* GCC takes a function that does nothing but prefetch for one without effect and leaves its calls out. */
 #define FETCHES static inline __attribute__((always_inline)) void
 
