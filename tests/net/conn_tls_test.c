@@ -112,6 +112,14 @@ static bool secure_has(struct secure *client, const char *text)
            memmem(client->received.data, client->received.len, text, strlen(text)) != NULL;
 }
 
+/* With a first frame of the raw door, "one", sent and given back. */
+static void secure_open_heard(struct secure *client)
+{
+    secure_open(client);
+    secure_send(client, "RPT1\0\0\0\3one", 11);
+    HARNESS_UNTIL(&a, secure_has(client, "one"));
+}
+
 Test(conn_tls, every_door_stands_behind_it)
 {
     static const struct {
@@ -338,16 +346,12 @@ Test(conn_tls, both_say_goodbye)
 {
     start(NULL);
     struct secure client;
-    secure_open(&client);
-    secure_send(&client, "RPT1\0\0\0\3one", 11);
-    HARNESS_UNTIL(&a, secure_has(&client, "one"));
+    secure_open_heard(&client);
     conn_close(a.conn, (struct conn_goodbye){1000, NULL});
     HARNESS_UNTIL(&a, secure_pump(&client) && client.closed && peer_ended(&client.peer));
     secure_deinit(&client);
 
-    secure_open(&client);
-    secure_send(&client, "RPT1\0\0\0\3one", 11);
-    HARNESS_UNTIL(&a, secure_has(&client, "one"));
+    secure_open_heard(&client);
     tls_write_close(client.tls);
     HARNESS_UNTIL(&a, secure_pump(&client) && client.closed && peer_ended(&client.peer));
     secure_deinit(&client);
@@ -358,9 +362,7 @@ Test(conn_tls, slow_reader_meets_the_limits_and_recovers)
 {
     start(NULL);
     struct secure client;
-    secure_open(&client);
-    secure_send(&client, "RPT1\0\0\0\3one", 11);
-    HARNESS_UNTIL(&a, secure_has(&client, "one"));
+    secure_open_heard(&client);
     struct buf *buf = buf_try_get(a.pool, 60000);
     memset(buf->data, 'f', 60000);
     buf->len = 60000;
@@ -418,9 +420,7 @@ Test(conn_tls, a_peer_that_takes_nothing_is_reset)
 {
     start(NULL);
     struct secure client;
-    secure_open(&client);
-    secure_send(&client, "RPT1\0\0\0\3one", 11);
-    HARNESS_UNTIL(&a, secure_has(&client, "one"));
+    secure_open_heard(&client);
     conn_set_authenticated(a.conn);
     struct buf *buf = buf_try_get(a.pool, 60000);
     memset(buf->data, 'f', 60000);
@@ -574,9 +574,7 @@ Test(conn_tls, luggage_nobody_takes_frees_its_session)
     start(NULL);
     harness_init(&b, NULL);
     struct secure client;
-    secure_open(&client);
-    secure_send(&client, "RPT1\0\0\0\3one", 11);
-    HARNESS_UNTIL(&a, secure_has(&client, "one"));
+    secure_open_heard(&client);
     conn_detach(a.conn, b.io, gone, NULL);
     HARNESS_UNTIL(&a, gone_count == 1);
     conn_luggage_free(b.server, luggage);
