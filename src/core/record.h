@@ -8,16 +8,16 @@
  * `send_record_size(&r)` (what write adds) and `send_record_read(&r, &cursor)` (false on short input; slices borrow the input).
  *
  *     +---------+----------------+-----------------------------+
- *     | u8 ver=1| fixed, LE      | bytes: u32 len LE | raw     |   fields in list order, no padding
+ *     | u8 ver  | fixed, LE      | bytes: u32 len LE | raw     |   fields in list order, no padding
  *     +---------+----------------+-----------------------------+
  *
- * A record whose version byte is not RECORD_VERSION is refused. Records may follow each other in one slice. */
+ * A record grows by a second list: RECORD_2(send, SEND_FIELDS, SEND_FIELDS_2) writes both lists under version byte 2. It reads
+ * version 1 as well, whose second list is zero and empty. What the fields of a written list mean never changes. A version byte
+ * beyond the record's newest is refused. Records may follow each other in one slice. */
 #ifndef CORE_RECORD_H
 #define CORE_RECORD_H
 
 #include "core/cursor.h"
-
-#define RECORD_VERSION 1
 
 #define RECORD_TYPE_u8 uint8_t
 #define RECORD_TYPE_u16 uint16_t
@@ -55,28 +55,42 @@ static inline uint8_t *record_put_bytes(uint8_t *at, struct slice value)
     return at + value.len;
 }
 
-#define RECORD(name, FIELDS)                                                                                           \
+#define RECORD_NO_FIELDS(F)
+#define RECORD(name, FIELDS) RECORD_OF_VERSION(1, name, FIELDS, RECORD_NO_FIELDS)
+#define RECORD_2(name, FIELDS, FIELDS_2) RECORD_OF_VERSION(2, name, FIELDS, FIELDS_2)
+
+#define RECORD_FIELD_ZERO(type, name) memset(&r->name, 0, sizeof r->name);
+#define RECORD_OF_VERSION(newest, name, FIELDS, FIELDS_2)                                                              \
     struct name##_record {                                                                                             \
         FIELDS(RECORD_FIELD_DECLARE)                                                                                   \
+        FIELDS_2(RECORD_FIELD_DECLARE)                                                                                 \
     };                                                                                                                 \
     static inline uint32_t name##_record_size(const struct name##_record *r)                                           \
     {                                                                                                                  \
         size_t size = 1;                                                                                               \
         FIELDS(RECORD_FIELD_SIZE)                                                                                      \
+        FIELDS_2(RECORD_FIELD_SIZE)                                                                                    \
         return (uint32_t)size;                                                                                         \
     }                                                                                                                  \
     static inline void name##_record_write(struct writer *w, const struct name##_record *r)                            \
     {                                                                                                                  \
         uint8_t *at = writer_reserve(w, name##_record_size(r));                                                        \
         if (at == NULL) return;                                                                                        \
-        *at++ = RECORD_VERSION;                                                                                        \
+        *at++ = newest;                                                                                                \
         FIELDS(RECORD_FIELD_PUT)                                                                                       \
+        FIELDS_2(RECORD_FIELD_PUT)                                                                                     \
         (void)at;                                                                                                      \
     }                                                                                                                  \
     static inline bool name##_record_read(struct name##_record *r, struct cursor *c)                                   \
     {                                                                                                                  \
-        if (cursor_u8(c) != RECORD_VERSION) c->bad = true;                                                             \
+        uint8_t version = cursor_u8(c);                                                                                \
+        if (version < 1 || version > newest) c->bad = true;                                                            \
         FIELDS(RECORD_FIELD_READ)                                                                                      \
+        if (version >= 2) {                                                                                            \
+            FIELDS_2(RECORD_FIELD_READ)                                                                                \
+        } else {                                                                                                       \
+            FIELDS_2(RECORD_FIELD_ZERO)                                                                                \
+        }                                                                                                              \
         return !c->bad;                                                                                                \
     }
 

@@ -1,6 +1,7 @@
 /* shard/records.h - every flat record of the domain: log commands, relays between shards, store values.
  * Thread: any.  Depends: core/record.h (which draws the bytes).  Start at: shard/shard.h
- * A field may be added only as a new record with a new command or relay number: logs and stores outlive versions. */
+ * Logs and stores outlive versions: a record grows only by a second list (RECORD_2), whose fields mean the former behaviour when they
+ * are zero, and what a field that is there means never changes. */
 #ifndef SHARD_RECORDS_H
 #define SHARD_RECORDS_H
 

@@ -145,7 +145,7 @@ Test(record, another_version_is_refused)
     writer_init(&w, 0);
     struct sample_record in = sample_value(), out;
     sample_record_write(&w, &in);
-    w.data[0] = RECORD_VERSION + 1;
+    w.data[0] = 2; /* this record has one version */
     struct cursor c = cursor_of(writer_slice(&w));
     cr_assert_not(sample_record_read(&out, &c));
     writer_deinit(&w);
@@ -166,5 +166,39 @@ Test(record, records_follow_each_other)
         cr_assert_eq(out.count, i);
     }
     cr_assert(cursor_done(&c));
+    writer_deinit(&w);
+}
+
+#define GROWN_FIELDS_2(F) F(u32, epoch) F(bytes, note)
+RECORD_2(grown, SAMPLE_FIELDS, GROWN_FIELDS_2)
+
+Test(record, a_grown_record_reads_what_was_written_before_it_grew)
+{
+    struct writer w;
+    writer_init(&w, 0);
+    struct sample_record old = sample_value();
+    sample_record_write(&w, &old);
+    struct grown_record new = {.kind = 9, .port = 80, .name = SLICE_TEXT("later"), .epoch = 17, .note = SLICE_TEXT("grown")};
+    grown_record_write(&w, &new);
+    cr_assert_eq(w.len, sample_record_size(&old) + grown_record_size(&new));
+
+    struct cursor c = cursor_of(writer_slice(&w));
+    struct grown_record read = {.epoch = 99, .note = SLICE_TEXT("left over")};
+    cr_assert(grown_record_read(&read, &c));
+    cr_assert_eq(read.id, old.id);
+    cr_assert(slice_equal(read.name, old.name));
+    cr_assert_eq(read.epoch, 0, "a field that the older version lacks is zero");
+    cr_assert_eq(read.note.len, 0);
+    cr_assert(grown_record_read(&read, &c));
+    cr_assert_eq(read.epoch, 17);
+    cr_assert(slice_equal(read.note, SLICE_TEXT("grown")));
+    cr_assert(cursor_done(&c), "records of both versions follow each other");
+
+    w.data[0] = 3;
+    c = cursor_of(writer_slice(&w));
+    cr_assert_not(grown_record_read(&read, &c), "a version from the future");
+    w.data[0] = 0;
+    c = cursor_of(writer_slice(&w));
+    cr_assert_not(grown_record_read(&read, &c), "no version");
     writer_deinit(&w);
 }
