@@ -4,6 +4,7 @@
 #include "core/metrics.h"
 #include "core/check.h"
 #include "core/logger.h"
+#include "core/refusal.h"
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -119,6 +120,13 @@ static void put_open_descriptors(struct writer *out)
     put(out, "process_open_fds %lld\n", (long long)status.st_size);
 }
 
+static void put_refusals(struct writer *out)
+{
+    put_head(out, "ringpost_refusals_total", "counter", "Peers refused, by reason");
+    for (unsigned reason = 0; reason < REFUSAL_COUNT; reason++)
+        put(out, "ringpost_refusals_total{reason=\"%s\"} %" PRIu64 "\n", refusal_reason(reason), refusal_count(reason));
+}
+
 void metrics_render(struct writer *out, struct metrics *const *sets, uint32_t set_count)
 {
 #define KIND_COUNTER "counter"
@@ -135,6 +143,7 @@ void metrics_render(struct writer *out, struct metrics *const *sets, uint32_t se
 #undef RENDER
     put_resident_bytes(out);
     put_open_descriptors(out);
+    put_refusals(out);
     put_head(out, "ringpost_logger_dropped_total", "counter", "Log lines dropped because the log is read too slowly");
     put(out, "ringpost_logger_dropped_total %" PRIu64 "\n", logger_dropped_count());
 }

@@ -4,6 +4,7 @@
  * Failure: whatever goes wrong on the socket leads to conn_abort(); whatever the peer does wrong leads to conn_close().
  * Both only change the state; conn_settle() takes the next step when the loop is in the right place. */
 #include "core/check.h"
+#include "core/refusal.h"
 #include "net/conn_internal.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -132,6 +133,7 @@ static void conn_refuse_plain(struct conn *conn, struct slice in)
 static bool conn_detect(struct conn *conn, struct slice *in)
 {
     if (conn->server->options.tls_required && conn->tls == NULL) {
+        refusal_note(REFUSAL_TLS_REQUIRED, &conn->peer, "%s", "");
         conn_refuse_plain(conn, *in);
         return true;
     }

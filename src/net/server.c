@@ -6,6 +6,7 @@
  * ACCEPT_PAUSE_MS. */
 #include "core/check.h"
 #include "core/clock.h"
+#include "core/refusal.h"
 #include "net/conn_internal.h"
 #include "net/tls.h"
 #include <errno.h>
@@ -184,6 +185,14 @@ static struct in6_addr server_peer_of(const struct sockaddr_in6 *address, uint16
     return mapped;
 }
 
+static void server_note_refusal(const struct server *server, const struct in6_addr *peer)
+{
+    if (server->connection_count >= server->options.connections_max)
+        refusal_note(REFUSAL_CONNECTIONS, peer, "limit=%u", server->options.connections_max);
+    else
+        refusal_note(REFUSAL_CONNECTIONS_OF_ADDRESS, peer, "limit=%u", server->options.connections_per_ip_max);
+}
+
 static void server_take(struct server *server, const struct sockaddr_in6 *address, struct io_socket socket)
 {
     uint16_t port;
@@ -192,6 +201,7 @@ static void server_take(struct server *server, const struct sockaddr_in6 *addres
     if (!server->stopping) conn = server_open_slot(server, socket, &peer, port, server->options.connections_per_ip_max);
     if (conn == NULL) {
         metrics_add(&server->metrics->connections_refused, 1);
+        if (!server->stopping) server_note_refusal(server, &peer);
         io_close(server->io, socket);
         return;
     }

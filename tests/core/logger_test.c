@@ -2,6 +2,7 @@
  * nobody. */
 #include "core/logger.h"
 #include "core/check.h"
+#include "core/log_capture.h"
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -11,27 +12,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-static int capture_fd, real_stderr;
-
-static void capture_start(void)
-{
-    capture_fd = memfd_create("log", 0);
-    real_stderr = dup(STDERR_FILENO);
-    cr_assert(capture_fd >= 0 && real_stderr >= 0);
-    dup2(capture_fd, STDERR_FILENO);
-}
-
-/* All that was logged; the caller frees it. */
-static char *capture_end(void)
-{
-    dup2(real_stderr, STDERR_FILENO);
-    off_t len = lseek(capture_fd, 0, SEEK_END);
-    char *text = calloc(1, (size_t)len + 1);
-    cr_assert_eq(pread(capture_fd, text, (size_t)len, 0), len);
-    close(capture_fd);
-    return text;
-}
 
 static char *log_one(const char *format_text)
 {
@@ -194,7 +174,7 @@ Test(logger, a_blocked_log_blocks_nobody)
     enum { WRITTEN = 20 * LOGGER_RING_LINES };
     int ends[2];
     cr_assert_eq(pipe(ends), 0);
-    real_stderr = dup(STDERR_FILENO);
+    int real_stderr = dup(STDERR_FILENO);
     dup2(ends[1], STDERR_FILENO);
     close(ends[1]);
     cr_assert_eq(logger_start(LOGGER_INFO, LOGGER_LOGFMT), RESULT_OK);

@@ -1,3 +1,4 @@
+#include "core/refusal.h"
 #include "net/harness.h"
 #include <sys/resource.h>
 
@@ -29,11 +30,13 @@ Test(server, address_with_too_many_connections_is_refused)
     struct server_options options = harness_options();
     options.connections_per_ip_max = 3;
     harness_init(&h, &options);
+    uint64_t noted = refusal_count(REFUSAL_CONNECTIONS_OF_ADDRESS);
     struct peer peers[4];
     for (int i = 0; i < 3; i++) peer_open_tcp(&peers[i], &h);
     peer_connect(&peers[3], &h);
     HARNESS_UNTIL(&h, peer_ended(&peers[3]) || peers[3].reset);
     cr_expect_eq(harness_metric(&h.metrics.connections_refused), 1);
+    cr_expect_eq(refusal_count(REFUSAL_CONNECTIONS_OF_ADDRESS) - noted, 1);
     peer_deinit(&peers[0]);
     HARNESS_UNTIL(&h, h.closes == 1);
     peer_deinit(&peers[3]);
