@@ -2,12 +2,14 @@
  *
  * Happy path: look at what is there, take the lock, read FORMAT (or write it into a new directory), make keys/. The
  * look comes before the lock, so that a directory which is not ours stays untouched; FORMAT is read under it.
- * Files are made whole: written under another name, synced, renamed, the directory synced.
  * Failure modes: every refusal says what was found and what to do about it. A crash while a directory is being made leaves at
- * most LOCK and FORMAT.new, which the next open takes for a new directory. */
+ * most LOCK and files *.new, which the next open takes for a new directory, or FORMAT.copy alone, from which FORMAT is made. */
 #include "storage/datadir.h"
 #include "core/check.h"
 #include "core/clock.h"
+#include "core/logger.h"
+#include "storage/format.h"
+#include "storage/wholefile.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -22,16 +24,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#define DATADIR_ID_BYTES 16
-#define DATADIR_FORMAT_SIZE_MAX 512
 #define DATADIR_LOCK_WAIT_MS 3000
 #define DATADIR_LOCK_STEP_MS 20
-#define DATADIR_KEY_NAME_MAX 64
 
 struct datadir {
     int dir_fd, lock_fd;
-    uint32_t format, shards;
-    char id[2 * DATADIR_ID_BYTES + 1];
+    struct format format;
     char path[PATH_MAX];
 };
 
@@ -49,58 +47,12 @@ __attribute__((format(printf, 3, 4))) static enum result refuse(struct refusal o
     return result;
 }
 
-/* ---- whole files ---------------------------------------------------------------------------------------------------- */
-
-static enum result write_all(int fd, const void *data, size_t len)
-{
-    for (size_t done = 0; done < len;) {
-        ssize_t written = write(fd, (const uint8_t *)data + done, len - done);
-        if (written < 0 && errno == EINTR) continue;
-        if (written < 0) return result_from_errno(errno);
-        done += (size_t)written;
-    }
-    return RESULT_OK;
-}
-
-/* Afterwards NAME holds exactly `data`, or is as it was. */
-static enum result write_file(int dir_fd, const char *name, const void *data, size_t len)
-{
-    char temporary[DATADIR_KEY_NAME_MAX + 8];
-    snprintf(temporary, sizeof temporary, "%s.new", name);
-    int fd = openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0) return result_from_errno(errno);
-    enum result result = write_all(fd, data, len);
-    if (result == RESULT_OK && fsync(fd) != 0) result = result_from_errno(errno);
-    close(fd);
-    if (result == RESULT_OK && renameat(dir_fd, temporary, dir_fd, name) != 0) result = result_from_errno(errno);
-    if (result == RESULT_OK && fsync(dir_fd) != 0) result = result_from_errno(errno);
-    if (result != RESULT_OK) unlinkat(dir_fd, temporary, 0);
-    return result;
-}
-
-/* Reads at most `size` bytes. MISSING when there is no such file. */
-static enum result read_file(int dir_fd, const char *name, void *data, size_t size, size_t *len)
-{
-    *len = 0;
-    int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return result_from_errno(errno);
-    enum result result = RESULT_OK;
-    while (*len < size && result == RESULT_OK) {
-        ssize_t got = read(fd, (uint8_t *)data + *len, size - *len);
-        if (got == 0) break;
-        if (got > 0) *len += (size_t)got;
-        else if (errno != EINTR) result = result_from_errno(errno);
-    }
-    close(fd);
-    return result;
-}
-
 /* ---- what is there -------------------------------------------------------------------------------------------------- */
 
 /* What may stand in a directory that is not a data directory yet: an interrupted first open, the root of a file system. */
 static bool entry_is_harmless(const char *name)
 {
-    static const char *const harmless[] = {".", "..", "LOCK", "FORMAT.new", "lost+found"};
+    static const char *const harmless[] = {".", "..", "LOCK", "FORMAT.new", "FORMAT.copy.new", "lost+found"};
     for (size_t i = 0; i < COUNT_OF(harmless); i++)
         if (strcmp(name, harmless[i]) == 0) return true;
     return false;
@@ -108,7 +60,7 @@ static bool entry_is_harmless(const char *name)
 
 static enum result refuse_foreign(const struct datadir *dir, struct refusal out)
 {
-    if (faccessat(dir->dir_fd, "FORMAT", F_OK, 0) == 0) return RESULT_OK;
+    if (faccessat(dir->dir_fd, FORMAT_NAME, F_OK, 0) == 0 || faccessat(dir->dir_fd, FORMAT_COPY_NAME, F_OK, 0) == 0) return RESULT_OK;
     DIR *entries = opendir(dir->path);
     if (entries == NULL)
         return refuse(out, result_from_errno(errno), "data directory %s: cannot be listed (%s)", dir->path, strerror(errno));
@@ -142,7 +94,7 @@ static enum result refuse_locked(const struct datadir *dir, struct refusal out)
 {
     char pid[16] = "";
     size_t len;
-    if (read_file(dir->dir_fd, "LOCK", pid, sizeof pid - 1, &len) != RESULT_OK) len = 0;
+    if (wholefile_read(dir->dir_fd, "LOCK", pid, sizeof pid - 1, &len) != RESULT_OK) len = 0;
     pid[len] = '\0';
     pid[strcspn(pid, "\n")] = '\0';
     return refuse(out, RESULT_BUSY, "data directory %s: open in another process (pid %s); stop that one first, or use another directory",
@@ -164,68 +116,34 @@ static enum result take_lock(struct datadir *dir, struct refusal out)
     }
     char pid[16];
     int len = snprintf(pid, sizeof pid, "%d\n", (int)getpid());
-    /* For people only: the lock itself is the kernel's. */
-    if (ftruncate(dir->lock_fd, 0) != 0 || pwrite(dir->lock_fd, pid, (size_t)len, 0) != len)
-        return refuse(out, result_from_errno(errno), "data directory %s: cannot be written (%s)", dir->path, strerror(errno));
-    return RESULT_OK;
+    /* For people only: the lock itself is the kernel's, and a full disk keeps nobody from it. */
+    if (ftruncate(dir->lock_fd, 0) == 0 && pwrite(dir->lock_fd, pid, (size_t)len, 0) == len) return RESULT_OK;
+    if (result_from_errno(errno) == RESULT_FULL) return RESULT_OK;
+    return refuse(out, result_from_errno(errno), "data directory %s: cannot be written (%s)", dir->path, strerror(errno));
 }
 
 /* ---- FORMAT --------------------------------------------------------------------------------------------------------- */
 
-static bool parse_number(const char *text, uint32_t *number)
+static enum result refuse_format(const struct datadir *dir, enum result result, const char *complaint, struct refusal out)
 {
-    char *end;
-    errno = 0;
-    unsigned long value = strtoul(text, &end, 10);
-    if (errno != 0 || end == text || *end != '\0' || text[0] < '0' || text[0] > '9' || value > UINT32_MAX) return false;
-    *number = (uint32_t)value;
-    return true;
-}
-
-static bool id_is_sound(const char *id)
-{
-    return strlen(id) == 2 * DATADIR_ID_BYTES && strspn(id, "0123456789abcdef") == 2 * DATADIR_ID_BYTES;
-}
-
-/* format= comes first: of another format nothing else is known. */
-static enum result parse_format(struct datadir *dir, char *content, struct refusal out)
-{
-    char *rest = content;
-    for (char *line = strsep(&rest, "\n"); line != NULL; line = strsep(&rest, "\n")) {
-        char *value = strchr(line, '=');
-        if (value == NULL) continue;
-        *value++ = '\0';
-        if (strcmp(line, "format") == 0 && parse_number(value, &dir->format) &&
-            (dir->format < DATADIR_FORMAT_OLDEST || dir->format > DATADIR_FORMAT))
-            return refuse(out, RESULT_UNSUPPORTED,
-                          "data directory %s: has format %u, this version reads formats %d to %d; go on with the %s that wrote it, or name an "
-                          "empty or new directory", dir->path, dir->format, DATADIR_FORMAT_OLDEST, DATADIR_FORMAT,
-                          dir->format < DATADIR_FORMAT ? "older version" : "newer version");
-        if (strcmp(line, "shards") == 0 && !parse_number(value, &dir->shards)) dir->shards = 0;
-        if (strcmp(line, "id") == 0 && id_is_sound(value)) strcpy(dir->id, value);
-    }
-    if (dir->format == 0 || dir->shards == 0 || dir->shards > DATADIR_SHARDS_MAX || dir->id[0] == '\0')
-        return refuse(out, RESULT_CORRUPT, "data directory %s: FORMAT is damaged; restore it from a backup", dir->path);
-    return RESULT_OK;
-}
-
-static enum result read_format(struct datadir *dir, struct refusal out)
-{
-    char content[DATADIR_FORMAT_SIZE_MAX + 1];
-    size_t len;
-    enum result result = read_file(dir->dir_fd, "FORMAT", content, sizeof content - 1, &len);
-    if (result == RESULT_MISSING) return result;
-    if (result != RESULT_OK)
-        return refuse(out, result, "data directory %s: FORMAT cannot be read (%s)", dir->path, result_text(result));
-    content[len] = '\0';
-    return parse_format(dir, content, out);
+    const struct format *format = &dir->format;
+    if (result == RESULT_UNSUPPORTED)
+        return refuse(out, result,
+                      "data directory %s: has format %u, this version reads formats %d to %d; go on with the %s that wrote it, or name an "
+                      "empty or new directory", dir->path, format->number, DATADIR_FORMAT_OLDEST, DATADIR_FORMAT,
+                      format->number < DATADIR_FORMAT ? "older version" : "newer version");
+    if (result == RESULT_CORRUPT && complaint != NULL)
+        return refuse(out, result, "data directory %s: %s; put the right one in both places, or restore the directory from a backup",
+                      dir->path, complaint);
+    if (result == RESULT_CORRUPT)
+        return refuse(out, result, "data directory %s: FORMAT is damaged, and FORMAT.copy cannot replace it; restore it from a backup",
+                      dir->path);
+    return refuse(out, result, "data directory %s: FORMAT cannot be read (%s)", dir->path, result_text(result));
 }
 
 static enum result write_format(struct datadir *dir, struct refusal out)
 {
-    char content[DATADIR_FORMAT_SIZE_MAX];
-    int len = snprintf(content, sizeof content, "format=%d\nshards=%u\nid=%s\n", DATADIR_FORMAT, dir->shards, dir->id);
-    enum result result = write_file(dir->dir_fd, "FORMAT", content, (size_t)len);
+    enum result result = format_store(dir->dir_fd, &dir->format);
     if (result != RESULT_OK)
         return refuse(out, result, "data directory %s: FORMAT cannot be written (%s)", dir->path, result_text(result));
     return RESULT_OK;
@@ -233,28 +151,51 @@ static enum result write_format(struct datadir *dir, struct refusal out)
 
 static enum result make_format(struct datadir *dir, uint32_t shards, struct refusal out)
 {
-    uint8_t id[DATADIR_ID_BYTES];
+    if (shards > DATADIR_SHARDS_MAX)
+        return refuse(out, RESULT_TOO_LARGE, "data directory %s: %u shards asked, at most %d are possible", dir->path, shards,
+                      DATADIR_SHARDS_MAX);
+    uint8_t id[FORMAT_ID_BYTES];
     clock_random(id, sizeof id);
-    for (size_t i = 0; i < sizeof id; i++) snprintf(dir->id + 2 * i, 3, "%02x", id[i]);
-    dir->shards = shards;
+    for (size_t i = 0; i < sizeof id; i++) snprintf(dir->format.id + 2 * i, 3, "%02x", id[i]);
+    dir->format.shards = shards;
+    dir->format.number = DATADIR_FORMAT;
     return write_format(dir, out);
+}
+
+/* Before anything of the new form is written. */
+static enum result upgrade(struct datadir *dir, struct refusal out)
+{
+    const uint32_t from = dir->format.number;
+    LOG_WARN("datadir",
+             "upgrading path=\"%s\" from_format=%u to_format=%d advice=\"this cannot be undone: the version that wrote format %u will "
+             "refuse the directory from now on; whoever may want to go back stops the server now and restores a backup made before\"",
+             dir->path, from, DATADIR_FORMAT, from);
+    dir->format.number = DATADIR_FORMAT;
+    return write_format(dir, out);
+}
+
+/* One of the two says all that is needed; a disk that does not take the other now is told of when it is written to. */
+static void heal_format(const struct datadir *dir, const char *complaint)
+{
+    enum result result = format_store(dir->dir_fd, &dir->format);
+    LOG_WARN("datadir", "%s, the other one is good path=\"%s\" written_again=\"%s\"", complaint, dir->path, result_text(result));
 }
 
 static enum result settle_format(struct datadir *dir, uint32_t shards_wanted, uint32_t shards_default, struct refusal out)
 {
-    enum result result = read_format(dir, out);
-    uint32_t shards_new = shards_wanted != 0 ? shards_wanted : shards_default;
-    if (result == RESULT_MISSING && shards_new > DATADIR_SHARDS_MAX)
-        return refuse(out, RESULT_TOO_LARGE, "data directory %s: %u shards asked, at most %d are possible", dir->path, shards_new,
-                      DATADIR_SHARDS_MAX);
-    if (result == RESULT_MISSING) return make_format(dir, shards_new, out);
-    if (result == RESULT_OK && shards_wanted != 0 && shards_wanted != dir->shards)
+    bool same;
+    const char *complaint;
+    enum result result = format_load(dir->dir_fd, &dir->format, &same, &complaint);
+    if (result == RESULT_MISSING) return make_format(dir, shards_wanted != 0 ? shards_wanted : shards_default, out);
+    if (result != RESULT_OK) return refuse_format(dir, result, complaint, out);
+    if (shards_wanted != 0 && shards_wanted != dir->format.shards)
         return refuse(out, RESULT_DENIED,
                       "data directory %s: was made with %u shards, %u were asked; the number is fixed when the directory is made: "
                       "ask for %u or for none",
-                      dir->path, dir->shards, shards_wanted, dir->shards);
-    if (result == RESULT_OK && dir->format < DATADIR_FORMAT) return write_format(dir, out); /* before anything of the new form is */
-    return result;
+                      dir->path, dir->format.shards, shards_wanted, dir->format.shards);
+    if (complaint != NULL) heal_format(dir, complaint);
+    if (dir->format.number < DATADIR_FORMAT) return upgrade(dir, out);
+    return same || complaint != NULL ? RESULT_OK : write_format(dir, out); /* a crash came between the two */
 }
 
 /* ---- open and close ------------------------------------------------------------------------------------------------- */
@@ -288,8 +229,8 @@ void datadir_close(struct datadir *dir)
     free(dir);
 }
 
-uint32_t datadir_shards(const struct datadir *dir) { return dir->shards; }
-const char *datadir_id(const struct datadir *dir) { return dir->id; }
+uint32_t datadir_shards(const struct datadir *dir) { return dir->format.shards; }
+const char *datadir_id(const struct datadir *dir) { return dir->format.id; }
 
 /* ---- parts ---------------------------------------------------------------------------------------------------------- */
 
@@ -329,16 +270,16 @@ enum result datadir_path(const struct datadir *dir, const char *part, char *out,
 static enum result read_or_make_key(int keys_fd, const char *name, uint8_t *out, size_t len)
 {
     size_t got;
-    enum result result = read_file(keys_fd, name, out, len, &got);
+    enum result result = wholefile_read(keys_fd, name, out, len, &got);
     if (result == RESULT_OK) return got == len ? RESULT_OK : RESULT_CORRUPT;
     if (result != RESULT_MISSING) return result;
     clock_random(out, len);
-    return write_file(keys_fd, name, out, len);
+    return wholefile_write(keys_fd, name, out, len);
 }
 
 enum result datadir_key(struct datadir *dir, const char *name, uint8_t *out, size_t len)
 {
-    ASSERT(strlen(name) <= DATADIR_KEY_NAME_MAX && strchr(name, '/') == NULL && name[0] != '.');
+    ASSERT(strlen(name) <= WHOLEFILE_NAME_MAX && strchr(name, '/') == NULL && name[0] != '.');
     char path[PATH_MAX];
     enum result result = datadir_path(dir, "keys", path, sizeof path);
     if (result != RESULT_OK) return result;

@@ -2,7 +2,7 @@
  * Owns:    the lock for as long as it is open.
  * Thread:  start-up and stop.     Depends: core/ only.           Start at: storage/storage.h
  *
- *   DIR/FORMAT            text, key=value lines: format=3, shards=N, id=<32 hex>; synced, renamed into place
+ *   DIR/FORMAT, DIR/FORMAT.copy   what it is, with a checksum (format.h); twice, so that damage to one of them is mended
  *   DIR/LOCK              flock()ed by the process that has it open; holds its pid
  *   DIR/keys/             token keys, mode 0600
  *   DIR/shard-NNNN/log/   commit log segments      DIR/shard-NNNN/store/   RocksDB */
@@ -13,16 +13,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DATADIR_FORMAT 3        /* 1: a row per message and per event; 2: an outbox that holds the messages it names */
-#define DATADIR_FORMAT_OLDEST 2 /* that is read; it becomes the newest when it is opened */
+#define DATADIR_FORMAT 4        /* 2: an outbox that holds the messages it names; 3: FORMAT without a checksum */
+#define DATADIR_FORMAT_OLDEST 3 /* that is read; it becomes the newest when it is opened */
 #define DATADIR_SHARDS_MAX 1024
 
 struct datadir;
 
 /* Opens, creating when absent or empty. `shards_wanted` 0: what it has, or `shards_default` for a new one. Refused, with a
- * clear `text` and nothing left open: another format, another shard count than asked, open in another process (its pid is
+ * clear `text` and nothing left open: another format, a damaged one, another shard count than asked, open in another process (its pid is
  * named; waits up to 3 s first, because a killed process's last disk operations may hold the lock for a moment), not a
- * Ringpost directory (files there but no FORMAT), not writable. */
+ * Ringpost directory (files there but no FORMAT), not writable. An older format that is read becomes this one, which is logged first. */
 NODISCARD enum result datadir_open(struct datadir **out, const char *path, uint32_t shards_wanted, uint32_t shards_default,
                                    char *text, size_t text_size);
 void datadir_close(struct datadir *dir); /* NULL: nothing to close */

@@ -20,6 +20,7 @@ import subprocess
 from harness import BINARY, LOCALHOST, Checks, Http, Person, Server, clean_environment, die_with_parent, new_directory, texts
 
 checks = Checks()
+OPERATIONS = pathlib.Path(__file__).parents[2] / "docs" / "operations.md"
 EXIT_FAILED, EXIT_USAGE, EXIT_CORRUPT = 1, 2, 6
 
 
@@ -138,19 +139,22 @@ def a_directory_that_is_not_ours_is_refused_and_left_alone():
 def another_format_or_a_damaged_one_is_refused():
     server = Server(shards=1).start()
     server.stop()
-    path = server.data_dir / "FORMAT"
+    path, copy = server.data_dir / "FORMAT", server.data_dir / "FORMAT.copy"
     good = path.read_text()
+    assert copy.read_text() == good
     ours = int(re.match(r"format=(\d+)\n", good).group(1))
-    for theirs, age in (1, "older"), (ours + 1, "newer"):
-        path.write_text(good.replace(f"format={ours}", f"format={theirs}"))
-        refusal(server, EXIT_FAILED, re.escape(str(server.data_dir)), f"has format {theirs}, this version reads formats \\d+ to {ours}",
-                f"go on with the {age} version that wrote it")
-    path.write_text("rubbish\n")
+    path.write_text(good.replace(f"format={ours}", "format=1"))
+    says = f"has format 1, this version reads formats {ours - 1} to {ours}; go on with the older version that wrote it"
+    refusal(server, EXIT_FAILED, re.escape(str(server.data_dir)), says)
+    assert says in OPERATIONS.read_text(), "docs/operations.md quotes the refusal"
+    assert f"which is {ours}" in OPERATIONS.read_text(), "docs/operations.md names the format"
+    for file in path, copy:
+        file.write_text("rubbish\n")
     refusal(server, EXIT_CORRUPT, "FORMAT is damaged", "restore it from a backup")
-    path.write_text(good.replace(f"format={ours}", "format=2"))
+    copy.write_text(good)
     server.start()
     server.stop()
-    assert path.read_text() == good, "a format that is read becomes the newest"
+    assert path.read_text() == good, "one that is damaged is made again from the other"
 
 
 # ---- the log -------------------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@
 
 Test(records, keep_their_form)
 {
-    cr_expect_eq(DATADIR_FORMAT, 3, "another format: say here what its records look like");
+    cr_expect_eq(DATADIR_FORMAT, 4, "another format: say here what its records look like");
     STORED(command, 17)
     STORED(limits, 21)
     STORED(user_create, 13)

@@ -1,14 +1,18 @@
 /* tests/storage/datadir_test.c - what a data directory refuses, and what it makes. */
 #include "storage/datadir.h"
 #include "core/check.h"
+#include "storage/format.h"
 #include "storage/scratch.h"
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 static void put_file(struct scratch *scratch, const char *name, const char *content)
 {
@@ -39,30 +43,50 @@ Test(datadir, is_made_once_and_keeps_what_it_is)
     scratch_deinit(&scratch);
 }
 
+#define ID "00112233445566778899aabbccddeeff"
+#define FORMAT_3 "format=3\nshards=4\nid=" ID "\n"
+
+/* With the line that makes it whole. */
+static void put_summed(struct scratch *scratch, const char *name, const char *lines)
+{
+    char content[FORMAT_SIZE_MAX];
+    snprintf(content, sizeof content, "%ssum=%016" PRIx64 "\n", lines, (uint64_t)XXH3_64bits(lines, strlen(lines)));
+    put_file(scratch, name, content);
+}
+
 static const struct {
     const char *name, *file, *content;
+    bool summed;
     uint32_t shards_wanted;
     enum result want;
     const char *says;
 } format_cases[] = {
-    {"empty directory", NULL, NULL, 0, RESULT_OK, ""},
-    {"as written", "FORMAT", "format=3\nshards=4\nid=00112233445566778899aabbccddeeff\n", 0, RESULT_OK, ""},
-    {"the same shard count", "FORMAT", "format=3\nshards=4\nid=00112233445566778899aabbccddeeff\n", 4, RESULT_OK, ""},
-    {"another shard count", "FORMAT", "format=3\nshards=4\nid=00112233445566778899aabbccddeeff\n", 8, RESULT_DENIED,
-     "made with 4 shards, 8 were asked"},
-    {"later keys are allowed", "FORMAT", "format=3\nshards=4\nid=00112233445566778899aabbccddeeff\nnote=x\n", 0, RESULT_OK, ""},
-    {"an older format", "FORMAT", "format=1\nwhatever\n", 0, RESULT_UNSUPPORTED, "has format 1, this version reads formats 2 to 3; go on with the older version"},
-    {"a newer format", "FORMAT", "format=4\nwhatever\n", 0, RESULT_UNSUPPORTED, "go on with the newer version"},
-    {"no format", "FORMAT", "shards=4\nid=00112233445566778899aabbccddeeff\n", 0, RESULT_CORRUPT, "damaged"},
-    {"no shards", "FORMAT", "format=3\nid=00112233445566778899aabbccddeeff\n", 0, RESULT_CORRUPT, "damaged"},
-    {"shards not a number", "FORMAT", "format=3\nshards=4x\nid=00112233445566778899aabbccddeeff\n", 0, RESULT_CORRUPT, "damaged"},
-    {"too many shards", "FORMAT", "format=3\nshards=1025\nid=00112233445566778899aabbccddeeff\n", 0, RESULT_CORRUPT, "damaged"},
-    {"bad id", "FORMAT", "format=3\nshards=4\nid=00112233445566778899aabbccddeefg\n", 0, RESULT_CORRUPT, "damaged"},
-    {"cut short", "FORMAT", "form", 0, RESULT_CORRUPT, "damaged"},
-    {"empty", "FORMAT", "", 0, RESULT_CORRUPT, "damaged"},
-    {"foreign directory", "thesis.txt", "precious", 0, RESULT_DENIED, "holds \"thesis.txt\" but no FORMAT"},
-    {"interrupted first open", "FORMAT.new", "format=", 0, RESULT_OK, ""},
-    {"too many asked", NULL, NULL, 1025, RESULT_TOO_LARGE, "at most 1024"},
+    {"empty directory", NULL, NULL, false, 0, RESULT_OK, ""},
+    {"as the version before wrote it", "FORMAT", FORMAT_3, false, 0, RESULT_OK, ""},
+    {"the same shard count", "FORMAT", FORMAT_3, false, 4, RESULT_OK, ""},
+    {"another shard count", "FORMAT", FORMAT_3, false, 8, RESULT_DENIED, "made with 4 shards, 8 were asked"},
+    {"a line of later versions", "FORMAT", "format=4\nshards=4\nid=" ID "\nnote=x\n", true, 0, RESULT_OK, ""},
+    {"an older format", "FORMAT", "format=2\nwhatever\n", false, 0, RESULT_UNSUPPORTED,
+     "has format 2, this version reads formats 3 to 4; go on with the older version"},
+    {"a newer format", "FORMAT", "format=5\nwhatever\n", true, 0, RESULT_UNSUPPORTED, "go on with the newer version"},
+    {"a newer format in the copy", "FORMAT.copy", "format=5\nwhatever\n", true, 0, RESULT_UNSUPPORTED, "go on with the newer version"},
+    {"a newer format that is damaged", "FORMAT", "format=5\nwhatever\n", false, 0, RESULT_CORRUPT, "damaged"},
+    {"no checksum", "FORMAT", "format=4\nshards=4\nid=" ID "\n", false, 0, RESULT_CORRUPT, "damaged"},
+    {"no format", "FORMAT", "shards=4\nid=" ID "\n", false, 0, RESULT_CORRUPT, "damaged"},
+    {"no shards", "FORMAT", "format=4\nid=" ID "\n", true, 0, RESULT_CORRUPT, "damaged"},
+    {"no shards", "FORMAT", "format=3\nid=" ID "\n", false, 0, RESULT_CORRUPT, "damaged"},
+    {"shards not a number", "FORMAT", "format=3\nshards=4x\nid=" ID "\n", false, 0, RESULT_CORRUPT, "damaged"},
+    {"a number written otherwise", "FORMAT", "format=3\nshards=04\nid=" ID "\n", false, 0, RESULT_CORRUPT, "damaged"},
+    {"more than that version wrote", "FORMAT", FORMAT_3 "note=x\n", false, 0, RESULT_CORRUPT, "damaged"},
+    {"too many shards", "FORMAT", "format=4\nshards=1025\nid=" ID "\n", true, 0, RESULT_CORRUPT, "damaged"},
+    {"bad id", "FORMAT", "format=3\nshards=4\nid=00112233445566778899aabbccddeefg\n", false, 0, RESULT_CORRUPT, "damaged"},
+    {"cut short", "FORMAT", "form", false, 0, RESULT_CORRUPT, "damaged"},
+    {"empty", "FORMAT", "", false, 0, RESULT_CORRUPT, "damaged"},
+    {"only the copy, damaged", "FORMAT.copy", "form", false, 0, RESULT_CORRUPT, "damaged"},
+    {"foreign directory", "thesis.txt", "precious", false, 0, RESULT_DENIED, "holds \"thesis.txt\" but no FORMAT"},
+    {"interrupted first open", "FORMAT.new", "format=", false, 0, RESULT_OK, ""},
+    {"interrupted first open, of the copy", "FORMAT.copy.new", "format=", false, 0, RESULT_OK, ""},
+    {"too many asked", NULL, NULL, false, 1025, RESULT_TOO_LARGE, "at most 1024"},
 };
 
 Test(datadir, refuses_what_it_should_and_says_why)
@@ -70,7 +94,8 @@ Test(datadir, refuses_what_it_should_and_says_why)
     for (size_t i = 0; i < COUNT_OF(format_cases); i++) {
         struct scratch scratch;
         scratch_init(&scratch);
-        if (format_cases[i].file != NULL) put_file(&scratch, format_cases[i].file, format_cases[i].content);
+        if (format_cases[i].summed) put_summed(&scratch, format_cases[i].file, format_cases[i].content);
+        else if (format_cases[i].file != NULL) put_file(&scratch, format_cases[i].file, format_cases[i].content);
         struct datadir *dir;
         char text[512] = "";
         cr_expect_eq(datadir_open(&dir, scratch.path, format_cases[i].shards_wanted, 2, text, sizeof text), format_cases[i].want,
@@ -82,22 +107,122 @@ Test(datadir, refuses_what_it_should_and_says_why)
     }
 }
 
-/* So that the version before, which cannot read what is written from now on, refuses it. */
-Test(datadir, the_format_before_becomes_the_newest)
+/* ---- FORMAT and its copy -------------------------------------------------------------------------------------------- */
+
+static size_t get_file(struct scratch *scratch, const char *name, char content[FORMAT_SIZE_MAX])
+{
+    memset(content, 0, FORMAT_SIZE_MAX);
+    FILE *file = fopen(scratch_path(scratch, name), "r");
+    if (file == NULL) return 0;
+    size_t len = fread(content, 1, FORMAT_SIZE_MAX - 1, file);
+    fclose(file);
+    return len;
+}
+
+static void put_bytes(struct scratch *scratch, const char *name, const char *bytes, size_t len)
+{
+    FILE *file = fopen(scratch_path(scratch, name), "w");
+    cr_assert_eq(fwrite(bytes, 1, len, file), len);
+    fclose(file);
+}
+
+/* A directory of four shards; FORMAT's bytes. */
+static size_t make_directory(struct scratch *scratch, char content[FORMAT_SIZE_MAX])
+{
+    struct datadir *dir;
+    char text[512];
+    scratch_init(scratch);
+    cr_assert_eq(datadir_open(&dir, scratch->path, 0, 4, text, sizeof text), RESULT_OK, "%s", text);
+    datadir_close(dir);
+    return get_file(scratch, "FORMAT", content);
+}
+
+/* Opens, and both files are `want` afterwards. */
+static void expect_healed(struct scratch *scratch, const char *want, const char *what, size_t at)
+{
+    struct datadir *dir;
+    char text[512], content[FORMAT_SIZE_MAX];
+    cr_assert_eq(datadir_open(&dir, scratch->path, 0, 9, text, sizeof text), RESULT_OK, "%s at %zu: %s", what, at, text);
+    cr_expect_eq(datadir_shards(dir), 4, "%s at %zu", what, at);
+    datadir_close(dir);
+    get_file(scratch, "FORMAT", content);
+    cr_expect_str_eq(content, want, "%s at %zu", what, at);
+    get_file(scratch, "FORMAT.copy", content);
+    cr_expect_str_eq(content, want, "%s at %zu", what, at);
+}
+
+Test(datadir, a_flipped_bit_in_one_of_the_two_is_mended_and_in_both_refused)
 {
     struct scratch scratch;
-    scratch_init(&scratch);
-    put_file(&scratch, "FORMAT", "format=2\nshards=4\nid=00112233445566778899aabbccddeeff\n");
+    char good[FORMAT_SIZE_MAX], bad[FORMAT_SIZE_MAX], text[512];
+    size_t len = make_directory(&scratch, good);
+    for (size_t bit = 0; bit < len * 8; bit++) {
+        memcpy(bad, good, len);
+        bad[bit / 8] = (char)(bad[bit / 8] ^ 1 << bit % 8);
+        put_bytes(&scratch, "FORMAT", bad, len);
+        expect_healed(&scratch, good, "bit of FORMAT", bit);
+        put_bytes(&scratch, "FORMAT.copy", bad, len);
+        expect_healed(&scratch, good, "bit of FORMAT.copy", bit);
+        put_bytes(&scratch, "FORMAT", bad, len);
+        put_bytes(&scratch, "FORMAT.copy", bad, len);
+        struct datadir *dir;
+        cr_expect_eq(datadir_open(&dir, scratch.path, 0, 9, text, sizeof text), RESULT_CORRUPT, "bit %zu", bit);
+        put_bytes(&scratch, "FORMAT", good, len);
+        put_bytes(&scratch, "FORMAT.copy", good, len);
+    }
+    scratch_deinit(&scratch);
+}
+
+Test(datadir, a_file_that_is_torn_missing_or_half_made_is_made_again)
+{
+    struct scratch scratch;
+    char good[FORMAT_SIZE_MAX];
+    static const char *const names[] = {"FORMAT", "FORMAT.copy", "FORMAT.new", "FORMAT.copy.new"};
+    size_t len = make_directory(&scratch, good);
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        for (size_t at = 0; at < len; at++) {
+            put_bytes(&scratch, names[i], good, at);
+            expect_healed(&scratch, good, names[i], at);
+        }
+    for (size_t i = 0; i < 2; i++) {
+        cr_assert_eq(unlink(scratch_path(&scratch, names[i])), 0);
+        expect_healed(&scratch, good, "missing", i);
+    }
+    scratch_deinit(&scratch);
+}
+
+Test(datadir, two_of_different_directories_are_refused)
+{
+    struct scratch scratch, other;
+    char good[FORMAT_SIZE_MAX], foreign[FORMAT_SIZE_MAX], text[512];
+    make_directory(&scratch, good);
+    size_t len = make_directory(&other, foreign);
+    put_bytes(&scratch, "FORMAT.copy", foreign, len);
     struct datadir *dir;
-    char text[512], content[128] = "";
-    cr_assert_eq(datadir_open(&dir, scratch.path, 0, 2, text, sizeof text), RESULT_OK, "%s", text);
-    cr_expect_eq(datadir_shards(dir), 4);
-    datadir_close(dir);
-    FILE *file = fopen(scratch_path(&scratch, "FORMAT"), "r");
-    cr_assert_neq(file, NULL);
-    cr_expect_gt(fread(content, 1, sizeof content - 1, file), 0);
-    fclose(file);
-    cr_expect_str_eq(content, "format=3\nshards=4\nid=00112233445566778899aabbccddeeff\n");
+    cr_expect_eq(datadir_open(&dir, scratch.path, 0, 9, text, sizeof text), RESULT_CORRUPT);
+    cr_expect_neq(strstr(text, "of two different directories"), NULL, "%s", text);
+    scratch_deinit(&other);
+    scratch_deinit(&scratch);
+}
+
+/* So that the version before, which cannot read what is written from now on, refuses it: its own reader looks at the first line. */
+Test(datadir, the_format_before_becomes_the_newest_also_after_a_crash_between_the_two)
+{
+    struct scratch scratch;
+    char content[FORMAT_SIZE_MAX], copy[FORMAT_SIZE_MAX], text[512];
+    scratch_init(&scratch);
+    for (int crashed = 0; crashed < 2; crashed++) {
+        put_file(&scratch, "FORMAT", FORMAT_3);
+        struct datadir *dir;
+        cr_assert_eq(datadir_open(&dir, scratch.path, 0, 2, text, sizeof text), RESULT_OK, "%s", text);
+        cr_expect_eq(datadir_shards(dir), 4);
+        cr_expect_str_eq(datadir_id(dir), ID);
+        datadir_close(dir);
+        get_file(&scratch, "FORMAT", content);
+        get_file(&scratch, "FORMAT.copy", copy);
+        cr_expect_eq(strncmp(content, "format=4\n", 9), 0, "%s", content);
+        cr_expect_str_eq(content, copy);
+    }
     scratch_deinit(&scratch);
 }
 

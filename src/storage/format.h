@@ -1,0 +1,44 @@
+/* storage/format.h - the bytes of FORMAT, which says what a data directory is, and how its two copies make one.
+ * Owns:    nothing.               Thread: start-up; blocks.
+ * Depends: core/ only.            Start at: storage/datadir.h
+ *
+ *   format=4                      first, in every format: of another one nothing else is known
+ *   shards=N
+ *   id=<32 hex>                   of the installation
+ *   sum=<16 hex>                  last: xxh3 of all bytes before it; from format 4 on
+ *
+ * Unknown lines between are left to later versions. The same bytes are in FORMAT and in FORMAT.copy, the copy written first; either is
+ * made whole (wholefile.h). So a crash leaves two good ones, the copy the newer; a damaged one is told by its sum, and the other is
+ * right. Format 3 had neither sum nor copy: its FORMAT must be, to the byte, what that version wrote. */
+#ifndef STORAGE_FORMAT_H
+#define STORAGE_FORMAT_H
+
+#include "core/result.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define FORMAT_ID_BYTES 16
+#define FORMAT_ID_SIZE (2 * FORMAT_ID_BYTES + 1)
+#define FORMAT_SIZE_MAX 512
+#define FORMAT_NAME "FORMAT"
+#define FORMAT_COPY_NAME "FORMAT.copy"
+
+struct format {
+    uint32_t number, shards;
+    char id[FORMAT_ID_SIZE];
+};
+
+/* Gives the length of the text, without its end. */
+size_t format_render(const struct format *format, char text[FORMAT_SIZE_MAX]);
+/* OK; UNSUPPORTED: another version's, only `number` is known; CORRUPT. */
+NODISCARD enum result format_parse(struct format *format, const char *text, size_t len);
+
+/* Reads both. OK, with what stands in `*complaint` when one of them is not as it should be (to be warned of, and mended by a write; else
+ * NULL); *same: both are there and alike. MISSING: neither is there. Else as format_parse, or what reading said; CORRUPT, too, when
+ * both are good and of two different directories, with `*complaint`. */
+NODISCARD enum result format_load(int dir_fd, struct format *format, bool *same, const char **complaint);
+/* Both, the copy first. */
+NODISCARD enum result format_store(int dir_fd, const struct format *format);
+
+#endif

@@ -1,0 +1,52 @@
+/* storage/wholefile.c - see wholefile.h. */
+#include "storage/wholefile.h"
+#include "core/check.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static enum result write_all(int fd, const void *data, size_t len)
+{
+    for (size_t done = 0; done < len;) {
+        ssize_t written = write(fd, (const uint8_t *)data + done, len - done);
+        if (written < 0 && errno == EINTR) continue;
+        if (written < 0) return result_from_errno(errno);
+        done += (size_t)written;
+    }
+    return RESULT_OK;
+}
+
+enum result wholefile_write(int dir_fd, const char *name, const void *data, size_t len)
+{
+    ASSERT(strlen(name) <= WHOLEFILE_NAME_MAX);
+    char temporary[WHOLEFILE_NAME_MAX + 8];
+    snprintf(temporary, sizeof temporary, "%s.new", name);
+    int fd = openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0) return result_from_errno(errno);
+    enum result result = write_all(fd, data, len);
+    if (result == RESULT_OK && fsync(fd) != 0) result = result_from_errno(errno);
+    close(fd);
+    if (result == RESULT_OK && renameat(dir_fd, temporary, dir_fd, name) != 0) result = result_from_errno(errno);
+    if (result == RESULT_OK && fsync(dir_fd) != 0) result = result_from_errno(errno);
+    if (result != RESULT_OK) unlinkat(dir_fd, temporary, 0);
+    return result;
+}
+
+enum result wholefile_read(int dir_fd, const char *name, void *data, size_t size, size_t *len)
+{
+    *len = 0;
+    int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return result_from_errno(errno);
+    enum result result = RESULT_OK;
+    while (*len < size && result == RESULT_OK) {
+        ssize_t got = read(fd, (uint8_t *)data + *len, size - *len);
+        if (got == 0) break;
+        if (got > 0) *len += (size_t)got;
+        else if (errno != EINTR) result = result_from_errno(errno);
+    }
+    close(fd);
+    return result;
+}
