@@ -281,6 +281,46 @@ Test(mqtt_deliver, acknowledged_in_order_and_when_durable)
     mqtt_leave(&sender);
 }
 
+/* What is on disk is acknowledged, whatever is wrong with a packet that came in the same read. */
+Test(mqtt_deliver, a_refusal_does_not_throw_away_acknowledgements)
+{
+    for (uint8_t version = MQTT_3_1_1; version <= MQTT_5; version++) {
+        struct mqtt_client sender;
+        struct mqtt_got got;
+        mqtt_come(&sender, alice, "sender", (struct mqtt_how){.version = version});
+        rig.disks_held = true;
+        mqtt_say(&sender, "u/bob", "first", 0x32, 9);
+        mqtt_say(&sender, "elsewhere", "refused at once", 0x32, 5);
+        mqtt_say(&sender, "u/bob", "second", 0x34, 6);
+        mqtt_settle();
+        rig.disks_held = false;
+        cr_expect_eq(mqtt_expect(&sender, MQTT_PUBACK).packet_id, 9);
+        if (version == MQTT_5) cr_expect_eq(mqtt_expect(&sender, MQTT_PUBACK).reason, MQTT_BAD_TOPIC);
+        cr_expect_eq(mqtt_expect(&sender, MQTT_PUBREC).packet_id, 6);
+        if (version == MQTT_3_1_1) mqtt_expect_end(&sender);
+        cr_expect_not(mqtt_next(&sender, &got));
+        mqtt_drop(&sender);
+    }
+}
+
+Test(mqtt_deliver, a_malformed_packet_does_not_throw_away_acknowledgements)
+{
+    for (uint8_t version = MQTT_3_1_1; version <= MQTT_5; version++) {
+        struct mqtt_client sender;
+        mqtt_come(&sender, alice, "sender", (struct mqtt_how){.version = version});
+        rig.disks_held = true;
+        mqtt_say(&sender, "u/bob", "durable", 0x32, 9);
+        mqtt_say(&sender, "u/bob", "of QoS 3", 0x36, 10);
+        mqtt_say(&sender, "u/bob", "never read", 0x32, 11);
+        mqtt_settle();
+        rig.disks_held = false;
+        cr_expect_eq(mqtt_expect(&sender, MQTT_PUBACK).packet_id, 9);
+        if (version == MQTT_5) cr_expect_eq(mqtt_expect(&sender, MQTT_DISCONNECT).reason, MQTT_MALFORMED);
+        mqtt_expect_end(&sender);
+        mqtt_drop(&sender);
+    }
+}
+
 /* ---- held while the shard is full ---- */
 
 static uint64_t held(void)

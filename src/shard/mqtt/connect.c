@@ -120,6 +120,19 @@ void mqtt_end(struct client *client, enum mqtt_reason reason)
     conn_close(client->conn, (struct conn_goodbye){1000, NULL});
 }
 
+void mqtt_end_when_answered(struct client *client, enum mqtt_reason reason)
+{
+    struct mqtt *mqtt = client->mqtt;
+    if (mqtt->phase != MQTT_SERVING || mqtt_is_answered(mqtt)) {
+        mqtt_end(client, reason);
+        return;
+    }
+    if (mqtt->leaving) return;
+    mqtt->leaving = true;
+    mqtt->leave_reason = (uint8_t)reason;
+    mqtt_wait(client);
+}
+
 /* A CONNECT that cannot even be taken further. */
 static void refuse_connect(struct client *client, enum mqtt_reason reason)
 {
@@ -192,7 +205,7 @@ void mqtt_wait(struct client *client) { door_client_pause(client); }
 bool mqtt_waits(const struct mqtt *mqtt)
 {
     bool connecting = mqtt->phase != MQTT_FRESH && mqtt->phase != MQTT_SERVING;
-    return connecting || mqtt->subscribing != NULL || mqtt->looking_up;
+    return connecting || mqtt->subscribing != NULL || mqtt->looking_up || mqtt->leaving;
 }
 
 static struct mqtt_input *input_of(struct mqtt *mqtt)
@@ -529,7 +542,7 @@ static void on_disconnect(struct client *client, const struct mqtt_farewell *far
     struct mqtt *mqtt = client->mqtt;
     uint32_t expiry_s = mqtt_property_number(&farewell->properties, MQTT_SESSION_EXPIRY, mqtt->expiry_s);
     if (mqtt->expiry_s == 0 && expiry_s != 0) {
-        mqtt_end(client, MQTT_PROTOCOL_ERROR);
+        mqtt_end_when_answered(client, MQTT_PROTOCOL_ERROR);
         return;
     }
     mqtt->ends_session = expiry_s == 0 && mqtt->expiry_s != 0;
@@ -551,7 +564,7 @@ static void on_packet(struct client *client, struct slice bytes)
     }
     if (reason == MQTT_SUCCESS && first != (packet.type == MQTT_CONNECT)) reason = MQTT_PROTOCOL_ERROR;
     if (reason != MQTT_SUCCESS) {
-        mqtt_end(client, reason);
+        mqtt_end_when_answered(client, reason);
         return;
     }
     switch (packet.type) {
@@ -574,7 +587,7 @@ static void on_packet(struct client *client, struct slice bytes)
         mqtt_send(client);
         break;
     case MQTT_DISCONNECT: on_disconnect(client, &packet.as.farewell); break;
-    case MQTT_AUTH: mqtt_end(client, MQTT_PROTOCOL_ERROR); break; /* no method was agreed on */
+    case MQTT_AUTH: mqtt_end_when_answered(client, MQTT_PROTOCOL_ERROR); break; /* no method was agreed on */
     case MQTT_CONNACK:
     case MQTT_SUBACK:
     case MQTT_UNSUBACK:
@@ -589,7 +602,7 @@ static bool next_packet(struct client *client, struct slice *packet)
     struct slice rest = slice_of(input->bytes.data + input->at, input->bytes.len - input->at);
     uint32_t size = mqttframe_size(rest);
     if (size == UINT32_MAX || size > client->door->options.frame_size_max) {
-        mqtt_end(client, size == UINT32_MAX ? MQTT_MALFORMED : MQTT_PACKET_TOO_LARGE);
+        mqtt_end_when_answered(client, size == UINT32_MAX ? MQTT_MALFORMED : MQTT_PACKET_TOO_LARGE);
         return false;
     }
     *packet = slice_of(rest.data, size);

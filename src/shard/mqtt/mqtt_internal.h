@@ -140,11 +140,13 @@ struct mqtt {
     bool begun : 1;     /* CONNACK said yes */
     bool given_up : 1;  /* what is kept of the session is saved, or another connection has it */
     bool session_present : 1, ends_session : 1;
+    bool leaving : 1; /* it ends with leave_reason as soon as what it published is answered; nothing more is read */
     bool looking_up : 1; /* a user's name */
     bool pulling : 1, asking_type : 1, asking_room : 1; /* the stream; a room's type; a large room's history */
     bool rooms_behind : 1; /* some large room may have more */
     bool id_taken : 1;     /* but its next packet id is on its way with another message: after the next acknowledgement */
     bool unsaved : 1;      /* something beside the stream's cursor moved since the last save */
+    uint8_t leave_reason; /* enum mqtt_reason */
     uint16_t window_max;
     uint16_t subscription_count, room_count;
     uint32_t packet_size_max; /* what the client takes */
@@ -190,6 +192,8 @@ struct mqtt_door {
 
 /* ---- connect.c ---- */
 void mqtt_end(struct client *client, enum mqtt_reason reason);
+/* What was received before is still answered: a message on disk has its acknowledgement, whatever is wrong with what came after it. */
+void mqtt_end_when_answered(struct client *client, enum mqtt_reason reason);
 /* Sends the packets in door->mqtt->out and empties it. */
 void mqtt_send(struct client *client);
 void mqtt_too_slow(struct client *client);
@@ -210,6 +214,8 @@ struct slice mqtt_client_id(const struct client *client, char out[MQTT_CLIENT_ID
 void mqtt_publish(struct client *client, const struct mqtt_publish *publish, struct slice packet);
 void mqtt_published(struct client *client, const struct letter *letter);
 void mqtt_looked_up(struct client *client, const struct letter *letter);
+/* Nothing of what it published is without an answer. */
+bool mqtt_is_answered(const struct mqtt *mqtt);
 /* PUBREL: the client is through with a message of QoS 2. */
 void mqtt_released(struct mqtt *mqtt, uint16_t packet_id);
 void mqtt_publish_will(struct client *client);

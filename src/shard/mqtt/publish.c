@@ -271,23 +271,37 @@ static void reserve(struct mqtt *mqtt, uint16_t packet_id)
     mqtt->unsaved = true;
 }
 
+bool mqtt_is_answered(const struct mqtt *mqtt)
+{
+    return mqtt->sender == NULL || mqtt->sender->receipt_first == mqtt->sender->receipt_next;
+}
+
+/* A refusal that is no answer: MQTT 3.1.1 knows none, and a packet id of another message is given up with its connection. */
+static bool ends_connection(const struct mqtt *mqtt, const struct mqtt_receipt *receipt, enum mqtt_reason *reason)
+{
+    bool another = receipt->error == ERROR_CLIENT_ID_CONFLICT && receipt->again; /* than the one that had its packet id */
+    *reason = another ? MQTT_IMPLEMENTATION : MQTT_SUCCESS;
+    return another || (receipt->error != ERROR_NONE && mqtt->version == MQTT_3_1_1);
+}
+
 /* Acknowledges from the front what is done. */
 static void acknowledge_done(struct client *client)
 {
     struct mqtt *mqtt = client->mqtt;
     struct mqtt_sender *sender = mqtt->sender;
+    enum mqtt_reason reason;
     while (sender->receipt_first < sender->receipt_next && receipt_at(sender, sender->receipt_first)->done) {
         const struct mqtt_receipt *receipt = receipt_at(sender, sender->receipt_first++);
-        bool another = receipt->error == ERROR_CLIENT_ID_CONFLICT && receipt->again; /* than the one that had its packet id */
-        if (another) reserve(mqtt, receipt->packet_id);
-        if (another || (receipt->error != ERROR_NONE && mqtt->version == MQTT_3_1_1)) {
-            writer_reset(&client->door->mqtt->out);
-            mqtt_end(client, another ? MQTT_IMPLEMENTATION : MQTT_SUCCESS);
-            return;
+        if (!ends_connection(mqtt, receipt, &reason)) {
+            acknowledge(client, receipt);
+            continue;
         }
-        acknowledge(client, receipt);
+        if (reason == MQTT_IMPLEMENTATION) reserve(mqtt, receipt->packet_id);
+        mqtt_end_when_answered(client, reason);
+        if (mqtt->phase == MQTT_ENDED) return; /* with what was in door->mqtt->out */
     }
     if (client->door->mqtt->out.len > 0) mqtt_send(client);
+    if (mqtt->leaving && mqtt_is_answered(mqtt)) mqtt_end(client, (enum mqtt_reason)mqtt->leave_reason);
 }
 
 static void receipt_done(struct client *client, uint64_t number, enum error error)
@@ -430,7 +444,7 @@ void mqtt_publish(struct client *client, const struct mqtt_publish *publish, str
     struct slice topic = publish->topic;
     enum mqtt_reason reason = resolve_alias(mqtt, publish, &topic);
     if (reason != MQTT_SUCCESS) {
-        mqtt_end(client, reason);
+        mqtt_end_when_answered(client, reason);
         return;
     }
     struct mqtt_sender *sender = sender_of(mqtt);

@@ -251,7 +251,7 @@ void mqtt_subscribe(struct client *client, struct mqtt_subscribe *subscribe)
 {
     struct mqtt *mqtt = client->mqtt;
     if (subscribe->filter_count > FILTERS_MAX) { /* more than anybody needs at once */
-        mqtt_end(client, MQTT_QUOTA_EXCEEDED);
+        mqtt_end_when_answered(client, MQTT_QUOTA_EXCEEDED);
         return;
     }
     uint32_t identifier = mqtt_property_number(&subscribe->properties, MQTT_SUBSCRIPTION_ID, 0);
