@@ -446,6 +446,22 @@ class Messages(unittest.TestCase):
         quiet.leave()
         echo.leave()
 
+    def test_no_local_hears_who_copies_its_properties(self):
+        """A responder that sends back the user properties it got, client_msg_id among them."""
+        alice, bob = Person("alice"), Person("bob")
+        room = alice.room(bob)
+        asks, answers = Device(alice, "asks"), Device(bob, "answers")
+        asks.subscribe(f"r/{room}", noLocal=True)
+        answers.subscribe(f"r/{room}", noLocal=True)
+        asks.publish(f"r/{room}", "question")
+        question, = answers.take()
+        properties = Properties(PacketTypes.PUBLISH)
+        properties.UserProperty = question.properties.UserProperty
+        answers.publish(question.properties.ResponseTopic, "answer", 1, properties)
+        self.assertEqual(asks.texts(), ["answer"])
+        asks.leave()
+        answers.leave()
+
     def test_will(self):
         alice, bob = Person("alice"), Person("bob")
         watcher = Device(bob, "phone")

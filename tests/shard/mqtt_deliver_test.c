@@ -42,6 +42,32 @@ static void expect_nothing(void)
     cr_expect(!mqtt_next(&phone, &got), "a packet of type %d: %s", got.type, got.text);
 }
 
+/* A room of alice's with bob in it; up to two may be made. */
+static uint64_t make_room(char *client_room_id)
+{
+    uint64_t members[] = {bob};
+    Ringpost__V1__CreateRoomRequest in = RINGPOST__V1__CREATE_ROOM_REQUEST__INIT;
+    in.name = in.client_room_id = client_room_id;
+    in.member_ids = members;
+    in.n_member_ids = 1;
+    struct actor_record actor = rig_actor(alice, "other");
+    cr_assert_eq(rig_call(&actor, 0, 0, "/v1/room/create", &in.base), ERROR_NONE);
+    Ringpost__V1__CreateRoomResponse *out = rig_replied(&ringpost__v1__create_room_response__descriptor);
+    uint64_t room_id = out->room->room_id;
+    protobuf_c_message_free_unpacked(&out->base, NULL);
+    return room_id;
+}
+
+static void write_to_room(uint64_t from, uint64_t room_id, char *client_msg_id, char *text)
+{
+    Ringpost__V1__SendRequest in = RINGPOST__V1__SEND_REQUEST__INIT;
+    in.room_id = room_id;
+    in.client_msg_id = client_msg_id;
+    in.body = (ProtobufCBinaryData){.len = strlen(text), .data = (uint8_t *)text};
+    struct actor_record actor = rig_actor(from, "other");
+    cr_assert_eq(rig_call(&actor, 0, 0, "/v1/chat/send", &in.base), ERROR_NONE);
+}
+
 #define QOS_1     2
 #define QOS_2     4
 #define DUPLICATE 8
@@ -319,6 +345,46 @@ Test(mqtt_deliver, a_malformed_packet_does_not_throw_away_acknowledgements)
         mqtt_expect_end(&sender);
         mqtt_drop(&sender);
     }
+}
+
+/* What the server calls the last message of a room. */
+static void last_id(uint64_t room_id, char id[64])
+{
+    Ringpost__V1__HistoryRequest in = RINGPOST__V1__HISTORY_REQUEST__INIT;
+    in.room_id = room_id;
+    in.limit = 1;
+    struct actor_record actor = rig_actor(alice, "other");
+    cr_assert_eq(rig_call(&actor, 0, 0, "/v1/chat/history", &in.base), ERROR_NONE);
+    Ringpost__V1__HistoryResponse *out = rig_replied(&ringpost__v1__history_response__descriptor);
+    snprintf(id, 64, "%s", out->messages[0]->client_msg_id);
+    protobuf_c_message_free_unpacked(&out->base, NULL);
+}
+
+#define NO_LOCAL 4
+
+Test(mqtt_deliver, no_local_hides_what_this_client_said_and_nothing_else)
+{
+    uint64_t room_id = make_room("one"), other_id = make_room("two");
+    char topic[32], id[64];
+    snprintf(topic, sizeof topic, "r/%llu", (unsigned long long)room_id);
+    mqtt_come(&phone, alice, "phone", (struct mqtt_how){.version = MQTT_5, .persistent = true});
+    cr_assert_eq(mqtt_listen(&phone, "r/+", 1 | NO_LOCAL), 1);
+    mqtt_say(&phone, topic, "mine", 0x32, 1);
+    (void)mqtt_expect(&phone, MQTT_PUBACK);
+    last_id(room_id, id);
+    write_to_room(bob, room_id, id, "bob copied the id");
+    cr_expect_str_eq(mqtt_expect(&phone, MQTT_PUBLISH).text, "bob copied the id");
+    write_to_room(alice, other_id, id, "her other device, elsewhere");
+    struct mqtt_got got = mqtt_expect(&phone, MQTT_PUBLISH);
+    cr_expect_str_eq(got.text, "her other device, elsewhere");
+    mqtt_answer(&phone, MQTT_PUBACK, got.packet_id);
+    mqtt_say(&phone, topic, "mine before I left", 0x32, 2);
+    (void)mqtt_expect(&phone, MQTT_PUBACK);
+    mqtt_drop(&phone);
+    mqtt_come(&phone, alice, "phone", (struct mqtt_how){.version = MQTT_5, .persistent = true});
+    cr_expect_str_eq(mqtt_expect(&phone, MQTT_PUBLISH).text, "bob copied the id", "again: it was not acknowledged");
+    expect_nothing(); /* of "mine before I left" */
+    mqtt_leave(&phone);
 }
 
 /* ---- held while the shard is full ---- */

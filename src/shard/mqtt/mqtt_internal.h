@@ -89,6 +89,9 @@ struct mqtt_recent { /* which id a publish got, for when it is sent again */
 #define MQTT_RECENT_COUNT 64
 #define MQTT_NAMES_COUNT  4
 #define MQTT_OWN_COUNT    256
+struct mqtt_own { /* a message that this connection sent to a room */
+    uint64_t room_id, id_hash;
+};
 struct mqtt_sender { /* of a connection that has published; the others do without */
     /* What every message looks at comes first. */
     struct mqtt_receipt *receipts; /* ring of receipt_capacity, a power of two */
@@ -101,7 +104,7 @@ struct mqtt_sender { /* of a connection that has published; the others do withou
     uint8_t topic_len; /* the topic published to last, if an id is in it, and what it means */
     char topic[MQTT_ID_TOPIC_MAX];
     struct mqtt_target target;
-    uint64_t *own; /* ring of hashes of the ids last sent; NULL unless some subscription is no_local */
+    struct mqtt_own *own; /* ring of those sent last; NULL unless some subscription is no_local */
     uint32_t own_next, name_next;
     uint64_t count; /* QoS 0 */
     char **aliases; /* owned array of MQTT_ALIASES_MAX topics, each owned or NULL; NULL: none was given */
@@ -225,8 +228,8 @@ bool mqtt_will_told(struct client *client, const struct letter *letter);
 void mqtt_sender_destroy(struct mqtt_sender *sender);
 void mqtt_write_recent(const struct mqtt *mqtt, struct writer *out);
 void mqtt_read_recent(struct mqtt *mqtt, struct slice list);
-/* Did this connection send it? */
-bool mqtt_is_own(const struct mqtt *mqtt, struct slice client_msg_id);
+/* Did this client send it: the same user by the same client id? */
+bool mqtt_is_own(const struct client *client, const struct mqtt_message *message);
 
 /* ---- properties.c ---- */
 /* What a publisher said, packed as a Properties message; and its kind. */

@@ -231,22 +231,56 @@ void mqtt_read_recent(struct mqtt *mqtt, struct slice list)
     }
 }
 
-static void own_add(const struct mqtt *mqtt, struct mqtt_sender *sender, struct slice id)
+/* ---- no local ---------------------------------------------------------------------------------------------------------------------- */
+
+/* Messages to a person never come back; those to a room do. */
+static void own_add(const struct mqtt *mqtt, struct mqtt_sender *sender, const struct mqtt_target *target, struct slice id)
 {
     bool asked = false;
     for (uint32_t i = 0; i < mqtt->subscription_count; i++) asked |= mqtt->subscriptions[i].no_local;
-    if (!asked) return;
+    if (!asked || target->kind != MQTT_TARGET_ROOM) return;
     if (sender->own == NULL) sender->own = memory_alloc(MQTT_OWN_COUNT * sizeof *sender->own);
-    sender->own[sender->own_next++ % MQTT_OWN_COUNT] = XXH3_64bits(id.data, id.len);
+    sender->own[sender->own_next++ % MQTT_OWN_COUNT] = (struct mqtt_own){target->id, XXH3_64bits(id.data, id.len)};
 }
 
-bool mqtt_is_own(const struct mqtt *mqtt, struct slice client_msg_id)
+/* Is it an id that we made for a connection of that epoch? */
+static bool id_is_of(struct slice id, uint64_t epoch)
 {
-    if (mqtt->sender == NULL || mqtt->sender->own == NULL) return false;
-    uint64_t hash = XXH3_64bits(client_msg_id.data, client_msg_id.len);
-    for (uint32_t i = 0; i < MQTT_OWN_COUNT; i++)
-        if (mqtt->sender->own[i] == hash) return true;
+    char digits[EPOCH_DIGITS];
+    if (epoch == 0 || id.len <= EPOCH_DIGITS || (id.data[EPOCH_DIGITS] != '.' && id.data[EPOCH_DIGITS] != '~')) return false;
+    (void)put_digits(digits, epoch, EPOCH_DIGITS);
+    return memcmp(id.data, digits, EPOCH_DIGITS) == 0;
+}
+
+/* Made for this connection, or for an earlier one of the session. */
+static bool id_is_ours(const struct mqtt *mqtt, struct slice id)
+{
+    if (id_is_of(id, mqtt->epoch) || id_is_of(id, mqtt->old_epoch)) return true;
+    const struct mqtt_sender *sender = mqtt->sender;
+    uint64_t looked_at = 0;
+    for (uint32_t i = 0; sender != NULL && i < sender->recent_count; i++) {
+        if (sender->recent[i].epoch != looked_at && id_is_of(id, sender->recent[i].epoch)) return true;
+        looked_at = sender->recent[i].epoch;
+    }
     return false;
+}
+
+/* A client_msg_id alone says nothing: others may copy it. Of one user it names one message in its room, and what it was sent to by
+ * this connection is remembered; beyond that, the ids we make name the connection. */
+bool mqtt_is_own(const struct client *client, const struct mqtt_message *message)
+{
+    const struct mqtt *mqtt = client->mqtt;
+    struct slice id = message->client_msg_id;
+    if (message->sender_id != client->session->inbox->entity.key.a) return false;
+    uint64_t hash = XXH3_64bits(id.data, id.len);
+    bool to_another = false;
+    for (uint32_t i = 0; mqtt->sender != NULL && mqtt->sender->own != NULL && i < MQTT_OWN_COUNT; i++) {
+        const struct mqtt_own *own = &mqtt->sender->own[i];
+        if (own->room_id == 0 || own->id_hash != hash) continue;
+        if (own->room_id == message->room_id) return true;
+        to_another = true;
+    }
+    return !to_another && id_is_ours(mqtt, id);
 }
 
 /* ---- acknowledging ---------------------------------------------------------------------------------------------------------------- */
@@ -386,7 +420,7 @@ static void publish_to(struct client *client, const struct mqtt_publish *publish
         id = make_id(made, mqtt, sender, publish);
         if (number != MQTT_NOBODY) receipt_at(sender, number)->again = publish->duplicate;
     }
-    own_add(mqtt, sender, id);
+    own_add(mqtt, sender, target, id);
     struct writer *request = &client->door->packed;
     writer_reset(request);
     if (target->kind == MQTT_TARGET_ROOM) wire_write_u64(request, 1, target->id);

@@ -83,14 +83,14 @@ void mqtt_read_subscriptions(struct mqtt *mqtt, struct slice list)
 
 /* ---- matching ----------------------------------------------------------------------------------------------------------------- */
 
-static bool listens(const struct mqtt *mqtt, const struct mqtt_subscription *subscription, const struct mqtt_message *message,
+static bool listens(const struct client *client, const struct mqtt_subscription *subscription, const struct mqtt_message *message,
                     bool direct, uint64_t sync_key)
 {
     if (sync_key <= subscription->since_key) return false;
     bool mine = subscription->kind == MQTT_MY_ID || subscription->kind == MQTT_MY_NAME;
     if (direct != mine) return false;
     if (subscription->kind == MQTT_ROOM && subscription->room_id != message->room_id) return false;
-    return !subscription->no_local || !mqtt_is_own(mqtt, message->client_msg_id);
+    return !subscription->no_local || !mqtt_is_own(client, message);
 }
 
 bool mqtt_match(const struct client *client, const struct mqtt_message *message, bool direct, uint64_t sync_key,
@@ -101,7 +101,7 @@ bool mqtt_match(const struct client *client, const struct mqtt_message *message,
     if (direct && message->sender_id == client->session->inbox->entity.key.a) return false; /* it went to the other one */
     for (uint32_t i = 0; i < mqtt->subscription_count; i++) {
         const struct mqtt_subscription *subscription = &mqtt->subscriptions[i];
-        if (!listens(mqtt, subscription, message, direct, sync_key)) continue;
+        if (!listens(client, subscription, message, direct, sync_key)) continue;
         if (match->kind == 0 || subscription->qos > match->qos) {
             match->kind = subscription->kind;
             match->qos = subscription->qos;
