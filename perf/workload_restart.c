@@ -189,6 +189,7 @@ static Ringpost__V1__Response *history_page(struct session *session, uint64_t ro
     Ringpost__V1__HistoryRequest history = RINGPOST__V1__HISTORY_REQUEST__INIT;
     Ringpost__V1__Request request = RINGPOST__V1__REQUEST__INIT;
     history.room_id = room_id;
+    history.direction_case = RINGPOST__V1__HISTORY_REQUEST__DIRECTION_BEFORE_SEQ;
     history.before_seq = before_seq;
     history.limit = HISTORY_PAGE;
     request.method_case = RINGPOST__V1__REQUEST__METHOD_HISTORY;

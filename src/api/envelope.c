@@ -48,7 +48,6 @@ static void assert_mappable(descriptor_t descriptor, uint32_t depth)
                field->type == PROTOBUF_C_TYPE_STRING || field->type == PROTOBUF_C_TYPE_BYTES || is_message);
         ASSERT(field->label == PROTOBUF_C_LABEL_REPEATED || field->label == PROTOBUF_C_LABEL_NONE ||
                (field->label == PROTOBUF_C_LABEL_OPTIONAL && is_message));
-        ASSERT((field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) == 0 || is_message);
         if (is_message) assert_mappable(field->descriptor, depth + 1);
     }
 }

@@ -183,14 +183,14 @@ static bool read_base64(const struct reader *r, const struct place *place, uint3
 
 /* ---- fields ---------------------------------------------------------------------------------------------------- */
 
-/* One value with its tag; a default is left out unless it is an item of a list. */
+/* One value with its tag; a default is left out unless it says something: as an item of a list, as the chosen member of a oneof. */
 static bool read_value(const struct reader *r, const struct place *place, const ProtobufCFieldDescriptor *field,
-                       const json_t *value, bool is_item)
+                       const json_t *value, bool default_says)
 {
     if (is_number(field)) {
         uint64_t number = 0;
         if (!read_number(r, place, field, value, &number)) return false;
-        if (number == 0 && !is_item) return true;
+        if (number == 0 && !default_says) return true;
         wire_write_tag(r->out, field->id, WIRE_VARINT);
         wire_write_varint(r->out, number);
         return true;
@@ -207,7 +207,7 @@ static bool read_value(const struct reader *r, const struct place *place, const 
         return refuse(r, place, is_bytes ? "a base64 string is expected" : "a string is expected");
     const char *text = json_string_value(value);
     size_t len = json_string_length(value);
-    if (len == 0 && !is_item) return true;
+    if (len == 0 && !default_says) return true;
     if (is_bytes && len > 0) return read_base64(r, place, field->id, text, len);
     wire_write_head(r->out, field->id, len);
     writer_raw(r->out, text, len);
@@ -288,8 +288,8 @@ static bool read_message(const struct reader *r, const struct place *place,
         if (value == NULL) continue;
         const struct place here = {.parent = place, .name = field->name};
         if (has_oneof_rival(descriptor, object, field)) return refuse(r, &here, "another one of these is set already");
-        bool is_list = field->label == PROTOBUF_C_LABEL_REPEATED;
-        bool is_read = is_list ? read_list(r, &here, field, value) : read_value(r, &here, field, value, false);
+        bool is_list = field->label == PROTOBUF_C_LABEL_REPEATED, is_chosen = (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) != 0;
+        bool is_read = is_list ? read_list(r, &here, field, value) : read_value(r, &here, field, value, is_chosen);
         if (!is_read) return false;
     }
     return true;

@@ -85,6 +85,7 @@ static void ask_history(struct chat *chat, const struct conversation *conversati
     ringpost__v1__history_request__init(&history);
     ringpost__v1__request__init(&request);
     history.room_id = conversation->room_id;
+    history.direction_case = RINGPOST__V1__HISTORY_REQUEST__DIRECTION_BEFORE_SEQ;
     history.before_seq = before_seq;
     history.limit = CHAT_PAGE_LENGTH;
     request.method_case = RINGPOST__V1__REQUEST__METHOD_HISTORY;

@@ -58,6 +58,7 @@ Test(json_query, refuses_what_stands_for_nothing)
         const ProtobufCMessageDescriptor *descriptor;
         const char *query, *why;
     } cases[] = {
+        {HISTORY, "before_seq=1&after_seq=1", "field after_seq: another one of these is set already"},
         {HISTORY, "room_id", "query: name=value is expected between the &"},
         {HISTORY, "&", "query: name=value is expected between the &"},
         {HISTORY, "room_id=1&", "query: name=value is expected between the &"},

@@ -76,6 +76,7 @@ static void expect_refused(const struct refused *cases, size_t count)
 Test(json_read, numbers)
 {
     static const struct accepted accepted[] = {
+        {HISTORY, "{\"after_seq\":\"0\"}", "\"after_seq\":\"0\""},
         {HISTORY, "{\"limit\":0}", "\"limit\":0"},
         {HISTORY, "{\"limit\":4294967295}", "\"limit\":4294967295"},
         {HISTORY, "{\"limit\":\"7\"}", "\"limit\":7"},

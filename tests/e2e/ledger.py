@@ -226,10 +226,8 @@ class Ledger:
         reader = self.members[room_id][0]
         known = self.timelines.setdefault(room_id, [])
         messages = [] if whole else list(known)
-        if not messages:  # upwards from nothing: after_seq 0 stands for "newest first"
-            messages = list((await self.page(reader, room_id, before_seq=2)).messages)
         while True:
-            page = await self.page(reader, room_id, after_seq=len(messages)) if messages else pb.HistoryResponse()
+            page = await self.page(reader, room_id, after_seq=len(messages))
             messages += page.messages
             if not page.has_more:
                 break

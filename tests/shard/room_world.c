@@ -183,13 +183,13 @@ Ringpost__V1__SyncResponse *world_sync(struct world *world, uint64_t user_id, ui
     return page_read(home, sync_read, &params, sizeof params, &ringpost__v1__sync_response__descriptor);
 }
 
-Ringpost__V1__HistoryResponse *world_history(struct world *world, uint64_t room_id, uint64_t before, uint64_t after,
-                                             uint32_t limit)
+Ringpost__V1__HistoryResponse *world_history(struct world *world, uint64_t room_id, bool upwards, uint64_t seq, uint32_t limit)
 {
     struct history_params params = {.room_id = room_id,
                                     .head_seq = world_room(world, room_id)->head_seq,
-                                    .before_seq = before,
-                                    .after_seq = after,
+                                    .upwards = upwards,
+                                    .before_seq = upwards ? 0 : seq,
+                                    .after_seq = upwards ? seq : 0,
                                     .limit = limit};
     return page_read(world_home(world, room_id), history_read, &params, sizeof params,
                      &ringpost__v1__history_response__descriptor);

@@ -56,8 +56,8 @@ struct world_sent world_sent(struct fixture *shard);
 
 /* Pages, read as the storage thread would; the caller frees with protobuf_c_message_free_unpacked. */
 Ringpost__V1__SyncResponse *world_sync(struct world *world, uint64_t user_id, uint64_t sync_key, uint32_t limit);
-Ringpost__V1__HistoryResponse *world_history(struct world *world, uint64_t room_id, uint64_t before, uint64_t after,
-                                             uint32_t limit);
+/* `seq`: after_seq when upwards, else before_seq. */
+Ringpost__V1__HistoryResponse *world_history(struct world *world, uint64_t room_id, bool upwards, uint64_t seq, uint32_t limit);
 Ringpost__V1__ConversationsResponse *world_conversations(struct world *world, uint64_t user_id, uint64_t cursor,
                                                          uint32_t limit);
 Ringpost__V1__MembersResponse *world_members(struct world *world, uint64_t room_id, uint64_t cursor, uint32_t limit);

@@ -34,11 +34,11 @@ Test(timeline, every_page_of_history_from_every_place)
     struct world world = make(&ada, &room_id, 1000);
     for (uint64_t at = 1; at <= TOTAL + 1; at++)
         for (uint32_t limit = 1; limit <= TOTAL + 1; limit++) {
-            Ringpost__V1__HistoryResponse *down = world_history(&world, room_id, at, 0, limit);
+            Ringpost__V1__HistoryResponse *down = world_history(&world, room_id, false, at, limit);
             expect_history(down, at - 1, -1, least(limit, at - 1));
             cr_expect_eq(down->has_more, at - 1 > limit);
             WORLD_FREE(down);
-            Ringpost__V1__HistoryResponse *up = world_history(&world, room_id, 0, at, limit);
+            Ringpost__V1__HistoryResponse *up = world_history(&world, room_id, true, at, limit);
             expect_history(up, at + 1, 1, at > TOTAL ? 0 : least(limit, TOTAL - at));
             cr_expect_eq(up->has_more, at + limit < TOTAL);
             WORLD_FREE(up);
@@ -228,7 +228,7 @@ Test(timeline, a_hole_in_what_the_owner_holds_is_refused)
     fixture_end_batch(shard);
     for (uint64_t at = 1; at <= TOTAL; at++)
         for (uint32_t limit = 1; limit <= TOTAL; limit++) {
-            const struct history_params params = {.room_id = room_id, .head_seq = TOTAL, .after_seq = at, .limit = limit};
+            const struct history_params params = {.room_id = room_id, .head_seq = TOTAL, .upwards = true, .after_seq = at, .limit = limit};
             bool missing = at < 13 && at + limit >= 7;
             cr_expect_eq(page_error(shard, &params), missing ? ERROR_INTERNAL : ERROR_NONE, "%d behind %d", (int)limit, (int)at);
         }

@@ -609,9 +609,11 @@ static bool call_history(struct world *w, struct app *d)
     if (is_known(w, request.room_id)) note_membership(w, call, request.room_id);
     call->floor = is_known(w, request.room_id) ? oracle_room(w->oracle, request.room_id)->head_seq : 0;
     if (dice_one_in(&w->dice, 2)) {
-        request.after_seq = call->seq = dice_between(&w->dice, 1, (uint32_t)call->floor + 3);
+        request.direction_case = RINGPOST__V1__HISTORY_REQUEST__DIRECTION_AFTER_SEQ;
+        request.after_seq = call->seq = dice_between(&w->dice, 0, (uint32_t)call->floor + 3);
         call->number = 1;
     } else if (dice_one_in(&w->dice, 2)) {
+        request.direction_case = RINGPOST__V1__HISTORY_REQUEST__DIRECTION_BEFORE_SEQ;
         request.before_seq = call->seq = dice_between(&w->dice, 1, (uint32_t)call->floor + 3);
     }
     return go(w, call, &request.base);

@@ -16,7 +16,7 @@ enum history_field { HISTORY_MESSAGES = 1, HISTORY_HAS_MORE, HISTORY_NEXT_SEQ, H
 struct page {
     const struct history_params *params;
     struct writer *out;
-    uint64_t last_seq; /* of the last message on the page */
+    uint64_t last_seq; /* of the last message on the page; of an empty page where it would begin */
     uint32_t count;
     bool has_more, bad;
 };
@@ -105,8 +105,8 @@ static enum result read_up(struct page *page, struct store_view *view)
 void history_read(struct read_job *job, struct store_view *view)
 {
     const struct history_params *params = (const void *)job->params;
-    struct page page = {.params = params, .out = &job->reply};
-    enum result result = params->after_seq != 0 ? read_up(&page, view) : read_down(&page, view);
+    struct page page = {.params = params, .out = &job->reply, .last_seq = params->upwards ? params->after_seq : params->before_seq};
+    enum result result = params->upwards ? read_up(&page, view) : read_down(&page, view);
     if (result != RESULT_OK || page.bad) {
         job->error = ERROR_INTERNAL;
         return;
@@ -124,16 +124,15 @@ void handle_history(struct shard *shard, struct request *request)
         request_refuse_because(shard, request, ERROR_BAD_FIELD, "limit: at most 200");
         return;
     }
-    if (in->before_seq != 0 && in->after_seq != 0) {
-        request_refuse_because(shard, request, ERROR_BAD_FIELD, "before_seq, after_seq: at most one of the two");
-        return;
-    }
     const struct room *room = request_member_room(shard, request, in->room_id, NULL);
     if (room == NULL) return;
+    bool upwards = in->direction_case == RINGPOST__V1__HISTORY_REQUEST__DIRECTION_AFTER_SEQ;
+    bool downwards = in->direction_case == RINGPOST__V1__HISTORY_REQUEST__DIRECTION_BEFORE_SEQ;
     struct history_params params = {.room_id = in->room_id,
                                     .head_seq = room->head_seq,
-                                    .before_seq = in->before_seq,
-                                    .after_seq = in->after_seq,
+                                    .upwards = upwards,
+                                    .before_seq = downwards ? in->before_seq : 0,
+                                    .after_seq = upwards ? in->after_seq : 0,
                                     .limit = in->limit == 0 ? HISTORY_LIMIT_DEFAULT : in->limit};
     request_read(shard, request, history_read, &params, sizeof params);
 }

@@ -9,8 +9,9 @@
 
 struct history_params {
     uint64_t room_id, head_seq; /* head when the page was asked for: the store has everything up to it */
+    bool upwards;               /* from after_seq; else downwards from before_seq */
     uint64_t before_seq;        /* 0: from the newest */
-    uint64_t after_seq;         /* not 0: upwards from it */
+    uint64_t after_seq;         /* 0: from the first */
     uint32_t limit;
 };
 void history_read(struct read_job *job, struct store_view *view);
