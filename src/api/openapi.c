@@ -1,8 +1,10 @@
 /* api/openapi.c - one walk over routes, descriptors and error rows writes the document; nothing in it is kept by hand.
  *
  *     paths       one per route: POST with the request message as body, reads also as GET with its fields in the query
- *     components  every message and enum reachable from Envelope (so socket frames are described, too), the error body
+ *     components  every message and enum that a route takes or gives, the error body
  *
+ * What a client sends is closed: an unknown field is refused. What it gets is open, because answers may gain fields; in them whatever
+ * JSON always shows is required. A message that goes both ways has two schemas, the one that is sent with "Input" behind its name.
  * Texts are the comments of the .proto. A field without one of its own takes that of its message or enum. */
 #include "api/openapi.h"
 #include "api/envelope.h"
@@ -16,12 +18,21 @@
 #define TYPES_MAX        160 /* messages plus enums of the contract */
 #define SCHEMA_REFERENCE "#/components/schemas/"
 
-/* Every type once, in the order a walk from Envelope meets them. */
+/* Every type once, in the order a walk over the routes meets them. */
 struct types {
-    const ProtobufCMessageDescriptor *messages[TYPES_MAX];
+    const ProtobufCMessageDescriptor *sent[TYPES_MAX], *given[TYPES_MAX]; /* by clients, by the server */
     const ProtobufCEnumDescriptor *enums[TYPES_MAX];
-    uint32_t message_count, enum_count;
+    uint32_t sent_count, given_count, enum_count;
 };
+
+struct document {
+    struct writer *out;
+    const struct openapi_route *routes;
+    uint32_t route_count;
+    struct types types;
+};
+
+enum direction { SENT, GIVEN };
 
 /* ---- small pieces ---------------------------------------------------------------------------------------------- */
 
@@ -67,16 +78,14 @@ static void write_number(struct writer *out, uint64_t number)
     writer_raw(out, digits, json_decimal(digits, number));
 }
 
-static void write_reference(struct writer *out, const char *schema)
+/* ---- types --------------------------------------------------------------------------------------------------- */
+
+static bool is_among(const ProtobufCMessageDescriptor *const *messages, uint32_t count, const ProtobufCMessageDescriptor *message)
 {
-    json_write_raw(out, "{\"$ref\":\"" SCHEMA_REFERENCE);
-    json_write_raw(out, schema);
-    json_write_raw(out, "\"}");
+    for (uint32_t i = 0; i < count; i++)
+        if (messages[i] == message) return true;
+    return false;
 }
-
-/* ---- schemas --------------------------------------------------------------------------------------------------- */
-
-static void collect(struct types *types, const ProtobufCMessageDescriptor *message);
 
 static void collect_enum(struct types *types, const ProtobufCEnumDescriptor *descriptor)
 {
@@ -86,17 +95,43 @@ static void collect_enum(struct types *types, const ProtobufCEnumDescriptor *des
     types->enums[types->enum_count++] = descriptor;
 }
 
-static void collect(struct types *types, const ProtobufCMessageDescriptor *message)
+static void collect(struct types *types, enum direction direction, const ProtobufCMessageDescriptor *message)
 {
-    for (uint32_t i = 0; i < types->message_count; i++)
-        if (types->messages[i] == message) return;
-    ASSERT(types->message_count < TYPES_MAX);
-    types->messages[types->message_count++] = message;
+    const ProtobufCMessageDescriptor **messages = direction == SENT ? types->sent : types->given;
+    uint32_t *count = direction == SENT ? &types->sent_count : &types->given_count;
+    if (is_among(messages, *count, message)) return;
+    ASSERT(*count < TYPES_MAX);
+    messages[(*count)++] = message;
     for (uint32_t i = 0; i < message->n_fields; i++) {
         const ProtobufCFieldDescriptor *field = &message->fields[i];
-        if (field->type == PROTOBUF_C_TYPE_MESSAGE) collect(types, field->descriptor);
+        if (field->type == PROTOBUF_C_TYPE_MESSAGE) collect(types, direction, field->descriptor);
         if (field->type == PROTOBUF_C_TYPE_ENUM) collect_enum(types, field->descriptor);
     }
+}
+
+static void collect_all(struct document *document)
+{
+    collect(&document->types, GIVEN, &ringpost__v1__error__descriptor);
+    for (uint32_t i = 0; i < document->route_count; i++) {
+        collect(&document->types, SENT, envelope_request_descriptor(document->routes[i].method));
+        collect(&document->types, GIVEN, envelope_response_descriptor(document->routes[i].method));
+    }
+}
+
+/* ---- schemas --------------------------------------------------------------------------------------------------- */
+
+static void write_schema_name(const struct document *document, enum direction direction, const ProtobufCMessageDescriptor *message)
+{
+    json_write_raw(document->out, message->short_name);
+    const struct types *types = &document->types;
+    if (direction == SENT && is_among(types->given, types->given_count, message)) json_write_raw(document->out, "Input");
+}
+
+static void write_reference(const struct document *document, enum direction direction, const ProtobufCMessageDescriptor *message)
+{
+    json_write_raw(document->out, "{\"$ref\":\"" SCHEMA_REFERENCE);
+    write_schema_name(document, direction, message);
+    json_write_raw(document->out, "\"}");
 }
 
 static const char *type_name(const ProtobufCFieldDescriptor *field)
@@ -108,8 +143,9 @@ static const char *type_name(const ProtobufCFieldDescriptor *field)
 }
 
 /* The members of the schema of one value. References have no siblings in OpenAPI 3.0: described ones are wrapped. */
-static void write_type(struct writer *out, const ProtobufCFieldDescriptor *field, bool described)
+static void write_type(const struct document *document, enum direction direction, const ProtobufCFieldDescriptor *field, bool described)
 {
+    struct writer *out = document->out;
     const char *text = NULL;
     switch ((int)field->type) {
     case PROTOBUF_C_TYPE_UINT32: text = "\"type\":\"integer\",\"minimum\":0,\"maximum\":4294967295"; break;
@@ -121,18 +157,21 @@ static void write_type(struct writer *out, const ProtobufCFieldDescriptor *field
     case PROTOBUF_C_TYPE_BYTES: text = "\"type\":\"string\",\"format\":\"byte\""; break;
     default:
         json_write_raw(out, described ? "\"allOf\":[{\"$ref\":\"" SCHEMA_REFERENCE : "\"$ref\":\"" SCHEMA_REFERENCE);
-        json_write_raw(out, type_name(field));
+        if (field->type == PROTOBUF_C_TYPE_MESSAGE) write_schema_name(document, direction, field->descriptor);
+        else json_write_raw(out, type_name(field));
         json_write_raw(out, described ? "\"}]" : "\"");
         return;
     }
     json_write_raw(out, text);
 }
 
-static void write_field_schema(struct writer *out, const ProtobufCFieldDescriptor *field, const char *description)
+static void write_field_schema(const struct document *document, enum direction direction, const ProtobufCFieldDescriptor *field,
+                               const char *description)
 {
+    struct writer *out = document->out;
     bool is_list = field->label == PROTOBUF_C_LABEL_REPEATED;
     json_write_raw(out, is_list ? "{\"type\":\"array\",\"items\":{" : "{");
-    write_type(out, field, !is_list && description[0] != '\0');
+    write_type(document, direction, field, !is_list && description[0] != '\0');
     if (is_list) json_write_raw(out, "}");
     write_description(out, description);
     json_write_raw(out, "}");
@@ -144,17 +183,39 @@ static const char *field_comment(const ProtobufCMessageDescriptor *message, cons
     return own[0] != '\0' || type_name(field) == NULL ? own : without_route(comment_of(type_name(field), ""));
 }
 
-static void write_message_schema(struct writer *out, const ProtobufCMessageDescriptor *message)
+/* Whether JSON shows the field whatever its value: json_write.c leaves out unset messages, unset members of a oneof and empty lists. */
+static bool is_always_there(const ProtobufCFieldDescriptor *field)
 {
-    write_string(out, message->short_name);
-    json_write_raw(out, ":{\"type\":\"object\",\"additionalProperties\":false");
+    return field->label != PROTOBUF_C_LABEL_REPEATED && field->type != PROTOBUF_C_TYPE_MESSAGE &&
+           (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) == 0;
+}
+
+static void write_required(struct writer *out, const ProtobufCMessageDescriptor *message)
+{
+    bool is_first = true;
+    for (uint32_t i = 0; i < message->n_fields; i++) {
+        if (!is_always_there(&message->fields[i])) continue;
+        json_write_raw(out, is_first ? ",\"required\":[" : ",");
+        write_string(out, message->fields[i].name);
+        is_first = false;
+    }
+    if (!is_first) json_write_raw(out, "]");
+}
+
+static void write_message_schema(const struct document *document, enum direction direction, const ProtobufCMessageDescriptor *message)
+{
+    struct writer *out = document->out;
+    writer_u8(out, '"');
+    write_schema_name(document, direction, message);
+    json_write_raw(out, direction == SENT ? "\":{\"type\":\"object\",\"additionalProperties\":false" : "\":{\"type\":\"object\"");
     write_description(out, comment_of(message->short_name, ""));
+    if (direction == GIVEN) write_required(out, message);
     json_write_raw(out, ",\"properties\":{");
     for (uint32_t i = 0; i < message->n_fields; i++) {
         if (i > 0) writer_u8(out, ',');
         write_string(out, message->fields[i].name);
         writer_u8(out, ':');
-        write_field_schema(out, &message->fields[i], field_comment(message, &message->fields[i]));
+        write_field_schema(document, direction, &message->fields[i], field_comment(message, &message->fields[i]));
     }
     json_write_raw(out, "}}");
 }
@@ -212,7 +273,7 @@ static void write_error_response(struct writer *out)
     json_write_string(out, writer_slice(&text));
     writer_deinit(&text);
     json_write_raw(out, ",\"content\":{\"application/json\":{\"schema\":");
-    write_reference(out, "ErrorBody");
+    json_write_raw(out, "{\"$ref\":\"" SCHEMA_REFERENCE "ErrorBody\"}");
     json_write_raw(out, "}},\"x-reasons\":[");
     for (uint32_t i = ERROR_NONE + 1; i < ERROR_COUNT; i++) {
         if (i > ERROR_NONE + 1) writer_u8(out, ',');
@@ -223,8 +284,9 @@ static void write_error_response(struct writer *out)
 
 /* ---- operations ------------------------------------------------------------------------------------------------ */
 
-static void write_query_parameters(struct writer *out, const ProtobufCMessageDescriptor *request)
+static void write_query_parameters(const struct document *document, const ProtobufCMessageDescriptor *request)
 {
+    struct writer *out = document->out;
     bool is_first = true;
     json_write_raw(out, ",\"parameters\":[");
     for (uint32_t i = 0; i < request->n_fields; i++) {
@@ -236,17 +298,17 @@ static void write_query_parameters(struct writer *out, const ProtobufCMessageDes
         write_pair(out, "name", field->name);
         write_description(out, field_comment(request, field));
         json_write_raw(out, ",\"schema\":");
-        write_field_schema(out, field, "");
+        write_field_schema(document, SENT, field, "");
         json_write_raw(out, "}");
     }
     json_write_raw(out, "]");
 }
 
-static void write_body(struct writer *out, const ProtobufCMessageDescriptor *request)
+static void write_body(const struct document *document, const ProtobufCMessageDescriptor *request)
 {
-    json_write_raw(out, ",\"requestBody\":{\"required\":true,\"content\":{\"application/json\":{\"schema\":");
-    write_reference(out, request->short_name);
-    json_write_raw(out, "}}}");
+    json_write_raw(document->out, ",\"requestBody\":{\"required\":true,\"content\":{\"application/json\":{\"schema\":");
+    write_reference(document, SENT, request);
+    json_write_raw(document->out, "}}}");
 }
 
 /* The service is the path's second part: /v1/<service>/<method>. */
@@ -259,8 +321,9 @@ static struct slice service_of(const char *path)
     return slice_of(begin + 1, (size_t)(end - begin - 1));
 }
 
-static void write_operation(struct writer *out, const struct openapi_route *route, bool is_get)
+static void write_operation(const struct document *document, const struct openapi_route *route, bool is_get)
 {
+    struct writer *out = document->out;
     const ProtobufCMessageDescriptor *request = envelope_request_descriptor(route->method);
     const ProtobufCMessageDescriptor *response = envelope_response_descriptor(route->method);
     ASSERT(request != NULL && response != NULL);
@@ -274,27 +337,29 @@ static void write_operation(struct writer *out, const struct openapi_route *rout
     write_description(out, without_route(comment_of(request->short_name, "")));
     json_write_raw(out, route->needs_token ? ",\"security\":[{\"token\":[]}]" : ",\"security\":[]");
     if (is_get)
-        write_query_parameters(out, request);
+        write_query_parameters(document, request);
     else
-        write_body(out, request);
+        write_body(document, request);
     json_write_raw(out, ",\"responses\":{\"200\":{");
     write_pair(out, "description", comment_of(response->short_name, ""));
     json_write_raw(out, ",\"content\":{\"application/json\":{\"schema\":");
-    write_reference(out, response->short_name);
-    json_write_raw(out, "}}},\"default\":{\"$ref\":\"#/components/responses/Error\"}}}");
+    write_reference(document, GIVEN, response);
+    json_write_raw(out, "}}},\"4XX\":{\"$ref\":\"#/components/responses/Error\"},\"5XX\":{\"$ref\":\"#/components/responses/Error\"}}}");
 }
 
-static void write_paths(struct writer *out, const struct openapi_route *routes, uint32_t route_count)
+static void write_paths(const struct document *document)
 {
+    struct writer *out = document->out;
     json_write_raw(out, "\"paths\":{");
-    for (uint32_t i = 0; i < route_count; i++) {
+    for (uint32_t i = 0; i < document->route_count; i++) {
+        const struct openapi_route *route = &document->routes[i];
         if (i > 0) writer_u8(out, ',');
-        write_string(out, routes[i].path);
+        write_string(out, route->path);
         json_write_raw(out, ":{");
-        write_operation(out, &routes[i], false);
-        if (routes[i].is_read) {
+        write_operation(document, route, false);
+        if (route->is_read) {
             writer_u8(out, ',');
-            write_operation(out, &routes[i], true);
+            write_operation(document, route, true);
         }
         json_write_raw(out, "}");
     }
@@ -303,40 +368,54 @@ static void write_paths(struct writer *out, const struct openapi_route *routes, 
 
 /* ---- the document ---------------------------------------------------------------------------------------------- */
 
-static void write_components(struct writer *out)
+static void write_schemas(const struct document *document)
 {
-    struct types types = {0};
-    collect(&types, &ringpost__v1__envelope__descriptor);
-    json_write_raw(out, "\"components\":{\"securitySchemes\":{\"token\":{\"type\":\"http\",\"scheme\":\"bearer\","
-                        "\"bearerFormat\":\"JWT\",\"description\":\"An access token of login or refresh.\"}},");
-    write_error_response(out);
-    json_write_raw(out,
-                   ",\"schemas\":{\"ErrorBody\":{\"type\":\"object\",\"required\":[\"error\"],"
-                   "\"description\":\"The body of every refusal over HTTP.\",\"properties\":{\"error\":{\"allOf\":[");
-    write_reference(out, ringpost__v1__error__descriptor.short_name);
+    struct writer *out = document->out;
+    const struct types *types = &document->types;
+    json_write_raw(out, "\"schemas\":{\"ErrorBody\":{\"type\":\"object\",\"required\":[\"error\"],"
+                        "\"description\":\"The body of every refusal over HTTP.\",\"properties\":{\"error\":{\"allOf\":[");
+    write_reference(document, GIVEN, &ringpost__v1__error__descriptor);
     json_write_raw(out, "]");
     write_description(out, comment_of(ringpost__v1__error__descriptor.short_name, ""));
     json_write_raw(out, "}}}");
-    for (uint32_t i = 0; i < types.message_count; i++) {
+    for (uint32_t i = 0; i < types->sent_count; i++) {
         writer_u8(out, ',');
-        write_message_schema(out, types.messages[i]);
+        write_message_schema(document, SENT, types->sent[i]);
     }
-    for (uint32_t i = 0; i < types.enum_count; i++) {
+    for (uint32_t i = 0; i < types->given_count; i++) {
         writer_u8(out, ',');
-        write_enum_schema(out, types.enums[i]);
+        write_message_schema(document, GIVEN, types->given[i]);
     }
-    json_write_raw(out, "}}");
+    for (uint32_t i = 0; i < types->enum_count; i++) {
+        writer_u8(out, ',');
+        write_enum_schema(out, types->enums[i]);
+    }
+    json_write_raw(out, "}");
+}
+
+static void write_components(const struct document *document)
+{
+    struct writer *out = document->out;
+    json_write_raw(out, "\"components\":{\"securitySchemes\":{\"token\":{\"type\":\"http\",\"scheme\":\"bearer\","
+                        "\"bearerFormat\":\"JWT\",\"description\":\"An access token of login or refresh.\"}},");
+    write_error_response(out);
+    json_write_raw(out, ",");
+    write_schemas(document);
+    json_write_raw(out, "}");
 }
 
 void openapi_render(struct writer *out, const struct openapi_route *routes, uint32_t route_count,
                     const char *server_version)
 {
+    struct document document = {.out = out, .routes = routes, .route_count = route_count};
+    collect_all(&document);
     json_write_raw(out, "{\"openapi\":\"3.0.3\",\"info\":{\"title\":\"Ringpost\"");
     write_pair(out, "version", server_version);
     write_description(out, comment_of("", ""));
-    json_write_raw(out, "},\"servers\":[{\"url\":\"/\"}],");
-    write_paths(out, routes, route_count);
+    json_write_raw(out, ",\"license\":{\"name\":\"Apache-2.0\",\"url\":\"https://www.apache.org/licenses/LICENSE-2.0\"}"
+                        "},\"servers\":[{\"url\":\"/\"}],");
+    write_paths(&document);
     json_write_raw(out, ",");
-    write_components(out);
+    write_components(&document);
     json_write_raw(out, "}");
 }
