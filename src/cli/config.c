@@ -6,6 +6,7 @@
 #include "core/io.h"
 #include "net/server.h"
 #include "net/tls_identity.h"
+#include "shard/settings.h"
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,6 +78,7 @@ static enum result config_load(struct config *config, const struct config_argume
     for (int i = 0; res == RESULT_OK && i < arguments->flag_count; i += 2)
         res = config_set(config, arguments->flags[i], arguments->flags[i + 1], text, text_size);
     if (res == RESULT_OK) res = config_validate(config, text, text_size);
+    if (res == RESULT_OK) res = settings_check(config, text, text_size);
     return res == RESULT_OK ? server_check_address(config->listen, text, text_size) : res;
 }
 

@@ -7,6 +7,7 @@
 #include "core/logger.h"
 #include "net/server.h"
 #include "shard/host.h"
+#include "shard/settings.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,6 +109,7 @@ int cli_serve(int argc, char **argv)
     if (result == RESULT_OK) result = config_load_environment(&config, environ, text, sizeof text);
     if (result == RESULT_OK) result = load_flags(&config, argc, argv, text);
     if (result == RESULT_OK) result = config_validate(&config, text, sizeof text);
+    if (result == RESULT_OK) result = settings_check(&config, text, sizeof text);
     if (result == RESULT_OK) result = server_check_address(config.listen, text, sizeof text);
     if (result != RESULT_OK) {
         fprintf(stderr, "ringpost serve: %s\n", text);

@@ -121,7 +121,7 @@
       "Logins and registrations waiting for a password thread; one more is refused and may be tried again.")           \
                                                                                                                        \
     G("Messages and rooms")                                                                                            \
-    X(BYTES, body_size_max, "32KiB", 1, CONFIG_MIB(8), "Body of one message.")                                         \
+    X(BYTES, body_size_max, "32KiB", 1, CONFIG_MIB(1), "Body of one message.")                                         \
     X(COUNT, room_members_max, "500", 2, 1000000, "Members of one room, exact under concurrent joins.")                \
     X(COUNT, rooms_per_user_max, "1000", 1, 100000, "Rooms one user may be in.")                                       \
     X(COUNT, fanout_threshold, "500", 0, 1000000,                                                                      \

@@ -1,7 +1,8 @@
 /* shard/relay.c - the receiving end of durable streams, and the RELAY command that makes a bundle of entries part of this shard.
  * Happy path: letter -> in order, repeats dropped -> needs of all its entries resident -> log -> durable -> applied -> acknowledged once
  * per turn.
- * Failure mode: no room in the log: the head bundle stalls and is tried again each turn; the source's window bounds what waits. */
+ * Failure modes: no room in the log: the head bundle stalls and is tried again each turn; the source's window bounds what waits. An entry
+ * that the log can never take ends the process: settings_check() refuses options that would let one be accepted. */
 #include "shard/records.h"
 #include "shard/room/view.h"
 #include "shard/shard_internal.h"
@@ -89,11 +90,22 @@ static void relay_applied(struct shard *s, struct request *r, enum error error)
     request_end(s, r);
 }
 
+/* It was accepted when this log took larger records, and nothing behind it can be delivered before it. */
+static void relay_check_size(const struct shard *s, const struct request *r, enum error error)
+{
+    if (error != ERROR_BODY_TOO_LARGE) return;
+    struct slice entry = letter_payload(r->letter);
+    check_fatal("shard %u: an entry of %u bytes from shard %u does not fit its log, whose records have at most %u bytes: set segment_size to "
+                "what it was when that was accepted, or more",
+                s->options.machine.shard, entry.len, r->letter->from_shard, commitlog_body_limit(s->log));
+}
+
 /* The letter's payload is the record. */
 static void relay_run(struct shard *s, struct request *r)
 {
     struct source *source = &s->sources[r->letter->from_shard];
     enum error error = request_try_propose(s, r, COMMAND_RELAY, letter_payload(r->letter), relay_applied);
+    relay_check_size(s, r, error);
     source->waiting = error == ERROR_NONE && request_waits(r);
     source->stalled = error == ERROR_NONE ? NULL : r;
     if (source->stalled != NULL) s->running = NULL; /* it stays RUNNING but waits for relay_retry, not for a load */

@@ -302,7 +302,7 @@ void *request_unpack(struct shard *s, struct request *r)
     ProtobufCMessage *message = NULL;
     enum result result = envelope_unpack(s->arena, descriptor, payload, &message);
     if (result == RESULT_OK) return message;
-    request_refuse(s, r, result == RESULT_NOMEM ? ERROR_SERVER_BUSY : ERROR_BAD_REQUEST);
+    request_refuse(s, r, result == RESULT_NOMEM ? ERROR_BODY_TOO_LARGE : ERROR_BAD_REQUEST); /* another try would not fit either */
     return NULL;
 }
 

@@ -186,7 +186,8 @@ enum result commitlog_append(struct commitlog *log, uint16_t type, struct slice 
         return RESULT_FULL;
     }
     uint64_t in_flight = log->state == COMMITLOG_WRITING ? log->batch_size_bytes : 0;
-    if (in_flight + log->staged_size_bytes + size_bytes > log->options.pending_size_bytes_max) return RESULT_BUSY;
+    uint64_t pending = in_flight + log->staged_size_bytes;
+    if (pending > 0 && pending + size_bytes > log->options.pending_size_bytes_max) return RESULT_BUSY;
     if (log->held_size_bytes > COMMITLOG_HELD_SIZE_MAX) return RESULT_BUSY;
 
     struct chunk *chunk = chunk_open(log, size_bytes);
@@ -204,6 +205,12 @@ enum result commitlog_append(struct commitlog *log, uint16_t type, struct slice 
 }
 
 uint32_t commitlog_body_limit(const struct commitlog *log) { return log->body_size_max; }
+
+uint32_t commitlog_body_size_max(uint64_t segment_size_bytes, uint32_t block_size_bytes)
+{
+    uint64_t room = segment_size_bytes - block_size_bytes - COMMITLOG_RECORD_HEADER_SIZE;
+    return room < COMMITLOG_RECORD_SIZE_MAX ? (uint32_t)room : COMMITLOG_RECORD_SIZE_MAX;
+}
 
 /* ---- flush ---------------------------------------------------------------------------------------------------------- */
 

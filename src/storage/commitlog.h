@@ -40,7 +40,7 @@
 #include "storage/disk.h"
 #include <stdbool.h>
 
-#define COMMITLOG_RECORD_SIZE_MAX (1u << 20)  /* bytes of one body; less when the segments are smaller */
+#define COMMITLOG_RECORD_SIZE_MAX ((1u << 20) + (64u << 10)) /* bytes of one body; less when the segments are smaller */
 #define COMMITLOG_BATCH_SIZE_MAX (128u << 10) /* bytes handed to the disk at once, unless a single record is larger */
 #define COMMITLOG_HELD_SIZE_MAX (64u << 20)   /* bytes collected, in flight and not yet released together, before BUSY */
 #define COMMITLOG_SEGMENTS_MAX 16384          /* live at one time; beyond it appends are refused as on a full disk */
@@ -79,12 +79,15 @@ NODISCARD enum result commitlog_open(struct commitlog **out, const struct commit
 /* Nothing may be in flight (asserted), and commitlog_maintain() must not be running. What is collected is dropped. */
 void commitlog_close(struct commitlog *log);
 
-/* Adds one record to the open batch; *index gets its place. Copies `body`. OK; BUSY: pending_size_bytes_max or, because the owner
- * is slow to release, COMMITLOG_HELD_SIZE_MAX; FULL: the disk is
- * full (tried again by flush once per second); TOO_LARGE; NOMEM; CLOSED: the disk was closed under the log. */
+/* Adds one record to the open batch; *index gets its place. Copies `body`. OK; BUSY: pending_size_bytes_max, unless nothing is pending, or,
+ * because the owner is slow to release, COMMITLOG_HELD_SIZE_MAX: it ends by itself; FULL: the disk is
+ * full (tried again by flush once per second); TOO_LARGE, for ever; NOMEM; CLOSED: the disk was closed under the log. */
 NODISCARD enum result commitlog_append(struct commitlog *log, uint16_t type, struct slice body, uint64_t *index);
 /* The largest body that is not TOO_LARGE. */
 uint32_t commitlog_body_limit(const struct commitlog *log);
+/* The same, of a log that is not open: the longest body that fits into one segment behind its header block. */
+uint32_t commitlog_body_size_max(uint64_t segment_size_bytes, uint32_t block_size_bytes);
+#define COMMITLOG_BLOCK_SIZE_MAX 4096 /* of the disks there are */
 /* The body appended last, as the log holds it; readable, with option `hold`, until it is released. */
 const uint8_t *commitlog_appended(const struct commitlog *log);
 /* The owner needs the bodies up to index no more. */

@@ -11,7 +11,6 @@
 #define COMMITLOG_RECORD_ALIGNMENT 8   /* so that a record's length never crosses a block */
 #define COMMITLOG_RECORD_HEADER_SIZE 28
 #define COMMITLOG_BLOCK_SIZE_MIN 512
-#define COMMITLOG_BLOCK_SIZE_MAX 4096
 #define COMMITLOG_RETRY_NS 1000000000ull /* between two tries on a full disk */
 
 /* ---- commitlog_format.c ---- */
@@ -45,12 +44,6 @@ bool record_hash_fits(const struct record_header *header, const uint8_t *bytes, 
 static inline uint64_t round_up(uint64_t value, uint64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 static inline uint64_t round_down(uint64_t value, uint64_t multiple) { return value / multiple * multiple; }
 
-/* The longest body that fits into one segment behind its header block. */
-static inline uint32_t commitlog_body_size_max(uint64_t segment_size_bytes, uint32_t block_size_bytes)
-{
-    uint64_t room = segment_size_bytes - block_size_bytes - COMMITLOG_RECORD_HEADER_SIZE;
-    return room < COMMITLOG_RECORD_SIZE_MAX ? (uint32_t)room : COMMITLOG_RECORD_SIZE_MAX;
-}
 /* The most bytes one write can cover, and so the most a crash can damage. */
 static inline uint32_t commitlog_batch_size_max(uint32_t block_size_bytes)
 {

@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define WALK_WINDOW_SIZE (2u << 20) /* bytes read at once; more than the longest record */
+#define WALK_WINDOW_SIZE (4u << 20) /* bytes read at once; more than the longest record */
 _Static_assert(WALK_WINDOW_SIZE >= 2 * COMMITLOG_RECORD_SIZE_MAX, "a record fits behind any aligned window start");
 
 #define WALK_ANY_SHARD (-1)

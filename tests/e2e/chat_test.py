@@ -907,6 +907,27 @@ async def who_asks_for_much_gets_it_at_their_own_pace_and_others_do_not_notice()
 
 
 @checks
+async def the_largest_bodies_reach_every_shard():
+    """What is acknowledged is delivered, to the byte, on the other shard and over every encoding."""
+    large = Server(shards=2, workers=2, body_size_max="1MiB", frame_size_max="2MiB", http_body_size_max="2MiB", outbound_hard="4MiB",
+                   segment_size="2MiB", log_pending_max="2MiB", rate_messages_per_second=0).start()
+    people = [await Person.register(large, door) for door in (WebSocketJson, WebSocketBinary, Tcp, WebSocketJson, WebSocketBinary)]
+    ann, *others = people
+    assert len({person.user_id >> 48 for person in people}) == 2, "on both shards"
+    room = (await ann.call("create_room", name="Much", member_ids=[person.user_id for person in others])).room.room_id
+    sizes = [2**20 - below for below in (0, 1, 20, 42, 43, 44, 100, 4000)]
+    for size in sizes:
+        await ann.call("send", room_id=room, client_msg_id=f"{size:064}", kind=pb.CUSTOM, body=bytes(size))
+    await refused("body_too_large", ann.call("send", room_id=room, client_msg_id="more", kind=pb.CUSTOM, body=bytes(2**20 + 1)))
+    for person in others:
+        await heard(person, room, len(sizes))
+        bodies = [len(event.message.body) for event in await person.stream(limit=2) if event.WhichOneof("kind") == "message"]
+        assert bodies == sizes, bodies
+    await leave(*people)
+    large.stop()
+
+
+@checks
 def who_takes_nothing_at_all_is_cut_off():
     before = server("impatient").metric("ringpost_connections_timed_out_total")
     connection = socket.socket()

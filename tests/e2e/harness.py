@@ -398,7 +398,7 @@ class WebSocketDoor(Socket):
 
     async def connect(self, server, deaf=False, **options):
         # What comes is taken at once; waiting for pushes is the test's business. Control frames are the server's to send.
-        options = {"max_queue": None, "ping_interval": None, "compression": None, "close_timeout": 1} | options
+        options = {"max_queue": None, "max_size": None, "ping_interval": None, "compression": None, "close_timeout": 1} | options
         if deaf:
             options["create_protocol"] = DeafProtocol
         self.websocket = await websockets.connect(f"ws://{LOCALHOST}:{server.port}/v1/socket", subprotocols=[self.subprotocol], **options)

@@ -2,17 +2,17 @@
  * Happy path: name -> user -> account -> argon2id off the worker -> DEVICE_PUT with the hash of a new refresh token -> durable ->
  * access token minted, both answered. An unknown name costs one argon2id too and gets the same answer as a wrong password. */
 #include "shard/account/account_internal.h"
+#include "shard/bounds.h"
 #include "shard/records.h"
 
 #define PASSWORD_SIZE_MAX 256
-#define DEVICE_NAME_CHARACTERS_MAX 64
 
 static const char *wrong_field(const Ringpost__V1__LoginRequest *in)
 {
     if (strlen(in->password) > PASSWORD_SIZE_MAX) return "password: must be at most 256 bytes";
     if (!account_device_id_valid(slice_text(in->device_id))) return "device_id: must be 1-64 of A-Z a-z 0-9 _ - .";
     if (!account_platform_valid(slice_text(in->platform))) return "platform: must be 0-16 of A-Z a-z 0-9 _ - .";
-    if (!account_text_valid(slice_text(in->device_name), 0, DEVICE_NAME_CHARACTERS_MAX))
+    if (!account_text_valid(slice_text(in->device_name), 0, NAME_CHARACTERS_MAX))
         return "device_name: must be at most 64 characters, no control characters";
     return NULL;
 }

@@ -1,18 +1,17 @@
 /* shard/account/name.c - the directory of user names: one entity per name, on the shard that the name's hash says.
  * A name is known by its 128-bit hash alone; the record keeps the text for people who read a store. */
 #include "shard/account/account.h"
+#include "shard/bounds.h"
 #include "shard/keys.h"
 #include "shard/records.h"
 #include <xxhash.h>
-
-#define NAME_LENGTH_MAX 32
 
 static bool is_small_or_digit(uint8_t c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
 static bool is_mark(uint8_t c) { return c == '_' || c == '-' || c == '.'; }
 
 bool account_name_valid(struct slice name)
 {
-    if (name.len < 1 || name.len > NAME_LENGTH_MAX) return false;
+    if (name.len < 1 || name.len > USER_NAME_SIZE_MAX) return false;
     for (uint32_t i = 0; i < name.len; i++)
         if (!is_small_or_digit(name.data[i]) && !is_mark(name.data[i])) return false;
     return true;
@@ -21,7 +20,7 @@ bool account_name_valid(struct slice name)
 struct account_place account_place_of(struct slice name, uint16_t shard_count)
 {
     ASSERT(shard_count > 0);
-    uint8_t lower[NAME_LENGTH_MAX];
+    uint8_t lower[USER_NAME_SIZE_MAX];
     if (name.len <= sizeof lower) { /* a longer one is no name: its place stays empty, whatever it is */
         for (uint32_t i = 0; i < name.len; i++) {
             uint8_t c = name.data[i];

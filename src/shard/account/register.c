@@ -2,20 +2,20 @@
  * Happy path: the name looks free -> the password is hashed off the worker -> USER_CREATE -> durable -> the id is given out.
  * Two who want one name at the same time both pass the first look; the second is refused when its command is applied. */
 #include "shard/account/account_internal.h"
+#include "shard/bounds.h"
 #include "shard/keys.h"
 #include "shard/memory.h"
 #include "shard/records.h"
 
 #define PASSWORD_SIZE_MIN 8
 #define PASSWORD_SIZE_MAX 256
-#define DISPLAY_NAME_CHARACTERS_MAX 64
 
 static const char *wrong_field(const Ringpost__V1__RegisterRequest *in)
 {
     size_t password_size = strlen(in->password);
     if (!account_name_valid(slice_text(in->name))) return "name: must be 1-32 of a-z 0-9 _ - .";
     if (password_size < PASSWORD_SIZE_MIN || password_size > PASSWORD_SIZE_MAX) return "password: must be 8-256 bytes";
-    if (!account_text_valid(slice_text(in->display_name), 0, DISPLAY_NAME_CHARACTERS_MAX))
+    if (!account_text_valid(slice_text(in->display_name), 0, NAME_CHARACTERS_MAX))
         return "display_name: must be at most 64 characters, no control characters";
     return NULL;
 }

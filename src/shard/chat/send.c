@@ -5,14 +5,13 @@
  * another body is a conflict. */
 #include "api/utf8.h"
 #include "api/wire.h"
+#include "shard/bounds.h"
 #include "shard/chat/inbox.h"
 #include "shard/methods.h"
 #include "shard/room/room.h"
 #include "shard/room/view.h"
 #define XXH_INLINE_ALL
 #include <xxhash.h>
-
-#define PROPERTIES_SIZE_MAX 4096u /* packed */
 
 /* ---- the command ---- */
 

@@ -1,6 +1,7 @@
 /* shard/mqtt/save.c - what of a session outlives its connection, written when it matters: the cursor of a persistent session at most
  * every second while it moves, when the connection ends, and before each PUBREL.
  * The answer to a save says that it is durable; then the promises that waited for it are kept: PUBREL, SUBACK, UNSUBACK. */
+#include "shard/bounds.h"
 #include "shard/memory.h"
 #include "shard/mqtt/mqtt_internal.h"
 
@@ -11,6 +12,13 @@ static uint64_t now_ms(const struct client *client)
     return client->door->options.ports.now_ms(client->door->options.ports.context);
 }
 
+#define SUBSCRIPTION_SIZE 22u
+#define ROOM_SIZE         24u
+#define RELEASING_SIZE    16u
+#define RECENT_SIZE       14u
+_Static_assert(MQTT_SUBSCRIPTIONS_MAX * SUBSCRIPTION_SIZE + MQTT_ROOMS_MAX * ROOM_SIZE + MQTT_WINDOW_MAX * RELEASING_SIZE +
+                       MQTT_RECENT_COUNT * RECENT_SIZE + 1024 <= MQTT_SESSION_SIZE_MAX,
+               "a session fits a command");
 
 /* Each list is written behind the one before; where the bytes are is known when all are there. */
 static void write_session(const struct client *client, bool connected, struct writer *out)
@@ -40,6 +48,7 @@ static void write_session(const struct client *client, bool connected, struct wr
         session.releasing = slice_of(lists.data + ends[1], ends[2] - ends[1]);
         session.recent = slice_of(lists.data + ends[2], ends[3] - ends[2]);
     }
+    ASSERT(mqtt_session_record_size(&session) <= MQTT_SESSION_SIZE_MAX);
     mqtt_session_record_write(out, &session);
     writer_deinit(&lists);
 }

@@ -9,8 +9,6 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#define CLIENT_ROOM_ID_MAX 64
-
 /* ---- the command ---- */
 
 /* The window's entry of this command; result fields empty. */
@@ -66,7 +64,7 @@ static void create_reply(struct effects *effects, const struct machine *machine,
                          const struct room_create_record *create, uint32_t member_count, const struct dedup_entry *made)
 {
     if (!effects->wants_reply) return;
-    char name[4 * ROOM_NAME_CHARACTERS_MAX + 1] = "";
+    char name[NAME_SIZE_MAX + 1] = "";
     ASSERT(create->name.len < sizeof name);
     memcpy(name, create->name.data, create->name.len);
     Ringpost__V1__Room room;
@@ -112,8 +110,8 @@ void apply_room_create(struct machine *machine, const struct command *command, s
 static const char *create_fault(const Ringpost__V1__CreateRoomRequest *in)
 {
     struct slice client_id = slice_text(in->client_room_id);
-    if (!account_text_valid(slice_text(in->name), 1, ROOM_NAME_CHARACTERS_MAX)) return "name: 1 to 64 characters";
-    if (client_id.len > CLIENT_ROOM_ID_MAX || utf8_valid_len(client_id) != client_id.len)
+    if (!account_text_valid(slice_text(in->name), 1, NAME_CHARACTERS_MAX)) return "name: 1 to 64 characters";
+    if (client_id.len > CLIENT_ROOM_ID_SIZE_MAX || utf8_valid_len(client_id) != client_id.len)
         return "client_room_id: at most 64 bytes of UTF-8";
     return NULL;
 }

@@ -3,11 +3,9 @@
 #ifndef SHARD_ROOM_ROOM_INTERNAL_H
 #define SHARD_ROOM_ROOM_INTERNAL_H
 
+#include "shard/bounds.h"
 #include "shard/methods.h"
 #include "shard/room/room.h"
-
-#define ROOM_NAME_CHARACTERS_MAX 64
-#define ROOM_GUESTS_MAX          100 /* people named in one request */
 
 /* Walks `people` of a record: person_records one after another, our own bytes. False at the end. */
 static inline bool person_next(struct cursor *people, struct person_record *person)

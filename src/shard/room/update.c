@@ -46,7 +46,7 @@ void handle_update_room(struct shard *shard, struct request *request)
 {
     Ringpost__V1__UpdateRoomRequest *in = REQUEST_UNPACK(shard, request, UpdateRoomRequest);
     if (in == NULL) return;
-    if (!account_text_valid(slice_text(in->name), 0, ROOM_NAME_CHARACTERS_MAX)) {
+    if (!account_text_valid(slice_text(in->name), 0, NAME_CHARACTERS_MAX)) {
         request_refuse_because(shard, request, ERROR_BAD_FIELD, "name: at most 64 characters");
         return;
     }
