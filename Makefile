@@ -19,10 +19,10 @@ FAST_DEPS ?= $(if $(wildcard build/deps/versions),yes,no)
 ifeq ($(FAST_DEPS),yes)
 CFLAGS += -isystem build/deps/include
 LIBS_storage := build/deps/lib/librocksdb.a -llz4 -lstdc++ -ldl
-LIBS_net := -lhttp_parser build/deps/lib/libwolfssl.a
+LIBS_net := build/deps/lib/libwolfssl.a
 else
 LIBS_storage := -lrocksdb
-LIBS_net := -lhttp_parser -lwolfssl
+LIBS_net := -lwolfssl
 endif
 LIBS_api := -lprotobuf-c -ljansson -lsodium
 LIBS_client := -lncursesw

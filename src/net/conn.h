@@ -44,6 +44,7 @@ struct http_header {
 #define HTTP_HEADERS_MAX 64
 struct http_request { /* borrowed for the callback */
     struct slice method, path, query; /* path without '?'; not percent-decoded */
+    struct slice authority;           /* whom it is for: of the target if that names one, else of Host; empty: HTTP/1.0 did not say */
     struct http_header headers[HTTP_HEADERS_MAX];
     uint32_t header_count;
     struct slice body;

@@ -1,21 +1,17 @@
-/* net/http.c - the reader of http.h: libhttp-parser tells the parts, they are gathered in three growing byte arrays.
- * Happy path: a request in one received chunk; names and values are copied to `text`, the parser is paused at the end
- * of the request. Everything is kept as offsets, so that a reader can be moved in memory at any point. Failure: the
- * library finds what is not HTTP; on top of it are refused: what is over a limit, a body whose length two headers could
- * tell differently (request smuggling), a missing Host, control characters, other versions. */
+/* net/http.c - the reader of http.h: bytes are gathered to lines, lines to a head, then the body by its length or in
+ * chunks. Happy path: a request in one received chunk; its lines are copied to `text` and their parts noted as offsets,
+ * so that a reader can be moved in memory at any point. Failure: a line ends with CR LF and nothing else, and has no
+ * control characters; what http_line.h does not know is refused; so are what is over a limit, and a body whose length
+ * two readers could see differently. */
 #include "net/http.h"
 #include "core/check.h"
-#include <stdio.h>
-#include <strings.h>
+#include "net/authority.h"
+#include "net/http_line.h"
+
+#define REQUEST_LINE_SIZE_MAX (HTTP_METHOD_SIZE_MAX + HTTP_TARGET_SIZE_MAX + 10) /* two spaces, "HTTP/1.1" */
 
 struct http_span {
     uint32_t name_at, name_len, value_at, value_len;
-};
-
-/* What a callback of the library needs; parser.data points here during a feed only. */
-struct http_feeding {
-    struct http_reader *reader;
-    const struct http_limits *limits;
 };
 
 void http_reader_init(struct http_reader *reader)
@@ -24,7 +20,6 @@ void http_reader_init(struct http_reader *reader)
     writer_init(&reader->text, 0);
     writer_init(&reader->spans, 0);
     writer_init(&reader->body, 0);
-    http_parser_init(&reader->parser, HTTP_REQUEST);
 }
 
 void http_reader_deinit(struct http_reader *reader)
@@ -41,7 +36,6 @@ void http_reader_reset(struct http_reader *reader)
     writer_reset(&reader->text);
     writer_reset(&reader->spans);
     writer_reset(&reader->body);
-    http_parser_init(&reader->parser, HTTP_REQUEST);
 }
 
 bool http_reader_idle(const struct http_reader *reader)
@@ -73,39 +67,15 @@ static uint32_t http_header_count(const struct http_reader *reader)
     return (uint32_t)(reader->spans.len / sizeof(struct http_span));
 }
 
-static struct http_span http_span_at(const struct http_reader *reader, uint32_t index)
+static struct http_header http_header_at(const struct http_reader *reader, uint32_t index)
 {
     ASSERT(index < http_header_count(reader));
     struct http_span span;
     memcpy(&span, reader->spans.data + index * sizeof span, sizeof span);
-    return span;
-}
-
-static void http_span_put(struct http_reader *reader, uint32_t index, const struct http_span *span)
-{
-    ASSERT(index < http_header_count(reader));
-    memcpy(reader->spans.data + index * sizeof *span, span, sizeof *span);
-}
-
-/* Optional white space behind a value is not part of it; the library removes only what stands before. */
-static struct slice http_trim_right(struct slice value)
-{
-    while (value.len > 0 && (value.data[value.len - 1] == ' ' || value.data[value.len - 1] == '\t')) value.len--;
-    return value;
-}
-
-static struct http_header http_header_at(const struct http_reader *reader, uint32_t index)
-{
-    struct http_span span = http_span_at(reader, index);
     return (struct http_header){
         .name = slice_of(reader->text.data + span.name_at, span.name_len),
-        .value = http_trim_right(slice_of(reader->text.data + span.value_at, span.value_len)),
+        .value = slice_of(reader->text.data + span.value_at, span.value_len),
     };
-}
-
-static bool slice_equal_nocase(struct slice slice, const char *text)
-{
-    return slice.len == strlen(text) && strncasecmp((const char *)slice.data, text, slice.len) == 0;
 }
 
 struct slice http_request_header(const struct http_request *request, const char *name)
@@ -128,294 +98,297 @@ static struct slice http_reader_header(const struct http_reader *reader, const c
     return value;
 }
 
-static struct slice http_target(const struct http_reader *reader)
+static struct slice http_reader_method(const struct http_reader *reader)
 {
-    return slice_of(reader->text.data, reader->target_len);
+    return slice_of(reader->text.data, reader->method_len);
 }
 
-/* Splits "/path?query", "http://host/path?query" and "*". False: none of them. */
-static bool http_split_target(struct slice target, struct slice *path, struct slice *query)
+static struct http_target http_reader_target(const struct http_reader *reader)
 {
-    struct http_parser_url url;
-    http_parser_url_init(&url);
-    *path = target;
-    *query = SLICE_EMPTY;
-    if (slice_equal(target, SLICE_TEXT("*"))) return true;
-    if (http_parser_parse_url((const char *)target.data, target.len, 0, &url) != 0) return false;
-    if ((url.field_set & (1 << UF_FRAGMENT)) != 0) return false;
-    bool has_path = (url.field_set & (1 << UF_PATH)) != 0;
-    *path =
-        has_path ? slice_of(target.data + url.field_data[UF_PATH].off, url.field_data[UF_PATH].len) : SLICE_TEXT("/");
-    if ((url.field_set & (1 << UF_QUERY)) != 0)
-        *query = slice_of(target.data + url.field_data[UF_QUERY].off, url.field_data[UF_QUERY].len);
-    return true;
+    struct http_target target;
+    struct slice text = slice_of(reader->text.data + reader->method_len + 1, reader->target_len);
+    bool parsed = http_parse_target(&target, http_reader_method(reader), text);
+    ASSERT(parsed); /* with the request line it was checked */
+    return target;
 }
 
 void http_reader_request(const struct http_reader *reader, struct http_request *request)
 {
     ASSERT(reader->complete && reader->refusal == HTTP_REFUSAL_NONE);
-    bool split = http_split_target(http_target(reader), &request->path, &request->query);
-    ASSERT(split);
-    request->method = slice_text(http_method_str((enum http_method)reader->parser.method));
+    struct http_target target = http_reader_target(reader);
+    uint32_t hosts;
+    request->method = http_reader_method(reader);
+    request->path = target.path;
+    request->query = target.query;
+    request->authority = target.authority.len > 0 ? target.authority : http_reader_header(reader, "Host", &hosts);
     request->header_count = http_header_count(reader);
     for (uint32_t i = 0; i < request->header_count; i++) request->headers[i] = http_header_at(reader, i);
     request->body = writer_slice(&reader->body);
     request->keep_alive = reader->keep_alive;
 }
 
-/* ---- callbacks of the library: 0 goes on ---------------------------------------------------------------------------- */
+/* ---- what the head means ----------------------------------------------------------------------------------------- */
 
-static struct http_feeding *http_feeding_of(struct http_parser *parser)
+/* One coding is known. Where "chunked" is not the last one, the end of the body cannot be found at all. */
+static enum http_refusal http_check_coding(struct slice codings)
 {
-    ASSERT(parser->data != NULL);
-    return parser->data;
-}
-
-static int http_refuse(struct http_reader *reader, enum http_refusal refusal)
-{
-    reader->refusal = (uint8_t)refusal;
-    return -1;
-}
-
-static int http_on_begin(struct http_parser *parser)
-{
-    http_feeding_of(parser)->reader->begun = true;
-    return 0;
-}
-
-/* Appends to `text`, which `head_size_max` bounds. */
-static int http_gather_text(struct http_feeding *feeding, const char *at, size_t len)
-{
-    struct http_reader *reader = feeding->reader;
-    if (reader->text.len + len > feeding->limits->head_size_max)
-        return http_refuse(reader, HTTP_REFUSAL_HEAD_TOO_LARGE);
-    writer_raw(&reader->text, at, len);
-    return reader->text.failed ? http_refuse(reader, HTTP_REFUSAL_BUSY) : 0;
-}
-
-static int http_on_target(struct http_parser *parser, const char *at, size_t len)
-{
-    struct http_feeding *feeding = http_feeding_of(parser);
-    struct http_reader *reader = feeding->reader;
-    if (reader->target_len + len > HTTP_TARGET_SIZE_MAX) return http_refuse(reader, HTTP_REFUSAL_TARGET_TOO_LARGE);
-    reader->target_len += (uint32_t)len;
-    return http_gather_text(feeding, at, len);
-}
-
-static int http_begin_header(struct http_reader *reader)
-{
-    if (http_header_count(reader) == HTTP_HEADERS_MAX) return http_refuse(reader, HTTP_REFUSAL_HEAD_TOO_LARGE);
-    struct http_span span = {.name_at = (uint32_t)reader->text.len, .value_at = (uint32_t)reader->text.len};
-    writer_raw(&reader->spans, &span, sizeof span);
-    return reader->spans.failed ? http_refuse(reader, HTTP_REFUSAL_BUSY) : 0;
-}
-
-/* Adds `len` bytes to the name or the value of the newest header. */
-static int http_gather_header(struct http_feeding *feeding, enum http_header_part part, const char *at, size_t len)
-{
-    struct http_reader *reader = feeding->reader;
-    if (reader->head_complete) return 0; /* a trailer behind a chunked body: nobody asked for it */
-    if (part == HTTP_PART_NAME && reader->header_part != HTTP_PART_NAME && http_begin_header(reader) != 0) return -1;
-    uint32_t newest = http_header_count(reader) - 1;
-    struct http_span span = http_span_at(reader, newest);
-    if (part == HTTP_PART_VALUE && reader->header_part != HTTP_PART_VALUE) span.value_at = (uint32_t)reader->text.len;
-    reader->header_part = (uint8_t)part;
-    if (span.name_len + span.value_len + len > HTTP_HEADER_SIZE_MAX)
-        return http_refuse(reader, HTTP_REFUSAL_HEAD_TOO_LARGE);
-    if (part == HTTP_PART_NAME)
-        span.name_len += (uint32_t)len;
-    else
-        span.value_len += (uint32_t)len;
-    http_span_put(reader, newest, &span);
-    return http_gather_text(feeding, at, len);
-}
-
-static int http_on_header_name(struct http_parser *parser, const char *at, size_t len)
-{
-    return http_gather_header(http_feeding_of(parser), HTTP_PART_NAME, at, len);
-}
-
-static int http_on_header_value(struct http_parser *parser, const char *at, size_t len)
-{
-    return http_gather_header(http_feeding_of(parser), HTTP_PART_VALUE, at, len);
-}
-
-/* Bytes that may not stand in a value, or a space in a name, which the library lets through. */
-static bool http_header_clean(const struct http_header *header)
-{
-    if (header->name.len == 0 || memchr(header->name.data, ' ', header->name.len) != NULL) return false;
-    for (uint32_t i = 0; i < header->value.len; i++) {
-        uint8_t byte = header->value.data[i];
-        if ((byte < 0x20 && byte != '\t') || byte == 0x7F) return false;
+    struct slice coding, last = SLICE_EMPTY;
+    uint32_t count = 0, chunked = 0;
+    while (http_list_next(&codings, &coding)) {
+        last = coding;
+        count++;
+        chunked += slice_equal_nocase(coding, "chunked");
     }
-    return true;
+    if (chunked != 1 || !slice_equal_nocase(last, "chunked")) return HTTP_REFUSAL_LENGTH_UNCLEAR;
+    return count == 1 ? HTTP_REFUSAL_NONE : HTTP_REFUSAL_ENCODING_UNKNOWN;
 }
 
 /* A body whose length two readers could see differently is refused: that is how requests are smuggled. */
-static enum http_refusal http_check_length(const struct http_reader *reader, uint32_t body_size_max)
+static enum http_refusal http_check_length(struct http_reader *reader, uint32_t body_size_max)
 {
-    uint32_t length_count, encoding_count;
-    (void)http_reader_header(reader, "Content-Length", &length_count);
-    struct slice encoding = http_reader_header(reader, "Transfer-Encoding", &encoding_count);
-    if (length_count > 1 || encoding_count > 1 || (length_count > 0 && encoding_count > 0))
-        return HTTP_REFUSAL_LENGTH_UNCLEAR;
-    if (encoding_count == 1 && reader->parser.http_minor == 0) return HTTP_REFUSAL_LENGTH_UNCLEAR;
-    if (encoding_count == 1 && !slice_equal_nocase(encoding, "chunked")) return HTTP_REFUSAL_ENCODING_UNKNOWN;
-    bool announced = length_count == 1 && reader->parser.content_length != UINT64_MAX;
-    return announced && reader->parser.content_length > body_size_max ? HTTP_REFUSAL_BODY_TOO_LARGE : HTTP_REFUSAL_NONE;
+    uint32_t length_count, coding_count;
+    struct slice length = http_reader_header(reader, "Content-Length", &length_count);
+    struct slice codings = http_reader_header(reader, "Transfer-Encoding", &coding_count);
+    if (length_count + coding_count > 1) return HTTP_REFUSAL_LENGTH_UNCLEAR;
+    reader->chunked = coding_count == 1;
+    if (reader->chunked) return reader->minor == 0 ? HTTP_REFUSAL_LENGTH_UNCLEAR : http_check_coding(codings);
+    uint64_t bytes = 0;
+    if (length_count == 1 && !http_parse_length(length, &bytes)) return HTTP_REFUSAL_LENGTH_UNCLEAR;
+    if (bytes > body_size_max) return HTTP_REFUSAL_BODY_TOO_LARGE;
+    reader->left = (uint32_t)bytes;
+    return HTTP_REFUSAL_NONE;
+}
+
+static bool http_connection_says(const struct http_reader *reader, const char *option)
+{
+    for (uint32_t i = 0; i < http_header_count(reader); i++) {
+        struct http_header header = http_header_at(reader, i);
+        struct slice element;
+        if (!slice_equal_nocase(header.name, "Connection")) continue;
+        while (http_list_next(&header.value, &element))
+            if (slice_equal_nocase(element, option)) return true;
+    }
+    return false;
 }
 
 static enum http_refusal http_check_head(struct http_reader *reader, const struct http_limits *limits)
 {
-    if (reader->parser.http_major != 1) return HTTP_REFUSAL_VERSION;
-    struct slice path, query;
-    if (!http_split_target(http_target(reader), &path, &query)) return HTTP_REFUSAL_MALFORMED;
-    for (uint32_t i = 0; i < http_header_count(reader); i++) {
-        struct http_header header = http_header_at(reader, i);
-        if (!http_header_clean(&header)) return HTTP_REFUSAL_MALFORMED;
-    }
     uint32_t host_count, expect_count;
-    (void)http_reader_header(reader, "Host", &host_count);
-    bool host_needed = reader->parser.http_minor > 0;
-    if (host_count > 1 || (host_needed && host_count == 0)) return HTTP_REFUSAL_HOST;
+    bool modern = reader->minor > 0;
+    struct authority authority;
+    struct slice host = http_reader_header(reader, "Host", &host_count);
+    if (host_count > 1 || (modern && host_count == 0)) return HTTP_REFUSAL_HOST;
+    if (host_count == 1 && !authority_parse(&authority, host)) return HTTP_REFUSAL_HOST;
     struct slice expect = http_reader_header(reader, "Expect", &expect_count);
     if (expect_count > 0 && !slice_equal_nocase(expect, "100-continue")) return HTTP_REFUSAL_EXPECTATION;
-    enum http_refusal length = http_check_length(reader, limits->body_size_max);
-    reader->continue_wanted = expect_count > 0 && host_needed;
-    return length;
+    reader->continue_wanted = expect_count > 0 && modern;
+    reader->keep_alive = !http_connection_says(reader, "close") && (modern || http_connection_says(reader, "keep-alive"));
+    return http_check_length(reader, limits->body_size_max);
 }
 
-static int http_on_head(struct http_parser *parser)
+/* ---- lines ------------------------------------------------------------------------------------------------------- */
+
+static void http_refuse(struct http_reader *reader, enum http_refusal refusal)
 {
-    struct http_feeding *feeding = http_feeding_of(parser);
-    enum http_refusal refusal = http_check_head(feeding->reader, feeding->limits);
-    if (refusal != HTTP_REFUSAL_NONE) return http_refuse(feeding->reader, refusal);
-    feeding->reader->head_complete = true;
-    parser->upgrade = 0; /* whether it is one is decided from the headers, after a body if there is one */
-    return 0;
+    if (reader->refusal == HTTP_REFUSAL_NONE) reader->refusal = (uint8_t)refusal;
 }
 
-static int http_on_body(struct http_parser *parser, const char *at, size_t len)
+/* How many more bytes the line may have, and what is said to one that has more. */
+static uint32_t http_line_room(const struct http_reader *reader, const struct http_limits *limits, enum http_refusal *refusal)
 {
-    struct http_feeding *feeding = http_feeding_of(parser);
-    struct http_reader *reader = feeding->reader;
-    reader->continue_wanted = false; /* it did not wait */
-    if (reader->body.len + len > feeding->limits->body_size_max)
-        return http_refuse(reader, HTTP_REFUSAL_BODY_TOO_LARGE);
-    writer_raw(&reader->body, at, len);
-    return reader->body.failed ? http_refuse(reader, HTTP_REFUSAL_BUSY) : 0;
+    static const struct {
+        uint32_t size_max;
+        enum http_refusal refusal;
+    } lines[] = {
+        [HTTP_STAGE_REQUEST_LINE] = {REQUEST_LINE_SIZE_MAX, HTTP_REFUSAL_TARGET_TOO_LARGE},
+        [HTTP_STAGE_HEADERS] = {HTTP_HEADER_SIZE_MAX, HTTP_REFUSAL_HEAD_TOO_LARGE},
+        [HTTP_STAGE_CHUNK_LINE] = {HTTP_CHUNK_LINE_SIZE_MAX, HTTP_REFUSAL_HEAD_TOO_LARGE},
+        [HTTP_STAGE_CHUNK_END] = {0, HTTP_REFUSAL_MALFORMED},
+        [HTTP_STAGE_TRAILERS] = {HTTP_HEADER_SIZE_MAX, HTTP_REFUSAL_HEAD_TOO_LARGE},
+    };
+    uint32_t line_len = (uint32_t)reader->text.len - reader->line_at;
+    uint32_t gathered = reader->stage >= HTTP_STAGE_BODY ? reader->extra_bytes + line_len : (uint32_t)reader->text.len;
+    uint32_t of_line = lines[reader->stage].size_max - line_len;
+    uint32_t of_head = gathered < limits->head_size_max ? limits->head_size_max - gathered : 0;
+    *refusal = of_line <= of_head ? lines[reader->stage].refusal : HTTP_REFUSAL_HEAD_TOO_LARGE;
+    return of_line <= of_head ? of_line : of_head;
 }
 
-static int http_on_complete(struct http_parser *parser)
+static struct slice http_line(const struct http_reader *reader)
 {
-    struct http_reader *reader = http_feeding_of(parser)->reader;
-    reader->complete = true;
-    reader->keep_alive = http_should_keep_alive(parser) != 0;
-    http_parser_pause(parser, 1);
-    return 0;
+    if (reader->text.len == 0) return SLICE_EMPTY; /* nothing is added to a NULL pointer */
+    return slice_of(reader->text.data + reader->line_at, reader->text.len - reader->line_at);
+}
+
+static void http_take(struct slice *in, uint32_t len)
+{
+    in->data += len;
+    in->len -= len;
+}
+
+/* Moves bytes of the line up to its CR. */
+static void http_gather_text(struct http_reader *reader, struct slice *in, const struct http_limits *limits)
+{
+    enum http_refusal too_large;
+    uint32_t len = 0, room = http_line_room(reader, limits, &too_large);
+    while (len < in->len && (in->data[len] >= 0x20 || in->data[len] == '\t') && in->data[len] != 0x7F) len++;
+    writer_raw(&reader->text, in->data, len <= room ? len : room);
+    if (reader->text.failed) http_refuse(reader, HTTP_REFUSAL_BUSY);
+    if (len > room) http_refuse(reader, too_large);
+    http_take(in, len);
+}
+
+/* True: the line is whole, its CR LF consumed. */
+static bool http_gather_line(struct http_reader *reader, struct slice *in, const struct http_limits *limits)
+{
+    reader->begun = true;
+    if (!reader->line_cr) {
+        http_gather_text(reader, in, limits);
+        if (in->len == 0 || reader->refusal != HTTP_REFUSAL_NONE) return false;
+        if (in->data[0] != '\r') http_refuse(reader, HTTP_REFUSAL_MALFORMED); /* a bare LF, a control character */
+        reader->line_cr = true;
+        http_take(in, 1);
+    }
+    if (in->len == 0 || reader->refusal != HTTP_REFUSAL_NONE) return false;
+    if (in->data[0] != '\n') http_refuse(reader, HTTP_REFUSAL_MALFORMED); /* a bare CR */
+    reader->line_cr = false;
+    http_take(in, 1);
+    return reader->refusal == HTTP_REFUSAL_NONE;
+}
+
+/* What speaks another protocol is told so before its line ends. */
+static void http_check_begin(struct http_reader *reader)
+{
+    struct slice line = http_line(reader);
+    uint32_t len = 0;
+    while (len < line.len && len <= HTTP_METHOD_SIZE_MAX && http_is_token_byte(line.data[len])) len++;
+    bool another = line.len > 0 && (len == 0 || (len < line.len && len <= HTTP_METHOD_SIZE_MAX && line.data[len] != ' '));
+    if (len > 0 && !http_begins_method(slice_of(line.data, len))) reader->refusal = HTTP_REFUSAL_METHOD_UNKNOWN;
+    else if (another) reader->refusal = HTTP_REFUSAL_MALFORMED;
+}
+
+static void http_on_request_line(struct http_reader *reader, struct slice *in, const struct http_limits *limits)
+{
+    bool whole = http_gather_line(reader, in, limits);
+    http_check_begin(reader);
+    if (!whole || reader->refusal != HTTP_REFUSAL_NONE) return;
+    struct slice line = http_line(reader);
+    if (line.len == 0) { /* an empty line before a request is none of it */
+        http_reader_reset(reader);
+        return;
+    }
+    struct http_request_line parsed;
+    http_refuse(reader, http_parse_request_line(&parsed, line));
+    if (reader->refusal != HTTP_REFUSAL_NONE) return;
+    reader->method_len = (uint16_t)parsed.method.len;
+    reader->target_len = (uint16_t)parsed.target.len;
+    reader->minor = parsed.minor;
+    reader->line_at = (uint32_t)reader->text.len;
+    reader->stage = HTTP_STAGE_HEADERS;
+}
+
+static void http_add_header(struct http_reader *reader, const struct http_header *header)
+{
+    if (http_header_count(reader) == HTTP_HEADERS_MAX) {
+        http_refuse(reader, HTTP_REFUSAL_HEAD_TOO_LARGE);
+        return;
+    }
+    struct http_span span = {.name_at = reader->line_at, .name_len = header->name.len, .value_len = header->value.len};
+    span.value_at = header->value.len == 0 ? span.name_at : (uint32_t)(header->value.data - reader->text.data);
+    writer_raw(&reader->spans, &span, sizeof span);
+    if (reader->spans.failed) http_refuse(reader, HTTP_REFUSAL_BUSY);
+    reader->line_at = (uint32_t)reader->text.len;
+}
+
+static void http_on_header_line(struct http_reader *reader, struct slice *in, const struct http_limits *limits)
+{
+    if (!http_gather_line(reader, in, limits)) return;
+    struct http_header header;
+    struct slice line = http_line(reader);
+    if (line.len > 0) {
+        if (http_parse_header(&header, line)) http_add_header(reader, &header);
+        else http_refuse(reader, HTTP_REFUSAL_MALFORMED);
+        return;
+    }
+    http_refuse(reader, http_check_head(reader, limits));
+    reader->stage = reader->chunked ? HTTP_STAGE_CHUNK_LINE : HTTP_STAGE_BODY;
+    reader->complete = !reader->chunked && reader->left == 0;
+}
+
+/* ---- bodies ------------------------------------------------------------------------------------------------------ */
+
+/* True: all that was left is here. */
+static bool http_gather_body(struct http_reader *reader, struct slice *in)
+{
+    uint32_t len = in->len < reader->left ? in->len : reader->left;
+    reader->continue_wanted = false; /* the client did not wait */
+    writer_raw(&reader->body, in->data, len);
+    if (reader->body.failed) http_refuse(reader, HTTP_REFUSAL_BUSY);
+    reader->left -= len;
+    http_take(in, len);
+    return reader->left == 0;
+}
+
+/* Forgets the line: it is none of the head. */
+static void http_drop_line(struct http_reader *reader, uint32_t extra_bytes)
+{
+    reader->extra_bytes += extra_bytes;
+    reader->text.len = reader->line_at;
+}
+
+static void http_on_chunk_line(struct http_reader *reader, struct slice *in, const struct http_limits *limits)
+{
+    struct http_chunk_line chunk;
+    reader->continue_wanted = false;
+    if (!http_gather_line(reader, in, limits)) return;
+    if (!http_parse_chunk_line(&chunk, http_line(reader))) {
+        http_refuse(reader, HTTP_REFUSAL_MALFORMED);
+    } else if (chunk.size > limits->body_size_max - reader->body.len) {
+        http_refuse(reader, HTTP_REFUSAL_BODY_TOO_LARGE);
+    } else {
+        http_drop_line(reader, chunk.extension_len);
+        reader->left = (uint32_t)chunk.size;
+        reader->stage = chunk.size == 0 ? HTTP_STAGE_TRAILERS : HTTP_STAGE_CHUNK_DATA;
+    }
+}
+
+/* Nobody asked for a trailer: it is checked and ignored. */
+static void http_on_trailer_line(struct http_reader *reader, struct slice *in, const struct http_limits *limits)
+{
+    if (!http_gather_line(reader, in, limits)) return;
+    struct http_header header;
+    struct slice line = http_line(reader);
+    if (line.len == 0) reader->complete = true;
+    else if (!http_parse_header(&header, line)) http_refuse(reader, HTTP_REFUSAL_MALFORMED);
+    http_drop_line(reader, line.len);
 }
 
 /* ---- feeding ----------------------------------------------------------------------------------------------------- */
 
-static enum http_refusal http_refusal_of(const struct http_reader *reader)
+static void http_step(struct http_reader *reader, struct slice *in, const struct http_limits *limits)
 {
-    if (reader->refusal != HTTP_REFUSAL_NONE) return (enum http_refusal)reader->refusal;
-    unsigned error = reader->parser.http_errno;
-    if (error == HPE_HEADER_OVERFLOW) return HTTP_REFUSAL_HEAD_TOO_LARGE;
-    if (error == HPE_INVALID_METHOD) return HTTP_REFUSAL_METHOD_UNKNOWN;
-    if (error == HPE_INVALID_TRANSFER_ENCODING || error == HPE_UNEXPECTED_CONTENT_LENGTH)
-        return HTTP_REFUSAL_LENGTH_UNCLEAR;
-    return HTTP_REFUSAL_MALFORMED;
+    switch ((enum http_stage)reader->stage) {
+    case HTTP_STAGE_REQUEST_LINE: http_on_request_line(reader, in, limits); break;
+    case HTTP_STAGE_HEADERS: http_on_header_line(reader, in, limits); break;
+    case HTTP_STAGE_BODY: reader->complete = http_gather_body(reader, in); break;
+    case HTTP_STAGE_CHUNK_LINE: http_on_chunk_line(reader, in, limits); break;
+    case HTTP_STAGE_CHUNK_DATA:
+        if (http_gather_body(reader, in)) reader->stage = HTTP_STAGE_CHUNK_END;
+        break;
+    case HTTP_STAGE_CHUNK_END:
+        if (http_gather_line(reader, in, limits)) reader->stage = HTTP_STAGE_CHUNK_LINE;
+        break;
+    case HTTP_STAGE_TRAILERS: http_on_trailer_line(reader, in, limits); break;
+    }
 }
 
 enum http_event http_reader_feed(struct http_reader *reader, struct slice *in, const struct http_limits *limits)
 {
-    static const struct http_parser_settings settings = {
-        .on_message_begin = http_on_begin,
-        .on_url = http_on_target,
-        .on_header_field = http_on_header_name,
-        .on_header_value = http_on_header_value,
-        .on_headers_complete = http_on_head,
-        .on_body = http_on_body,
-        .on_message_complete = http_on_complete,
-    };
     ASSERT(!reader->complete && reader->refusal == HTTP_REFUSAL_NONE);
-    if (in->len == 0) return HTTP_EVENT_MORE; /* to the library, no bytes would mean the end of the connection */
-    struct http_feeding feeding = {reader, limits};
-    reader->parser.data = &feeding;
-    size_t used = http_parser_execute(&reader->parser, &settings, (const char *)in->data, in->len);
-    reader->parser.data = NULL;
-    ASSERT(used <= in->len);
-    in->data += used;
-    in->len -= (uint32_t)used;
+    while (in->len > 0 && !reader->complete && reader->refusal == HTTP_REFUSAL_NONE) http_step(reader, in, limits);
+    if (reader->refusal != HTTP_REFUSAL_NONE) return HTTP_EVENT_REFUSED;
     if (reader->complete) return HTTP_EVENT_REQUEST;
-    if (reader->parser.http_errno != HPE_OK) {
-        reader->refusal = (uint8_t)http_refusal_of(reader);
-        return HTTP_EVENT_REFUSED;
-    }
-    ASSERT(in->len == 0);
-    if (!reader->head_complete || !reader->continue_wanted) return HTTP_EVENT_MORE;
+    if (!http_reader_in_body(reader) || !reader->continue_wanted) return HTTP_EVENT_MORE;
     reader->continue_wanted = false;
     return HTTP_EVENT_CONTINUE;
-}
-
-/* ---- responses --------------------------------------------------------------------------------------------------- */
-
-static const struct http_refusal_row {
-    uint16_t status;
-    const char *code, *reason, *message;
-} http_refusal_rows[HTTP_REFUSAL_COUNT] = {
-#define HTTP_REFUSAL_AS_ROW(name, status, code, reason, message)                                                       \
-    [HTTP_REFUSAL_##name] = {status, code, reason, message},
-    HTTP_REFUSAL_LIST(HTTP_REFUSAL_AS_ROW)
-#undef HTTP_REFUSAL_AS_ROW
-};
-
-bool http_status_has_body(uint16_t status)
-{
-    return status >= 200 && status != 204 && status != 304;
-}
-
-static const char *http_connection_line(enum http_connection connection)
-{
-    switch (connection) {
-    case HTTP_CONNECTION_KEEP_ALIVE: return "Connection: keep-alive\r\n";
-    case HTTP_CONNECTION_CLOSE: return "Connection: close\r\n";
-    case HTTP_CONNECTION_DEFAULT: break;
-    }
-    return "";
-}
-
-uint32_t http_write_head(char out[HTTP_RESPONSE_HEAD_SIZE_MAX], const struct http_response *response,
-                         enum http_connection connection)
-{
-    ASSERT(response->status >= 100 && response->status <= 599);
-    bool has_body = http_status_has_body(response->status);
-    bool typed = response->content_type != NULL && has_body;
-    char length[40] = "";
-    if (has_body) snprintf(length, sizeof length, "Content-Length: %u\r\n", (unsigned)response->body.len);
-    int size =
-        snprintf(out, HTTP_RESPONSE_HEAD_SIZE_MAX, "HTTP/1.1 %u %s\r\n%s%s%s%s%s", (unsigned)response->status,
-                 http_status_str((enum http_status)response->status), typed ? "Content-Type: " : "",
-                 typed ? response->content_type : "", typed ? "\r\n" : "", length, http_connection_line(connection));
-    ASSERT(size > 0 && size < HTTP_RESPONSE_HEAD_SIZE_MAX);
-    return (uint32_t)size;
-}
-
-struct http_response http_refusal_response(enum http_refusal refusal, char body[HTTP_ERROR_BODY_SIZE_MAX])
-{
-    ASSERT(refusal < HTTP_REFUSAL_COUNT);
-    const struct http_refusal_row *row = &http_refusal_rows[refusal];
-    bool retryable = row->status == 408 || row->status == 500 || row->status == 503;
-    int size = snprintf(body, HTTP_ERROR_BODY_SIZE_MAX,
-                        "{\"error\":{\"code\":\"%s\",\"reason\":\"%s\",\"message\":\"%s\",\"retryable\":%s,"
-                        "\"retry_after_ms\":0,\"request_id\":\"\"}}",
-                        row->code, row->reason, row->message, retryable ? "true" : "false");
-    ASSERT(size > 0 && size < HTTP_ERROR_BODY_SIZE_MAX);
-    return (struct http_response){
-        .status = row->status,
-        .content_type = "application/json",
-        .headers = row->status == 426 ? SLICE_TEXT("Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n") : SLICE_EMPTY,
-        .body = slice_of(body, (size_t)size),
-    };
 }

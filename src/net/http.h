@@ -1,23 +1,25 @@
 /* net/http.h - HTTP/1.1: requests read, responses written. Bytes in, events out; no I/O.
  * Owns:    a reader owns the request that is being received.
- * Thread:  any one at a time.     Depends: core/ only (libhttp-parser below).   Start at: net/net.h
- * A reader holds one request: it stops at its end and leaves what is pipelined behind it to the next one. */
+ * Thread:  any one at a time.     Depends: core/ only.           Start at: net/net.h
+ * A reader holds one request: it stops at its end and leaves what is pipelined behind it to the next one.
+ * It is strict (RFC 9112): where two readers could see two different requests in the same bytes, it refuses them.
+ * docs/strictness.md names each choice. */
 #ifndef NET_HTTP_H
 #define NET_HTTP_H
 
 #include "core/cursor.h"
 #include "net/conn.h"
-#include <http_parser.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #define HTTP_TARGET_SIZE_MAX        4096 /* path and query: 414 */
-#define HTTP_HEADER_SIZE_MAX        8192 /* one header's name and value: 431 */
+#define HTTP_HEADER_SIZE_MAX        8192 /* one header's line: 431 */
+#define HTTP_CHUNK_LINE_SIZE_MAX    256  /* a chunk's size and extensions: 431 */
 #define HTTP_RESPONSE_HEAD_SIZE_MAX 512  /* status line and our own headers */
 #define HTTP_ERROR_BODY_SIZE_MAX    512
 
 struct http_limits {
-    uint32_t head_size_max; /* request line and headers: 431 */
+    uint32_t head_size_max; /* request line and headers; again for all extensions of chunks and trailers: 431 */
     uint32_t body_size_max; /* 413 */
 };
 
@@ -34,7 +36,7 @@ enum http_event {
     X(NONE,             500, "INTERNAL",           "internal",            "the server failed")                         \
     X(MALFORMED,        400, "INVALID_ARGUMENT",   "bad_request",         "the request is not valid HTTP/1.1")         \
     X(LENGTH_UNCLEAR,   400, "INVALID_ARGUMENT",   "bad_request",         "the length of the body is not clear")       \
-    X(HOST,             400, "INVALID_ARGUMENT",   "bad_request",         "exactly one Host header is needed")         \
+    X(HOST,             400, "INVALID_ARGUMENT",   "bad_request",         "one Host header with a host is needed")         \
     X(WEBSOCKET,        400, "INVALID_ARGUMENT",   "bad_request",         "the WebSocket handshake is not valid")      \
     X(ORIGIN,           403, "PERMISSION_DENIED",  "upgrade_refused",     "this WebSocket is not allowed")             \
     X(TLS_REQUIRED,     403, "PERMISSION_DENIED",  "tls_required",        "only TLS is spoken here: https:// or wss://") \
@@ -55,18 +57,29 @@ enum http_event {
 enum http_refusal { HTTP_REFUSAL_LIST(HTTP_REFUSAL_AS_ENUM) HTTP_REFUSAL_COUNT };
 #undef HTTP_REFUSAL_AS_ENUM
 
-enum http_header_part { HTTP_PART_NONE, HTTP_PART_NAME, HTTP_PART_VALUE };
+/* REQUEST_LINE -> HEADERS -> BODY | CHUNK_LINE; CHUNK_LINE -> CHUNK_DATA -> CHUNK_END -> CHUNK_LINE; the last CHUNK_LINE -> TRAILERS. */
+enum http_stage {
+    HTTP_STAGE_REQUEST_LINE,
+    HTTP_STAGE_HEADERS,
+    HTTP_STAGE_BODY,
+    HTTP_STAGE_CHUNK_LINE,
+    HTTP_STAGE_CHUNK_DATA,
+    HTTP_STAGE_CHUNK_END,
+    HTTP_STAGE_TRAILERS,
+};
 
 struct http_reader {
-    struct http_parser parser; /* libhttp-parser's */
-    struct writer text;        /* target, then names and values, one after the other */
-    struct writer spans;       /* struct http_span each: where a header's name and value stand in text */
+    struct writer text;  /* the lines of the head without their ends; behind them the line that is being received */
+    struct writer spans; /* struct http_span each: where a header's name and value stand in text */
     struct writer body;
-    uint32_t target_len;
-    uint8_t header_part;
-    uint8_t refusal; /* enum http_refusal; NONE: not refused */
-    bool begun, head_complete, complete;
-    bool continue_wanted, keep_alive;
+    uint32_t line_at;     /* where in text the line being received begins */
+    uint32_t extra_bytes; /* extensions of chunks and trailers, all of them */
+    uint32_t left;        /* bytes of the body, or of its chunk, still to come */
+    uint16_t method_len, target_len; /* text begins with them, a space between */
+    uint8_t stage, refusal;          /* enum http_stage, enum http_refusal; NONE: not refused */
+    uint8_t minor;                   /* of HTTP/1.minor */
+    bool line_cr;                    /* the line's CR was read: its LF must follow */
+    bool chunked, begun, complete, continue_wanted, keep_alive;
 };
 
 void http_reader_init(struct http_reader *reader);
@@ -77,7 +90,7 @@ void http_reader_reset(struct http_reader *reader);
 bool http_reader_idle(const struct http_reader *reader);
 static inline bool http_reader_in_body(const struct http_reader *reader)
 {
-    return reader->head_complete;
+    return reader->stage >= HTTP_STAGE_BODY;
 }
 /* Moves the state of `from` to the uninitialised `to` with memory of just the needed size; `from` is idle afterwards
  * and keeps its own memory. False: out of memory, both unusable but for deinit. */
@@ -89,7 +102,7 @@ void http_reader_request(const struct http_reader *reader, struct http_request *
 /* Whether the client speaks HTTP/1.0, to which keep-alive must be said. */
 static inline bool http_reader_is_old(const struct http_reader *reader)
 {
-    return reader->parser.http_minor == 0;
+    return reader->minor == 0;
 }
 
 /* ---- responses --------------------------------------------------------------------------------------------------- */

@@ -2,7 +2,8 @@
  * Read in this order:
  *   server.h      listener, accept, limits of one worker, what the layer above is told (struct server_events)
  *   conn.h        one connection: states, outbound bytes, time-outs, moving to another worker
- *   http.h        HTTP/1.1 requests and responses (libhttp-parser below): bytes in, events out
+ *   http.h        HTTP/1.1 requests and responses: bytes in, events out;  http_line.h  the grammar of a line
+ *   authority.h   host and port, origins
  *   websocket.h   RFC 6455 handshake and frames: bytes in, events out;  utf8.h  text checked as it arrives
  *   tcpframe.h    length-prefixed envelopes: bytes in, events out
  *   mqttframe.h   MQTT packets: bytes in, packets out

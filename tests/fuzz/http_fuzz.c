@@ -1,7 +1,7 @@
 /* layers: net core */
 /* tests/fuzz/http_fuzz.c - HTTP requests: however the input is cut, the same requests come out and the same input is
- * refused; what comes out keeps the promises the layer above builds on; the WebSocket handshake check survives every
- * request. */
+ * refused; what comes out keeps the promises the layer above builds on; no line of a head that is accepted ends in any
+ * way but one; the WebSocket handshake check survives every request. */
 #include "core/check.h"
 #include "net/http.h"
 #include "net/websocket.h"
@@ -39,15 +39,36 @@ static void check_request(const struct http_reader *reader, struct writer *log)
     if (websocket_asked(&request)) (void)websocket_handshake(&request, accept, &reason);
 }
 
+/* `bytes` were accepted as one request: its head ends at the first empty line, every CR and LF in it is half of a pair,
+ * and without chunks its body is all that follows. */
+static void check_bytes(const struct http_reader *reader, struct slice bytes)
+{
+    struct http_request request;
+    http_reader_request(reader, &request);
+    while (bytes.len >= 2 && memcmp(bytes.data, "\r\n", 2) == 0) bytes = slice_of(bytes.data + 2, bytes.len - 2);
+    const uint8_t *end = memmem(bytes.data, bytes.len, "\r\n\r\n", 4);
+    ASSERT(end != NULL);
+    size_t head = (size_t)(end - bytes.data) + 4;
+    for (size_t i = 0; i < head; i++) {
+        ASSERT(bytes.data[i] != '\r' || bytes.data[i + 1] == '\n');
+        ASSERT(bytes.data[i] != '\n' || bytes.data[i - 1] == '\r');
+        ASSERT(bytes.data[i] != '\0');
+    }
+    if (http_request_header(&request, "Transfer-Encoding").data == NULL) ASSERT(bytes.len == head + request.body.len);
+}
+
 /* Writes down the requests. False: refused. */
 static bool run(struct http_reader *reader, struct slice in, struct writer *log)
 {
     for (;;) {
+        bool begins = http_reader_idle(reader);
+        const uint8_t *begin = in.data;
         switch (http_reader_feed(reader, &in, &limits)) {
         case HTTP_EVENT_MORE: ASSERT(in.len == 0); return true;
         case HTTP_EVENT_CONTINUE: break;
         case HTTP_EVENT_REQUEST:
             check_request(reader, log);
+            if (begins) check_bytes(reader, slice_of(begin, (size_t)(in.data - begin)));
             http_reader_reset(reader);
             break;
         case HTTP_EVENT_REFUSED: {

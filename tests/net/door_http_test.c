@@ -1,4 +1,5 @@
 #include "net/harness.h"
+#include <stdio.h>
 
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -124,7 +125,7 @@ Test(door_http, refusals_are_answered_and_close)
     } cases[] = {
         {"GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"},
         {"GET / HTTP/2.0\r\n\r\n", "HTTP/1.1 505 HTTP Version Not Supported\r\n"},
-        {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 999999\r\n\r\n", "HTTP/1.1 413 Payload Too Large\r\n"},
+        {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 999999\r\n\r\n", "HTTP/1.1 413 Content Too Large\r\n"},
         {"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 12\r\n\r\n",
          "HTTP/1.1 426 Upgrade Required\r\n"},
         {"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\r\n",
@@ -137,6 +138,50 @@ Test(door_http, refusals_are_answered_and_close)
         HARNESS_UNTIL(&h, peer_ended(&bad));
         cr_expect(peer_has_text(&bad, cases[i].status), "%.*s", (int)bad.received.len, (const char *)bad.received.data);
         cr_expect(peer_has_text(&bad, "Connection: close\r\n") && peer_has_text(&bad, "{\"error\":{\"code\":\""));
+        peer_deinit(&bad);
+        HARNESS_UNTIL(&h, h.closes == i + 1);
+    }
+    cr_expect_eq(h.requests, 0);
+}
+
+/* What is refused gets one answer and the end, whatever stands behind it: never two answers, never a request more. */
+Test(door_http, bad_framing_gets_exactly_one_answer)
+{
+#define NEXT    "GET /version HTTP/1.1\r\nHost: x\r\n\r\n"
+#define CHUNKED "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    static const struct {
+        const char *name, *bytes, *status;
+    } cases[] = {
+        {"CR and any byte end the head", "GET / HTTP/1.1\r\nHost: a\r\n\rX" NEXT, "400"},
+        {"bare LF", "GET / HTTP/1.1\nHost: a\n\n" NEXT, "400"},
+        {"folded header", "GET / HTTP/1.1\r\nHost: a\r\nA: b\r\n c\r\n\r\n" NEXT, "400"},
+        {"space before the colon", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length : 3\r\n\r\nabc" NEXT, "400"},
+        {"LF in an extension", CHUNKED "2;a\nX\r\n{}\r\n0\r\n\r\n" NEXT, "400"},
+        {"CR and any byte behind a size", CHUNKED "2\rX{}\r\n0\r\n\r\n" NEXT, "400"},
+        {"two bytes behind a chunk", CHUNKED "2\r\n{}XY0\r\n\r\n" NEXT, "400"},
+        {"CR and any byte at the end", CHUNKED "2\r\n{}\r\n0\r\n\rX" NEXT, "400"},
+        {"length and chunks", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" NEXT, "400"},
+        {"two lengths", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nContent-Length: 40\r\n\r\n" NEXT, "400"},
+        {"chunked is not last", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n" NEXT, "400"},
+        {"chunks in 1.0", "POST / HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" NEXT, "400"},
+        {"HTTP/0.9", "GET /\r\n" NEXT, "505"},
+        {"CONNECT", "CONNECT x:1 HTTP/1.1\r\nHost: x:1\r\n\r\n" NEXT, "501"},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct peer bad;
+        peer_connect(&bad, &h);
+        peer_send_text(&bad, cases[i].bytes);
+        HARNESS_UNTIL(&h, peer_ended(&bad));
+        char begin[32];
+        snprintf(begin, sizeof begin, "HTTP/1.1 %s ", cases[i].status);
+        struct slice got = writer_slice(&bad.received);
+        cr_expect(got.len > strlen(begin) && memcmp(got.data, begin, strlen(begin)) == 0, "%s: %.*s", cases[i].name,
+                  (int)got.len, (const char *)got.data);
+        const uint8_t *head_end = memmem(got.data, got.len, "\r\n\r\n", 4);
+        cr_assert_not_null(head_end, "%s", cases[i].name);
+        size_t rest = got.len - (size_t)(head_end + 4 - got.data);
+        cr_expect_null(memmem(head_end + 4, rest, "\r\n\r\n", 4), "%s: two answers", cases[i].name);
+        cr_expect(peer_has_text(&bad, "Connection: close\r\n"), "%s", cases[i].name);
         peer_deinit(&bad);
         HARNESS_UNTIL(&h, h.closes == i + 1);
     }

@@ -1,0 +1,81 @@
+/* net/http_response.c - the heads of responses, and what a refusal says. */
+#include "core/check.h"
+#include "net/http.h"
+#include <stdio.h>
+
+static const struct http_refusal_row {
+    uint16_t status;
+    const char *code, *reason, *message;
+} http_refusal_rows[HTTP_REFUSAL_COUNT] = {
+#define HTTP_REFUSAL_AS_ROW(name, status, code, reason, message)                                                       \
+    [HTTP_REFUSAL_##name] = {status, code, reason, message},
+    HTTP_REFUSAL_LIST(HTTP_REFUSAL_AS_ROW)
+#undef HTTP_REFUSAL_AS_ROW
+};
+
+static const char *http_status_text(uint16_t status)
+{
+    static const struct {
+        uint16_t status;
+        const char *text;
+    } texts[] = {
+        {200, "OK"}, {204, "No Content"}, {304, "Not Modified"}, {400, "Bad Request"}, {401, "Unauthorized"},
+        {403, "Forbidden"}, {404, "Not Found"}, {405, "Method Not Allowed"}, {408, "Request Timeout"}, {409, "Conflict"},
+        {413, "Content Too Large"}, {414, "URI Too Long"}, {417, "Expectation Failed"}, {426, "Upgrade Required"},
+        {429, "Too Many Requests"}, {431, "Request Header Fields Too Large"}, {500, "Internal Server Error"},
+        {501, "Not Implemented"}, {503, "Service Unavailable"}, {505, "HTTP Version Not Supported"},
+        {507, "Insufficient Storage"},
+    };
+    for (size_t i = 0; i < COUNT_OF(texts); i++)
+        if (texts[i].status == status) return texts[i].text;
+    return ""; /* the phrase may be empty */
+}
+
+bool http_status_has_body(uint16_t status)
+{
+    return status >= 200 && status != 204 && status != 304;
+}
+
+static const char *http_connection_line(enum http_connection connection)
+{
+    switch (connection) {
+    case HTTP_CONNECTION_KEEP_ALIVE: return "Connection: keep-alive\r\n";
+    case HTTP_CONNECTION_CLOSE: return "Connection: close\r\n";
+    case HTTP_CONNECTION_DEFAULT: break;
+    }
+    return "";
+}
+
+uint32_t http_write_head(char out[HTTP_RESPONSE_HEAD_SIZE_MAX], const struct http_response *response,
+                         enum http_connection connection)
+{
+    ASSERT(response->status >= 100 && response->status <= 599);
+    bool has_body = http_status_has_body(response->status);
+    bool typed = response->content_type != NULL && has_body;
+    char length[40] = "";
+    if (has_body) snprintf(length, sizeof length, "Content-Length: %u\r\n", (unsigned)response->body.len);
+    int size =
+        snprintf(out, HTTP_RESPONSE_HEAD_SIZE_MAX, "HTTP/1.1 %u %s\r\n%s%s%s%s%s", (unsigned)response->status,
+                 http_status_text(response->status), typed ? "Content-Type: " : "",
+                 typed ? response->content_type : "", typed ? "\r\n" : "", length, http_connection_line(connection));
+    ASSERT(size > 0 && size < HTTP_RESPONSE_HEAD_SIZE_MAX);
+    return (uint32_t)size;
+}
+
+struct http_response http_refusal_response(enum http_refusal refusal, char body[HTTP_ERROR_BODY_SIZE_MAX])
+{
+    ASSERT(refusal < HTTP_REFUSAL_COUNT);
+    const struct http_refusal_row *row = &http_refusal_rows[refusal];
+    bool retryable = row->status == 408 || row->status == 500 || row->status == 503;
+    int size = snprintf(body, HTTP_ERROR_BODY_SIZE_MAX,
+                        "{\"error\":{\"code\":\"%s\",\"reason\":\"%s\",\"message\":\"%s\",\"retryable\":%s,"
+                        "\"retry_after_ms\":0,\"request_id\":\"\"}}",
+                        row->code, row->reason, row->message, retryable ? "true" : "false");
+    ASSERT(size > 0 && size < HTTP_ERROR_BODY_SIZE_MAX);
+    return (struct http_response){
+        .status = row->status,
+        .content_type = "application/json",
+        .headers = row->status == 426 ? SLICE_TEXT("Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n") : SLICE_EMPTY,
+        .body = slice_of(body, (size_t)size),
+    };
+}
