@@ -1,7 +1,7 @@
 /* cli/cli.c - the table of subcommands and its help. */
 #include "cli/cli.h"
 #include "core/check.h"
-#include "shard/host.h"
+#include "core/version.h"
 #include <argp.h>
 #include <locale.h>
 #include <stdbool.h>
@@ -71,7 +71,7 @@ int cli_main(int argc, char **argv)
     setlocale(LC_ALL, "");
     if (argc > 0) argv[0] = program;
     if (argc == 2 && strcmp(argv[1], "--version") == 0) {
-        puts("ringpost " RINGPOST_VERSION);
+        printf("ringpost %s\n", version_text);
         return CLI_EXIT_OK;
     }
     return argc > 0 ? cli_dispatch(commands, about, argc, argv) : CLI_EXIT_USAGE;

@@ -5,6 +5,7 @@
 #include "core/config.h"
 #include "core/host.h"
 #include "core/logger.h"
+#include "core/version.h"
 #include "net/server.h"
 #include "shard/host.h"
 #include "shard/settings.h"
@@ -89,7 +90,7 @@ static void on_serving(const char *address, uint16_t port)
     const char *colon = strrchr(address, ':');
     int host_len = colon == NULL ? (int)strlen(address) : (int)(colon - address);
     bool any = strncmp(address, "0.0.0.0", 7) == 0 || strncmp(address, "[::]", 4) == 0;
-    printf("Ringpost %s is serving: open %s://%.*s:%u/ in a browser, or run `ringpost chat`\n", RINGPOST_VERSION,
+    printf("Ringpost %s is serving: open %s://%.*s:%u/ in a browser, or run `ringpost chat`\n", version_text,
            serves_tls ? "https" : "http", any ? 9 : host_len, any ? "localhost" : address, port);
     fflush(stdout);
 }

@@ -11,6 +11,7 @@
 #include "core/host.h"
 #include "core/io.h"
 #include "core/logger.h"
+#include "core/version.h"
 #include "net/server.h"
 #include "net/tls_identity.h"
 #include "shard/lobby.h"
@@ -109,7 +110,7 @@ static void render_openapi(struct host *h)
             routes[count++] = (struct openapi_route){methods[i].number, methods[i].path, methods[i].is_read,
                                                      methods[i].access == ACCESS_USER};
     writer_init(&h->openapi, 0);
-    openapi_render(&h->openapi, routes, count, RINGPOST_VERSION);
+    openapi_render(&h->openapi, routes, count, version_text);
 }
 
 static enum result open_tls(struct host *h, char *text, size_t text_size)
@@ -145,7 +146,7 @@ static enum result open_parts(struct host *h, char *text, size_t text_size)
                                    .worker_count = h->worker_count,
                                    .shard_count = h->shard_count,
                                    .openapi = writer_slice(&h->openapi),
-                                   .version = RINGPOST_VERSION,
+                                   .version = version_text,
                                    .instance_id = datadir_id(h->datadir)};
     struct password_pool_options passwords = {.workers = h->worker_count,
                                               .threads = c->password_threads,

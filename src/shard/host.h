@@ -6,8 +6,6 @@
 
 #include "core/config.h"
 
-#define RINGPOST_VERSION "0.1.0"
-
 /* Serves until told to stop. OK: stopped in good order. Failure to start: `text` says what and the remedy. `on_serving` (may be
  * NULL) is called once with the real address when every shard has recovered. */
 NODISCARD enum result host_run(const struct config *config, void (*on_serving)(const char *address, uint16_t port), char *text,

@@ -402,7 +402,7 @@ def health_ready_and_version_pages():
     assert json.loads(server().get("/readyz")[1]) == {"ready": True}
     version = json.loads(server().get("/version")[1])
     assert (version["name"], version["api"], version["workers"], version["shards"]) == ("ringpost", "v1", 2, 4)
-    assert re.fullmatch(r"\d+\.\d+\.\d+", version["version"]) and len(version["instance"]) == 32
+    assert re.fullmatch(r"\d+\.\d+\.\d+(\+[.\w]+)?", version["version"]) and len(version["instance"]) == 32
 
 
 @checks
