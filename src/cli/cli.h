@@ -5,6 +5,7 @@
  *   lines.h    what they print
  *   send.c tail.c user.c    one question, one answer; the stream; accounts
  *   chat.h     the interactive client and its parts
+ *   load.h     the server's configuration from a command line
  *   log.c config.c serve.c  the operator's side
  * Thread:  main.                  Depends: everything below; nothing includes cli/ but main.c. */
 #ifndef CLI_CLI_H

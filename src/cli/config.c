@@ -1,57 +1,22 @@
 /* cli/config.c - `ringpost config …`: what the server would run with, and whether this machine can run it.
  * `check` loads the configuration as `ringpost serve` does: file, environment, command line. */
+#include "cli/load.h"
 #include "cli/remote.h"
 #include "core/config.h"
 #include "core/host.h"
 #include "core/io.h"
-#include "net/server.h"
 #include "net/tls_identity.h"
-#include "shard/settings.h"
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#define CONFIG_FLAGS_MAX 256
 #define CONFIG_OTHER_FILES 1024 /* beside connections: logs, stores, rings */
 
 struct config_arguments {
-    const char *file;
+    struct load load;
     bool json;
-    char *flags[CONFIG_FLAGS_MAX]; /* --NAME=VALUE of the server's options, without the dashes */
-    int flag_count;
 };
-
-/* The server's options are a table of their own (core/config.h): they are taken out before argp sees the rest. Returns the new argc,
- * or -1 when one is incomplete. */
-static int take_server_flags(int argc, char **argv, struct config_arguments *arguments)
-{
-    int kept = 0;
-    for (int i = 0; i < argc; i++) {
-        char *argument = argv[i], name[64];
-        size_t name_len = strncmp(argument, "--", 2) == 0 ? strcspn(argument + 2, "=") : 0;
-        bool is_server_flag = false;
-        if (i > 0 && name_len > 0 && name_len < sizeof name) {
-            snprintf(name, sizeof name, "%.*s", (int)name_len, argument + 2);
-            is_server_flag = config_knows(name);
-        }
-        if (!is_server_flag) {
-            argv[kept++] = argument;
-            continue;
-        }
-        bool has_value = argument[2 + name_len] == '=';
-        if (arguments->flag_count + 2 > CONFIG_FLAGS_MAX || (!has_value && i + 1 == argc)) {
-            remote_complain("--%s needs a value", name);
-            return -1;
-        }
-        argument[2 + name_len] = '\0';
-        arguments->flags[arguments->flag_count++] = argument + 2;
-        arguments->flags[arguments->flag_count++] = has_value ? argument + 2 + name_len + 1 : argv[++i];
-    }
-    argv[kept] = NULL;
-    return kept;
-}
 
 #define OPTION_CONFIG {"config", 'c', "FILE", 0, "the configuration file (default: none)", 0}
 static const struct argp_option check_options[] = {
@@ -62,24 +27,23 @@ static error_t config_parse(int key, char *argument, struct argp_state *state)
 {
     struct config_arguments *arguments = state->input;
     switch (key) {
-    case 'c': arguments->file = argument; return 0;
+    case 'c':
+        if (arguments->load.file != NULL) argp_error(state, "--config was given already");
+        arguments->load.file = argument;
+        return 0;
     case 'j': arguments->json = true; return 0;
     case ARGP_KEY_ARG: argp_error(state, "`%s` is one too many", argument); return 0;
     default: return ARGP_ERR_UNKNOWN;
     }
 }
 
-static enum result config_load(struct config *config, const struct config_arguments *arguments, char *text, size_t text_size)
+/* Reads the command line of an action. */
+static enum result take_arguments(struct config_arguments *arguments, const struct argp *argp, int argc, char **argv, char *text,
+                                  size_t text_size)
 {
-    config_init_defaults(config);
-    enum result res = RESULT_OK;
-    if (arguments->file != NULL) res = config_load_file(config, arguments->file, text, text_size);
-    if (res == RESULT_OK) res = config_load_environment(config, environ, text, text_size);
-    for (int i = 0; res == RESULT_OK && i < arguments->flag_count; i += 2)
-        res = config_set(config, arguments->flags[i], arguments->flags[i + 1], text, text_size);
-    if (res == RESULT_OK) res = config_validate(config, text, text_size);
-    if (res == RESULT_OK) res = settings_check(config, text, text_size);
-    return res == RESULT_OK ? server_check_address(config->listen, text, text_size) : res;
+    enum result res = load_take(&arguments->load, &argc, argv, text, text_size);
+    if (res == RESULT_OK) argp_parse(argp, argc, argv, 0, NULL, arguments);
+    return res;
 }
 
 /* Reads certificate and key as the server would. What is only doubtful, an expired certificate, is told at once. */
@@ -133,16 +97,15 @@ static int config_check(int argc, char **argv)
     static const struct argp argp = {.options = check_options, .parser = config_parse, .doc = about_check};
     static struct config_arguments arguments;
     static struct config config;
-    char text[1024] = "";
-    argc = take_server_flags(argc, argv, &arguments);
-    if (argc < 0) return CLI_EXIT_USAGE;
-    argp_parse(&argp, argc, argv, 0, NULL, &arguments);
+    char text[1024] = "", remark[1024];
     enum cli_exit code = CLI_EXIT_OK;
-    if (config_load(&config, &arguments, text, sizeof text) != RESULT_OK ||
+    if (take_arguments(&arguments, &argp, argc, argv, text, sizeof text) != RESULT_OK ||
+        load_config(&arguments.load, &config, text, sizeof text) != RESULT_OK ||
         certificate_check(&config, text, sizeof text) != RESULT_OK)
         code = CLI_EXIT_USAGE;
     else if (!machine_is_fit(&config, text, sizeof text))
         code = CLI_EXIT_FAILED;
+    if (code != CLI_EXIT_USAGE && load_remark(&config, remark, sizeof remark)) remote_complain("%s", remark);
     if (arguments.json)
         print_check_json(code, text);
     else if (code == CLI_EXIT_OK)
@@ -167,10 +130,8 @@ static int config_show(int argc, char **argv)
     static struct config_arguments arguments;
     static struct config config;
     char error[1024] = "";
-    argc = take_server_flags(argc, argv, &arguments);
-    if (argc < 0) return CLI_EXIT_USAGE;
-    argp_parse(&argp, argc, argv, 0, NULL, &arguments);
-    if (config_load(&config, &arguments, error, sizeof error) != RESULT_OK) {
+    if (take_arguments(&arguments, &argp, argc, argv, error, sizeof error) != RESULT_OK ||
+        load_config(&arguments.load, &config, error, sizeof error) != RESULT_OK) {
         remote_complain("%s", error);
         return CLI_EXIT_USAGE;
     }

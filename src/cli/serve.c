@@ -2,15 +2,13 @@
  * Happy path: defaults < file < environment < flags -> validated -> host_run. Failure: one line on stderr that names place,
  * reason and remedy; exit 1 (2 for a command line that is not understood). */
 #include "cli/cli.h"
+#include "cli/load.h"
 #include "core/config.h"
 #include "core/host.h"
 #include "core/logger.h"
 #include "core/version.h"
-#include "net/server.h"
 #include "shard/host.h"
-#include "shard/settings.h"
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define TEXT_SIZE 1024
@@ -37,52 +35,6 @@ static void print_help(void)
     putchar('\n');
 }
 
-/* --name=value or --name value; the value of a flag that stands alone is missing. Returns how many arguments were used, 0 on a fault. */
-static int take_flag(char **argv, int left, char name[64], const char **value)
-{
-    const char *flag = argv[0];
-    if (strncmp(flag, "--", 2) != 0) return 0;
-    const char *equals = strchr(flag, '=');
-    size_t len = equals != NULL ? (size_t)(equals - flag) - 2 : strlen(flag) - 2;
-    if (len == 0 || len >= 64) return 0;
-    memcpy(name, flag + 2, len);
-    name[len] = '\0';
-    *value = equals != NULL ? equals + 1 : left > 1 ? argv[1] : NULL;
-    if (*value == NULL) return 0;
-    return equals != NULL ? 1 : 2;
-}
-
-static enum result load_file(struct config *config, int argc, char **argv, char *text)
-{
-    for (int i = 1; i < argc;) {
-        char name[64];
-        const char *value;
-        int used = take_flag(argv + i, argc - i, name, &value);
-        if (used > 0 && strcmp(name, "config") == 0) return config_load_file(config, value, text, TEXT_SIZE);
-        i += used > 0 ? used : 1;
-    }
-    return RESULT_OK;
-}
-
-static enum result load_flags(struct config *config, int argc, char **argv, char *text)
-{
-    for (int i = 1; i < argc;) {
-        char name[64];
-        const char *value;
-        int used = take_flag(argv + i, argc - i, name, &value);
-        if (used == 0) {
-            snprintf(text, TEXT_SIZE, "command line: cannot understand `%s`; flags are --name value (see --help)", argv[i]);
-            return RESULT_MALFORMED;
-        }
-        if (strcmp(name, "config") != 0) {
-            enum result result = config_set(config, name, value, text, TEXT_SIZE);
-            if (result != RESULT_OK) return result;
-        }
-        i += used;
-    }
-    return RESULT_OK;
-}
-
 static bool serves_tls;
 
 static void on_serving(const char *address, uint16_t port)
@@ -95,28 +47,41 @@ static void on_serving(const char *address, uint16_t port)
     fflush(stdout);
 }
 
+static bool wants_help(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-?") == 0) return true;
+    return false;
+}
+
+/* What no option is; when it looks like one, it is refused as one that is mistyped. */
+static enum result refuse_rest(struct config *config, const char *argument, char *text, size_t text_size)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(argument, "="), argument);
+    if (strncmp(name, "--", 2) == 0 && name[2] != '\0') return config_set(config, name + 2, "", text, text_size);
+    snprintf(text, text_size, "command line: cannot understand `%s`; flags are --name value (see --help)", argument);
+    return RESULT_MALFORMED;
+}
+
 int cli_serve(int argc, char **argv)
 {
-    extern char **environ;
     static struct config config; /* large: lists of texts */
-    char text[TEXT_SIZE] = "";
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--help") != 0 && strcmp(argv[i], "-?") != 0) continue;
+    static struct load load;
+    char text[TEXT_SIZE] = "", remark[TEXT_SIZE];
+    if (wants_help(argc, argv)) {
         print_help();
         return CLI_EXIT_OK;
     }
-    config_init_defaults(&config);
-    enum result result = load_file(&config, argc, argv, text);
-    if (result == RESULT_OK) result = config_load_environment(&config, environ, text, sizeof text);
-    if (result == RESULT_OK) result = load_flags(&config, argc, argv, text);
-    if (result == RESULT_OK) result = config_validate(&config, text, sizeof text);
-    if (result == RESULT_OK) result = settings_check(&config, text, sizeof text);
-    if (result == RESULT_OK) result = server_check_address(config.listen, text, sizeof text);
+    enum result result = load_take(&load, &argc, argv, text, sizeof text);
+    if (result == RESULT_OK) result = load_config(&load, &config, text, sizeof text);
+    if (result == RESULT_OK && argc > 1) result = refuse_rest(&config, argv[1], text, sizeof text);
     if (result != RESULT_OK) {
         fprintf(stderr, "ringpost serve: %s\n", text);
         return result == RESULT_MALFORMED ? CLI_EXIT_USAGE : CLI_EXIT_FAILED;
     }
     if (logger_start(config.log_level, config.log_format) != RESULT_OK) return CLI_EXIT_FAILED;
+    if (load_remark(&config, remark, sizeof remark)) LOG_WARN("config", "%s", remark);
     host_raise_locked_memory();
     serves_tls = config.tls_certificate_file[0] != '\0';
     result = host_run(&config, on_serving, text, sizeof text);

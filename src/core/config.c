@@ -185,18 +185,37 @@ struct file_load {
     uint32_t line_of_option[CONFIG_OPTION_COUNT]; /* 0: not seen yet */
 };
 
-/* Looks at a whole line before libinih does; it would cut a long one and skip what it does not know. */
-static void file_check_line(struct file_load *load, const char *line, size_t len)
+/* Where the comment of a line begins: at # or ;, first or after a blank; SIZE_MAX: it has none. */
+static size_t comment_begin(const char *line, size_t len)
 {
+    for (size_t i = 0; i < len; i++)
+        if ((line[i] == '#' || line[i] == ';') && (i == 0 || line[i - 1] == ' ' || line[i - 1] == '\t')) return i;
+    return SIZE_MAX;
+}
+
+/* Looks at a whole line before libinih does, which would cut a long one, skip what it does not know and keep a # after a value. */
+static void file_check_line(struct file_load *load, char *line, size_t len)
+{
+    static const char mark[] = "\xef\xbb\xbf"; /* some editors begin a file with it */
+    if (load->place.line == 1 && strncmp(line, mark, 3) == 0) memset(line, ' ', 3);
     while (len > 0 && (line[len - 1] == '\n' || line[len - 1] == '\r')) len--; /* the end of the line */
     for (size_t i = 0; i < len && load->res == RESULT_OK; i++) {
         if ((unsigned char)line[i] >= ' ' || line[i] == '\t') continue;
         load->res = refuse(&load->message, &load->place, "there is a control character in the line");
     }
-    size_t indent = strspn(line, " \t");
+    size_t comment = comment_begin(line, len), indent = strspn(line, " \t");
+    if (comment != SIZE_MAX) line[comment] = '\0';
     load->indented = indent > 0;
     if (load->res == RESULT_OK && line[indent] == '[')
         load->res = refuse(&load->message, &load->place, "sections are not used; remove the line");
+}
+
+/* The rest of a line that is longer than libinih takes: nothing is lost of a comment. */
+static bool skip_comment(struct file_load *load, const char *line, size_t len)
+{
+    if (comment_begin(line, len) == SIZE_MAX) return false;
+    for (int byte = 0; byte != '\n' && byte != EOF;) byte = getc(load->stream);
+    return true;
 }
 
 /* libinih's reader: one line, or NULL at the end and after a fault. */
@@ -208,13 +227,25 @@ static char *file_read_line(char *line, int size, void *context)
     load->place.line++;
     while (len < size - 1 && byte != '\n' && (byte = getc(load->stream)) != EOF) line[len++] = (char)byte;
     line[len] = '\0';
+    bool is_long = len == size - 1 && byte != '\n' && !skip_comment(load, line, (size_t)len);
     if (ferror(load->stream))
         load->res = result_from_errno(errno != 0 ? errno : EIO);
-    else if (len == size - 1 && byte != '\n')
+    else if (is_long)
         load->res = refuse(&load->message, &load->place, "the line is longer than %d bytes", size - 2);
     else if (len > 0)
         file_check_line(load, line, (size_t)len);
     return len > 0 && load->res == RESULT_OK ? line : NULL;
+}
+
+/* The option that an indented line sets, if it looks as if it was meant to: "  log_level = debug" below a list would be an item. */
+static const struct config_row *option_in(const char *item)
+{
+    char name[NAME_MAX_BYTES];
+    size_t len = strcspn(item, " \t=:");
+    if (len >= sizeof name || strspn(item + len, " \t=:") == 0) return NULL;
+    memcpy(name, item, len);
+    name[len] = '\0';
+    return row_find(name);
 }
 
 static enum result file_put(struct file_load *load, const char *name, const char *value)
@@ -224,7 +255,9 @@ static enum result file_put(struct file_load *load, const char *name, const char
     bool further = load->indented && load->previous != NULL;
     if (further && load->previous->kind != CONFIG_KIND_LIST)
         return refuse(&load->message, place, "an indented line goes on with a list, but %s is none", name);
-    const struct config_row *row = row_find(name);
+    const struct config_row *row = row_find(name), *meant = further ? option_in(value) : NULL;
+    if (meant != NULL)
+        return refuse(&load->message, place, "an indented line goes on with the list %s: begin it without a blank to set %s", name, meant->name);
     if (row == NULL) return refuse_unknown(&load->message, place, name);
     uint32_t *seen_line = &load->line_of_option[row - config_rows];
     if (*seen_line != 0 && !further)
@@ -292,6 +325,48 @@ static bool name_copy(char name[NAME_MAX_BYTES], const char *key, size_t len, ch
     return true;
 }
 
+static bool ends_with(const char *name, const char *end)
+{
+    size_t len = strlen(name), end_len = strlen(end);
+    return len >= end_len && strcmp(name + len - end_len, end) == 0;
+}
+
+static bool is_digits(const char *text)
+{
+    return *text != '\0' && text[strspn(text, "0123456789")] == '\0';
+}
+
+/* "tcp://10.0.0.1:7800": no value of an option whose name ends in PORT would look so. */
+static bool is_endpoint(const char *value)
+{
+    static const char *const schemes[] = {"tcp://", "udp://", "sctp://"};
+    for (size_t i = 0; i < COUNT_OF(schemes); i++)
+        if (strncmp(value, schemes[i], strlen(schemes[i])) == 0) return true;
+    return false;
+}
+
+/* What Kubernetes sets in every container beside a service called ringpost (or ringpost-…), and Docker in one linked to such a container:
+ * told by name and form of value together, so that RINGPOST_PORT=7800, a typing error, is still one. */
+static bool is_injected(const char *name, const char *value)
+{
+    const char *service_port = strstr(name, "SERVICE_PORT"), *port = strstr(name, "PORT_");
+    if (ends_with(name, "SERVICE_HOST")) return strpbrk(value, ".:") != NULL;
+    if (service_port != NULL) return is_digits(value);
+    if (ends_with(name, "PORT") && port == NULL) return is_endpoint(value);
+    if (port != NULL && port[5] >= '0' && port[5] <= '9') {
+        const char *protocol = port + 5 + strspn(port + 5, "0123456789");
+        bool known = strncmp(protocol, "_TCP", 4) == 0 || strncmp(protocol, "_UDP", 4) == 0 || strncmp(protocol, "_SCTP", 5) == 0;
+        const char *what = known ? strchr(protocol + 1, '_') : NULL;
+        return known && (what == NULL ? is_endpoint(value) : strcmp(what, "_PROTO") == 0 || strcmp(what, "_PORT") == 0 || strcmp(what, "_ADDR") == 0);
+    }
+    return strncmp(name, "ENV_", 4) == 0 || (strcmp(name, "NAME") == 0 && value[0] == '/');
+}
+
+static void note_injected(struct config *config, const char *key)
+{
+    if (config->injected_count++ == 0) snprintf(config->injected_first, sizeof config->injected_first, "%s", key);
+}
+
 static enum result environment_put(struct config *config, const char *entry, const struct message *message)
 {
     size_t key_len = strcspn(entry, "=");
@@ -301,7 +376,13 @@ static enum result environment_put(struct config *config, const char *entry, con
     size_t prefix_len = strlen(ENVIRONMENT_PREFIX);
     bool usable = name_copy(name, entry + prefix_len, key_len - prefix_len, '_', '_', true);
     const struct config_row *row = usable ? row_find(name) : NULL;
-    if (row == NULL || entry[key_len] == '\0') return refuse_unknown(message, &place, name);
+    bool has_value = entry[key_len] == '=';
+    if (row == NULL && has_value && is_injected(key + prefix_len, entry + key_len + 1)) {
+        note_injected(config, key);
+        return RESULT_OK;
+    }
+    if (row == NULL || !has_value) return refuse_unknown(message, &place, name);
+    if (config->origins[row - config_rows].source == CONFIG_ENVIRONMENT) return refuse(message, &place, "%s is there twice", key);
     return row_put(config, row, &place, entry + key_len + 1, false, message);
 }
 

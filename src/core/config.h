@@ -4,14 +4,16 @@
  * Depends: core/ only, libinih.   Start at: core/core.h
  *
  * Sources, a later one wins whatever the order of the calls: default < file < environment < command line.
- *   file           key = value, one a line; # or ; begins a comment line, " ;" a comment after a value; an indented line goes
+ *   file           key = value, one a line; # or ; begins a comment, alone on a line or after a blank; an indented line goes
  *                  on with a list; no sections
- *   environment    RINGPOST_<NAME>, the option's name in capitals; any other RINGPOST_ variable is an error
- *                  but those of the client, RINGPOST_CLI_…
+ *   environment    RINGPOST_<NAME>, the option's name in capitals; any other RINGPOST_ variable is an error but those of the
+ *                  client, RINGPOST_CLI_…, and those an orchestrator makes for a service or container of that name
+ *                  (RINGPOST_SERVICE_HOST, RINGPOST_PORT=tcp://…), which are ignored and counted
  *   command line   --name value or --name=value; - and _ are the same
  * Values: a number (10000 or 10k or 2M), a size (512, 64KiB, 8MiB, 1GiB), a duration with its unit (500ms, 30s, 5m, 1h, 30d; spin:
- * 50us), true or false, one word of a choice, text, or a list with commas. Whatever is unknown, out of range or said twice in
- * one source is refused with its place, the reason and what is allowed.
+ * 50us), true or false, one word of a choice, text, or a list with commas. Text is taken as it stands: quotes, ~ and $NAME, which
+ * somebody may expect to be replaced, are refused. Whatever is unknown, out of range or said twice in one source is refused with
+ * its place, the reason and what is allowed.
  *
  * A field has the option's name, plus its unit where it has one: frame_size_max -> frame_size_max_bytes,
  * header_timeout -> header_timeout_ms, spin -> spin_us. */
@@ -205,6 +207,9 @@ struct config {
         uint32_t line; /* CONFIG_FILE only */
     } origins[CONFIG_OPTION_COUNT];
     char file_name[256]; /* of the loaded file, for messages; may be cut */
+    /* What the environment held of an orchestrator's, see above. */
+    uint32_t injected_count;
+    char injected_first[80]; /* its name; may be cut */
 };
 
 void config_init_defaults(struct config *config);

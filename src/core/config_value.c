@@ -4,6 +4,7 @@
  * milliseconds are too easily mistaken for each other. */
 #include "core/check.h"
 #include "core/config_internal.h"
+#include <ctype.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -140,22 +141,51 @@ static bool choice_store(struct config *config, const struct config_row *row, co
     return false;
 }
 
-/* What a line of a file could not hold: control characters, and ';', which begins a comment there. */
-static bool text_is_plain(const char *text, size_t len, char reason[CONFIG_SHORT_MAX])
+/* Blanks that nobody sees, which a copy from a web page brings: U+00A0, U+200B to U+200F, U+2028 to U+202F, U+3000, U+FEFF. */
+static bool has_invisible(const char *text)
 {
-    for (size_t i = 0; i < len; i++) {
-        if ((unsigned char)text[i] >= ' ' && text[i] != 0x7f && text[i] != ';') continue;
-        snprintf(reason, CONFIG_SHORT_MAX, "control characters and ; are not allowed");
-        return false;
+    static const char *const prefixes[] = {"\xc2\xa0", "\xe3\x80\x80", "\xef\xbb\xbf"};
+    for (size_t i = 0; i < COUNT_OF(prefixes); i++)
+        if (strstr(text, prefixes[i]) != NULL) return true;
+    for (const char *at = text; (at = strstr(at, "\xe2\x80")) != NULL; at += 2) {
+        unsigned char last = (unsigned char)at[2];
+        if ((last >= 0x8b && last <= 0x8f) || (last >= 0xa8 && last <= 0xaf)) return true;
     }
-    return true;
+    return false;
+}
+
+static bool has_variable(const char *text)
+{
+    for (const char *at = text; (at = strchr(at, '$')) != NULL; at++)
+        if (isalpha((unsigned char)at[1]) || at[1] == '_' || at[1] == '{' || at[1] == '(') return true;
+    return false;
+}
+
+/* NULL: it can stand in a line of a file, and means there what somebody who wrote it for a shell would expect. */
+static const char *text_fault(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)text[i] < ' ' || text[i] == 0x7f || text[i] == ';') return "control characters and ; are not allowed";
+    if (text[0] == '#' || strstr(text, " #") != NULL || strstr(text, "\t#") != NULL) return "a # first or after a blank begins a comment";
+    if (has_invisible(text)) return "there is a character in it that cannot be seen";
+    if (len > 0 && (strchr("\"'`", text[0]) != NULL || strchr("\"'`", text[len - 1]) != NULL)) return "write it without quotes";
+    if (text[0] == '~') return "~ is not replaced: write the whole path";
+    if (has_variable(text)) return "$ and a name are not replaced: write the value itself";
+    return NULL;
+}
+
+static bool text_is_plain(const char *text, char reason[CONFIG_SHORT_MAX])
+{
+    const char *fault = text_fault(text, strlen(text));
+    if (fault != NULL) snprintf(reason, CONFIG_SHORT_MAX, "%s", fault);
+    return fault == NULL;
 }
 
 static bool text_store(struct config *config, const struct config_row *row, const char *value,
                        char reason[CONFIG_SHORT_MAX])
 {
     size_t len = strlen(value);
-    if (!text_is_plain(value, len, reason)) return false;
+    if (!text_is_plain(value, reason)) return false;
     if (len < row->min || len > row->max) {
         snprintf(reason, CONFIG_SHORT_MAX, "it is too %s", len < row->min ? "short" : "long");
         return false;
@@ -167,18 +197,19 @@ static bool text_store(struct config *config, const struct config_row *row, cons
 static bool list_add(struct config_items *items, const struct config_row *row, const char *item, size_t len,
                      char reason[CONFIG_SHORT_MAX])
 {
-    if (!text_is_plain(item, len, reason)) return false;
-    if (item[0] == '#' || item[0] == '[') { /* alone on its line it would be a comment or a section */
-        snprintf(reason, CONFIG_SHORT_MAX, "an item may not begin with # or [");
-        return false;
-    }
     if (len >= CONFIG_TEXT_MAX || items->count == row->max) {
         snprintf(reason, CONFIG_SHORT_MAX, "%s",
                  len >= CONFIG_TEXT_MAX ? "an item is too long" : "it has too many items");
         return false;
     }
-    memcpy(items->texts[items->count], item, len);
-    items->texts[items->count][len] = '\0';
+    char *text = items->texts[items->count];
+    memcpy(text, item, len);
+    text[len] = '\0';
+    if (!text_is_plain(text, reason)) return false;
+    if (text[0] == '[') { /* alone on its line it would be a section */
+        snprintf(reason, CONFIG_SHORT_MAX, "an item may not begin with [");
+        return false;
+    }
     items->count++;
     return true;
 }

@@ -11,6 +11,7 @@
 #include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #define LISTEN_HOST_SIZE_MAX 256
@@ -61,6 +62,13 @@ static enum result listen_explain_errno(struct listen_text text, const char *add
     }
 }
 
+/* Digits only, and few: getaddrinfo() takes a sign, a blank, and 99999 modulo 65536. */
+static bool listen_is_port(const char *text)
+{
+    size_t len = strspn(text, "0123456789");
+    return len > 0 && len <= 5 && text[len] == '\0' && strtoul(text, NULL, 10) <= UINT16_MAX;
+}
+
 /* Splits "host:port" and "[v6]:port" at the last colon. */
 static enum result listen_parse(const char *address, struct listen_address *out, struct listen_text text)
 {
@@ -72,6 +80,10 @@ static enum result listen_parse(const char *address, struct listen_address *out,
     bool clear = bracketed || (colon != NULL && memchr(host, ':', host_len) == NULL);
     if (host_len == 0 || host_len >= LISTEN_HOST_SIZE_MAX || !clear || colon[1] == '\0') {
         listen_explain(text, "\"%s\" is not host:port. Remedy: for example 127.0.0.1:7800 or [::]:7800", address);
+        return RESULT_MALFORMED;
+    }
+    if (!listen_is_port(colon + 1)) {
+        listen_explain(text, "\"%s\" has no port from 0 to 65535 behind its last colon. Remedy: for example 127.0.0.1:7800", address);
         return RESULT_MALFORMED;
     }
     char host_text[LISTEN_HOST_SIZE_MAX];

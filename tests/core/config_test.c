@@ -137,7 +137,32 @@ static const struct {
     {"data_dir", "/a;b", "not allowed"},
     {"data_dir", "/a\nb", "not allowed"},
     {"allowed_origins", "a,b\tc,\x01", "not allowed"},
-    {"allowed_origins", "a, #b", "may not begin"},
+    {"allowed_origins", "a, #b", "begins a comment"},
+    {"data_dir", "/srv/rp # the fast disk", "begins a comment"},
+    {"data_dir", "#rp", "begins a comment"},
+    {"data_dir", "${HOME}/rp", "$ and a name are not replaced"},
+    {"data_dir", "$HOME/rp", "$ and a name are not replaced"},
+    {"data_dir", "/srv/$(hostname)", "$ and a name are not replaced"},
+    {"data_dir", "~/rp", "~ is not replaced"},
+    {"data_dir", "\"/srv/rp\"", "without quotes"},
+    {"data_dir", "'/srv/rp'", "without quotes"},
+    {"data_dir", "/srv/rp'", "without quotes"},
+    {"data_dir", "/srv/rp\xc2\xa0", "cannot be seen"},
+    {"data_dir", "/srv/\xe2\x80\x8brp", "cannot be seen"},
+    {"data_dir", "\xef\xbb\xbf/srv/rp", "cannot be seen"},
+    {"allowed_origins", "https://a.example, \"https://b.example\"", "without quotes"},
+    {"allowed_origins", "https://$HOST", "$ and a name are not replaced"},
+    {"connections_max", "010k # ten", "not a number"},
+    {"connections_max", "\"10\"", "not a number"},
+    {"connections_max", "1_000", "not a number"},
+    {"connections_max", "1,000", "not a number"},
+    {"connections_max", "+5", "not a number"},
+    {"connections_max", "5\xc2\xa0", "not a number"},
+    {"header_timeout", "1.5s", "a duration with its unit"},
+    {"header_timeout", "1s500ms", "a duration with its unit"},
+    {"header_timeout", "1M", "a duration with its unit"},
+    {"pin_workers", "True", "allowed: false, true"},
+    {"pin_workers", "1", "allowed: false, true"},
     {"allowed_origins", "[::1]", "may not begin"},
     {"conections_max", "5", "did you mean connections_max?"},
     {"heartbeat", "5", "no such option"},
@@ -236,6 +261,14 @@ static const struct {
     {"no equals sign", "workers = 1\n\nshards\n", "x.conf:3: it is not of the form key = value"},
     {"indented after a number", "workers = 1\n  2\n",
      "x.conf:2: an indented line goes on with a list, but workers is none"},
+    {"indented after a list", "allowed_origins = https://a\n  log_level = debug\n",
+     "x.conf:2: an indented line goes on with the list allowed_origins: begin it without a blank to set log_level"},
+    {"indented after a list and a blank line", "allowed_origins =\n\n\tworkers: 2\n",
+     "x.conf:3: an indented line goes on with the list allowed_origins: begin it without a blank to set workers"},
+    {"section behind a byte order mark", "\xef\xbb\xbf[limits]\n", "x.conf:1: sections are not used; remove the line"},
+    {"old line ends", "workers = 1\rshards = 1\r", "x.conf:1: there is a control character in the line"},
+    {"a variable", "data_dir = ${STATE_DIRECTORY}\n",
+     "x.conf:1: data_dir = \"${STATE_DIRECTORY}\": $ and a name are not replaced: write the value itself; allowed: 1 .. 159 bytes of text"},
     {"control character", "workers = 1\nshards = \x01\n", "x.conf:2: there is a control character in the line"},
     {"long line", "data_dir = " AAAAA AAAAA AAAAA AAAAA "\n", "x.conf:1: the line is longer than 198 bytes"},
     {"empty key", "= 5\n", "x.conf:1: : there is no such option"},
@@ -254,6 +287,34 @@ Test(config, bad_files_are_refused_with_line_and_reason)
     }
     cr_expect_eq(load_bytes(&config, "workers = 1\0shards = 2\n", 23), RESULT_MALFORMED);
     cr_expect_str_eq(text, "x.conf:1: there is a control character in the line");
+}
+
+Test(config, a_comment_may_stand_behind_a_value)
+{
+    static const struct {
+        const char *file, *data_dir;
+    } cases[] = {
+        {"data_dir = /srv/rp # the fast disk\n", "/srv/rp"},
+        {"data_dir = /srv/rp\t#the fast disk\n", "/srv/rp"},
+        {"data_dir = /srv/rp ; the fast disk # or so\n", "/srv/rp"},
+        {"data_dir = /srv/rp ;\r\n", "/srv/rp"},
+        {"data_dir = /srv/a#b\n", "/srv/a#b"},
+        {"data_dir = /srv/~a$\n", "/srv/~a$"},
+        {"\xef\xbb\xbf" "data_dir = /srv/rp\n", "/srv/rp"},
+        {"data_dir = /srv/rp # " AAAAA AAAAA AAAAA AAAAA AAAAA AAAAA "\nworkers = 1\n", "/srv/rp"},
+        {"# " AAAAA AAAAA AAAAA AAAAA AAAAA AAAAA "\ndata_dir = /srv/rp", "/srv/rp"},
+        {"# " AAAAA AAAAA AAAAA AAAAA AAAAA AAAAA, "./data"},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        config_init_defaults(&config);
+        cr_expect_eq(load(cases[i].file), RESULT_OK, "%s: %s", cases[i].file, text);
+        cr_expect_str_eq(config.data_dir, cases[i].data_dir, "%s", cases[i].file);
+    }
+    config_init_defaults(&config);
+    cr_assert_eq(load("allowed_origins = https://a # the first\n  # none here\n  https://b # the second\nworkers = 2 # two\n"), RESULT_OK,
+                 "%s", text);
+    cr_expect_eq(config.allowed_origins.count, 2);
+    cr_expect_eq(config.workers, 2);
 }
 
 Test(config, a_file_that_cannot_be_read)
@@ -286,6 +347,31 @@ Test(config, the_environment_takes_its_own_names_only)
         cr_expect_eq(config_load_environment(&config, environment, text, sizeof text), RESULT_MALFORMED);
         if (bad[i].says != NULL) cr_expect_str_eq(text, bad[i].says);
     }
+}
+
+Test(config, what_an_orchestrator_injects_is_ignored_and_counted)
+{
+    char *injected[] = {"RINGPOST_SERVICE_HOST=10.0.0.11", "RINGPOST_SERVICE_PORT=7800", "RINGPOST_SERVICE_PORT_HTTP=7800",
+                        "RINGPOST_PORT=tcp://10.0.0.11:7800", "RINGPOST_PORT_7800_TCP=tcp://10.0.0.11:7800",
+                        "RINGPOST_PORT_7800_TCP_PROTO=tcp", "RINGPOST_PORT_7800_TCP_PORT=7800", "RINGPOST_PORT_7800_TCP_ADDR=10.0.0.11",
+                        "RINGPOST_PORT_53_UDP=udp://10.0.0.11:53", "RINGPOST_WEB_CHAT_SERVICE_HOST=fd00::11",
+                        "RINGPOST_WEB_CHAT_PORT_80_TCP_ADDR=fd00::11", "RINGPOST_NAME=/web/ringpost", "RINGPOST_ENV_PATH=/bin", NULL};
+    cr_assert_eq(config_load_environment(&config, injected, text, sizeof text), RESULT_OK, "%s", text);
+    cr_expect_eq(config.injected_count, COUNT_OF(injected) - 1);
+    cr_expect_str_eq(config.injected_first, "RINGPOST_SERVICE_HOST");
+    for (size_t i = 0; i < CONFIG_OPTION_COUNT; i++) cr_expect_eq(config.origins[i].source, CONFIG_DEFAULT);
+    static char *mistyped[] = {"RINGPOST_PORT=7800", "RINGPOST_SERVICE_HOST=yes", "RINGPOST_SERVICE_PORT=http", "RINGPOST_PORT_7800=1",
+                               "RINGPOST_PORT_7800_TCP=1", "RINGPOST_PORT_7800_TCP_NAME=x", "RINGPOST_NAME=ringpost", "RINGPOST_HOST=10.0.0.1",
+                               "RINGPOST_LISTENS=tcp://10.0.0.11:7800", "RINGPOST_PORT"};
+    for (size_t i = 0; i < COUNT_OF(mistyped); i++) {
+        char *environment[] = {mistyped[i], NULL};
+        config_init_defaults(&config);
+        cr_expect_eq(config_load_environment(&config, environment, text, sizeof text), RESULT_MALFORMED, "%s", mistyped[i]);
+    }
+    char *twice[] = {"RINGPOST_WORKERS=1", "RINGPOST_WORKERS=2", NULL};
+    config_init_defaults(&config);
+    cr_expect_eq(config_load_environment(&config, twice, text, sizeof text), RESULT_MALFORMED);
+    cr_expect_str_eq(text, "environment: RINGPOST_WORKERS is there twice");
 }
 
 Test(config, priority_does_not_depend_on_the_order_of_the_calls)

@@ -171,12 +171,13 @@ class Server:
         self.wait_ready()
         return self
 
-    def launch(self, **options):
+    def launch(self, environment=None, before=die_with_parent, **options):
+        """`before` runs in the child, in place of die_with_parent() and calling it."""
         assert self.process is None, "it runs already"
         self.starts += 1
         self.out, self.err = (open(self.directory / f"{self.starts}.{kind}", "w") for kind in ("out", "err"))
         self.process = subprocess.Popen(self.command(**options), stdout=self.out, stderr=self.err, stdin=subprocess.DEVNULL,
-                                        env=clean_environment(), preexec_fn=die_with_parent)
+                                        env=clean_environment() | (environment or {}), preexec_fn=before)
         Server.running.append(self)
 
     def wait_ready(self):

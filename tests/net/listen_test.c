@@ -21,7 +21,15 @@ Test(listen, addresses_that_are_refused)
         {"127.0.0.1:", "host:port", RESULT_MALFORMED},
         {"::1:80", "host:port", RESULT_MALFORMED},
         {"[]:80", "host:port", RESULT_MALFORMED},
-        {"127.0.0.1:http", "not an address", RESULT_MALFORMED},
+        {"127.0.0.1:http", "no port", RESULT_MALFORMED},
+        {"127.0.0.1:99999", "no port from 0 to 65535", RESULT_MALFORMED},
+        {"127.0.0.1:65536", "no port", RESULT_MALFORMED},
+        {"127.0.0.1:-1", "no port", RESULT_MALFORMED},
+        {"127.0.0.1:+80", "no port", RESULT_MALFORMED},
+        {"127.0.0.1: 80", "no port", RESULT_MALFORMED},
+        {"127.0.0.1:80 ", "no port", RESULT_MALFORMED},
+        {"127.0.0.1:0x50", "no port", RESULT_MALFORMED},
+        {"300.0.0.1:80", "not an address", RESULT_MALFORMED},
         {"192.0.2.1:7800", "not an address of this machine", RESULT_MISSING},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
