@@ -122,6 +122,13 @@
     X(COUNT, password_queue_max, "256", 1, 100000,                                                                     \
       "Logins and registrations waiting for a password thread; one more is refused and may be tried again.")           \
                                                                                                                        \
+    G("Time")                                                                                                          \
+    X(DURATION, clock_skew_max, "5s", 100, CONFIG_M(5),                                                                \
+      "Differences of the wall clock that are followed at once, and how far the times of messages may be ahead of it.")\
+    X(DURATION, clock_step_hold, "60s", CONFIG_S(1), CONFIG_H(1),                                                      \
+      "A larger step of the wall clock, forward or back, is followed when it has held for so long; it is logged when " \
+      "it is seen and when it is followed.")                                                                           \
+                                                                                                                       \
     G("Messages and rooms")                                                                                            \
     X(BYTES, body_size_max, "32KiB", 1, CONFIG_MIB(1), "Body of one message.")                                         \
     X(COUNT, room_members_max, "500", 2, 1000000, "Members of one room, exact under concurrent joins.")                \

@@ -7,7 +7,7 @@
 static enum error admit_rate(const struct shard *s, const struct method *method, struct inbox *inbox, uint32_t *retry_after_ms)
 {
     const struct shard_limits *limits = &s->options.limits;
-    uint64_t now = shard_now_ms(s);
+    uint64_t now = shard_now_ns(s) / 1000000; /* steps of no clock give or take anything */
     bool fits = true;
     if (method->rate != RATE_NONE)
         fits = rate_limit_take(&inbox->requests_bucket, now, limits->requests_per_second, limits->requests_burst, retry_after_ms);

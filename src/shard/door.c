@@ -65,7 +65,7 @@ struct origin door_origin(const struct door *d, const struct conn *conn, bool js
 bool door_login_allowed(struct door *d, const struct conn *conn, uint32_t *retry_after_ms)
 {
     struct in6_addr peer = conn_address(conn);
-    bool allowed = login_limit_take(d->logins, &peer, d->options.ports.now_ms(d->options.ports.context), retry_after_ms);
+    bool allowed = login_limit_take(d->logins, &peer, d->options.ports.now_ns(d->options.ports.context) / 1000000, retry_after_ms);
     if (!allowed) metrics_add(&d->options.metrics->rate_limited, 1);
     return allowed;
 }

@@ -51,6 +51,7 @@ struct host {
     int *listen_fds;
     uint16_t port;
     struct crew *crew;
+    struct trusted_clock clock;
     sem_t prepared, serving;  /* posted once by each worker */
     sem_t go;                 /* posted once for each worker when all are prepared, or one failed */
     _Atomic bool failed;
@@ -135,6 +136,13 @@ static void reload_tls(struct host *h)
         LOG_INFO("tls", "reloaded certificate=%s", h->config->tls_certificate_file);
 }
 
+static void start_clock(struct host *h)
+{
+    uint64_t boot_ms, wall_ms;
+    clock_read_both(&boot_ms, &wall_ms);
+    trusted_clock_init(&h->clock, h->config->clock_skew_max_ms, h->config->clock_step_hold_ms, boot_ms, wall_ms);
+}
+
 static enum result open_parts(struct host *h, char *text, size_t text_size)
 {
     const struct config *c = h->config;
@@ -209,6 +217,7 @@ static void crew_start(struct host *h)
                                                   .token_keys = h->token_keys,
                                                   .tls = h->tls,
                                                   .pages = &h->pages,
+                                                  .clock = &h->clock,
                                                   .metrics = h->metrics[i],
                                                   .ios = h->ios,
                                                   .settled = &h->settled};
@@ -330,6 +339,7 @@ enum result host_run(const struct config *config, void (*on_serving)(const char 
     sem_init(&h.go, 0, 0);
     api_init();
     render_openapi(&h);
+    start_clock(&h);
     enum result result = raise_limits(config, text, text_size);
     if (result == RESULT_OK) result = open_tls(&h, text, text_size);
     if (result == RESULT_OK) result = open_data(&h, text, text_size);

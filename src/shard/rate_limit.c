@@ -1,8 +1,8 @@
 /* shard/rate_limit.c - the buckets of rate_limit.h.
  * A bucket holds one time in microseconds: when it will be full again. Each token taken moves that time by the interval between two
- * tokens; none is left when it stands a whole burst ahead of now. Times are compared by their difference, so neither a wrapped
- * clock nor a pause of any length matters; a time farther ahead than any bucket can be means that the clock stepped back, and the
- * bucket starts full. */
+ * tokens; none is left when it stands a whole burst ahead of now. Times are of a monotonic clock and compared by their difference, so
+ * neither a wrapped clock nor a pause of any length matters; a time farther ahead than any bucket can be was never put there, and
+ * the bucket starts full. */
 #include "shard/rate_limit.h"
 #include <stddef.h>
 

@@ -337,11 +337,25 @@ static enum error append(struct shard *s, enum command_type type, struct request
     return ERROR_NONE;
 }
 
+/* Never before the log's newest time, but where that is farther ahead of the clock than clocks may differ: it was taken from a clock
+ * that was wrong, and would stand still until that time has come. */
+static uint64_t command_time_ms(struct shard *s)
+{
+    uint64_t now_ms = shard_now_ms(s);
+    if (s->last_time_ms > now_ms + s->options.limits.clock_skew_max_ms) {
+        LOG_WARN("shard", "the log's newest time is ahead of the clock: its time goes back shard=%u by_ms=%llu",
+                 s->options.machine.shard, (unsigned long long)(s->last_time_ms - now_ms));
+        metrics_add(&s->options.metrics->log_time_set_back, 1);
+        s->last_time_ms = now_ms;
+    } else if (s->last_time_ms < now_ms) {
+        s->last_time_ms = now_ms;
+    }
+    return s->last_time_ms;
+}
+
 static struct command frame_command(struct shard *s, enum command_type type, uint64_t actor_id, struct slice record)
 {
-    uint64_t now = shard_now_ms(s);
-    if (now > s->last_time_ms) s->last_time_ms = now; /* a clock set back does not turn the log's time */
-    struct command_record frame = {.time_ms = s->last_time_ms, .actor_id = actor_id};
+    struct command_record frame = {.time_ms = command_time_ms(s), .actor_id = actor_id};
     writer_reset(&s->scratch);
     command_record_write(&s->scratch, &frame);
     writer_raw(&s->scratch, record.data, record.len);

@@ -52,7 +52,8 @@ struct shard_limits settings_shard(const struct config *c)
                                  .requests_burst = c->rate_requests_burst,
                                  .access_token_ttl_s = c->access_token_ttl_ms / 1000,
                                  .refresh_token_ttl_s = (uint32_t)(c->refresh_token_ttl_ms / 1000),
-                                 .token_leeway_s = c->token_leeway_ms / 1000};
+                                 .token_leeway_s = c->token_leeway_ms / 1000,
+                                 .clock_skew_max_ms = c->clock_skew_max_ms};
 }
 
 /* A message is acknowledged when the command that sends it is durable, and delivered by one that is larger (bounds.h). */

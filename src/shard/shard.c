@@ -120,7 +120,7 @@ static enum result recover(struct shard *s, uint64_t *replayed, char *text, size
     result = recovery_write(&r);
     if (result != RESULT_OK) snprintf(text, text_size, "shard %u: %s", s->options.machine.shard, result_text(result));
     s->durable_index = commitlog_durable_index(s->log);
-    if (s->last_time_ms < s->machine->last_id_ms) s->last_time_ms = s->machine->last_id_ms; /* nothing was replayed */
+    if (r.replayed == 0) s->last_time_ms = s->machine->last_id_ms;
     return result;
 }
 

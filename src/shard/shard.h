@@ -36,7 +36,7 @@ struct password_job { /* argon2id off the worker; embedded in its owner, pinned 
 /* The outside. Every function is called on the worker, never nested in another port. */
 struct shard_ports {
     void *context;
-    uint64_t (*now_ms)(void *context);
+    uint64_t (*now_ms)(void *context); /* the trusted time (core/clock.h): it may go back */
     uint64_t (*now_ns)(void *context);
     void (*random)(void *context, void *out, size_t len);
     void (*post)(void *context, struct letter *letter);  /* takes; to shard letter->to_shard, in order per pair */
@@ -64,6 +64,7 @@ struct shard_limits { /* options that the engine (not apply) keeps */
     uint32_t messages_per_second, messages_burst;   /* 0: off */
     uint32_t requests_per_second, requests_burst;
     uint32_t access_token_ttl_s, refresh_token_ttl_s, token_leeway_s;
+    uint32_t clock_skew_max_ms; /* a log whose newest time is farther ahead goes back to the clock */
 };
 
 struct shard_options {

@@ -67,7 +67,7 @@ static void clock_stale(struct worker *w) { w->now_ms = w->now_ns = 0; }
 static uint64_t port_now_ms(void *context)
 {
     struct worker *w = context;
-    if (w->now_ms == 0) w->now_ms = clock_wall_ms();
+    if (w->now_ms == 0) w->now_ms = trusted_clock_now_ms(w->options.clock);
     return w->now_ms;
 }
 
@@ -318,9 +318,32 @@ static void receive_letters(struct worker *w)
 
 static void maintain_log(void *context) { commitlog_maintain(context); }
 
+/* The first worker owns the process's clock. */
+static void observe_clock(struct worker *w)
+{
+    if (w->options.number != 0) return;
+    uint64_t boot_ms, wall_ms;
+    int64_t step_ms;
+    clock_read_both(&boot_ms, &wall_ms);
+    long long hold_s = (long long)(w->options.config->clock_step_hold_ms / 1000);
+    switch (trusted_clock_observe(w->options.clock, boot_ms, wall_ms, &step_ms)) {
+    case CLOCK_FOLLOWED: break;
+    case CLOCK_STEPPED:
+        metrics_add(&w->options.metrics->clock_steps, 1);
+        LOG_WARN("clock", "the wall clock has stepped; it is followed if that holds by_ms=%lld hold_s=%lld", (long long)step_ms, hold_s);
+        break;
+    case CLOCK_RETURNED: LOG_WARN("clock", "the wall clock is back where it was before its step by_ms=%lld", (long long)step_ms); break;
+    case CLOCK_ADOPTED:
+        metrics_add(&w->options.metrics->clock_steps_adopted, 1);
+        LOG_WARN("clock", "the step of the wall clock has held and is followed by_ms=%lld hold_s=%lld", (long long)step_ms, hold_s);
+        break;
+    }
+}
+
 static void on_tick(struct timer *timer)
 {
     struct worker *w = CONTAINER_OF(timer, struct worker, tick);
+    observe_clock(w);
     uint64_t backlog = 0;
     for (uint32_t i = 0; i < w->shard_count; i++) {
         shard_tick(w->shards[i].shard);

@@ -9,6 +9,7 @@
 #ifndef SHARD_WORKER_H
 #define SHARD_WORKER_H
 
+#include "core/clock.h"
 #include "core/config.h"
 #include "core/doorbell.h"
 #include "shard/door.h"
@@ -28,6 +29,7 @@ struct worker_options {
     const struct token_keys *token_keys;
     struct tls_identity *tls; /* NULL: no TLS */
     const struct host_pages *pages;
+    struct trusted_clock *clock; /* observed by worker 0, read by all */
     struct metrics *metrics;
     struct io *_Atomic *ios;   /* of each worker, from when it has one: where connections move to */
     _Atomic uint32_t *settled; /* of all workers: how many ask nothing of the others any more */

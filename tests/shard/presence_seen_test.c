@@ -1,4 +1,4 @@
-/* tests/shard/presence_seen_test.c - SEEN moves last_seen of user and device forwards, never back. */
+/* tests/shard/presence_seen_test.c - SEEN sets last_seen of user and device to the time of the newest command, also when a clock was ahead before. */
 #include "shard/account/account.h"
 #include "shard/chat/inbox.h"
 #include "shard/machine_fixture.h"
@@ -13,7 +13,7 @@ static enum error seen(struct fixture *f, uint64_t user_id, const char *device_i
     return FIXTURE_RUN(f, user_id, SEEN, seen, &record);
 }
 
-Test(presence_seen, moves_forwards_only)
+Test(presence_seen, is_the_time_of_the_newest)
 {
     static const struct {
         const char *name, *device_id;
@@ -21,7 +21,7 @@ Test(presence_seen, moves_forwards_only)
     } cases[] = {
         {"later", "laptop", NOW_MS + 100, NOW_MS + 100, NOW_MS + 100},
         {"a device never listed", "other", NOW_MS + 200, NOW_MS + 200, NOW_MS + 100},
-        {"earlier", "laptop", NOW_MS + 50, NOW_MS + 200, NOW_MS + 100},
+        {"after the clock was set back", "laptop", NOW_MS + 50, NOW_MS + 50, NOW_MS + 50},
         {"later again", "laptop", NOW_MS + 300, NOW_MS + 300, NOW_MS + 300},
         {"without a device", "", NOW_MS + 400, NOW_MS + 400, NOW_MS + 300},
     };

@@ -374,6 +374,47 @@ Test(request, writes_do_not_wait_for_ever)
     cr_expect_eq(rig.metrics.requests_parked, 0);
 }
 
+/* The time of a message, as its sender is told. */
+static uint64_t time_of_message(uint64_t from, uint64_t to, const char *id)
+{
+    cr_assert_eq(rig_say(from, to, id, "what time is it?"), ERROR_NONE);
+    Ringpost__V1__SendResponse *sent = rig_replied(&ringpost__v1__send_response__descriptor);
+    uint64_t time_ms = sent->time_ms;
+    ringpost__v1__send_response__free_unpacked(sent, NULL);
+    return time_ms;
+}
+
+Test(request, the_logs_time_goes_back_only_where_a_clock_was_wrong)
+{
+    static const struct {
+        const char *name;
+        int64_t error_ms, want_ms; /* of the clock; of the message's time */
+        uint64_t want_set_back;
+    } cases[] = {
+        {"right", 0, 0, 0},
+        {"a little ahead", 4000, 4000, 0},
+        {"right again", 0, 4000, 0},
+        {"a day ahead", 86400000, 86400000, 0},
+        {"set right", 0, 0, 1},
+        {"a little behind", -4000, 0, 1},
+        {"an hour behind", -3600000, -3600000, 2},
+        {"set right once more", 0, 0, 2},
+    };
+    rig_begin(1);
+    rig_open();
+    uint64_t alice = rig_add_user(0, "alice"), bob = rig_add_user(0, "bob"), now_ms = rig.now_ms;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        char id[8];
+        snprintf(id, sizeof id, "%zu", i);
+        rig.clock_error_ms = cases[i].error_ms;
+        cr_expect_eq(time_of_message(alice, bob, id), now_ms + (uint64_t)cases[i].want_ms, "%s", cases[i].name);
+        cr_expect_eq(rig.metrics.log_time_set_back, cases[i].want_set_back, "%s", cases[i].name);
+        if (i % 2 == 0) continue;
+        rig_close_shard(0); /* it reads the newest time from its log */
+        rig_open_shard(0);
+    }
+}
+
 Test(request, a_shard_may_end_while_writes_wait)
 {
     uint64_t alice, bob;

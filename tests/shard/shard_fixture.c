@@ -11,7 +11,7 @@ struct shard_rig rig;
 static uint64_t port_now_ms(void *context)
 {
     (void)context;
-    uint64_t now_ms = rig.now_ms;
+    uint64_t now_ms = rig.now_ms + (uint64_t)rig.clock_error_ms;
     rig.now_ms += rig.look_ms;
     return now_ms;
 }
@@ -168,7 +168,8 @@ void rig_begin(uint16_t shard_count)
                                         .sessions_per_user_max = 4,
                                         .access_token_ttl_s = 600,
                                         .refresh_token_ttl_s = 3600,
-                                        .token_leeway_s = 30},
+                                        .token_leeway_s = 30,
+                                        .clock_skew_max_ms = 5000},
                              .pool_size_bytes = 1 << 20,
                              .log_pending_max_bytes = 1 << 20,
                              .now_ms = UINT64_C(1700000000500)};

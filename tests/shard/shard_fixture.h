@@ -32,6 +32,7 @@ struct shard_rig {
 
     /* May be changed at any time. */
     uint64_t now_ms;
+    int64_t clock_error_ms; /* of the trusted clock; the monotonic one has none */
     uint32_t look_ms; /* every look at the clock moves it so far */
     bool letters_held, stores_held, disks_held, passwords_held; /* what rig_pump() leaves alone */
     bool passwords_busy, connection_gone;

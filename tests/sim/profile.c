@@ -31,7 +31,8 @@ static struct shard_limits roll_limits(struct dice *dice)
                                  .requests_burst = 20,
                                  .access_token_ttl_s = PICK(dice, 3600, 3600, 60),
                                  .refresh_token_ttl_s = 86400,
-                                 .token_leeway_s = 5};
+                                 .token_leeway_s = 5,
+                                 .clock_skew_max_ms = 5000};
 }
 
 static void roll_weights(struct profile *p, struct dice *dice)

@@ -230,7 +230,7 @@ void mqtt_begin_delivery(struct client *client, const struct mqtt_session_record
     mqtt->sent_key = mqtt->saved_key = session->sync_key;
     mqtt->before_key = session->sent_key;
     mqtt->known_key = client->session->inbox->head;
-    mqtt->saved_ms = client->door->options.ports.now_ms(client->door->options.ports.context);
+    mqtt->saved_ms = mqtt_now_ms(client);
     mqtt_read_rooms(mqtt, session->rooms);
     mqtt_read_releasing(client, session->releasing);
     if (mqtt->phase == MQTT_SERVING) mqtt_pump(client);

@@ -169,7 +169,7 @@ struct mqtt {
     struct mqtt_will_kept *will;
     struct mqtt_input *input;
     struct mqtt_subscribing *subscribing; /* subscribe.c; NULL: none under way */
-    uint64_t saved_key, saved_ms;
+    uint64_t saved_key, saved_ms; /* mqtt_now_ms() */
 };
 
 struct mqtt_delivery { /* how a message goes to a client */
@@ -294,6 +294,7 @@ void mqtt_read_rooms(struct mqtt *mqtt, struct slice list);
 
 /* ---- save.c ---- */
 void mqtt_save(struct client *client, bool connected);
+uint64_t mqtt_now_ms(const struct client *client); /* of no calendar: only differences mean anything */
 /* Saves `client`'s session in the name of `by`, which takes it over and hears when that is durable. */
 void mqtt_save_for(struct client *client, struct client *by);
 void mqtt_save_in_time(struct client *client);

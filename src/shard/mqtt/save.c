@@ -7,9 +7,9 @@
 
 #define SAVE_PERIOD_MS 1000
 
-static uint64_t now_ms(const struct client *client)
+uint64_t mqtt_now_ms(const struct client *client)
 {
-    return client->door->options.ports.now_ms(client->door->options.ports.context);
+    return client->door->options.ports.now_ns(client->door->options.ports.context) / 1000000;
 }
 
 #define SUBSCRIPTION_SIZE 22u
@@ -75,7 +75,7 @@ void mqtt_save(struct client *client, bool connected)
         if (flight->state == MQTT_WAIT_SAVE) flight->state = MQTT_SAVING;
     }
     mqtt->saved_key = mqtt_window_acknowledged(&mqtt->window, 0, mqtt->sent_key);
-    mqtt->saved_ms = now_ms(client);
+    mqtt->saved_ms = mqtt_now_ms(client);
     mqtt->unsaved = false;
     post(client, client, connected);
 }
@@ -94,7 +94,7 @@ void mqtt_save_in_time(struct client *client)
     struct mqtt *mqtt = client->mqtt;
     if (mqtt->phase != MQTT_SERVING || mqtt->saves_open > 0) return;
     bool moved = mqtt->unsaved || mqtt_window_acknowledged(&mqtt->window, 0, mqtt->sent_key) != mqtt->saved_key;
-    bool due = moved && now_ms(client) >= mqtt->saved_ms + SAVE_PERIOD_MS;
+    bool due = moved && mqtt_now_ms(client) >= mqtt->saved_ms + SAVE_PERIOD_MS;
     if (due || (mqtt->unsaved && release_waits(mqtt))) mqtt_save(client, true);
 }
 

@@ -116,23 +116,23 @@ static void state_delete(struct mqtt_state *state, struct mqtt_stored *stored, s
     state->entity.exists = state->count > 0;
 }
 
-/* Room for one more: those whose time is over go, and at the limit the one saved longest ago. */
+/* Room for one more, at the limit: one whose time is over goes, or else the one saved longest ago. Below it nothing goes: a clock that
+ * is ahead must not end what a right one would keep. */
 static void state_make_room(struct mqtt_state *state, uint32_t sessions_max, uint64_t now_ms, struct effects *effects)
 {
     struct mqtt_session_record record;
     struct mqtt_stored *oldest = NULL;
-    uint64_t oldest_ms = UINT64_MAX;
-    for (uint32_t i = state->count; i-- > 0;) {
+    uint64_t oldest_ms = 0;
+    if (state->count < sessions_max) return;
+    for (uint32_t i = 0; i < state->count; i++) {
         bool read = record_of(&state->sessions[i], &record);
         ASSERT(read);
-        if (mqtt_session_over(&record, now_ms)) state_delete(state, &state->sessions[i], effects);
-    }
-    for (uint32_t i = 0; i < state->count; i++) {
-        if (!record_of(&state->sessions[i], &record) || record.saved_ms >= oldest_ms) continue;
+        uint64_t saved_ms = mqtt_session_over(&record, now_ms) ? 0 : record.saved_ms;
+        if (oldest != NULL && saved_ms >= oldest_ms) continue;
         oldest = &state->sessions[i];
-        oldest_ms = record.saved_ms;
+        oldest_ms = saved_ms;
     }
-    if (state->count >= sessions_max && oldest != NULL) state_delete(state, oldest, effects);
+    if (oldest != NULL) state_delete(state, oldest, effects);
 }
 
 static void state_put(struct mqtt_state *state, struct mqtt_session_record *record, uint32_t sessions_max,

@@ -42,14 +42,14 @@ void apply_seen(struct machine *machine, const struct command *command, struct e
 {
     struct seen_record record = COMMAND_RECORD(seen, command);
     struct inbox *inbox = inbox_of(machine_entity(machine, ENTITY_INBOX, record.user_id, 0));
-    if (inbox->last_seen_ms < command->time_ms) {
+    if (inbox->last_seen_ms != command->time_ms) { /* the newer command is right, also where a clock was ahead before */
         inbox->last_seen_ms = command->time_ms;
         batch_row(machine->batch, &inbox->entity);
     }
     if (record.device_id.len == 0) return;
     struct account *account = account_of(machine_entity(machine, ENTITY_ACCOUNT, record.user_id, 0));
     struct device *device = account_device(account, record.device_id);
-    if (device != NULL && device->last_seen_ms < command->time_ms) {
+    if (device != NULL && device->last_seen_ms != command->time_ms) {
         device->last_seen_ms = command->time_ms;
         account_put_device(account, device, effects);
     }
