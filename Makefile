@@ -24,7 +24,7 @@ else
 LIBS_storage := -lrocksdb
 LIBS_net := -lwolfssl
 endif
-LIBS_api := -lprotobuf-c -ljansson -lsodium
+LIBS_api := -lprotobuf-c -ljansson -lsodium -lutf8proc
 LIBS_client := -lncursesw
 LIBS := $(LIBS_core) $(LIBS_storage) $(LIBS_net) $(LIBS_api) $(LIBS_client) -lm
 

@@ -17,7 +17,7 @@ below_includes_cli := cli client shard mqtt api web net storage core ringpost
 
 # A library is the business of one layer, or of the few named here.
 LIBRARY_OWNERS := liburing.h:core ini.h:core rocksdb/c.h:storage wolfssl/.*:net \
-                  protobuf-c/.*:api,shard sodium.h:api,shard jansson.h:api,client,cli curses.h:cli ncurses.h:cli
+                  protobuf-c/.*:api,shard sodium.h:api,shard utf8proc.h:api jansson.h:api,client,cli curses.h:cli ncurses.h:cli
 
 .PHONY: layers
 layers:

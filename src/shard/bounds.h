@@ -1,15 +1,14 @@
 /* shard/bounds.h - how large fields may be, and how large the commands get that hold them.
- * Thread: any.  Depends: shard/command.h, shard/records.h.  Start at: shard/shard.h
+ * Thread: any.  Depends: api/name.h, shard/command.h, shard/records.h.  Start at: shard/shard.h
  * What was accepted in one record travels on in others: a message that fits a SEND is carried on by a RELAY, which is larger. Whoever
  * bounds a field takes its constant from here (or from api/), and the sizes below follow from the records themselves. So
  * settings_check() can refuse options with which something would be accepted that cannot be carried on. */
 #ifndef SHARD_BOUNDS_H
 #define SHARD_BOUNDS_H
 
+#include "api/name.h" /* NAME_SIZE_MAX: names of people, rooms and devices */
 #include "shard/command.h"
 
-#define NAME_CHARACTERS_MAX     64  /* of people, rooms and devices */
-#define NAME_SIZE_MAX           (4 * NAME_CHARACTERS_MAX)
 #define USER_NAME_SIZE_MAX      32
 #define PROPERTIES_SIZE_MAX     4096u /* of one message, packed */
 #define CLIENT_ROOM_ID_SIZE_MAX 64

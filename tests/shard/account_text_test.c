@@ -1,4 +1,4 @@
-/* tests/shard/account_text_test.c - what names, device ids, platforms and display names may be, and where a name lives. */
+/* tests/shard/account_text_test.c - what names, device ids and platforms may be, and where a name lives. */
 #include "shard/account/account.h"
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -57,39 +57,6 @@ Test(account_text, device_ids_and_platforms)
         cr_expect_eq(account_device_id_valid(slice_text(cases[i].text)), cases[i].want_device, "%s", cases[i].name);
         cr_expect_eq(account_platform_valid(slice_text(cases[i].text)), cases[i].want_platform, "%s", cases[i].name);
     }
-}
-
-Test(account_text, text_is_counted_in_characters_and_has_no_controls)
-{
-    const struct {
-        const char *name;
-        struct slice text;
-        uint32_t min, max;
-        bool want;
-    } cases[] = {
-        {"plain", SLICE_TEXT("Alice L."), 1, 64, true},
-        {"empty allowed", SLICE_TEXT(""), 0, 64, true},
-        {"empty refused", SLICE_TEXT(""), 1, 64, false},
-        {"three of two bytes fit three", SLICE_TEXT("\xc3\xa4\xc3\xb6\xc3\xbc"), 1, 3, true},
-        {"four do not", SLICE_TEXT("\xc3\xa4\xc3\xb6\xc3\xbc\xc3\x9f"), 1, 3, false},
-        {"four bytes are one", SLICE_TEXT("\xf0\x9f\x98\x80"), 1, 1, true},
-        {"newline", SLICE_TEXT("a\nb"), 0, 64, false},
-        {"NUL", SLICE_TEXT("a\0b"), 0, 64, false},
-        {"DEL", SLICE_TEXT("a\x7f"), 0, 64, false},
-        {"C1: U+0085", SLICE_TEXT("a\xc2\x85"), 0, 64, false},
-        {"U+00A0 is no control", SLICE_TEXT("a\xc2\xa0"), 0, 64, true},
-        {"last C1: U+009F", SLICE_TEXT("\xc2\x9f"), 0, 64, false},
-        {"tail byte alone", SLICE_TEXT("a\x80"), 0, 64, false},
-        {"cut short", SLICE_TEXT("a\xe2\x82"), 0, 64, false},
-        {"overlong slash", SLICE_TEXT("\xc0\xaf"), 0, 64, false},
-        {"overlong of three", SLICE_TEXT("\xe0\x80\xaf"), 0, 64, false},
-        {"surrogate", SLICE_TEXT("\xed\xa0\x80"), 0, 64, false},
-        {"last before the surrogates", SLICE_TEXT("\xed\x9f\xbf"), 0, 64, true},
-        {"last character", SLICE_TEXT("\xf4\x8f\xbf\xbf"), 0, 64, true},
-        {"above the last", SLICE_TEXT("\xf4\x90\x80\x80"), 0, 64, false},
-    };
-    for (size_t i = 0; i < COUNT_OF(cases); i++)
-        cr_expect_eq(account_text_valid(cases[i].text, cases[i].min, cases[i].max), cases[i].want, "%s", cases[i].name);
 }
 
 static bool same_place(struct account_place x, struct account_place y)

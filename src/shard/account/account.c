@@ -2,10 +2,10 @@
  * A revoked device stays as a tombstone, because its valid_after_s is what refuses its old tokens; tombstones are few (see
  * ACCOUNT_RECORDS_PER_DEVICE) and the longest gone go first. */
 #include "shard/account/account_internal.h"
-#include "api/utf8.h"
 #include "shard/keys.h"
 #include "shard/memory.h"
 #include "shard/records.h"
+#include <stdio.h>
 
 #define DEVICE_KEY_PREFIX_SIZE (1 + sizeof(uint64_t)) /* kind, user; then the device id */
 
@@ -23,24 +23,19 @@ static bool is_identifier(struct slice text, uint32_t len_min, uint32_t len_max)
 }
 
 bool account_device_id_valid(struct slice id) { return is_identifier(id, 1, TOKEN_DEVICE_MAX); }
+bool account_clean_name(struct shard *shard, struct request *request, struct name_text *out, const char *field, const char *given,
+                        bool required)
+{
+    const char *refusal = name_clean(out, slice_text(given));
+    if (refusal == NULL && required && out->len == 0) refusal = "must be given";
+    if (refusal == NULL) return true;
+    char text[128];
+    snprintf(text, sizeof text, "%s: %s", field, refusal);
+    request_refuse_because(shard, request, ERROR_BAD_FIELD, text);
+    return false;
+}
+
 bool account_platform_valid(struct slice platform) { return is_identifier(platform, 0, TOKEN_PLATFORM_MAX); }
-
-/* C0, DEL and C1 (U+0080 to U+009F, in UTF-8 C2 80 to C2 9F). */
-static bool is_control(const uint8_t *character) /* well-formed */
-{
-    return character[0] < 0x20 || character[0] == 0x7f || (character[0] == 0xc2 && character[1] < 0xa0);
-}
-
-bool account_text_valid(struct slice text, uint32_t characters_min, uint32_t characters_max)
-{
-    uint32_t characters = 0;
-    for (uint32_t at = 0; at < text.len; characters++) {
-        uint32_t len = utf8_char_len(text.data + at, text.data + text.len);
-        if (len == 0 || is_control(text.data + at)) return false;
-        at += len;
-    }
-    return characters >= characters_min && characters <= characters_max;
-}
 
 /* ---- devices ---------------------------------------------------------------------------------------------------------- */
 

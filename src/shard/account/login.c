@@ -12,8 +12,6 @@ static const char *wrong_field(const Ringpost__V1__LoginRequest *in)
     if (strlen(in->password) > PASSWORD_SIZE_MAX) return "password: must be at most 256 bytes";
     if (!account_device_id_valid(slice_text(in->device_id))) return "device_id: must be 1-64 of A-Z a-z 0-9 _ - .";
     if (!account_platform_valid(slice_text(in->platform))) return "platform: must be 0-16 of A-Z a-z 0-9 _ - .";
-    if (!account_text_valid(slice_text(in->device_name), 0, NAME_CHARACTERS_MAX))
-        return "device_name: must be at most 64 characters, no control characters";
     return NULL;
 }
 
@@ -48,7 +46,8 @@ static void login_on_durable(struct shard *shard, struct request *request, enum 
 static void login_on_verified(struct shard *shard, struct request *request, struct password_job *job)
 {
     Ringpost__V1__LoginRequest *in = REQUEST_UNPACK(shard, request, LoginRequest);
-    if (in == NULL) return;
+    struct name_text device_name;
+    if (in == NULL || !account_clean_name(shard, request, &device_name, "device_name", in->device_name, false)) return;
     if (job->result != RESULT_OK) {
         request_refuse(shard, request, ERROR_SERVER_BUSY);
         return;
@@ -62,7 +61,7 @@ static void login_on_verified(struct shard *shard, struct request *request, stru
     struct device_put_record record = {.user_id = grant->user_id,
                                        .device_id = slice_text(in->device_id),
                                        .platform = slice_text(in->platform),
-                                       .name = slice_text(in->device_name),
+                                       .name = name_slice(&device_name),
                                        .refresh_hash = slice_of(grant->refresh_hash, sizeof grant->refresh_hash),
                                        .refresh_expires_ms = grant->refresh_expires_ms};
     struct writer bytes;
@@ -81,6 +80,8 @@ void handle_login(struct shard *shard, struct request *request)
         request_refuse_because(shard, request, ERROR_BAD_FIELD, wrong);
         return;
     }
+    struct name_text device_name; /* cleaned before the hash, so that a wrong one costs none */
+    if (!account_clean_name(shard, request, &device_name, "device_name", in->device_name, false)) return;
     /* Both entities stay pinned to the end, so that the proposal after the hash finds all it needs and this never runs twice. */
     struct entity *name = name_entity(shard, request, in->name);
     if (name == NULL) return;

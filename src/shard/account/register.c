@@ -15,21 +15,20 @@ static const char *wrong_field(const Ringpost__V1__RegisterRequest *in)
     size_t password_size = strlen(in->password);
     if (!account_name_valid(slice_text(in->name))) return "name: must be 1-32 of a-z 0-9 _ - .";
     if (password_size < PASSWORD_SIZE_MIN || password_size > PASSWORD_SIZE_MAX) return "password: must be 8-256 bytes";
-    if (!account_text_valid(slice_text(in->display_name), 0, NAME_CHARACTERS_MAX))
-        return "display_name: must be at most 64 characters, no control characters";
     return NULL;
 }
 
 static void register_on_hashed(struct shard *shard, struct request *request, struct password_job *job)
 {
     Ringpost__V1__RegisterRequest *in = REQUEST_UNPACK(shard, request, RegisterRequest);
-    if (in == NULL) return;
+    struct name_text display_name;
+    if (in == NULL || !account_clean_name(shard, request, &display_name, "display_name", in->display_name, false)) return;
     if (job->result != RESULT_OK) {
         request_refuse(shard, request, ERROR_SERVER_BUSY);
         return;
     }
     struct user_create_record record = {.name = slice_text(in->name),
-                                        .display_name = slice_text(in->display_name),
+                                        .display_name = name_slice(&display_name),
                                         .password_hash = slice_text(job->hash)};
     if (record.display_name.len == 0) record.display_name = record.name;
     struct writer bytes;
@@ -48,6 +47,8 @@ void handle_register(struct shard *shard, struct request *request)
         request_refuse_because(shard, request, ERROR_BAD_FIELD, wrong);
         return;
     }
+    struct name_text display_name; /* cleaned before the hash, so that a wrong one costs none */
+    if (!account_clean_name(shard, request, &display_name, "display_name", in->display_name, false)) return;
     struct account_place place =
         account_place_of(slice_text(in->name), request_machine(shard)->options.shard_count);
     /* Pinned from here to the end, so that the proposal after the hash finds all it needs and this never runs twice. */

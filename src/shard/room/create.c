@@ -110,7 +110,6 @@ void apply_room_create(struct machine *machine, const struct command *command, s
 static const char *create_fault(const Ringpost__V1__CreateRoomRequest *in)
 {
     struct slice client_id = slice_text(in->client_room_id);
-    if (!account_text_valid(slice_text(in->name), 1, NAME_CHARACTERS_MAX)) return "name: 1 to 64 characters";
     if (client_id.len > CLIENT_ROOM_ID_SIZE_MAX || utf8_valid_len(client_id) != client_id.len)
         return "client_room_id: at most 64 bytes of UTF-8";
     return NULL;
@@ -136,6 +135,8 @@ void handle_create_room(struct shard *shard, struct request *request)
         request_refuse_because(shard, request, ERROR_BAD_FIELD, fault);
         return;
     }
+    struct name_text name;
+    if (!account_clean_name(shard, request, &name, "name", in->name, true)) return;
     struct guests guests;
     if (!guests_collect(&guests, shard, request, "member_ids", in->member_ids, in->n_member_ids)) return;
     if (request_entity(shard, request, ENTITY_INBOX, request->actor.user_id, 0) == NULL) return;
@@ -149,7 +150,7 @@ void handle_create_room(struct shard *shard, struct request *request)
         struct person_record person = {.user_id = guests.ids[i], .name = people[i].name};
         person_record_write(&list, &person);
     }
-    struct room_create_record record = {.name = slice_text(in->name),
+    struct room_create_record record = {.name = name_slice(&name),
                                         .joinable = in->joinable != 0,
                                         .client_room_id = slice_text(in->client_room_id),
                                         .owner_name = request->actor.name,

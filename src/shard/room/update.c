@@ -45,13 +45,10 @@ void apply_room_update(struct machine *machine, const struct command *command, s
 void handle_update_room(struct shard *shard, struct request *request)
 {
     Ringpost__V1__UpdateRoomRequest *in = REQUEST_UNPACK(shard, request, UpdateRoomRequest);
-    if (in == NULL) return;
-    if (!account_text_valid(slice_text(in->name), 0, NAME_CHARACTERS_MAX)) {
-        request_refuse_because(shard, request, ERROR_BAD_FIELD, "name: at most 64 characters");
-        return;
-    }
+    struct name_text name;
+    if (in == NULL || !account_clean_name(shard, request, &name, "name", in->name, false)) return;
     struct room_update_record record = {
-        .room_id = in->room_id, .name = slice_text(in->name), .joinable = in->joinable != 0};
+        .room_id = in->room_id, .name = name_slice(&name), .joinable = in->joinable != 0};
     struct writer bytes;
     writer_init(&bytes, 0);
     room_update_record_write(&bytes, &record);
