@@ -81,6 +81,11 @@ static void put_value(struct writer *out, const char *name, uint32_t worker, con
     put(out, "%s{worker=\"%" PRIu32 "\"} %" PRIu64 "\n", name, worker, read_relaxed(value));
 }
 
+static void put_reason(struct writer *out, const char *name, const char *reason, uint32_t worker, const _Atomic uint64_t *value)
+{
+    put(out, "%s{worker=\"%" PRIu32 "\",reason=\"%s\"} %" PRIu64 "\n", name, worker, reason, read_relaxed(value));
+}
+
 static void put_histogram(struct writer *out, const char *name, uint32_t worker,
                           const struct metrics_histogram *histogram)
 {
@@ -131,10 +136,16 @@ void metrics_render(struct writer *out, struct metrics *const *sets, uint32_t se
 {
 #define KIND_COUNTER "counter"
 #define KIND_GAUGE   "gauge"
+#define MQTT_DROPPED "ringpost_mqtt_dropped_total"
 #define RENDER(field, name, kind, help)                                                                                \
     put_head(out, name, KIND_##kind, help);                                                                            \
     for (uint32_t i = 0; i < set_count; i++) put_value(out, name, i, &sets[i]->field);
     METRICS_LIST(RENDER)
+#undef RENDER
+    put_head(out, MQTT_DROPPED, "counter", "Messages of MQTT clients that were dropped, by reason");
+#define RENDER(field, reason)                                                                                          \
+    for (uint32_t i = 0; i < set_count; i++) put_reason(out, MQTT_DROPPED, reason, i, &sets[i]->field);
+    METRICS_MQTT_DROPPED_LIST(RENDER)
 #undef RENDER
 #define RENDER(field, name, help)                                                                                      \
     put_head(out, name, "histogram", help);                                                                            \

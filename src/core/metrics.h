@@ -50,7 +50,20 @@
     X(clock_steps, "ringpost_clock_steps_total", COUNTER, "Steps of the wall clock that were not followed at once")   \
     X(clock_steps_adopted, "ringpost_clock_steps_adopted_total", COUNTER, "Steps of the wall clock that held and were followed") \
     X(log_time_set_back, "ringpost_log_time_set_back_total", COUNTER, "Times a log's newest time was ahead of the clock") \
+    X(mqtt_fell_out, "ringpost_mqtt_fell_out_total", COUNTER, "MQTT clients ended because what they missed is not kept any more") \
     X(turns, "ringpost_turns_total", COUNTER, "Loop turns")
+
+/* ringpost_mqtt_dropped_total{reason="…"}: messages that an MQTT client gave us or should have got, of which nobody is told otherwise. */
+#define METRICS_MQTT_DROPPED_LIST(X)                                                                                   \
+    X(mqtt_dropped_topic, "topic")                   /* from a client, QoS 0: nothing here has that topic */           \
+    X(mqtt_dropped_forbidden, "forbidden")           /* likewise: it may not write there */                            \
+    X(mqtt_dropped_payload, "payload")               /* likewise: too large, or not what it says it is */              \
+    X(mqtt_dropped_busy, "busy")                     /* likewise: there was no room for it */                          \
+    X(mqtt_dropped_reserved_topic, "reserved_topic") /* from a client: $…, acknowledged */                             \
+    X(mqtt_dropped_will, "will")                     /* from a client: a will that could not be sent */                \
+    X(mqtt_dropped_packet_size, "packet_size")       /* to a client: larger than it takes */                           \
+    X(mqtt_dropped_behind, "behind")                 /* to a client, QoS 0: events that are not kept any more */       \
+    X(mqtt_dropped_slow, "slow")                     /* to a client, QoS 0: it reads too slowly */
 
 #define METRICS_HISTOGRAM_LIST(X)                                                                                      \
     X(request_ns, "ringpost_request_seconds", "From a decoded request to its queued reply")                           \
@@ -68,6 +81,9 @@ struct metrics_histogram {
 struct metrics {
 #define METRICS_FIELD(field, name, kind, help) _Atomic uint64_t field;
     METRICS_LIST(METRICS_FIELD)
+#undef METRICS_FIELD
+#define METRICS_FIELD(field, reason) _Atomic uint64_t field;
+    METRICS_MQTT_DROPPED_LIST(METRICS_FIELD)
 #undef METRICS_FIELD
 #define METRICS_FIELD(field, name, help) struct metrics_histogram field;
     METRICS_HISTOGRAM_LIST(METRICS_FIELD)

@@ -45,7 +45,7 @@ Test(metrics, every_line_obeys_the_grammar_and_follows_its_type)
             sscanf(line, "# TYPE %127s", family);
         } else {
             cr_expect(
-                matches("^[a-z_]+([{](worker=\"[0-9]+\"(,le=\"([0-9.e+-]+|[+]Inf)\")?|[a-z]+=\"[a-z_]+\")[}])? [0-9]+([.][0-9]+)?$", line),
+                matches("^[a-z_]+([{](worker=\"[0-9]+\"(,le=\"([0-9.e+-]+|[+]Inf)\"|,reason=\"[a-z_]+\")?|[a-z]+=\"[a-z_]+\")[}])? [0-9]+([.][0-9]+)?$", line),
                 "%s", line);
             cr_expect_eq(strncmp(line, family, strlen(family)), 0, "%s stands under %s", line, family);
             samples++;
@@ -73,6 +73,7 @@ Test(metrics, values_carry_their_worker)
         "\nprocess_resident_memory_bytes ",
         "\nringpost_logger_dropped_total 0\n",
         "\nringpost_refusals_total{reason=\"origin\"} 0\n",
+        "\nringpost_mqtt_dropped_total{worker=\"1\",reason=\"topic\"} 0\n",
     };
     for (size_t i = 0; i < COUNT_OF(wants); i++) cr_expect_not_null(strstr(text, wants[i]), "%s", wants[i]);
     free(text);

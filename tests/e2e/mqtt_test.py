@@ -608,6 +608,89 @@ class Sessions(unittest.TestCase):
         again.leave()
 
 
+class Lagging(unittest.TestCase):
+    """Whoever reads more slowly than the stream is kept."""
+
+    def setUp(self):
+        global server
+        self.common, server = server, Server("--inbox-events-max", "1000", "--write-timeout", "10m")
+
+    def tearDown(self):
+        global server
+        lagging, server = server, self.common
+        lagging.remove()
+
+    def metric(self, name):
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=DEADLINE_S) as response:
+            lines = [line for line in response.read().decode().splitlines() if line.startswith("ringpost_mqtt_") and name in line]
+        return sum(int(line.split()[-1]) for line in lines)
+
+    def test_beyond_the_stream_it_hears_why(self):
+        alice, bob = Person("alice"), Person("bob")
+        for version in (paho.MQTTv311, paho.MQTTv5):
+            phone = Device(bob, "phone", version, clean=False, expiry=NEVER, receive_maximum=20)
+            self.assertFalse(phone.present())
+            phone.subscribe(f"u/{bob.name}")
+            phone.client.reconnect_delay_set(DEADLINE_S, DEADLINE_S)
+            phone.client.loop_stop()  # neither reads nor acknowledges
+            sender = Device(alice, "phone")
+            want = [f"{version} message {i}" for i in range(1000 + 1024 + 10)]
+            infos = [sender.client.publish(f"u/{bob.name}", text, 1) for text in want]
+            wait_for("the acknowledgements", lambda: len(sender.published) == len(infos))
+            sender.leave()
+            phone.client.loop_start()
+            wait_for("the connection to end", lambda: phone.ended)
+            if version == paho.MQTTv5:
+                self.assertEqual(phone.ended[0].value, 0x97)
+                self.assertIn("behind", phone.ended[1].ReasonString)
+            phone.drop()
+            again = Device(bob, "phone", version, clean=False, expiry=NEVER)
+            self.assertFalse(again.present())
+            again.subscribe(f"u/{bob.name}")
+            alice.say({"to_user_id": bob.id}, "end")
+            self.assertEqual(again.texts(), ["end"])
+            again.leave()
+            Device(bob, "phone", version).leave()  # the session ends
+        self.assertEqual(self.metric("fell_out"), 2)
+
+    def test_within_the_stream_nothing_is_lost(self):
+        alice, bob = Person("alice"), Person("bob")
+        phone = Device(bob, "phone", receive_maximum=20)
+        phone.subscribe(f"u/{bob.name}", 2)
+        phone.client.loop_stop()
+        sender = Device(alice, "phone")
+        want = [f"message {i}" for i in range(1000)]
+        infos = [sender.client.publish(f"u/{bob.name}", text, 2) for text in want]
+        wait_for("the acknowledgements", lambda: len(sender.published) == len(infos))
+        phone.client.loop_start()
+        self.assertEqual(phone.texts(len(want)), want)
+        sender.leave()
+        phone.leave()
+
+    def test_a_listener_of_qos_0_goes_on(self):
+        alice, bob = Person("alice"), Person("bob")
+        phone, sender = Device(bob, "phone"), Device(alice, "phone")
+        phone.subscribe(f"u/{bob.name}", 0)
+        phone.client.loop_stop()
+        sent = 0
+        while self.metric('"behind"') == 0:
+            for _ in range(500):
+                sent += 1
+                sender.client.publish(f"u/{bob.name}", f"{sent} " + "x" * 8000, 1)
+            wait_for("the acknowledgements", lambda: len(sender.published) == sent)
+        sender.publish(f"u/{bob.name}", "end", 1)
+        phone.client.loop_start()
+        got = []
+        while not got or got[-1] != "end":
+            got.append(phone.texts()[0].split(" ")[0])
+        numbers = [int(number) for number in got[:-1]]
+        self.assertEqual(numbers, sorted(set(numbers)))
+        self.assertGreaterEqual(len(numbers) + self.metric('"behind"'), sent)
+        self.assertIsNone(phone.ended)
+        sender.leave()
+        phone.leave()
+
+
 class LargeRooms(unittest.TestCase):
     """Rooms above fanout_threshold are not in the stream: their messages come from the room itself."""
 

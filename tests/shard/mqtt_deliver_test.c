@@ -119,6 +119,64 @@ Test(mqtt_deliver, no_more_than_the_window)
     mqtt_leave(&phone);
 }
 
+/* The stream of this rig keeps 1,000 events. */
+Test(mqtt_deliver, who_is_far_behind_is_read_on_to)
+{
+    mqtt_come(&phone, bob, "phone", (struct mqtt_how){.version = MQTT_5, .receive_maximum = 3});
+    cr_assert_eq(mqtt_listen(&phone, "u/bob", 1), 1);
+    write_to_bob(0, 1000);
+    for (uint32_t i = 0; i < 1000; i++) mqtt_answer(&phone, MQTT_PUBACK, expect_text(i, QOS_1).packet_id);
+    expect_nothing();
+    mqtt_leave(&phone);
+}
+
+Test(mqtt_deliver, who_is_further_behind_than_the_stream_hears_it_and_begins_anew)
+{
+    for (uint8_t version = MQTT_3_1_1; version <= MQTT_5; version++) {
+        struct mqtt_how how = {.version = version, .persistent = true, .receive_maximum = version == MQTT_5 ? 3 : 0};
+        uint32_t window = version == MQTT_5 ? 3 : MQTT_WINDOW_MAX, first = version * 10000u;
+        uint64_t fell_out = harness_metric(&rig.metrics.mqtt_fell_out);
+        mqtt_come(&phone, bob, "phone", how);
+        cr_expect_not(phone.present);
+        cr_assert_eq(mqtt_listen(&phone, "u/bob", 1), 1);
+        write_to_bob(first, window + 1000);
+        for (uint32_t i = 0; i < window; i++) (void)expect_text(first + i, QOS_1);
+        expect_nothing();
+        write_to_bob(first + window + 1000, 2); /* the first and the next one that it has not got */
+        if (version == MQTT_5) cr_expect_eq(mqtt_expect(&phone, MQTT_DISCONNECT).reason, MQTT_QUOTA_EXCEEDED);
+        mqtt_expect_end(&phone);
+        cr_expect_eq(harness_metric(&rig.metrics.mqtt_fell_out), fell_out + 1);
+        mqtt_drop(&phone);
+        mqtt_come(&phone, bob, "phone", how);
+        cr_expect_not(phone.present, "what it was promised cannot be kept");
+        expect_nothing();
+        cr_assert_eq(mqtt_listen(&phone, "u/bob", 1), 1);
+        write_to_bob(first + 5000, 1);
+        mqtt_answer(&phone, MQTT_PUBACK, expect_text(first + 5000, QOS_1).packet_id);
+        mqtt_leave(&phone);
+        mqtt_come(&phone, bob, "phone", (struct mqtt_how){.version = version}); /* ends the session */
+        mqtt_leave(&phone);
+    }
+}
+
+Test(mqtt_deliver, a_session_that_the_stream_has_left_behind_is_over)
+{
+    struct mqtt_how how = {.persistent = true};
+    mqtt_come(&phone, bob, "phone", how);
+    cr_assert_eq(mqtt_listen(&phone, "u/bob", 1), 1);
+    mqtt_leave(&phone);
+    write_to_bob(0, 999); /* and the room that they make */
+    mqtt_come(&phone, bob, "phone", how);
+    cr_expect(phone.present);
+    (void)expect_text(0, QOS_1);
+    mqtt_drop(&phone);
+    write_to_bob(999, 2);
+    mqtt_come(&phone, bob, "phone", how);
+    cr_expect_not(phone.present);
+    expect_nothing();
+    mqtt_leave(&phone);
+}
+
 Test(mqtt_deliver, what_was_not_acknowledged_comes_again)
 {
     uint16_t ids[4];

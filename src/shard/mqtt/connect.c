@@ -106,19 +106,33 @@ void mqtt_too_slow(struct client *client)
     conn_close(client->conn, (struct conn_goodbye){CLOSE_TOO_SLOW, "too slow: reconnect"});
 }
 
-void mqtt_end(struct client *client, enum mqtt_reason reason)
+#define PACKET_REST 16 /* of a packet with a reason string, beside the string: its head, ids, codes and lengths */
+
+struct slice mqtt_reason_string(struct client *client, const char *why)
+{
+    struct writer *block = &client->door->mqtt->block;
+    writer_reset(block);
+    if (strlen(why) + PACKET_REST <= client->mqtt->packet_size_max) mqtt_put_bytes(block, MQTT_REASON_STRING, slice_text(why));
+    return writer_slice(block);
+}
+
+void mqtt_end_because(struct client *client, enum mqtt_reason reason, const char *why)
 {
     struct mqtt *mqtt = client->mqtt;
     if (mqtt->phase == MQTT_ENDED) return;
     bool serving = mqtt->phase == MQTT_SERVING, connecting = !serving && mqtt->phase != MQTT_FRESH;
+    bool told = (serving || connecting) && mqtt->version == MQTT_5 && why != NULL;
     struct writer *out = &client->door->mqtt->out;
-    if (serving && mqtt->version == MQTT_5 && reason != MQTT_SUCCESS) mqtt_encode_disconnect(out, reason, SLICE_EMPTY);
-    if (connecting) mqtt_encode_connack(out, (enum mqtt_version)mqtt->version, false, reason, SLICE_EMPTY);
+    struct slice block = told ? mqtt_reason_string(client, why) : SLICE_EMPTY;
+    if (serving && mqtt->version == MQTT_5 && reason != MQTT_SUCCESS) mqtt_encode_disconnect(out, reason, block);
+    if (connecting) mqtt_encode_connack(out, (enum mqtt_version)mqtt->version, false, reason, block);
     if (out->len > 0) mqtt_send(client);
     mqtt->phase = MQTT_ENDED;
     give_up_session(client);
     conn_close(client->conn, (struct conn_goodbye){1000, NULL});
 }
+
+void mqtt_end(struct client *client, enum mqtt_reason reason) { mqtt_end_because(client, reason, NULL); }
 
 void mqtt_end_when_answered(struct client *client, enum mqtt_reason reason)
 {

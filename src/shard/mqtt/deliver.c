@@ -7,6 +7,7 @@
  *   saved_key <= acknowledged <= sent_key <= known_key          persistent session: saved as save.c says
  *   durable     all done         handed on   heard of */
 #include "api/wire.h"
+#include "core/refusal.h"
 #include "shard/memory.h"
 #include "shard/mqtt/mqtt_internal.h"
 #include "shard/room/view.h"
@@ -152,6 +153,43 @@ void mqtt_on_missed(struct client *client)
     mqtt_pump(client);
 }
 
+/* ---- out of the stream -------------------------------------------------------------------------------------------------------------- */
+
+static bool asks_acknowledgements(const struct mqtt *mqtt)
+{
+    bool asks = false;
+    for (uint32_t i = 0; i < mqtt->subscription_count; i++) asks |= mqtt->subscriptions[i].qos > 0;
+    return asks;
+}
+
+/* The newest entry that is not kept any more. */
+static uint64_t last_gone(const struct client *client)
+{
+    const struct session *session = client->session;
+    uint64_t head = session->inbox->head, kept = shard_machine(session->shard)->options.inbox_events_max;
+    return head > kept ? head - kept : 0;
+}
+
+/* What comes next is not in the stream any more. A client that asked for acknowledgements was promised it: it must hear that this
+ * cannot be kept, so the connection ends, and the session with it (state.c opens none that the stream has left behind). To one that
+ * listens with QoS 0 alone nothing was promised: it goes on with what is there. */
+static void fall_out(struct client *client, uint64_t goes_on_after)
+{
+    struct mqtt *mqtt = client->mqtt;
+    uint64_t missed = goes_on_after - mqtt->sent_key;
+    if (!asks_acknowledgements(mqtt)) {
+        if (mqtt->subscription_count > 0) metrics_add(&client->door->options.metrics->mqtt_dropped_behind, missed);
+        mqtt->sent_key = goes_on_after;
+        if (mqtt->known_key < goes_on_after) mqtt->known_key = goes_on_after;
+        return;
+    }
+    struct in6_addr address = conn_address(client->conn);
+    metrics_add(&client->door->options.metrics->mqtt_fell_out, 1);
+    refusal_note(REFUSAL_SLOW_READER, &address, "door=mqtt user=%llu device=%s missed=%llu",
+                 (unsigned long long)client->session->inbox->entity.key.a, client->session->device_id, (unsigned long long)missed);
+    mqtt_end_because(client, MQTT_QUOTA_EXCEEDED, "too far behind: what you missed is not in the stream any more, only in the history");
+}
+
 /* ---- read --------------------------------------------------------------------------------------------------------------------------- */
 
 /* Asks for what comes after sent_key, when there is something and room for it. */
@@ -159,6 +197,8 @@ static void pull(struct client *client)
 {
     struct mqtt *mqtt = client->mqtt;
     uint32_t limit = 0;
+    if (mqtt->sent_key < last_gone(client)) fall_out(client, last_gone(client));
+    if (mqtt->phase != MQTT_SERVING || mqtt->sent_key >= mqtt->known_key) return;
     if (mqtt->pulling || mqtt->asking_type || !id_is_free(mqtt) || !mqtt_may_read(client, &limit)) return;
     struct writer sync;
     writer_init(&sync, 0);
@@ -204,8 +244,7 @@ void mqtt_synced(struct client *client, const struct letter *letter)
         if (field.number == SYNC_RESET) reset = field.value != 0;
         if (field.number == SYNC_HAS_MORE && field.value != 0 && mqtt->known_key <= reached) mqtt->known_key = reached + 1;
     }
-    if (reset) mqtt->sent_key = reached; /* away for longer than the stream is kept: what is older is in the history */
-    if (reset && mqtt->known_key < reached) mqtt->known_key = reached;
+    if (reset && mqtt->sent_key < reached) fall_out(client, reached);
     if (mqtt->phase == MQTT_SERVING) mqtt_pump(client);
 }
 
@@ -215,6 +254,7 @@ void mqtt_pump(struct client *client)
 {
     struct mqtt *mqtt = client->mqtt;
     if (mqtt->sent_key < mqtt->known_key) pull(client);
+    if (mqtt->phase != MQTT_SERVING) return;
     if (mqtt->rooms_behind) mqtt_rooms_pump(client);
     if (mqtt_persistent(mqtt)) mqtt_save_in_time(client);
 }

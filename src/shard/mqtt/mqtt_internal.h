@@ -195,6 +195,10 @@ struct mqtt_door {
 
 /* ---- connect.c ---- */
 void mqtt_end(struct client *client, enum mqtt_reason reason);
+/* MQTT 5 hears `why` as well; NULL: the code says all. */
+void mqtt_end_because(struct client *client, enum mqtt_reason reason, const char *why);
+/* A block with that reason string, until the next block; empty when the client takes no packet so large. */
+struct slice mqtt_reason_string(struct client *client, const char *why);
 /* What was received before is still answered: a message on disk has its acknowledgement, whatever is wrong with what came after it. */
 void mqtt_end_when_answered(struct client *client, enum mqtt_reason reason);
 /* Sends the packets in door->mqtt->out and empties it. */

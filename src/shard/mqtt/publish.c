@@ -290,11 +290,11 @@ static void acknowledge(struct client *client, const struct mqtt_receipt *receip
     struct mqtt *mqtt = client->mqtt;
     struct door *d = client->door;
     enum mqtt_reason reason = mqtt_reason_of((enum error)receipt->error);
-    writer_reset(&d->mqtt->block);
+    struct slice block = SLICE_EMPTY;
     if (reason != MQTT_SUCCESS && mqtt->problem_info)
-        mqtt_put_bytes(&d->mqtt->block, MQTT_REASON_STRING, slice_text(error_row((enum error)receipt->error)->reason));
+        block = mqtt_reason_string(client, error_row((enum error)receipt->error)->reason);
     mqtt_encode_ack(&d->mqtt->out, (enum mqtt_version)mqtt->version, receipt->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC,
-                    receipt->packet_id, reason, writer_slice(&d->mqtt->block));
+                    receipt->packet_id, reason, block);
 }
 
 /* A new id for what comes with that packet id and DUP. */

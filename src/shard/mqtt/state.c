@@ -217,6 +217,12 @@ static bool session_begin(struct mqtt_session_record *begin, const struct mqtt_s
     return present;
 }
 
+/* Does the stream still have what comes after the session's cursor? A cursor ahead of the head is of a stream that was put back. */
+static bool stream_goes_on(const struct mqtt_session_record *session, uint64_t head, uint64_t kept)
+{
+    return session->sync_key <= head && head - session->sync_key <= kept;
+}
+
 static void open_run(struct shard *shard, struct request *request)
 {
     struct entity *state = request_entity(shard, request, ENTITY_MQTT, request->actor.user_id, 0);
@@ -225,9 +231,10 @@ static void open_run(struct shard *shard, struct request *request)
     struct mqtt_session_record asked, old, begin;
     (void)session_unpack(shard, request, &asked);
     uint64_t now_ms = shard_ports(shard)->now_ms(shard_ports(shard)->context);
+    uint64_t head = inbox_of(inbox)->head, events_max = shard_machine(shard)->options.inbox_events_max;
     bool kept = mqtt_state_find(mqtt_state_of(state), asked.client_id, &old);
-    bool alive = kept && !mqtt_session_over(&old, now_ms);
-    bool present = session_begin(&begin, &asked, alive ? &old : NULL, inbox_of(inbox)->head);
+    bool alive = kept && !mqtt_session_over(&old, now_ms) && stream_goes_on(&old, head, events_max);
+    bool present = session_begin(&begin, &asked, alive ? &old : NULL, head);
     struct opened *opened = memory_alloc(sizeof *opened);
     writer_init(&opened->reply, 0);
     request->state = opened;
