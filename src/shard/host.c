@@ -1,6 +1,6 @@
 /* shard/host.c - starting and stopping the process.
  * Happy path: data directory -> keys -> listener -> lobby answers -> every worker recovers its shards on its own thread, all at
- * once -> lobby ends -> workers serve -> signal -> workers stop -> stores flushed -> directory closed.
+ * once -> they fit together -> the next run begins -> lobby ends -> workers serve -> signal -> workers stop -> stores flushed -> directory closed.
  * Failure mode: whatever fails before serving undoes the rest and says why. */
 #include "shard/host.h"
 #include "api/envelope.h"
@@ -17,6 +17,7 @@
 #include "shard/lobby.h"
 #include "shard/memory.h"
 #include "shard/methods.h"
+#include "shard/positions.h"
 #include "shard/worker.h"
 #include <pthread.h>
 #include <semaphore.h>
@@ -297,13 +298,37 @@ static int wait_for_end(struct host *h, const sigset_t *signals)
     }
 }
 
+/* Nobody is served yet, and no shard moves. */
+static bool shards_fit(struct host *h, char *text, size_t text_size)
+{
+    struct stream_set **streams = memory_alloc(h->shard_count * sizeof *streams);
+    for (uint32_t i = 0; i < h->shard_count; i++)
+        streams[i] = shard_machine(worker_shard(h->crew[i % h->worker_count].worker, (uint16_t)i))->streams;
+    char reason[TEXT_MAX / 2];
+    bool fit = positions_fit(streams, (uint16_t)h->shard_count, reason, sizeof reason);
+    free(streams);
+    if (!fit)
+        snprintf(text, text_size, "data directory %s: %s; put back what is missing, or restore the whole directory from a backup",
+                 h->config->data_dir, reason);
+    return fit;
+}
+
+/* What is left to do before anything is served, when every shard is recovered. */
+static enum result take_into_use(struct host *h, char *text, size_t text_size)
+{
+    if (h->failed) return crew_result(h, text, text_size);
+    if (!shards_fit(h, text, text_size)) return RESULT_CORRUPT;
+    return datadir_raise(h->datadir, text, text_size);
+}
+
 static enum result serve(struct host *h, const sigset_t *signals, void (*on_serving)(const char *, uint16_t), char *text, size_t text_size)
 {
     uint64_t started = clock_monotonic_ns(), replayed = 0;
     crew_start(h);
     wait_each(h, &h->prepared);
     for (uint32_t i = 0; i < h->worker_count; i++) replayed += h->crew[i].replayed;
-    h->runs = !h->failed;
+    enum result result = take_into_use(h, text, text_size);
+    h->runs = result == RESULT_OK;
     crew_release(h);
     if (h->runs) {
         wait_each(h, &h->serving);
@@ -320,7 +345,7 @@ static enum result serve(struct host *h, const sigset_t *signals, void (*on_serv
         for (uint32_t i = 0; i < h->worker_count; i++) worker_stop(h->crew[i].worker);
     }
     crew_join(h);
-    return crew_result(h, text, text_size);
+    return result != RESULT_OK ? result : crew_result(h, text, text_size);
 }
 
 enum result host_run(const struct config *config, void (*on_serving)(const char *, uint16_t), char *text, size_t text_size)

@@ -107,15 +107,19 @@ static enum result recover(struct shard *s, uint64_t *replayed, char *text, size
     struct commitlog_options log = {.disk = s->options.disk,
                                     .shard = s->options.machine.shard,
                                     .pending_size_bytes_max = s->options.log_pending_max_bytes,
+                                    .made_before = s->options.log_made_before,
                                     .hold = true,
                                     .now_ns = log_now_ns,
                                     .durable = on_durable,
                                     .context = s,
                                     .metrics = s->options.metrics};
     s->options.ports.random(s->options.ports.context, &log.epoch_base, sizeof log.epoch_base);
-    result = commitlog_open(&s->log, &log, s->options.store_applied_index, recovery_apply, &r, text, text_size);
+    int prefix_len = snprintf(text, text_size, "shard %u: ", s->options.machine.shard);
+    result = commitlog_open(&s->log, &log, s->options.store_applied_index, recovery_apply, &r, text + prefix_len,
+                            text_size - (size_t)prefix_len);
     needs_release(&r.needs);
     if (result != RESULT_OK) return result;
+    text[0] = '\0';
     *replayed = r.replayed;
     result = recovery_write(&r);
     if (result != RESULT_OK) snprintf(text, text_size, "shard %u: %s", s->options.machine.shard, result_text(result));

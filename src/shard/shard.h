@@ -72,6 +72,7 @@ struct shard_options {
     struct shard_limits limits;
     struct shard_ports ports;
     struct disk *disk;                  /* of the commit log; borrowed */
+    bool log_made_before;               /* see commitlog_options */
     struct store *store;                /* borrowed */
     uint64_t store_applied_index;
     uint32_t log_pending_max_bytes;

@@ -186,6 +186,13 @@ uint64_t stream_applied(const struct stream_set *s, uint16_t peer)
     return s->peers[peer].applied;
 }
 
+struct stream_position stream_position(const struct stream_set *s, uint16_t peer)
+{
+    ASSERT(peer < s->shard_count && peer != s->shard);
+    const struct peer *p = &s->peers[peer];
+    return (struct stream_position){.emitted = p->emitted, .acknowledged = p->acknowledged, .applied = p->applied};
+}
+
 void stream_end_batch(struct stream_set *s, struct effects *effects)
 {
     if (!s->changed) return;

@@ -42,6 +42,11 @@ uint8_t *stream_emit_message(struct stream_set *streams, uint16_t peer, const st
 /* Apply of a RELAY command: `count` entries from `first` on are applied now. */
 void stream_mark_applied(struct stream_set *streams, uint16_t peer, uint64_t first, uint32_t count);
 uint64_t stream_applied(const struct stream_set *streams, uint16_t peer);
+struct stream_position { /* of entries to and from one peer, see positions.h */
+    uint64_t emitted, acknowledged; /* to it, ever */
+    uint64_t applied;               /* from it */
+};
+struct stream_position stream_position(const struct stream_set *streams, uint16_t peer);
 /* Puts the open bundles and the positions that changed. */
 void stream_end_batch(struct stream_set *streams, struct effects *effects);
 /* Some outbox is at its limit. */

@@ -203,6 +203,7 @@ static enum result open_shard(struct worker *w, struct owned_shard *owned, uint1
                   .session_missed = port_session_missed,
                   .session_end = port_session_end},
         .disk = owned->disk,
+        .log_made_before = datadir_run(w->options.datadir) > 0,
         .store = owned->store,
         .store_applied_index = applied,
         .log_pending_max_bytes = w->options.config->log_pending_max_bytes,
@@ -255,6 +256,12 @@ enum result worker_prepare(struct worker **out, const struct worker_options *opt
     worker_destroy(w);
     *out = NULL;
     return result;
+}
+
+struct shard *worker_shard(const struct worker *w, uint16_t number)
+{
+    ASSERT(is_ours(w, number));
+    return own_shard(w, number);
 }
 
 void worker_destroy(struct worker *w)

@@ -38,6 +38,8 @@ struct worker_options {
 /* Opens and recovers the shards. Failure: `text`, nothing stays open. *replayed is added to. */
 NODISCARD enum result worker_prepare(struct worker **out, const struct worker_options *options, uint64_t *replayed, char *text,
                                      size_t text_size);
+/* A shard of this worker, by its number, while nothing serves. */
+struct shard *worker_shard(const struct worker *worker, uint16_t number);
 /* Makes the ring (on the calling thread, which must be the one that runs) and serves until worker_stop(). Failure: `text`. */
 NODISCARD enum result worker_run(struct worker *worker, void (*serving)(void *context), void *context, char *text, size_t text_size);
 /* Any thread: connections are closed (1001), then the shards come to rest, then worker_run returns. All workers stop together: each

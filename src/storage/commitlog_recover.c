@@ -386,6 +386,7 @@ static enum result walk_keep_ready(struct walk *w, uint64_t *ready)
 
 static enum result commitlog_begin(struct commitlog *log, struct walk *w)
 {
+    if (log->options.made_before) return walk_refuse(w, RESULT_CORRUPT, "the log is missing: not one of its segments is there");
     if (w->after > 0)
         return walk_refuse(w, RESULT_CORRUPT, "the log is missing: what is stored holds everything up to index %" PRIu64, w->after);
     log->epoch_base = log->options.epoch_base;

@@ -1,14 +1,15 @@
 /* storage/datadir.c - opening a data directory: what is it, is it free, is it ours.
  *
  * Happy path: look at what is there, take the lock, read FORMAT (or write it into a new directory), make keys/. The
- * look comes before the lock, so that a directory which is not ours stays untouched; FORMAT is read under it.
+ * look comes before the lock, so that a directory which is not ours stays untouched; FORMAT is read under it, and every shard's directory compared with it.
+ * When the shards have been recovered, datadir_raise() begins the next run.
  * Failure modes: every refusal says what was found and what to do about it. A crash while a directory is being made leaves at
  * most LOCK and files *.new, which the next open takes for a new directory, or FORMAT.copy alone, from which FORMAT is made. */
 #include "storage/datadir.h"
 #include "core/check.h"
 #include "core/clock.h"
 #include "core/logger.h"
-#include "storage/format.h"
+#include "storage/identity.h"
 #include "storage/wholefile.h"
 #include <dirent.h>
 #include <errno.h>
@@ -162,7 +163,25 @@ static enum result make_format(struct datadir *dir, uint32_t shards, struct refu
     return write_format(dir, out);
 }
 
-/* Before anything of the new form is written. */
+static bool any_shard_is_there(const struct datadir *dir)
+{
+    for (uint32_t i = 0; i < dir->format.shards; i++) {
+        char name[SHARD_DIRECTORY_SIZE];
+        snprintf(name, sizeof name, SHARD_DIRECTORY, i);
+        if (faccessat(dir->dir_fd, name, F_OK, 0) == 0) return true;
+    }
+    return false;
+}
+
+static void begin_run(struct format *format)
+{
+    format->before = format->mark;
+    format->run++;
+    format->raising = true;
+    clock_random(&format->mark, sizeof format->mark);
+}
+
+/* Before anything of the new form is written. Its shards get their first run when they have been looked at: see datadir_raise(). */
 static enum result upgrade(struct datadir *dir, struct refusal out)
 {
     const uint32_t from = dir->format.number;
@@ -171,6 +190,7 @@ static enum result upgrade(struct datadir *dir, struct refusal out)
              "refuse the directory from now on; whoever may want to go back stops the server now and restores a backup made before\"",
              dir->path, from, DATADIR_FORMAT, from);
     dir->format.number = DATADIR_FORMAT;
+    if (any_shard_is_there(dir)) begin_run(&dir->format);
     return write_format(dir, out);
 }
 
@@ -179,6 +199,18 @@ static void heal_format(const struct datadir *dir, const char *complaint)
 {
     enum result result = format_store(dir->dir_fd, &dir->format);
     LOG_WARN("datadir", "%s, the other one is good path=\"%s\" written_again=\"%s\"", complaint, dir->path, result_text(result));
+}
+
+/* Of a format without identities all directories must be there, or none: then it was never served. */
+static enum result check_shards(const struct datadir *dir, struct refusal out)
+{
+    char text[512];
+    struct format wanted = dir->format;
+    if (wanted.number < DATADIR_FORMAT && any_shard_is_there(dir)) begin_run(&wanted);
+    if (identity_check_all(dir->dir_fd, &wanted, text, sizeof text) == NULL) return RESULT_OK;
+    return refuse(out, RESULT_CORRUPT,
+                  "data directory %s: %s; put back the one that belongs there, or restore the whole directory from a backup: a shard "
+                  "alone cannot be older than the others", dir->path, text);
 }
 
 static enum result settle_format(struct datadir *dir, uint32_t shards_wanted, uint32_t shards_default, struct refusal out)
@@ -193,10 +225,39 @@ static enum result settle_format(struct datadir *dir, uint32_t shards_wanted, ui
                       "data directory %s: was made with %u shards, %u were asked; the number is fixed when the directory is made: "
                       "ask for %u or for none",
                       dir->path, dir->format.shards, shards_wanted, dir->format.shards);
+    result = check_shards(dir, out);
+    if (result != RESULT_OK) return result;
     if (complaint != NULL) heal_format(dir, complaint);
     if (dir->format.number < DATADIR_FORMAT) return upgrade(dir, out);
     return same || complaint != NULL ? RESULT_OK : write_format(dir, out); /* a crash came between the two */
 }
+
+static enum result make_shards(const struct datadir *dir, struct refusal out)
+{
+    enum result result = identity_make_directories(dir->dir_fd, &dir->format);
+    if (result == RESULT_OK) return RESULT_OK;
+    return refuse(out, result, "data directory %s: the shards' directories cannot be made (%s)", dir->path, result_text(result));
+}
+
+enum result datadir_raise(struct datadir *dir, char *text, size_t text_size)
+{
+    /* One that a crash or a full disk cut short is brought to its end: nothing was served in it. */
+    if (!dir->format.raising) begin_run(&dir->format);
+    enum result result = format_store(dir->dir_fd, &dir->format);
+    if (result == RESULT_OK) result = identity_store_all(dir->dir_fd, &dir->format);
+    if (result == RESULT_OK) {
+        struct format raised = dir->format;
+        raised.raising = false;
+        raised.before = 0;
+        result = format_store(dir->dir_fd, &raised);
+        if (result == RESULT_OK) dir->format = raised;
+    }
+    if (result == RESULT_OK) return result;
+    return refuse((struct refusal){text, text_size}, result, "data directory %s: the next run cannot be written to FORMAT and the shards' "
+                  "IDENTITY (%s)", dir->path, result_text(result));
+}
+
+uint64_t datadir_run(const struct datadir *dir) { return dir->format.raising ? dir->format.run - 1 : dir->format.run; }
 
 /* ---- open and close ------------------------------------------------------------------------------------------------- */
 
@@ -213,6 +274,7 @@ enum result datadir_open(struct datadir **out, const char *path, uint32_t shards
     if (result == RESULT_OK) result = refuse_foreign(dir, refusal);
     if (result == RESULT_OK) result = take_lock(dir, refusal);
     if (result == RESULT_OK) result = settle_format(dir, shards_wanted, shards_default, refusal);
+    if (result == RESULT_OK && dir->format.run == 0) result = make_shards(dir, refusal);
     if (result != RESULT_OK) {
         datadir_close(dir);
         return result;

@@ -5,6 +5,7 @@
  *   DIR/FORMAT, DIR/FORMAT.copy   what it is, with a checksum (format.h); twice, so that damage to one of them is mended
  *   DIR/LOCK              flock()ed by the process that has it open; holds its pid
  *   DIR/keys/             token keys, mode 0600
+ *   DIR/shard-NNNN/IDENTITY, IDENTITY.copy   whose directory it is and since which run (identity.h)
  *   DIR/shard-NNNN/log/   commit log segments      DIR/shard-NNNN/store/   RocksDB */
 #ifndef STORAGE_DATADIR_H
 #define STORAGE_DATADIR_H
@@ -22,10 +23,16 @@ struct datadir;
 /* Opens, creating when absent or empty. `shards_wanted` 0: what it has, or `shards_default` for a new one. Refused, with a
  * clear `text` and nothing left open: another format, a damaged one, another shard count than asked, open in another process (its pid is
  * named; waits up to 3 s first, because a killed process's last disk operations may hold the lock for a moment), not a
- * Ringpost directory (files there but no FORMAT), not writable. An older format that is read becomes this one, which is logged first. */
+ * Ringpost directory (files there but no FORMAT), not writable, a shard's directory that
+ * is missing or another's or of another time (nothing is changed then). An older format that is read becomes this one, which is logged first. */
 NODISCARD enum result datadir_open(struct datadir **out, const char *path, uint32_t shards_wanted, uint32_t shards_default,
                                    char *text, size_t text_size);
 void datadir_close(struct datadir *dir); /* NULL: nothing to close */
+/* The next run begins: FORMAT and every shard's IDENTITY say so, synced. After the shards were recovered and found to fit together, before
+ * anything is served. OK; FULL and the like with `text`: nothing may be written, and it may be tried again. */
+NODISCARD enum result datadir_raise(struct datadir *dir, char *text, size_t text_size);
+/* Starts so far, this one included once it is raised; 0: a new directory. */
+uint64_t datadir_run(const struct datadir *dir);
 uint32_t datadir_shards(const struct datadir *dir);
 const char *datadir_id(const struct datadir *dir);
 /* Path of a part: "shard-0003/log"; creates the directories. `out` gets the whole path; TOO_LARGE when it does not fit. */

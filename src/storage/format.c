@@ -3,74 +3,53 @@
 #include "core/check.h"
 #include "storage/datadir.h"
 #include "storage/wholefile.h"
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 #define FORMAT_SUMMED 4 /* the first format with a sum and a copy */
-#define SUM_LINE_SIZE 21 /* "sum=", 16 digits, newline */
 
 /* ---- bytes ---------------------------------------------------------------------------------------------------------- */
 
-size_t format_render(const struct format *format, char text[FORMAT_SIZE_MAX])
+bool format_parse_mark(const char *text, uint64_t *mark)
 {
-    int len = snprintf(text, FORMAT_SIZE_MAX, "format=%u\nshards=%u\nid=%s\n", format->number, format->shards, format->id);
-    ASSERT(len > 0 && len + SUM_LINE_SIZE < FORMAT_SIZE_MAX);
-    if (format->number >= FORMAT_SUMMED)
-        len += snprintf(text + len, SUM_LINE_SIZE + 1, "sum=%016" PRIx64 "\n", (uint64_t)XXH3_64bits(text, (size_t)len));
-    return (size_t)len;
-}
-
-static bool sum_fits(const char *text, size_t len)
-{
-    if (len < SUM_LINE_SIZE) return false;
-    char line[SUM_LINE_SIZE + 1];
-    snprintf(line, sizeof line, "sum=%016" PRIx64 "\n", (uint64_t)XXH3_64bits(text, len - SUM_LINE_SIZE));
-    return memcmp(line, text + len - SUM_LINE_SIZE, SUM_LINE_SIZE) == 0;
-}
-
-static bool parse_number(const char *text, uint64_t max, uint64_t *number)
-{
-    char *end;
-    errno = 0;
-    unsigned long long value = strtoull(text, &end, 10);
-    if (errno != 0 || *end != '\0' || text[0] < '0' || text[0] > '9' || value > max) return false;
-    *number = value;
+    if (!wholefile_is_hex(text, FORMAT_MARK_SIZE)) return false;
+    *mark = strtoull(text, NULL, 16);
     return true;
 }
 
-static bool id_is_sound(const char *id)
+size_t format_render(const struct format *format, char text[FORMAT_SIZE_MAX])
 {
-    return strlen(id) == FORMAT_ID_SIZE - 1 && strspn(id, "0123456789abcdef") == FORMAT_ID_SIZE - 1;
+    const size_t room = FORMAT_SIZE_MAX - WHOLEFILE_SUM_SIZE;
+    int len = snprintf(text, room, "format=%u\nshards=%u\nid=%s\n", format->number, format->shards, format->id);
+    if (format->number < FORMAT_SUMMED) return (size_t)len;
+    len += snprintf(text + len, room - (size_t)len, "run=%" PRIu64 "\nmark=%016" PRIx64 "\n", format->run, format->mark);
+    if (format->raising) len += snprintf(text + len, room - (size_t)len, "before=%016" PRIx64 "\n", format->before);
+    ASSERT(len > 0 && (size_t)len < room);
+    return wholefile_seal(text, (size_t)len);
 }
 
 /* False when the value of a known key is none. */
-static bool take_line(struct format *format, const char *key, const char *value)
+static bool take_line(void *context, const char *key, const char *value)
 {
+    struct format *format = context;
     uint64_t number = 0;
     if (strcmp(key, "shards") == 0) {
-        if (!parse_number(value, DATADIR_SHARDS_MAX, &number)) return false;
+        if (!wholefile_number(value, DATADIR_SHARDS_MAX, &number)) return false;
         format->shards = (uint32_t)number;
     } else if (strcmp(key, "id") == 0) {
-        if (!id_is_sound(value)) return false;
+        if (!wholefile_is_hex(value, FORMAT_ID_SIZE - 1)) return false;
         strcpy(format->id, value);
+    } else if (strcmp(key, "run") == 0) {
+        return wholefile_number(value, UINT64_MAX, &format->run);
+    } else if (strcmp(key, "mark") == 0) {
+        return format_parse_mark(value, &format->mark);
+    } else if (strcmp(key, "before") == 0) {
+        format->raising = true;
+        return format_parse_mark(value, &format->before);
     }
     return true;
-}
-
-static bool take_lines(struct format *format, char *rest)
-{
-    for (char *line = strsep(&rest, "\n"); line != NULL; line = strsep(&rest, "\n")) {
-        char *value = strchr(line, '=');
-        if (value == NULL) continue;
-        *value++ = '\0';
-        if (!take_line(format, line, value)) return false;
-    }
-    return format->shards > 0 && format->id[0] != '\0';
 }
 
 /* Of another format's FORMAT. */
@@ -81,7 +60,7 @@ static uint64_t number_of(const char *text)
     char digits[12];
     snprintf(digits, sizeof digits, "%.*s", (int)strcspn(text + sizeof key - 1, "\n"), text + sizeof key - 1);
     uint64_t number = 0;
-    return parse_number(digits, UINT32_MAX, &number) ? number : 0;
+    return wholefile_number(digits, UINT32_MAX, &number) ? number : 0;
 }
 
 enum result format_parse(struct format *format, const char *text, size_t len)
@@ -92,9 +71,9 @@ enum result format_parse(struct format *format, const char *text, size_t len)
     memcpy(copy, text, len);
     copy[len] = '\0';
     format->number = (uint32_t)number_of(copy);
-    if (format->number == 0 || (format->number >= FORMAT_SUMMED && !sum_fits(text, len))) return RESULT_CORRUPT;
+    if (format->number == 0 || (format->number >= FORMAT_SUMMED && !wholefile_is_sealed(text, len))) return RESULT_CORRUPT;
     if (format->number < DATADIR_FORMAT_OLDEST || format->number > DATADIR_FORMAT) return RESULT_UNSUPPORTED;
-    if (!take_lines(format, copy)) return RESULT_CORRUPT;
+    if (!wholefile_lines(copy, take_line, format) || format->shards == 0 || format->id[0] == '\0') return RESULT_CORRUPT;
     bool as_written = format_render(format, again) == len && memcmp(again, text, len) == 0;
     return format->number >= FORMAT_SUMMED || as_written ? RESULT_OK : RESULT_CORRUPT;
 }
@@ -110,13 +89,19 @@ static enum result load_one(int dir_fd, const char *name, struct format *format)
     return result == RESULT_OK ? format_parse(format, text, len) : result;
 }
 
-static bool is_newer(const struct format *a, const struct format *b) { return a->number > b->number; }
+static bool is_newer(const struct format *a, const struct format *b)
+{
+    if (a->number != b->number) return a->number > b->number;
+    if (a->run != b->run) return a->run > b->run;
+    return !a->raising && b->raising;
+}
 
 /* Both are good. */
 static enum result load_newer(const struct format *first, const struct format *copy, struct format *out, bool *same,
                               const char **complaint)
 {
-    if (strcmp(first->id, copy->id) != 0 || first->shards != copy->shards) {
+    bool same_run = first->number == copy->number && first->run == copy->run;
+    if (strcmp(first->id, copy->id) != 0 || first->shards != copy->shards || (same_run && first->mark != copy->mark)) {
         *complaint = "FORMAT and FORMAT.copy are of two different directories";
         return RESULT_CORRUPT;
     }

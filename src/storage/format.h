@@ -5,7 +5,14 @@
  *   format=4                      first, in every format: of another one nothing else is known
  *   shards=N
  *   id=<32 hex>                   of the installation
+ *   run=N                         the starts of the server so far; 0: never, the shards' directories are being made
+ *   mark=<16 hex>                 drawn for that run
+ *   before=<16 hex>               only while the run is being raised: the mark of the one before
  *   sum=<16 hex>                  last: xxh3 of all bytes before it; from format 4 on
+ *
+ * Each shard's directory says the same of itself (identity.h). To raise the run: FORMAT with `before`, then every IDENTITY, then FORMAT
+ * without it; only then anything is served. So a crash leaves shards of this run or of the one before, and FORMAT says that it may be so;
+ * at any other time a shard of another run, or of the same number drawn elsewhere, is one that was put there.
  *
  * Unknown lines between are left to later versions. The same bytes are in FORMAT and in FORMAT.copy, the copy written first; either is
  * made whole (wholefile.h). So a crash leaves two good ones, the copy the newer; a damaged one is told by its sum, and the other is
@@ -20,6 +27,7 @@
 
 #define FORMAT_ID_BYTES 16
 #define FORMAT_ID_SIZE (2 * FORMAT_ID_BYTES + 1)
+#define FORMAT_MARK_SIZE 16 /* digits of a mark */
 #define FORMAT_SIZE_MAX 512
 #define FORMAT_NAME "FORMAT"
 #define FORMAT_COPY_NAME "FORMAT.copy"
@@ -27,8 +35,11 @@
 struct format {
     uint32_t number, shards;
     char id[FORMAT_ID_SIZE];
+    uint64_t run, mark, before;
+    bool raising;
 };
 
+bool format_parse_mark(const char *text, uint64_t *mark);
 /* Gives the length of the text, without its end. */
 size_t format_render(const struct format *format, char text[FORMAT_SIZE_MAX]);
 /* OK; UNSUPPORTED: another version's, only `number` is known; CORRUPT. */

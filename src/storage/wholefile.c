@@ -3,10 +3,15 @@
 #include "core/check.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <stdint.h>
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+/* ---- files ---------------------------------------------------------------------------------------------------------- */
 
 static enum result write_all(int fd, const void *data, size_t len)
 {
@@ -50,3 +55,47 @@ enum result wholefile_read(int dir_fd, const char *name, void *data, size_t size
     close(fd);
     return result;
 }
+
+/* ---- lines ---------------------------------------------------------------------------------------------------------- */
+
+static void sum_line(const char *text, size_t len, char line[WHOLEFILE_SUM_SIZE + 1])
+{
+    snprintf(line, WHOLEFILE_SUM_SIZE + 1, "sum=%016" PRIx64 "\n", (uint64_t)XXH3_64bits(text, len));
+}
+
+size_t wholefile_seal(char *text, size_t len)
+{
+    sum_line(text, len, text + len);
+    return len + WHOLEFILE_SUM_SIZE;
+}
+
+bool wholefile_is_sealed(const char *text, size_t len)
+{
+    if (len < WHOLEFILE_SUM_SIZE) return false;
+    char line[WHOLEFILE_SUM_SIZE + 1];
+    sum_line(text, len - WHOLEFILE_SUM_SIZE, line);
+    return memcmp(line, text + len - WHOLEFILE_SUM_SIZE, WHOLEFILE_SUM_SIZE) == 0;
+}
+
+bool wholefile_lines(char *text, bool (*take)(void *context, const char *key, const char *value), void *context)
+{
+    for (char *line = strsep(&text, "\n"); line != NULL; line = strsep(&text, "\n")) {
+        char *value = strchr(line, '=');
+        if (value == NULL) continue;
+        *value++ = '\0';
+        if (!take(context, line, value)) return false;
+    }
+    return true;
+}
+
+bool wholefile_number(const char *text, uint64_t max, uint64_t *number)
+{
+    char *end;
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, 10);
+    if (errno != 0 || *end != '\0' || text[0] < '0' || text[0] > '9' || value > max) return false;
+    *number = value;
+    return true;
+}
+
+bool wholefile_is_hex(const char *text, size_t len) { return strlen(text) == len && strspn(text, "0123456789abcdef") == len; }

@@ -163,7 +163,7 @@ def another_format_or_a_damaged_one_is_refused():
     copy.write_text(good)
     server.start()
     server.stop()
-    assert path.read_text() == good, "one that is damaged is made again from the other"
+    assert path.read_text() == copy.read_text() and "run=2" in path.read_text(), "one that is damaged is made again from the other"
 
 
 # ---- the log -------------------------------------------------------------------------------------------------------------------
@@ -238,6 +238,105 @@ async def a_missing_store_whose_log_is_whole_is_made_again():
     shutil.rmtree(server.data_dir / "shard-0000" / "store")
     server.start()
     assert await said(server, name, room_id) == messages, "the log alone is enough"
+    server.stop()
+
+
+# ---- the shards' directories -----------------------------------------------------------------------------------------------------
+
+SHARDS = 4
+
+
+async def crowd(server):
+    """Two people at home on every shard."""
+    homes = {number: [] for number in range(SHARDS)}
+    while any(len(people) < 2 for people in homes.values()):
+        person = await Person.register(server, Http)
+        homes[person.user_id >> 48].append(person)
+    return [person for people in homes.values() for person in people[:2]]
+
+
+async def chatter(server, people):
+    """A room of all of them, in which they speak, and conversations: streams between all shards. They come back if they were away."""
+    people = [await Person.enter(await Http.open(server), person.name, "first") for person in people]
+    for owner in people[::2]:
+        room = (await owner.call("create_room", name="all", member_ids=[person.user_id for person in people if person != owner])).room
+        for person in people:
+            await owner.send("hello", to_user_id=person.user_id) if person != owner else await owner.send("hello", room_id=room.room_id)
+
+
+def swap(one, other):
+    aside = one.with_name("aside")
+    one.rename(aside)
+    other.rename(one)
+    aside.rename(other)
+
+
+@checks
+async def a_shard_that_is_missing_stale_foreign_or_copied_is_refused():
+    server, other = Server(shards=SHARDS).start(), Server(shards=SHARDS).start()
+    people = await crowd(server)
+    await chatter(server, people)
+    server.stop()
+    other.stop()
+    shard, sister = server.data_dir / "shard-0002", server.data_dir / "shard-0001"
+    stale, kept = new_directory("stale"), new_directory("kept")
+    shutil.copytree(shard, stale)
+    server.start()
+    await chatter(server, people)
+    server.kill()
+    shard.rename(kept)
+
+    def refused_then_back(*patterns):
+        refusal(server, EXIT_CORRUPT, *patterns, "restore the whole directory from a backup")
+        if shard.exists():
+            shutil.rmtree(shard)
+
+    refused_then_back("shard-0002 is missing")
+    assert not shard.exists(), "nothing is made in its place"
+    shutil.copytree(stale, shard)
+    refused_then_back(r"shard-0002 is a copy from run 1 of the server, the last was run 2")
+    shutil.copytree(other.data_dir / "shard-0002", shard)
+    refused_then_back("shard-0002 belongs to another installation")
+    shutil.copytree(sister, shard)
+    refused_then_back("shard-0002 is the directory of shard 1, or a copy of it")
+    shard.mkdir()
+    refused_then_back("shard-0002 has no IDENTITY")
+    kept.rename(shard)
+    swap(shard, sister)
+    refusal(server, EXIT_CORRUPT, "shard-0001 is the directory of shard 2")
+    swap(shard, sister)
+    server.start()
+    await chatter(server, people)
+    server.stop()
+
+
+@checks
+async def a_shard_whose_newest_part_is_missing_is_noticed_by_the_others():
+    server = Server(shards=SHARDS).start()
+    people = await crowd(server)
+    await chatter(server, people)
+    server.stop()
+    older, newer = new_directory("older"), new_directory("newer")
+    shutil.copytree(server.data_dir, older)
+    server.start()
+    await chatter(server, people)
+    server.stop()
+    shutil.copytree(server.data_dir, newer)
+    for number in range(SHARDS):
+        name = f"shard-{number:04}"
+        for part in "log", "store":  # under the IDENTITY of today
+            shutil.rmtree(server.data_dir / name / part)
+            shutil.copytree(older / name / part, server.data_dir / name / part)
+        refusal(server, EXIT_CORRUPT, f"the newest part of {name} is missing: shard-000[^{number}] ", "restore the whole directory from a backup")
+        shutil.rmtree(server.data_dir / name)
+        shutil.copytree(newer / name, server.data_dir / name)
+    shutil.rmtree(server.data_dir / "shard-0001" / "log")
+    shutil.rmtree(server.data_dir / "shard-0001" / "store")
+    refusal(server, EXIT_CORRUPT, "shard 1: the log is missing")
+    shutil.rmtree(server.data_dir)
+    newer.rename(server.data_dir)
+    server.start()
+    await chatter(server, people)
     server.stop()
 
 

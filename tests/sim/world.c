@@ -3,6 +3,7 @@
 #include "api/api.h"
 #include "core/check.h"
 #include "shard/methods.h"
+#include "shard/positions.h"
 #include "shard/records.h"
 #include "shard/session.h"
 #include "sim/audit.h"
@@ -206,6 +207,15 @@ static void renumber_after_restart(struct world *w)
             w->renumberings[from][to].count = (uint32_t)stream_applied(shard_machine(w->nodes[to].shard)->streams, from);
 }
 
+static void expect_positions_fit(const struct world *w)
+{
+    struct stream_set *streams[SHARDS_MAX];
+    char text[256] = "";
+    for (uint16_t i = 0; i < world_shard_count(w); i++) streams[i] = shard_machine(w->nodes[i].shard)->streams;
+    bool fit = positions_fit(streams, world_shard_count(w), text, sizeof text);
+    EXPECT(fit, "%s", text);
+}
+
 static void open_all(struct world *w, bool may_break)
 {
     if (!w->settling) profile_change_limits(&w->profile, &w->dice); /* else it is to come back as it was */
@@ -215,6 +225,7 @@ static void open_all(struct world *w, bool may_break)
         w->nodes[i].options.machine.shard = i;
         while (!node_open(&w->nodes[i], &w->dice, may_break && tries < 3 && dice_one_in(&w->dice, 4))) tries++;
     }
+    expect_positions_fit(w);
     if (w->plant == PLANT_repeats_applied) renumber_after_restart(w);
 }
 

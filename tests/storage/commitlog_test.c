@@ -481,6 +481,22 @@ static enum result refuse_third(void *context, const struct commitlog_record *re
     return ++*(uint32_t *)context == 3 ? RESULT_MALFORMED : RESULT_OK;
 }
 
+Test(commitlog, one_that_was_made_before_is_not_made_again)
+{
+    struct log_rig rig;
+    log_rig_init(&rig, &(struct fake_disk_options){.block_size_bytes = 512, .segment_size_bytes = 4096});
+    rig.made_before = true;
+    cr_expect_eq(log_rig_open(&rig, 0), RESULT_CORRUPT);
+    cr_expect_neq(strstr(rig.text, "the log is missing"), NULL, "%s", rig.text);
+    cr_expect_eq(fake_disk_segment_count(rig.disk), 0);
+    rig.made_before = false;
+    cr_assert_eq(log_rig_open(&rig, 0), RESULT_OK, "%s", rig.text);
+    log_rig_close(&rig);
+    rig.made_before = true;
+    cr_assert_eq(log_rig_open(&rig, 0), RESULT_OK, "%s", rig.text);
+    log_rig_deinit(&rig);
+}
+
 Test(commitlog, a_refused_record_ends_the_replay)
 {
     struct log_rig rig;

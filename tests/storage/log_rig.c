@@ -57,6 +57,7 @@ enum result log_rig_open(struct log_rig *rig, uint64_t after)
         .epoch_base = rig->epoch_base,
         .pending_size_bytes_max = rig->pending_size_bytes_max,
         .hold = rig->hold,
+        .made_before = rig->made_before,
         .now_ns = rig_now_ns,
         .durable = rig_on_durable,
         .context = rig,
