@@ -17,6 +17,7 @@
     X(BODY_TOO_LARGE,      "INVALID_ARGUMENT",    413, false, "the message body is larger than the limit")             \
     X(UNKNOWN_METHOD,      "NOT_FOUND",           404, false, "there is no such method")                               \
     X(METHOD_NOT_ALLOWED,  "INVALID_ARGUMENT",    405, false, "this path does not take that HTTP method")              \
+    X(SUBPROTOCOL_UNKNOWN, "INVALID_ARGUMENT",    400, false, "MQTT is spoken here under the subprotocol mqtt")          \
     X(SOCKET_ONLY,         "FAILED_PRECONDITION", 400, false, "this method works on a WebSocket or TCP connection only") \
     X(NOT_AUTHENTICATED,   "UNAUTHENTICATED",     401, false, "an access token is needed")                             \
     X(TOKEN_INVALID,       "UNAUTHENTICATED",     401, false, "the token is not valid")                                \
@@ -40,6 +41,7 @@
     X(OWNER_MUST_STAY,     "FAILED_PRECONDITION", 409, false, "the owner must hand the room over or dismiss it")       \
     X(TOO_MANY_ROOMS,      "RESOURCE_EXHAUSTED",  409, false, "a user has all the rooms they may have")                \
     X(TOO_MANY_DEVICES,    "RESOURCE_EXHAUSTED",  409, false, "this user has all the devices they may have")           \
+    X(UPGRADE_REQUIRED,    "FAILED_PRECONDITION", 426, false, "this path is for WebSockets")                          \
     X(RATE_LIMITED,        "RESOURCE_EXHAUSTED",  429, true,  "too many requests: wait")                               \
     X(SERVER_BUSY,         "RESOURCE_EXHAUSTED",  503, true,  "a limit of the server is reached: try again")           \
     X(DISK_FULL,           "RESOURCE_EXHAUSTED",  507, true,  "the server's disk is full: nothing can be written")     \

@@ -49,6 +49,7 @@ struct http_request { /* borrowed for the callback */
     uint32_t header_count;
     struct slice body;
     bool keep_alive;
+    bool old; /* HTTP/1.0 */
 };
 /* Value of the first header with that name (case-insensitive) or an empty slice with data == NULL. */
 struct slice http_request_header(const struct http_request *request, const char *name);

@@ -144,6 +144,7 @@ struct server {
     uint8_t *plain; /* plaintext of one record, for the length of a call; NULL without TLS */
 
     uint64_t random;
+    struct http_date date;
     struct http_reader http; /* for whole requests, messages and frames; idle between two feeds */
     struct websocket_parser websocket;
     struct tcpframe_parser tcp;

@@ -3,6 +3,7 @@
  * pipelined or not, follows. Failure: a refusal is answered with a small JSON body and the connection closed, because
  * where the next request would begin is not certain any more. */
 #include "core/check.h"
+#include "core/clock.h"
 #include "net/conn_internal.h"
 #include <stdio.h>
 
@@ -19,7 +20,8 @@ static enum http_connection door_http_connection(const struct conn *conn, bool k
 static enum result door_http_queue(struct conn *conn, const struct http_response *response, bool keep)
 {
     char head[HTTP_RESPONSE_HEAD_SIZE_MAX];
-    uint32_t head_size = http_write_head(head, response, door_http_connection(conn, keep));
+    const char *date = http_date_text(&conn->server->date, clock_wall_ms());
+    uint32_t head_size = http_write_head(head, response, door_http_connection(conn, keep), date);
     bool bodiless = response->head_only || conn->head_only || !http_status_has_body(response->status);
     struct slice body = bodiless ? SLICE_EMPTY : response->body;
     bool shared = response->body_buf != NULL && body.len > CONN_COPY_MAX;
@@ -122,10 +124,10 @@ static bool door_http_deliver(struct conn *conn, const struct http_reader *reade
     http_reader_request(reader, &request);
     conn->awaiting = true;
     conn->keep_alive = request.keep_alive;
-    conn->old_http = http_reader_is_old(reader);
+    conn->old_http = request.old;
     conn->head_only = slice_equal(request.method, SLICE_TEXT("HEAD"));
     conn_set_phase_deadline(conn, 0);
-    if (!conn->old_http && websocket_asked(&request)) return door_http_upgrade(conn, &request);
+    if (websocket_asked(&request)) return door_http_upgrade(conn, &request);
     server->events.on_http(server->context, conn, &request);
     return false;
 }

@@ -125,6 +125,7 @@ void http_reader_request(const struct http_reader *reader, struct http_request *
     for (uint32_t i = 0; i < request->header_count; i++) request->headers[i] = http_header_at(reader, i);
     request->body = writer_slice(&reader->body);
     request->keep_alive = reader->keep_alive;
+    request->old = reader->minor == 0;
 }
 
 /* ---- what the head means ----------------------------------------------------------------------------------------- */

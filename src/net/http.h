@@ -17,6 +17,7 @@
 #define HTTP_CHUNK_LINE_SIZE_MAX    256  /* a chunk's size and extensions: 431 */
 #define HTTP_RESPONSE_HEAD_SIZE_MAX 512  /* status line and our own headers */
 #define HTTP_ERROR_BODY_SIZE_MAX    512
+#define HTTP_DATE_SIZE              30 /* "Sun, 06 Nov 1994 08:49:37 GMT" and its end */
 
 struct http_limits {
     uint32_t head_size_max; /* request line and headers; again for all extensions of chunks and trailers: 431 */
@@ -99,18 +100,19 @@ bool http_reader_move(struct http_reader *to, struct http_reader *from);
 enum http_event http_reader_feed(struct http_reader *reader, struct slice *in, const struct http_limits *limits);
 /* The whole request; borrowed from the reader until it is reset. */
 void http_reader_request(const struct http_reader *reader, struct http_request *request);
-/* Whether the client speaks HTTP/1.0, to which keep-alive must be said. */
-static inline bool http_reader_is_old(const struct http_reader *reader)
-{
-    return reader->minor == 0;
-}
 
 /* ---- responses --------------------------------------------------------------------------------------------------- */
 enum http_connection { HTTP_CONNECTION_DEFAULT, HTTP_CONNECTION_KEEP_ALIVE, HTTP_CONNECTION_CLOSE };
-/* Status line, Content-Type, Content-Length, Connection; not response->headers and not the empty line. Returns its
- * size. */
+/* The time as the header Date tells it, written anew when the second has changed. */
+struct http_date {
+    uint64_t second;
+    char text[HTTP_DATE_SIZE];
+};
+const char *http_date_text(struct http_date *date, uint64_t now_ms);
+/* Status line, Date, Content-Type, Content-Length, Connection, of 426 also what to upgrade to; not response->headers and not
+ * the empty line. Returns its size. */
 uint32_t http_write_head(char out[HTTP_RESPONSE_HEAD_SIZE_MAX], const struct http_response *response,
-                         enum http_connection connection);
+                         enum http_connection connection, const char *date);
 /* False for the statuses that never have a body. */
 bool http_status_has_body(uint16_t status);
 /* Status and JSON body of a refusal; the text stands in `body`. */

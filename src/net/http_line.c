@@ -154,6 +154,31 @@ bool http_parse_length(struct slice value, uint64_t *length)
     return value.len > 0;
 }
 
+static struct slice strong(struct slice etag)
+{
+    bool weak = etag.len > 2 && memcmp(etag.data, "W/", 2) == 0;
+    return weak ? slice_of(etag.data + 2, etag.len - 2) : etag;
+}
+
+/* A tag may have commas between its quotation marks. */
+static struct slice next_etag(struct slice *list)
+{
+    uint32_t len = 0;
+    for (bool quoted = false; len < list->len && (quoted || list->data[len] != ','); len++) quoted ^= list->data[len] == '"';
+    struct slice etag = http_trim(slice_of(list->data, len));
+    uint32_t used = len < list->len ? len + 1 : len;
+    *list = slice_of(list->data + used, list->len - used);
+    return etag;
+}
+
+bool http_lists_etag(struct slice list, const char *etag)
+{
+    if (slice_equal(list, SLICE_TEXT("*"))) return true;
+    while (list.len > 0)
+        if (slice_equal(strong(next_etag(&list)), strong(slice_text(etag)))) return true;
+    return false;
+}
+
 /* ---- chunks ------------------------------------------------------------------------------------------------------ */
 
 static int hex_of(uint8_t byte)

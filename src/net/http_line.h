@@ -37,6 +37,9 @@ bool http_parse_chunk_line(struct http_chunk_line *out, struct slice line);
 /* The value of Content-Length: digits. False: none; *length saturates. */
 bool http_parse_length(struct slice value, uint64_t *length);
 
+/* Whether a list of entity tags, or "*", of If-None-Match names `etag`; weak and strong tags are the same here (RFC 9110, 13.1.2). */
+bool http_lists_etag(struct slice list, const char *etag);
+
 bool http_is_token_byte(uint8_t byte);
 bool slice_equal_nocase(struct slice slice, const char *text);
 struct slice http_trim(struct slice value); /* of spaces and tabs */

@@ -99,8 +99,11 @@ void websocket_unmask(uint8_t *out, const uint8_t *in, size_t len, const uint8_t
 bool websocket_code_valid(uint16_t code);
 
 /* ---- the handshake ----------------------------------------------------------------------------------------------- */
-/* True when the request asks to become a WebSocket at all. */
-bool websocket_asked(const struct http_request *request);
+/* What a request lacks to ask to become a WebSocket at all, as a sentence; NULL: it asks. */
+const char *websocket_missing(const struct http_request *request);
+static inline bool websocket_asked(const struct http_request *request) { return websocket_missing(request) == NULL; }
+/* Whether the client offers that subprotocol. */
+bool websocket_offers(const struct http_request *request, const char *subprotocol);
 /* 0: well formed, and `accept` gets the value of Sec-WebSocket-Accept. Else the HTTP status (400, 426) and *reason a
  * static sentence. */
 uint16_t websocket_handshake(const struct http_request *request, char accept[WEBSOCKET_ACCEPT_SIZE + 1],

@@ -2,10 +2,10 @@
  * Happy path: exactly one key of 16 bytes in base64, version 13, "websocket" among the Upgrade tokens; the proof is the
  * base64 of SHA-1(key + fixed GUID). Failure: 426 for another version, 400 for the rest, each with a sentence. */
 #include "net/websocket.h"
+#include "net/http_line.h"
 #include <wolfssl/options.h>
 #include <wolfssl/wolfcrypt/coding.h>
 #include <wolfssl/wolfcrypt/hash.h>
-#include <strings.h>
 
 #define WEBSOCKET_GUID       "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 #define WEBSOCKET_GUID_SIZE  36
@@ -14,30 +14,18 @@
 
 static bool header_named(const struct http_header *header, const char *name)
 {
-    size_t len = strlen(name);
-    return header->name.len == len && strncasecmp((const char *)header->name.data, name, len) == 0;
+    return slice_equal_nocase(header->name, name);
 }
 
-/* Whether a comma-separated list has `token`, in any case of letters. */
-static bool list_has(struct slice list, const char *token)
+/* Whether a header that is a list has `token`, in any case of letters or exactly so. */
+static bool request_lists(const struct http_request *request, const char *name, const char *token, bool exactly)
 {
-    size_t token_len = strlen(token);
-    const uint8_t *at = list.data, *end = list.data + list.len;
-    while (at < end) {
-        const uint8_t *comma = memchr(at, ',', (size_t)(end - at));
-        const uint8_t *stop = comma == NULL ? end : comma, *last = stop;
-        while (at < last && (*at == ' ' || *at == '\t')) at++;
-        while (last > at && (last[-1] == ' ' || last[-1] == '\t')) last--;
-        if ((size_t)(last - at) == token_len && strncasecmp((const char *)at, token, token_len) == 0) return true;
-        at = stop + 1;
+    for (uint32_t i = 0; i < request->header_count; i++) {
+        struct slice list = request->headers[i].value, element;
+        if (!header_named(&request->headers[i], name)) continue;
+        while (http_list_next(&list, &element))
+            if (exactly ? slice_equal(element, slice_text(token)) : slice_equal_nocase(element, token)) return true;
     }
-    return false;
-}
-
-static bool request_lists(const struct http_request *request, const char *name, const char *token)
-{
-    for (uint32_t i = 0; i < request->header_count; i++)
-        if (header_named(&request->headers[i], name) && list_has(request->headers[i].value, token)) return true;
     return false;
 }
 
@@ -48,9 +36,20 @@ static uint32_t request_count(const struct http_request *request, const char *na
     return count;
 }
 
-bool websocket_asked(const struct http_request *request)
+const char *websocket_missing(const struct http_request *request)
 {
-    return request_lists(request, "Upgrade", "websocket") && request_lists(request, "Connection", "upgrade");
+    if (request->old)
+        return "a WebSocket begins with HTTP/1.1 and this is HTTP/1.0: has a proxy changed it? (nginx: proxy_http_version 1.1)";
+    if (!request_lists(request, "Upgrade", "websocket", false))
+        return "a WebSocket begins with the header Upgrade: websocket, which is missing: a proxy must pass it on";
+    if (!request_lists(request, "Connection", "upgrade", false))
+        return "a WebSocket begins with the header Connection: Upgrade, which is missing: a proxy must pass it on";
+    return NULL;
+}
+
+bool websocket_offers(const struct http_request *request, const char *subprotocol)
+{
+    return request_lists(request, "Sec-WebSocket-Protocol", subprotocol, true);
 }
 
 static bool key_valid(struct slice key)

@@ -4,11 +4,15 @@
 #include "shard/door_internal.h"
 #include "api/envelope.h"
 #include "api/token.h"
+#include "net/websocket.h"
 #include "shard/login_limit.h"
 #include "shard/memory.h"
 #include "shard/mqtt/mqtt.h"
 #include <stdio.h>
 
+#define SUBPROTOCOL_PROTO "ringpost.v1.proto"
+#define SUBPROTOCOL_JSON  "ringpost.v1.json"
+#define STARTING_RETRY_MS 1000 /* told to a WebSocket that comes before the server serves */
 #define RELEASED_PER_TURN 64 /* clients held for one shard */
 
 enum result door_create(struct door **out, const struct door_options *options)
@@ -431,53 +435,51 @@ static void on_frame(void *context, struct conn *conn, enum conn_frame encoding,
 
 /* ---- the life of a socket ---- */
 
-static bool offers(struct slice list, const char *protocol)
+enum door_socket door_socket_of(struct slice path)
 {
-    size_t len = strlen(protocol);
-    for (uint32_t i = 0; i + len <= list.len; i++) {
-        bool begins = i == 0 || list.data[i - 1] == ',' || list.data[i - 1] == ' ';
-        bool ends = i + len == list.len || list.data[i + len] == ',' || list.data[i + len] == ' ';
-        if (begins && ends && memcmp(list.data + i, protocol, len) == 0) return true;
+    if (slice_equal(path, SLICE_TEXT("/v1/socket"))) return DOOR_SOCKET_ENVELOPES;
+    return slice_equal(path, SLICE_TEXT("/mqtt")) ? DOOR_SOCKET_MQTT : DOOR_SOCKET_NONE;
+}
+
+/* Why the WebSocket is refused. NONE: it is not. */
+static enum error upgrade_check(const struct door *d, const struct http_request *request, const char **detail)
+{
+    enum door_socket socket = door_socket_of(request->path);
+    if (socket == DOOR_SOCKET_NONE) {
+        *detail = "WebSockets are served at /v1/socket and, with MQTT, at /mqtt";
+        return ERROR_UNKNOWN_METHOD;
     }
-    return false;
+    if (d->options.pages->state == HOST_RECOVERING) return ERROR_NOT_READY;
+    if (!door_origin_allowed(d, request)) return ERROR_ORIGIN_REFUSED;
+    if (socket != DOOR_SOCKET_MQTT || websocket_offers(request, MQTT_SUBPROTOCOL)) return ERROR_NONE;
+    bool offered = http_request_header(request, "Sec-WebSocket-Protocol").data != NULL;
+    if (!offered) *detail = "MQTT begins with the header Sec-WebSocket-Protocol: mqtt, which is missing";
+    if (websocket_offers(request, "mqttv3.1")) *detail = "MQTT 3.1 is not spoken here, only 3.1.1 and 5: offer the subprotocol mqtt";
+    return ERROR_SUBPROTOCOL_UNKNOWN;
+}
+
+/* The subprotocol that is chosen, or NULL. */
+static const char *subprotocol_of(const struct http_request *request)
+{
+    static const char *const known[] = {MQTT_SUBPROTOCOL, SUBPROTOCOL_PROTO, SUBPROTOCOL_JSON};
+    for (size_t i = 0; i < COUNT_OF(known); i++)
+        if (websocket_offers(request, known[i])) return known[i];
+    return NULL;
 }
 
 static bool on_upgrade(void *context, struct conn *conn, const struct http_request *request, const char **subprotocol,
                        struct http_response *refusal)
 {
     struct door *d = context;
-    static const char not_here[] = "{\"error\":{\"code\":\"NOT_FOUND\",\"reason\":\"unknown_method\",\"message\":\"WebSocket is "
-                                   "served at /v1/socket\",\"retryable\":false,\"retry_after_ms\":0,\"request_id\":\"\"}}";
-    static const char recovering[] = "{\"error\":{\"code\":\"UNAVAILABLE\",\"reason\":\"not_ready\",\"message\":\"the server is "
-                                     "starting\",\"retryable\":true,\"retry_after_ms\":1000,\"request_id\":\"\"}}";
-    static const char origin[] = "{\"error\":{\"code\":\"PERMISSION_DENIED\",\"reason\":\"origin_refused\",\"message\":\"this "
-                                 "Origin is not allowed\",\"retryable\":false,\"retry_after_ms\":0,\"request_id\":\"\"}}";
-    *subprotocol = NULL;
-    struct slice offered = http_request_header(request, "Sec-WebSocket-Protocol");
-    bool mqtt = offered.data != NULL && offers(offered, MQTT_SUBPROTOCOL);
-    bool mqtt_here = mqtt && slice_equal(request->path, SLICE_TEXT("/mqtt"));
-    if (!mqtt_here && !slice_equal(request->path, SLICE_TEXT("/v1/socket"))) {
-        *refusal = (struct http_response){.status = 404, .content_type = "application/json", .body = slice_text(not_here)};
+    const char *detail = NULL;
+    enum error error = upgrade_check(d, request, &detail);
+    if (error != ERROR_NONE) {
+        *refusal = door_refusal(d, conn, error, detail, error == ERROR_NOT_READY ? STARTING_RETRY_MS : 0, NULL, 0);
         return false;
     }
-    if (d->options.pages->state == HOST_RECOVERING) {
-        *refusal = (struct http_response){.status = 503, .content_type = "application/json", .body = slice_text(recovering)};
-        return false;
-    }
-    if (!door_origin_allowed(d, request)) {
-        *refusal = (struct http_response){.status = 403, .content_type = "application/json", .body = slice_text(origin)};
-        return false;
-    }
-    bool json = true;
-    if (mqtt) {
-        json = false;
-        *subprotocol = MQTT_SUBPROTOCOL;
-    } else if (offered.data != NULL && offers(offered, "ringpost.v1.proto")) {
-        json = false;
-        *subprotocol = "ringpost.v1.proto";
-    } else if (offered.data != NULL && offers(offered, "ringpost.v1.json")) {
-        *subprotocol = "ringpost.v1.json";
-    }
+    *subprotocol = subprotocol_of(request);
+    bool mqtt = *subprotocol != NULL && strcmp(*subprotocol, MQTT_SUBPROTOCOL) == 0;
+    bool json = *subprotocol == NULL || strcmp(*subprotocol, SUBPROTOCOL_JSON) == 0;
     struct client *client = client_create(d, conn, json);
     if (mqtt) client->mqtt = mqtt_create(true);
     return true;

@@ -3,11 +3,11 @@
  * Reads are also GET with their fields in the query. Every refusal is {"error":{…}} with the status of its row. */
 #include "api/json.h"
 #include "api/token.h"
+#include "net/http_line.h"
+#include "net/websocket.h"
 #include "shard/door_internal.h"
 #include "web/assets.h"
 #include <stdio.h>
-
-#define HEADERS_MAX 768 /* further lines of one answer; an origin is bounded by CONFIG_TEXT_MAX */
 
 /* ---- origins ---- */
 
@@ -36,15 +36,15 @@ bool door_origin_allowed(const struct door *d, const struct http_request *reques
 }
 
 /* Header lines of every answer of the API: it is one person's and no cache keeps it; a page of a listed origin may read it. */
-static struct slice api_headers(const struct door *d, uint8_t cors, char out[HEADERS_MAX])
+static struct slice api_headers(const struct door *d, uint8_t cors, char out[DOOR_HEADERS_MAX])
 {
-    int len = snprintf(out, HEADERS_MAX, "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n");
+    int len = snprintf(out, DOOR_HEADERS_MAX, "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n");
     if (cors != 0)
-        len += snprintf(out + len, HEADERS_MAX - (size_t)len,
+        len += snprintf(out + len, DOOR_HEADERS_MAX - (size_t)len,
                         "Access-Control-Allow-Origin: %s\r\nVary: Origin\r\nAccess-Control-Allow-Headers: Authorization, "
                         "Content-Type\r\nAccess-Control-Allow-Methods: GET, POST\r\nAccess-Control-Max-Age: 600\r\n",
                         d->options.allowed_origins[cors - 1]);
-    ASSERT(len < HEADERS_MAX);
+    ASSERT(len < DOOR_HEADERS_MAX);
     return slice_of(out, (size_t)len);
 }
 
@@ -63,25 +63,24 @@ static void send_text(struct conn *conn, uint16_t status, const char *type, stru
 }
 
 /* The lines behind `len` others that say what the client may do about it. */
-static struct slice refusal_headers(enum error error, uint32_t retry_after_ms, const char *allow, char lines[HEADERS_MAX], size_t len)
+static struct slice refusal_headers(enum error error, uint32_t retry_after_ms, const char *allow, char lines[DOOR_HEADERS_MAX], size_t len)
 {
     int added = 0;
     if (retry_after_ms > 0)
-        added = snprintf(lines + len, HEADERS_MAX - len, "Retry-After: %u\r\n", retry_after_ms / 1000 + (retry_after_ms % 1000 != 0));
+        added = snprintf(lines + len, DOOR_HEADERS_MAX - len, "Retry-After: %u\r\n", retry_after_ms / 1000 + (retry_after_ms % 1000 != 0));
     else if (error_row(error)->status == 401)
-        added = snprintf(lines + len, HEADERS_MAX - len, "WWW-Authenticate: Bearer\r\n");
+        added = snprintf(lines + len, DOOR_HEADERS_MAX - len, "WWW-Authenticate: Bearer\r\n");
     else if (error == ERROR_METHOD_NOT_ALLOWED)
-        added = snprintf(lines + len, HEADERS_MAX - len, "Allow: %s\r\n", allow);
-    ASSERT(added >= 0 && len + (size_t)added < HEADERS_MAX);
+        added = snprintf(lines + len, DOOR_HEADERS_MAX - len, "Allow: %s\r\n", allow);
+    ASSERT(added >= 0 && len + (size_t)added < DOOR_HEADERS_MAX);
     return slice_of(lines, len + (size_t)added);
 }
 
-/* `allow`: what the path takes, for METHOD_NOT_ALLOWED. */
-static void refuse(struct door *d, struct conn *conn, enum error error, const char *detail, uint32_t retry_after_ms,
-                   const char *allow, uint8_t cors)
+struct http_response door_refusal(struct door *d, struct conn *conn, enum error error, const char *detail, uint32_t retry_after_ms,
+                                  const char *allow, uint8_t cors)
 {
-    char request_id[48], lines[HEADERS_MAX];
-    struct slice headers = api_headers(d, cors, lines);
+    char request_id[48];
+    struct slice headers = api_headers(d, cors, d->refusal_lines);
     struct origin origin = door_origin(d, conn, true, 0);
     snprintf(request_id, sizeof request_id, "%x-%x-%llx", origin.slot, origin.generation,
              (unsigned long long)(origin.started_ns & 0xffffffff));
@@ -90,10 +89,16 @@ static void refuse(struct door *d, struct conn *conn, enum error error, const ch
     metrics_add(&d->options.metrics->requests_refused, 1);
     writer_reset(&d->frame);
     envelope_error_body(&d->frame, &refusal);
-    struct http_response response = {.status = error_row(error)->status,
-                                     .content_type = "application/json",
-                                     .headers = refusal_headers(error, retry_after_ms, allow, lines, headers.len),
-                                     .body = writer_slice(&d->frame)};
+    return (struct http_response){.status = error_row(error)->status,
+                                  .content_type = "application/json",
+                                  .headers = refusal_headers(error, retry_after_ms, allow, d->refusal_lines, headers.len),
+                                  .body = writer_slice(&d->frame)};
+}
+
+static void refuse(struct door *d, struct conn *conn, enum error error, const char *detail, uint32_t retry_after_ms,
+                   const char *allow, uint8_t cors)
+{
+    struct http_response response = door_refusal(d, conn, error, detail, retry_after_ms, allow, cors);
     send_response(conn, &response);
 }
 
@@ -111,7 +116,7 @@ void door_reply_http(struct door *d, struct conn *conn, const struct letter *let
     writer_reset(&d->frame);
     enum result result = json_from_packed(envelope_response_descriptor(letter->method), payload, &d->frame);
     ASSERT(result == RESULT_OK); /* our own shard packed it */
-    char lines[HEADERS_MAX];
+    char lines[DOOR_HEADERS_MAX];
     struct http_response response = {.status = 200,
                                      .content_type = "application/json",
                                      .headers = api_headers(d, letter->origin.cors, lines),
@@ -181,6 +186,13 @@ static bool serve_page(struct door *d, struct conn *conn, const struct http_requ
     return false;
 }
 
+static bool known_to_client(const struct http_request *request, const char *etag)
+{
+    for (uint32_t i = 0; i < request->header_count; i++)
+        if (slice_equal_nocase(request->headers[i].name, "If-None-Match") && http_lists_etag(request->headers[i].value, etag)) return true;
+    return false;
+}
+
 static bool serve_asset(struct conn *conn, const struct http_request *request)
 {
     const struct web_asset *asset = web_asset_find(request->path);
@@ -191,12 +203,23 @@ static bool serve_asset(struct conn *conn, const struct http_request *request)
                        "no-referrer\r\nContent-Security-Policy: %s\r\n",
                        asset->etag, WEB_CONTENT_SECURITY_POLICY);
     ASSERT(len > 0 && (size_t)len < sizeof headers);
-    bool unchanged = slice_equal(http_request_header(request, "If-None-Match"), slice_text(asset->etag));
+    bool unchanged = known_to_client(request, asset->etag);
     struct http_response response = {.status = unchanged ? 304 : 200,
                                      .content_type = asset->content_type,
                                      .headers = slice_of(headers, (size_t)len),
                                      .body = unchanged ? SLICE_EMPTY : asset->body};
     send_response(conn, &response);
+    return true;
+}
+
+/* ---- sockets that are none ---- */
+
+/* A path of WebSockets was asked for in another way: says what is missing. */
+static bool explain_socket(struct door *d, struct conn *conn, const struct http_request *request)
+{
+    if (door_socket_of(request->path) == DOOR_SOCKET_NONE) return false;
+    if (slice_equal(request->method, SLICE_TEXT("GET"))) refuse(d, conn, ERROR_UPGRADE_REQUIRED, websocket_missing(request), 0, NULL, 0);
+    else refuse(d, conn, ERROR_METHOD_NOT_ALLOWED, NULL, 0, "GET", 0);
     return true;
 }
 
@@ -284,7 +307,7 @@ void door_on_http(void *context, struct conn *conn, const struct http_request *r
     struct door *d = context;
     uint8_t cors = origin_listed(d, http_request_header(request, "Origin"));
     if (slice_equal(request->method, SLICE_TEXT("OPTIONS"))) {
-        char lines[HEADERS_MAX];
+        char lines[DOOR_HEADERS_MAX];
         struct http_response response = {.status = 204, .headers = api_headers(d, cors, lines)};
         send_response(conn, &response);
         return;
@@ -292,6 +315,7 @@ void door_on_http(void *context, struct conn *conn, const struct http_request *r
     const struct method *method = method_by_path(request->path);
     bool get = is_get(request);
     if (method != NULL) on_method(d, conn, request, method, cors);
+    else if (explain_socket(d, conn, request)) return;
     else if (get && serve_page(d, conn, request)) return;
     else if (get && serve_asset(conn, request)) return;
     else if (!get && is_file(request->path)) refuse(d, conn, ERROR_METHOD_NOT_ALLOWED, NULL, 0, "GET, HEAD", cors);

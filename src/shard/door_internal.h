@@ -6,6 +6,8 @@
 #include "shard/methods.h"
 #include "shard/session.h"
 
+#define DOOR_HEADERS_MAX 768 /* further lines of one answer; an origin is bounded by CONFIG_TEXT_MAX */
+
 struct door_line { /* clients held until a shard has room, in the order they came */
     struct client *first, *last;
 };
@@ -15,6 +17,7 @@ struct door {
     struct server *server;
     struct writer packed, frame; /* scratch of one request or answer */
     struct writer detail;
+    char refusal_lines[DOOR_HEADERS_MAX]; /* header lines of one refusal */
     struct mqtt_door *mqtt; /* what its MQTT connections share */
     struct login_limit *logins;
     struct door_line *lines; /* by shard */
@@ -47,6 +50,12 @@ void door_enter(struct door *door, struct client *client, const struct token_cla
 bool door_login_allowed(struct door *door, const struct conn *conn, uint32_t *retry_after_ms);
 struct origin door_origin(const struct door *door, const struct conn *conn, bool json, uint64_t request_id);
 bool door_origin_allowed(const struct door *door, const struct http_request *request);
+/* `detail` and `retry_after_ms` as in the envelope; `allow`: what the path takes, for METHOD_NOT_ALLOWED. Borrowed until the next one. */
+struct http_response door_refusal(struct door *door, struct conn *conn, enum error error, const char *detail, uint32_t retry_after_ms,
+                                  const char *allow, uint8_t cors);
+enum door_socket { DOOR_SOCKET_NONE, DOOR_SOCKET_ENVELOPES, DOOR_SOCKET_MQTT };
+/* Which WebSockets a path is for. */
+enum door_socket door_socket_of(struct slice path);
 void door_reply_http(struct door *door, struct conn *conn, const struct letter *letter);
 void door_on_http(void *context, struct conn *conn, const struct http_request *request);
 

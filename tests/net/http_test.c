@@ -372,20 +372,36 @@ Test(http, response_heads)
     } cases[] = {
         {{.status = 200, .content_type = "text/plain", .body = {(const uint8_t *)"abc", 3}},
          HTTP_CONNECTION_DEFAULT,
-         "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n"},
+         "HTTP/1.1 200 OK\r\nDate: DATE\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n"},
         {{.status = 404},
          HTTP_CONNECTION_CLOSE,
-         "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n"},
+         "HTTP/1.1 404 Not Found\r\nDate: DATE\r\nContent-Length: 0\r\nConnection: close\r\n"},
         {{.status = 204, .content_type = "text/plain"},
          HTTP_CONNECTION_KEEP_ALIVE,
-         "HTTP/1.1 204 No Content\r\nConnection: keep-alive\r\n"},
-        {{.status = 304}, HTTP_CONNECTION_DEFAULT, "HTTP/1.1 304 Not Modified\r\n"},
+         "HTTP/1.1 204 No Content\r\nDate: DATE\r\nConnection: keep-alive\r\n"},
+        {{.status = 304}, HTTP_CONNECTION_DEFAULT, "HTTP/1.1 304 Not Modified\r\nDate: DATE\r\n"},
+        {{.status = 426},
+         HTTP_CONNECTION_DEFAULT,
+         "HTTP/1.1 426 Upgrade Required\r\nDate: DATE\r\nContent-Length: 0\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+         "Sec-WebSocket-Version: 13\r\n"},
+        {{.status = 426},
+         HTTP_CONNECTION_CLOSE,
+         "HTTP/1.1 426 Upgrade Required\r\nDate: DATE\r\nContent-Length: 0\r\nConnection: close, upgrade\r\nUpgrade: websocket\r\n"
+         "Sec-WebSocket-Version: 13\r\n"},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         char out[HTTP_RESPONSE_HEAD_SIZE_MAX];
-        uint32_t size = http_write_head(out, &cases[i].response, cases[i].connection);
+        uint32_t size = http_write_head(out, &cases[i].response, cases[i].connection, "DATE");
         cr_expect(slice_equal(slice_of(out, size), slice_text(cases[i].want)), "%.*s", (int)size, out);
     }
+}
+
+Test(http, the_date_is_written_anew_each_second)
+{
+    struct http_date date = {0};
+    cr_expect_str_eq(http_date_text(&date, 784111777999), "Sun, 06 Nov 1994 08:49:37 GMT");
+    cr_expect_str_eq(http_date_text(&date, 784111777000), "Sun, 06 Nov 1994 08:49:37 GMT");
+    cr_expect_str_eq(http_date_text(&date, 1798761600000), "Fri, 01 Jan 2027 00:00:00 GMT");
 }
 
 Test(http, every_refusal_has_a_whole_body)

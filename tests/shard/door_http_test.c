@@ -96,3 +96,76 @@ Test(door_http, a_server_that_recovers_answers_but_serves_nothing, .timeout = 10
     cr_expect(strstr(rig.answer, "\"reason\":\"not_ready\"") != NULL, "%s", rig.answer);
     close_door();
 }
+
+#define UPGRADE "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+
+/* Sends just that; the answer up to the end of the connection, or of its head for 101, stands in rig.answer. */
+static const char *ask_raw(const char *request)
+{
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(rig.port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    cr_assert_eq(connect(fd, (const struct sockaddr *)&address, sizeof address), 0);
+    cr_assert_eq(write(fd, request, strlen(request)), (ssize_t)strlen(request));
+    shutdown(fd, SHUT_WR);
+    size_t got = 0;
+    for (ssize_t n = 1; n > 0 && got < ANSWER_MAX - 1; got += n > 0 ? (size_t)n : 0) n = read(fd, rig.answer + got, ANSWER_MAX - 1 - got);
+    rig.answer[got] = '\0';
+    close(fd);
+    return rig.answer;
+}
+
+Test(door_http, a_socket_asked_for_without_upgrade_is_told_what_is_missing, .timeout = 10)
+{
+    static const struct {
+        const char *request, *status, *text;
+    } cases[] = {
+        {"GET /v1/socket HTTP/1.1\r\nHost: a\r\n\r\n", "426", "header Upgrade: websocket, which is missing"},
+        {"GET /mqtt HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n\r\n", "426", "header Upgrade: websocket, which is missing"},
+        {"GET /v1/socket HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n", "426", "header Connection: Upgrade, which is missing"},
+        {"GET /mqtt HTTP/1.0\r\n" UPGRADE "\r\n", "426", "this is HTTP/1.0"},
+        {"GET /v1/socket HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", "426", "Sec-WebSocket-Version must be 13"},
+        {"POST /v1/socket HTTP/1.1\r\nHost: a\r\n\r\n", "405", "Allow: GET\r\n"},
+        {"GET /mqtt HTTP/1.1\r\nHost: a\r\n" UPGRADE "\r\n", "400", "header Sec-WebSocket-Protocol: mqtt, which is missing"},
+        {"GET /mqtt HTTP/1.1\r\nHost: a\r\n" UPGRADE "Sec-WebSocket-Protocol: mqttv3.1\r\n\r\n", "400", "MQTT 3.1 is not spoken here"},
+        {"GET /mqtt HTTP/1.1\r\nHost: a\r\n" UPGRADE "Sec-WebSocket-Protocol: xmqtt\r\n\r\n", "400", "under the subprotocol mqtt"},
+        {"GET /mqtt HTTP/1.1\r\nHost: a\r\n" UPGRADE "Sec-WebSocket-Protocol: mqttv3.1,\tmqtt\r\n\r\n", "101", "Sec-WebSocket-Protocol: mqtt\r\n"},
+        {"GET /v1/socket HTTP/1.1\r\nHost: a\r\n" UPGRADE "Sec-WebSocket-Protocol: x,\tringpost.v1.json\r\n\r\n", "101", ": ringpost.v1.json\r\n"},
+        {"GET /v1/socket HTTP/1.1\r\nHost: a\r\n" UPGRADE "Sec-WebSocket-Protocol: x\r\nSec-WebSocket-Protocol: ringpost.v1.proto\r\n\r\n",
+         "101", ": ringpost.v1.proto\r\n"},
+        {"GET /socket HTTP/1.1\r\nHost: a\r\n" UPGRADE "\r\n", "404", "at /v1/socket and, with MQTT, at /mqtt"},
+    };
+    open_door(HOST_SERVING);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *answer = ask_raw(cases[i].request);
+        cr_expect_eq(strncmp(answer + strlen("HTTP/1.1 "), cases[i].status, 3), 0, "%s: %s", cases[i].request, answer);
+        cr_expect(strstr(answer, cases[i].text) != NULL, "%s: %s", cases[i].request, answer);
+        bool upgrade = strcmp(cases[i].status, "426") == 0;
+        cr_expect_eq(strstr(answer, "\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n") != NULL, upgrade, "%s", answer);
+        cr_expect_eq(strstr(answer, "upgrade\r\n") != NULL, upgrade, "%s", answer);
+    }
+    close_door();
+}
+
+Test(door_http, a_page_the_client_has_is_not_sent_again, .timeout = 10)
+{
+    open_door(HOST_SERVING);
+    const char *answer = ask("GET /", "");
+    char etag[64] = "", header[160];
+    const char *at = strstr(answer, "\r\nETag: ");
+    cr_assert_not_null(at, "%s", answer);
+    cr_assert_eq(sscanf(at, "\r\nETag: %63s", etag), 1);
+    static const char *const forms[] = {"%s", "W/%s", "\"x\", %s", "\"x,\",\tW/%s , \"y\""};
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        int len = snprintf(header, sizeof header, "If-None-Match: ");
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+        len += snprintf(header + len, sizeof header - (size_t)len, forms[i], etag);
+#pragma GCC diagnostic pop
+        snprintf(header + len, sizeof header - (size_t)len, "\r\n");
+        cr_expect_eq(strncmp(ask("GET /", header), "HTTP/1.1 304", 12), 0, "%s", header);
+    }
+    cr_expect_eq(strncmp(ask("GET /", "If-None-Match: *\r\n"), "HTTP/1.1 304", 12), 0);
+    cr_expect_eq(strncmp(ask("GET /", "If-None-Match: \"x\"\r\n"), "HTTP/1.1 200", 12), 0);
+    cr_expect_eq(strncmp(ask("GET /", "If-None-Match: \"x\"\r\nIf-None-Match: *\r\n"), "HTTP/1.1 304", 12), 0);
+    close_door();
+}
