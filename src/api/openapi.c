@@ -417,5 +417,5 @@ void openapi_render(struct writer *out, const struct openapi_route *routes, uint
     write_paths(&document);
     json_write_raw(out, ",");
     write_components(&document);
-    json_write_raw(out, "}");
+    json_write_raw(out, "}\n");
 }

@@ -90,7 +90,7 @@ struct http_response http_refusal_response(enum http_refusal refusal, char body[
     bool retryable = row->status == 408 || row->status == 500 || row->status == 503;
     int size = snprintf(body, HTTP_ERROR_BODY_SIZE_MAX,
                         "{\"error\":{\"code\":\"%s\",\"reason\":\"%s\",\"message\":\"%s\",\"retryable\":%s,"
-                        "\"retry_after_ms\":0,\"request_id\":\"\"}}",
+                        "\"retry_after_ms\":0,\"request_id\":\"\"}}\n",
                         row->code, row->reason, row->message, retryable ? "true" : "false");
     ASSERT(size > 0 && size < HTTP_ERROR_BODY_SIZE_MAX);
     return (struct http_response){

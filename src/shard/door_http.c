@@ -89,6 +89,7 @@ struct http_response door_refusal(struct door *d, struct conn *conn, enum error 
     metrics_add(&d->options.metrics->requests_refused, 1);
     writer_reset(&d->frame);
     envelope_error_body(&d->frame, &refusal);
+    writer_u8(&d->frame, '\n'); /* so that the next line of a terminal begins at its left */
     return (struct http_response){.status = error_row(error)->status,
                                   .content_type = "application/json",
                                   .headers = refusal_headers(error, retry_after_ms, allow, d->refusal_lines, headers.len),
@@ -116,6 +117,7 @@ void door_reply_http(struct door *d, struct conn *conn, const struct letter *let
     writer_reset(&d->frame);
     enum result result = json_from_packed(envelope_response_descriptor(letter->method), payload, &d->frame);
     ASSERT(result == RESULT_OK); /* our own shard packed it */
+    writer_u8(&d->frame, '\n');
     char lines[DOOR_HEADERS_MAX];
     struct http_response response = {.status = 200,
                                      .content_type = "application/json",

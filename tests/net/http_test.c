@@ -411,12 +411,12 @@ Test(http, every_refusal_has_a_whole_body)
         struct http_response response = http_refusal_response((enum http_refusal)refusal, body);
         cr_expect_geq(response.status, 400);
         cr_expect_eq(memcmp(response.body.data, "{\"error\":{\"code\":\"", 18), 0);
-        cr_expect_eq(response.body.data[response.body.len - 1], '}');
+        cr_expect_eq(memcmp(response.body.data + response.body.len - 2, "}\n", 2), 0);
     }
     char body[HTTP_ERROR_BODY_SIZE_MAX];
     struct http_response timeout = http_refusal_response(HTTP_REFUSAL_TIMEOUT, body);
     cr_expect_str_eq(
         body, "{\"error\":{\"code\":\"DEADLINE_EXCEEDED\",\"reason\":\"request_timeout\",\"message\":\"the request did "
-              "not arrive in time\",\"retryable\":true,\"retry_after_ms\":0,\"request_id\":\"\"}}");
+              "not arrive in time\",\"retryable\":true,\"retry_after_ms\":0,\"request_id\":\"\"}}\n");
     cr_expect_eq(timeout.status, 408);
 }

@@ -146,6 +146,24 @@ Test(door_http, a_socket_asked_for_without_upgrade_is_told_what_is_missing, .tim
     close_door();
 }
 
+/* One byte, so that what follows on a terminal begins on its own line; Content-Length has it. */
+Test(door_http, every_answer_in_json_ends_its_line, .timeout = 10)
+{
+    static const char *const lines[] = {"GET /v1/chat/sync", "GET /nothing", "GET /healthz", "GET /readyz", "GET /version",
+                                        "GET /openapi.json", "POST /healthz", "GET /v1/socket", "BREW /"};
+    open_door(HOST_SERVING);
+    rig.pages.openapi = SLICE_TEXT("{}\n");
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        const char *answer = ask(lines[i], ""), *body = strstr(answer, "\r\n\r\n");
+        unsigned length = 0;
+        cr_assert_not_null(body, "%s", lines[i]);
+        cr_assert_eq(sscanf(strstr(answer, "Content-Length: "), "Content-Length: %u", &length), 1);
+        cr_expect_eq(strlen(body + 4), length, "%s: %s", lines[i], answer);
+        cr_expect(length > 0 && body[4 + length - 1] == '\n', "%s: %s", lines[i], answer);
+    }
+    close_door();
+}
+
 Test(door_http, a_page_the_client_has_is_not_sent_again, .timeout = 10)
 {
     open_door(HOST_SERVING);
