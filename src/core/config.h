@@ -121,6 +121,8 @@
     X(COUNT, password_threads, "2", 1, 64, "Threads that hash passwords, one each at a time, apart from the workers.") \
     X(COUNT, password_queue_max, "256", 1, 100000,                                                                     \
       "Logins and registrations waiting for a password thread; one more is refused and may be tried again.")           \
+    X(COUNT, password_queue_per_address_max, "32", 1, 100000,                                                          \
+      "Of them from one address (IPv6: one /64), on each worker; one more is refused and may be tried again.")         \
                                                                                                                        \
     G("Time")                                                                                                          \
     X(DURATION, clock_skew_max, "5s", 100, CONFIG_M(5),                                                                \

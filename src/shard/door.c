@@ -66,6 +66,12 @@ struct origin door_origin(const struct door *d, const struct conn *conn, bool js
                            .started_ns = d->options.ports.now_ns(d->options.ports.context)};
 }
 
+uint16_t door_address_class(const struct conn *conn)
+{
+    struct in6_addr peer = conn_address(conn);
+    return login_limit_class(&peer);
+}
+
 bool door_login_allowed(struct door *d, const struct conn *conn, uint32_t *retry_after_ms)
 {
     struct in6_addr peer = conn_address(conn);
@@ -382,6 +388,7 @@ static void on_open_method(struct door *d, struct client *client, bool json, con
     }
     struct letter *letter = letter_make(LETTER_REQUEST, 0, shard, NULL, request->payload);
     letter->origin = door_origin(d, client->conn, json, request->id);
+    letter->origin.address_class = door_address_class(client->conn);
     letter->method = method->number;
     letter->admitted = true;
     client->in_flight++;

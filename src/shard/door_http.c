@@ -300,6 +300,7 @@ static void on_method(struct door *d, struct conn *conn, const struct http_reque
     }
     letter->origin = door_origin(d, conn, true, 0);
     letter->origin.cors = cors;
+    letter->origin.address_class = door_address_class(conn);
     letter->method = method->number;
     d->options.ports.post(d->options.ports.context, letter);
 }

@@ -47,6 +47,7 @@ void door_client_resume(struct client *client);
 /* The claims are verified: the connection goes to its user's home worker and is authenticated there. */
 void door_enter(struct door *door, struct client *client, const struct token_claims *claims);
 /* False: this peer tried to log in or register too often; *retry_after_ms says how long to wait. */
+uint16_t door_address_class(const struct conn *conn); /* for the origin of who logs in */
 bool door_login_allowed(struct door *door, const struct conn *conn, uint32_t *retry_after_ms);
 struct origin door_origin(const struct door *door, const struct conn *conn, bool json, uint64_t request_id);
 bool door_origin_allowed(const struct door *door, const struct http_request *request);

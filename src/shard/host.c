@@ -160,6 +160,7 @@ static enum result open_parts(struct host *h, char *text, size_t text_size)
     struct password_pool_options passwords = {.workers = h->worker_count,
                                               .threads = c->password_threads,
                                               .queue_max = c->password_queue_max,
+                                              .queue_per_address_max = c->password_queue_per_address_max,
                                               .passes = c->password_ops,
                                               .memory_bytes = c->password_memory_bytes};
     enum result result = mailbox_create(&h->mailbox, h->worker_count, c->mailbox_slots);

@@ -35,6 +35,7 @@ struct origin {
     uint8_t door;  /* enum conn_door */
     uint8_t json;
     uint8_t cors; /* HTTP from a page of allowed origin number cors - 1; 0: no such page */
+    uint16_t address_class; /* of the peer: login_limit_class(); set where somebody logs in */
     uint32_t slot, generation;
     uint64_t request_id; /* the client's own number */
     uint64_t started_ns;

@@ -22,9 +22,14 @@ enum result login_limit_create(struct login_limit **out, uint32_t per_second, ui
 
 void login_limit_destroy(struct login_limit *limit) { free(limit); }
 
-bool login_limit_take(struct login_limit *limit, const struct in6_addr *peer, uint64_t now_ms, uint32_t *retry_after_ms)
+uint16_t login_limit_class(const struct in6_addr *peer)
 {
     size_t significant = IN6_IS_ADDR_V4MAPPED(peer) ? sizeof *peer : PREFIX_V6_BYTES;
-    uint64_t *bucket = &limit->buckets[XXH3_64bits(peer, significant) % LOGIN_LIMIT_BUCKETS];
+    return (uint16_t)(XXH3_64bits(peer, significant) % LOGIN_LIMIT_BUCKETS);
+}
+
+bool login_limit_take(struct login_limit *limit, const struct in6_addr *peer, uint64_t now_ms, uint32_t *retry_after_ms)
+{
+    uint64_t *bucket = &limit->buckets[login_limit_class(peer)];
     return rate_limit_take(bucket, now_ms, limit->per_second, limit->burst, retry_after_ms);
 }

@@ -14,6 +14,8 @@
 #define LOGIN_LIMIT_BUCKETS 16384 /* 128 KiB per worker */
 
 struct login_limit;
+/* The bucket of an address, below LOGIN_LIMIT_BUCKETS: also whose share of the password threads a login takes. */
+uint16_t login_limit_class(const struct in6_addr *peer);
 /* per_second 0: no limit. */
 NODISCARD enum result login_limit_create(struct login_limit **out, uint32_t per_second, uint32_t burst);
 void login_limit_destroy(struct login_limit *limit);

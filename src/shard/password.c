@@ -8,13 +8,17 @@
 #include "api/token.h"
 #include "core/doorbell.h"
 #include "core/spsc.h"
+#include "shard/login_limit.h"
 #include <pthread.h>
+#include <sched.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define THREAD_SLEEP_MS 1000 /* a net under a lost wake */
 #define COLLECT_AT_ONCE 16
+#define LOWEST_PRIORITY 19 /* nice */
 
 struct lane { /* between one thread and one worker */
     struct spsc *to_thread, *to_worker;
@@ -32,6 +36,7 @@ struct password_thread {
 struct desk { /* what one worker touches */
     struct doorbell *bell;
     uint32_t next_thread;
+    uint32_t waiting[LOGIN_LIMIT_BUCKETS]; /* jobs of each class of addresses: submitted, not collected */
 };
 
 struct password_pool {
@@ -82,9 +87,18 @@ static bool has_work(struct password_thread *thread)
     return readable;
 }
 
+/* On Linux a priority belongs to a thread. Nobody is refused the lower one. */
+static void take_lowest_priority(void)
+{
+    const struct sched_param none = {0};
+    int scheduled = sched_setscheduler(0, SCHED_BATCH, &none), lowered = setpriority(PRIO_PROCESS, 0, LOWEST_PRIORITY);
+    ASSERT(scheduled == 0 && lowered == 0);
+}
+
 static void *thread_run(void *context)
 {
     struct password_thread *thread = context;
+    take_lowest_priority();
     while (!atomic_load(&thread->pool->stopping)) {
         if (hash_round(thread)) continue;
         doorbell_sleep(&thread->bell);
@@ -126,7 +140,7 @@ static enum result thread_start(struct password_pool *pool, struct password_thre
 
 enum result password_pool_create(struct password_pool **out, const struct password_pool_options *options)
 {
-    ASSERT(options->workers > 0 && options->threads > 0 && options->queue_max > 0);
+    ASSERT(options->workers > 0 && options->threads > 0 && options->queue_max > 0 && options->queue_per_address_max > 0);
     *out = NULL;
     struct password_pool *pool = calloc(1, sizeof *pool);
     if (pool == NULL) return RESULT_NOMEM;
@@ -192,12 +206,14 @@ void password_pool_set_doorbell(struct password_pool *pool, uint32_t worker, str
 
 enum result password_pool_submit(struct password_pool *pool, uint32_t worker, struct password_job *job)
 {
-    ASSERT(worker < pool->options.workers && job->done != NULL);
+    ASSERT(worker < pool->options.workers && job->done != NULL && job->address_class < LOGIN_LIMIT_BUCKETS);
+    struct desk *desk = &pool->desks[worker];
+    if (desk->waiting[job->address_class] >= pool->options.queue_per_address_max) return RESULT_BUSY;
     if (atomic_fetch_add(&pool->job_count, 1) >= pool->options.queue_max) {
         atomic_fetch_sub(&pool->job_count, 1);
         return RESULT_BUSY;
     }
-    struct desk *desk = &pool->desks[worker];
+    desk->waiting[job->address_class]++;
     bool staged = spsc_try_stage(pool->threads[desk->next_thread].lanes[worker].to_thread, job);
     ASSERT(staged);
     desk->next_thread = (desk->next_thread + 1) % pool->options.threads;
@@ -222,6 +238,7 @@ uint32_t password_pool_collect(struct password_pool *pool, uint32_t worker, uint
             for (uint32_t k = 0; k < count; k++) {
                 struct password_job *job = items[k];
                 atomic_fetch_sub(&pool->job_count, 1);
+                pool->desks[worker].waiting[job->address_class]--;
                 job->done(job);
             }
         }

@@ -2,7 +2,9 @@
  * Owns:    the threads, and per thread and worker one ring there and one back. Jobs belong to their submitters, pinned until done.
  * Thread:  create, destroy: whoever starts the process. The functions with a `worker`: that worker alone.
  * Depends: core/, api/token.h, shard/shard.h (struct password_job).  Start at: shard/shard.h
- * Limit:   queue_max jobs of all workers together are waiting, being hashed or not yet collected; beyond it BUSY. */
+ * Limit:   queue_max jobs of all workers together are waiting, being hashed or not yet collected, and queue_per_address_max of one class of
+ *          addresses per worker; beyond it BUSY. So one address cannot take every place.
+ * The threads run at the lowest ordinary priority (nice 19, batch): a flood of logins takes what the workers leave over. */
 #ifndef SHARD_PASSWORD_H
 #define SHARD_PASSWORD_H
 
@@ -15,6 +17,7 @@ struct password_pool_options {
     uint32_t workers;
     uint32_t threads;      /* each hashes one password at a time and takes memory_bytes for it */
     uint32_t queue_max;
+    uint32_t queue_per_address_max;
     uint32_t passes;       /* argon2id; of new hashes (a stored hash says its own) */
     uint64_t memory_bytes;
 };
@@ -26,7 +29,7 @@ void password_pool_destroy(struct password_pool *pool);
 /* Before jobs come: the bell of the worker's loop, rung when there are answers. */
 void password_pool_set_doorbell(struct password_pool *pool, uint32_t worker, struct doorbell *bell);
 
-/* OK: done(job) runs exactly once, inside a later collect, with the password wiped. BUSY: queue_max; the job stays as it is. */
+/* OK: done(job) runs exactly once, inside a later collect, with the password wiped. BUSY: a limit is reached; the job stays as it is. */
 NODISCARD enum result password_pool_submit(struct password_pool *pool, uint32_t worker, struct password_job *job);
 /* Hands what was submitted to the threads; once per turn. */
 void password_pool_publish(struct password_pool *pool, uint32_t worker);

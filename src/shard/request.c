@@ -561,6 +561,7 @@ void request_hash_password(struct shard *s, struct request *r, const char *passw
     h->then = then;
     h->job.done = hash_done;
     h->job.shard = s;
+    h->job.address_class = r->letter->origin.address_class;
     h->job.verify = verify_hash != NULL;
     size_t len = strlen(password);
     ASSERT(len < sizeof h->job.password);

@@ -25,6 +25,7 @@ struct token_keys;
 struct password_job { /* argon2id off the worker; embedded in its owner, pinned until done */
     void (*done)(struct password_job *job); /* on the worker */
     struct shard *shard;
+    uint16_t address_class;      /* whose share of the queue it takes: login_limit_class() */
     bool verify;                 /* false: make a hash of `password` */
     bool fits;                   /* verify: the answer */
     enum result result;          /* OK; BUSY and the like never reach done: submit refuses */
@@ -41,7 +42,7 @@ struct shard_ports {
     void (*random)(void *context, void *out, size_t len);
     void (*post)(void *context, struct letter *letter);  /* takes; to shard letter->to_shard, in order per pair */
     void (*reply)(void *context, const struct letter *letter); /* borrows; a REPLY, to letter->origin */
-    enum result (*hash_password)(void *context, struct password_job *job); /* BUSY at password_queue_max */
+    enum result (*hash_password)(void *context, struct password_job *job); /* BUSY at password_queue_max, or at the address's share */
     /* The request's connection is authenticated as `session` from now on; false when it is gone. */
     bool (*session_bind)(void *context, const struct origin *origin, struct session *session);
     /* Queues one frame for the session; BUSY: outbound hard limit. *above_soft tells to stop pushing until drained. */

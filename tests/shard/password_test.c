@@ -2,11 +2,15 @@
 #include "shard/password.h"
 #include "core/doorbell.h"
 #include <criterion/criterion.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 /* The least that libsodium takes: the tests are about the pool. */
 static const struct password_pool_options cheap = {
-    .workers = 2, .threads = 2, .queue_max = 8, .passes = 1, .memory_bytes = 8192};
+    .workers = 2, .threads = 2, .queue_max = 8, .queue_per_address_max = 8, .passes = 1, .memory_bytes = 8192};
 
 static uint32_t done_count;
 static void count_done(struct password_job *job)
@@ -93,6 +97,64 @@ Test(password, refuses_beyond_its_limit_and_takes_again_after)
     for (uint32_t i = 0; i < 9; i++) cr_expect(is_wiped(&jobs[i]));
     password_pool_destroy(pool);
     for (uint32_t worker = 0; worker < 2; worker++) doorbell_deinit(&bells[worker]);
+}
+
+/* One address has its share of the queue, and the others theirs; a place is free again when its job was collected. */
+Test(password, an_address_has_a_share_of_the_queue)
+{
+    struct password_pool *pool = NULL;
+    struct doorbell bell;
+    struct password_pool_options options = cheap;
+    options.queue_per_address_max = 3;
+    cr_assert_eq(password_pool_create(&pool, &options), RESULT_OK);
+    cr_assert_eq(doorbell_init(&bell), RESULT_OK);
+    password_pool_set_doorbell(pool, 0, &bell);
+    struct password_job jobs[5];
+    for (uint32_t i = 0; i < 5; i++) {
+        jobs[i] = job_of("some password", NULL);
+        jobs[i].address_class = i == 4 ? 8 : 7;
+    }
+    for (uint32_t i = 0; i < 3; i++) cr_assert_eq(password_pool_submit(pool, 0, &jobs[i]), RESULT_OK);
+    cr_expect_eq(password_pool_submit(pool, 0, &jobs[3]), RESULT_BUSY);
+    cr_expect_eq(password_pool_submit(pool, 0, &jobs[4]), RESULT_OK, "another address");
+    collect_all(pool, 0, &bell, 4);
+    cr_expect_eq(password_pool_submit(pool, 0, &jobs[3]), RESULT_OK);
+    collect_all(pool, 0, &bell, 1);
+    cr_expect_eq(done_count, 5);
+    password_pool_destroy(pool);
+    doorbell_deinit(&bell);
+}
+
+/* The threads are told from others by their name; the pool's creator keeps its own priority. */
+Test(password, threads_run_at_the_lowest_priority)
+{
+    struct password_pool *pool = NULL;
+    struct doorbell bell;
+    cr_assert_eq(password_pool_create(&pool, &cheap), RESULT_OK);
+    cr_assert_eq(doorbell_init(&bell), RESULT_OK);
+    password_pool_set_doorbell(pool, 0, &bell);
+    struct password_job jobs[2] = {job_of("some password", NULL), job_of("some password", NULL)}; /* one for each thread: both run */
+    for (uint32_t i = 0; i < 2; i++) cr_assert_eq(password_pool_submit(pool, 0, &jobs[i]), RESULT_OK);
+    collect_all(pool, 0, &bell, 2);
+    DIR *tasks = opendir("/proc/self/task");
+    cr_assert_not_null(tasks);
+    uint32_t found = 0;
+    for (struct dirent *task; (task = readdir(tasks)) != NULL;) {
+        char path[64], name[32] = "";
+        snprintf(path, sizeof path, "/proc/self/task/%.16s/comm", task->d_name);
+        FILE *file = fopen(path, "re");
+        if (file == NULL) continue;
+        bool is_ours = fgets(name, sizeof name, file) != NULL && strcmp(name, "password\n") == 0;
+        fclose(file);
+        if (!is_ours) continue;
+        cr_expect_eq(getpriority(PRIO_PROCESS, (id_t)atoi(task->d_name)), 19);
+        found++;
+    }
+    closedir(tasks);
+    cr_expect_eq(found, cheap.threads);
+    cr_expect_neq(getpriority(PRIO_PROCESS, 0), 19);
+    password_pool_destroy(pool);
+    doorbell_deinit(&bell);
 }
 
 Test(password, collects_no_more_than_its_budget)

@@ -198,6 +198,7 @@ void mqtt_ask(struct client *client, struct letter *letter, uint64_t number)
 {
     struct door *d = client->door;
     letter->origin = door_origin(d, client->conn, false, number);
+    letter->origin.address_class = door_address_class(client->conn);
     client->in_flight++;
     d->options.ports.post(d->options.ports.context, letter);
 }
