@@ -105,7 +105,7 @@ static int config_check(int argc, char **argv)
         code = CLI_EXIT_USAGE;
     else if (!machine_is_fit(&config, text, sizeof text))
         code = CLI_EXIT_FAILED;
-    if (code != CLI_EXIT_USAGE && load_remark(&config, remark, sizeof remark)) remote_complain("%s", remark);
+    for (uint32_t i = 0; code != CLI_EXIT_USAGE && load_remark(&config, i, remark, sizeof remark); i++) remote_complain("%s", remark);
     if (arguments.json)
         print_check_json(code, text);
     else if (code == CLI_EXIT_OK)

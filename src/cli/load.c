@@ -1,7 +1,7 @@
 /* cli/load.c - a flag's value is never taken to be the next flag: `--data-dir --listen x` lacks one. */
 #include "cli/load.h"
 #include "net/server.h"
-#include "shard/settings.h"
+#include "shard/rules.h"
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -71,14 +71,14 @@ enum result load_config(const struct load *load, struct config *config, char *te
     if (result == RESULT_OK) result = config_load_environment(config, environ, text, text_size);
     for (int i = 0; result == RESULT_OK && i < load->flag_count; i += 2)
         result = config_set(config, load->flags[i], load->flags[i + 1], text, text_size);
-    if (result == RESULT_OK) result = config_validate(config, text, text_size);
-    if (result == RESULT_OK) result = settings_check(config, text, text_size);
+    if (result == RESULT_OK) result = rules_check(config, text, text_size);
     return result == RESULT_OK ? server_check_address(config->listen, text, text_size) : result;
 }
 
-bool load_remark(const struct config *config, char *text, size_t text_size)
+bool load_remark(const struct config *config, uint32_t index, char *text, size_t text_size)
 {
-    if (config->injected_count == 0) return false;
+    if (config->injected_count == 0) return rules_remark(config, index, text, text_size);
+    if (index > 0) return rules_remark(config, index - 1, text, text_size);
     snprintf(text, text_size,
              "%u environment variables that an orchestrator sets for a service or container named ringpost are ignored, the first is %s. "
              "Remedy: another name, or enableServiceLinks: false",

@@ -1,5 +1,5 @@
 /* cli/load.h - the server's configuration from a command line, for `serve` and for `config`: what one takes or refuses, so does the other.
- * Thread:  main.                  Depends: core/config.h, shard/settings.h.  Start at: cli/cli.h */
+ * Thread:  main.                  Depends: core/config.h, shard/rules.h.  Start at: cli/cli.h */
 #ifndef CLI_LOAD_H
 #define CLI_LOAD_H
 
@@ -18,7 +18,7 @@ struct load {
 NODISCARD enum result load_take(struct load *load, int *argc, char **argv, char *text, size_t text_size);
 /* File, environment and what was taken, checked as far as no machine is needed. MALFORMED or another reason, in `text`. */
 NODISCARD enum result load_config(const struct load *load, struct config *config, char *text, size_t text_size);
-/* What was taken with a remark: one line; false when there is none. */
-bool load_remark(const struct config *config, char *text, size_t text_size);
+/* What was taken with a remark: one line each, `index` 0, 1, …; false when there is none more. */
+bool load_remark(const struct config *config, uint32_t index, char *text, size_t text_size);
 
 #endif

@@ -81,7 +81,7 @@ int cli_serve(int argc, char **argv)
         return result == RESULT_MALFORMED ? CLI_EXIT_USAGE : CLI_EXIT_FAILED;
     }
     if (logger_start(config.log_level, config.log_format) != RESULT_OK) return CLI_EXIT_FAILED;
-    if (load_remark(&config, remark, sizeof remark)) LOG_WARN("config", "%s", remark);
+    for (uint32_t i = 0; load_remark(&config, i, remark, sizeof remark); i++) LOG_WARN("config", "%s", remark);
     host_raise_locked_memory();
     serves_tls = config.tls_certificate_file[0] != '\0';
     result = host_run(&config, on_serving, text, sizeof text);

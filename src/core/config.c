@@ -1,4 +1,4 @@
-/* core/config.c - the rows of the table, the four sources, and the checks across options.
+/* core/config.c - the rows of the table and the four sources.
  * Every value goes through config_put(): find the row, refuse a second value from the same source, parse, and keep it
  * unless a source of higher priority was there before. A value is checked even when another one covers it. */
 #include "core/config.h"
@@ -14,7 +14,6 @@
 #define ENVIRONMENT_PREFIX "RINGPOST_"
 #define CLIENT_PREFIX      "RINGPOST_CLI_" /* of the command line client's own variables */
 #define PLACE_MAX          512 /* bytes of "file:line" in a message */
-#define ENVELOPE_ROOM_BYTES 1024 /* of a frame, for what stands around a message's body */
 #define NAME_MAX_BYTES     64  /* longer than any option's name */
 
 #define CONFIG_MEMBER_COUNT(name)        name
@@ -417,69 +416,27 @@ enum result config_set(struct config *config, const char *name, const char *valu
     return row_put(config, row, &place, value, false, &message);
 }
 
-/* ---- what no single value shows -------------------------------------------------------------------- */
+/* ---- saying what is set ---------------------------------------------------------------------------- */
 
-/* "option = value (place)". */
-static void describe(const struct config *config, const struct config_row *row, char text[2 * PLACE_MAX])
+void config_describe(const struct config *config, enum config_option option, char *text, size_t text_size)
 {
-    const struct config_origin *origin = &config->origins[row - config_rows];
+    const struct config_row *row = &config_rows[option];
+    const struct config_origin *origin = &config->origins[option];
     struct place place = {.source = origin->source, .file_name = config->file_name, .line = origin->line};
     char name[PLACE_MAX];
     place_name(&place, name);
     struct writer value;
     writer_init(&value, CONFIG_SHORT_MAX);
     config_value_render(config, row, ",", &value);
-    snprintf(text, 2 * PLACE_MAX, "%s = %.*s (%s)", row->name, (int)value.len, (const char *)value.data, name);
+    snprintf(text, text_size, "%s = %.*s (%s)", row->name, (int)value.len, (const char *)value.data, name);
     writer_deinit(&value);
 }
 
-enum result config_validate(const struct config *config, char *text, size_t text_size)
+const char *config_name(enum config_option option) { return config_rows[option].name; }
+
+uint64_t config_number(const struct config *config, enum config_option option) { return config_value_number(config, &config_rows[option]); }
+
+void config_number_text(enum config_option option, uint64_t number, char *text, size_t text_size)
 {
-    static const struct {
-        enum config_option smaller, larger;
-        bool may_equal;
-        const char *why;
-    } rules[] = {
-        {CONFIG_OPTION_outbound_soft, CONFIG_OPTION_outbound_hard, false, "a slow reader is told before it is closed"},
-        {CONFIG_OPTION_frame_size_max, CONFIG_OPTION_outbound_hard, true, "one frame must fit"},
-        {CONFIG_OPTION_body_size_max, CONFIG_OPTION_frame_size_max, false, "a message travels in a frame"},
-        {CONFIG_OPTION_body_size_max, CONFIG_OPTION_http_body_size_max, false, "a message travels in a request"},
-        {CONFIG_OPTION_body_size_max, CONFIG_OPTION_log_pending_max, false, "a message waits there for the disk"},
-        {CONFIG_OPTION_log_pending_max, CONFIG_OPTION_segment_size, true, "what waits must fit one segment"},
-        {CONFIG_OPTION_heartbeat_interval, CONFIG_OPTION_heartbeat_timeout, false,
-         "a healthy connection must stay open"},
-        {CONFIG_OPTION_access_token_ttl, CONFIG_OPTION_refresh_token_ttl, true, "the refresh token renews the other"},
-    };
-    for (size_t i = 0; i < COUNT_OF(rules); i++) {
-        const struct config_row *smaller = &config_rows[rules[i].smaller], *larger = &config_rows[rules[i].larger];
-        uint64_t low = config_value_number(config, smaller), high = config_value_number(config, larger);
-        if (low < high || (low == high && rules[i].may_equal)) continue;
-        char left[2 * PLACE_MAX], right[2 * PLACE_MAX];
-        describe(config, smaller, left);
-        describe(config, larger, right);
-        snprintf(text, text_size, "%s must %s %s: %s", left, rules[i].may_equal ? "not be above" : "be below", right,
-                 rules[i].why);
-        return RESULT_MALFORMED;
-    }
-    if ((config->tls_certificate_file[0] == '\0') != (config->tls_key_file[0] == '\0')) {
-        snprintf(text, text_size, "tls_certificate_file and tls_key_file go together: set both for TLS, or none");
-        return RESULT_MALFORMED;
-    }
-    if (config->tls_required && config->tls_certificate_file[0] == '\0') {
-        snprintf(text, text_size, "tls_required needs a certificate: set tls_certificate_file and tls_key_file");
-        return RESULT_MALFORMED;
-    }
-    if (config->body_size_max_bytes / 3 * 4 + ENVELOPE_ROOM_BYTES > config->frame_size_max_bytes) {
-        char body[2 * PLACE_MAX];
-        describe(config, &config_rows[CONFIG_OPTION_body_size_max], body);
-        snprintf(text, text_size, "%s must leave room in a frame (frame_size_max): JSON writes a body as base64, a third longer", body);
-        return RESULT_MALFORMED;
-    }
-    if (config->segment_size_bytes % 4096 != 0) {
-        char segment[2 * PLACE_MAX];
-        describe(config, &config_rows[CONFIG_OPTION_segment_size], segment);
-        snprintf(text, text_size, "%s must be a multiple of 4KiB: the log is written in whole blocks", segment);
-        return RESULT_MALFORMED;
-    }
-    return RESULT_OK;
+    config_value_number_text(&config_rows[option], number, text, text_size);
 }

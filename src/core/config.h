@@ -154,7 +154,7 @@
     G("Storage")                                                                                                       \
     X(SIZE, segment_size, "64MiB", CONFIG_MIB(1), CONFIG_GIB(1),                                                       \
       "One file of the commit log; written full of zeros once and used again. A multiple of 4KiB.")                    \
-    X(BYTES, log_pending_max, "8MiB", CONFIG_KIB(256), CONFIG_GIB(1),                                                  \
+    X(BYTES, log_pending_max, "8MiB", CONFIG_KIB(256), CONFIG_MIB(64),                                                 \
       "Bytes of one shard that wait for the disk; above it writes wait, and their clients are not read from.")         \
     X(SIZE, store_backlog_max, "16MiB", CONFIG_MIB(1), CONFIG_GIB(16),                                                 \
       "Bytes one shard has applied and its storage thread has not written; above it writes wait, and their clients "   \
@@ -234,8 +234,13 @@ NODISCARD enum result config_load_environment(struct config *config, char *const
 NODISCARD enum result config_set(struct config *config, const char *name, const char *value, char *text, size_t text_size);
 /* Whether a command line's --NAME is an option of this table. */
 bool config_knows(const char *name);
-/* What no single value shows, e.g. a soft limit above its hard limit; after all sources. */
-NODISCARD enum result config_validate(const struct config *config, char *text, size_t text_size);
+
+/* For what no single value shows (shard/rules.h): "option = value (place)", an option's name, its number in its base unit (bytes, ms, us),
+ * and such a number as text with its unit. */
+void config_describe(const struct config *config, enum config_option option, char *text, size_t text_size);
+const char *config_name(enum config_option option);
+uint64_t config_number(const struct config *config, enum config_option option);
+void config_number_text(enum config_option option, uint64_t number, char *text, size_t text_size);
 
 /* Item `index` of a list. */
 const char *config_item(const struct config_items *items, uint32_t index);

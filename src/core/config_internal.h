@@ -1,5 +1,5 @@
 /* core/config_internal.h - what the three files of config share: the table as rows, and values of each kind.
- *   config.c         the rows, the sources, the checks across options
+ *   config.c         the rows, the sources
  *   config_value.c   text to value and back, for every kind
  *   config_render.c  example file, values in force, documentation */
 #ifndef CORE_CONFIG_INTERNAL_H
@@ -41,6 +41,8 @@ bool config_value_extend(struct config *config, const struct config_row *row, co
                          char reason[CONFIG_SHORT_MAX]);
 /* The field of a kind that is a number, in its base unit (bytes, ms, us). */
 uint64_t config_value_number(const struct config *config, const struct config_row *row);
+/* `number` as a value of that row. */
+void config_value_number_text(const struct config_row *row, uint64_t number, char *text, size_t text_size);
 /* The field as text that parses to the same value; a list gives its items joined by `separator`. */
 void config_value_render(const struct config *config, const struct config_row *row, const char *separator,
                          struct writer *out);

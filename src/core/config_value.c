@@ -83,6 +83,12 @@ static void number_render(const struct unit *units, uint64_t number, char *text,
     snprintf(text, text_size, "%" PRIu64 "%s", number / best->factor, best->name);
 }
 
+void config_value_number_text(const struct config_row *row, uint64_t number, char *text, size_t text_size)
+{
+    ASSERT(kinds[row->kind].units != NULL);
+    number_render(kinds[row->kind].units, number, text, text_size);
+}
+
 static const char *skip_blanks(const char *at)
 {
     while (*at == ' ' || *at == '\t') at++;

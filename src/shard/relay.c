@@ -2,7 +2,7 @@
  * Happy path: letter -> in order, repeats dropped -> needs of all its entries resident -> log -> durable -> applied -> acknowledged once
  * per turn.
  * Failure modes: no room in the log: the head bundle stalls and is tried again each turn; the source's window bounds what waits. An entry
- * that the log can never take ends the process: settings_check() refuses options that would let one be accepted. */
+ * that the log can never take ends the process: rules_check() refuses options that would let one be accepted. */
 #include "shard/records.h"
 #include "shard/room/view.h"
 #include "shard/shard_internal.h"

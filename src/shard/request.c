@@ -514,6 +514,7 @@ void request_read_then(struct shard *s, struct request *r, void (*read)(struct r
     j->request = r;
     j->read = read;
     j->then = then;
+    j->page_cost_max = s->options.limits.page_cost_max;
     j->job.run = read_run;
     j->job.done = read_done;
     j->started_ns = shard_now_ns(s);

@@ -84,6 +84,7 @@ struct read_job {
     struct shard *shard;
     struct request *request;
     enum error error;
+    uint32_t page_cost_max; /* of an answer that is a page, see room/reading.h */
     struct writer reply;
     void (*read)(struct read_job *job, struct store_view *view);
     void (*then)(struct shard *shard, struct request *request, struct read_job *job); /* NULL: reply with it; else it answers */

@@ -12,8 +12,4 @@ struct server_options settings_server(const struct config *config, uint32_t conn
 struct machine_options settings_machine(const struct config *config, uint16_t shard, uint16_t shard_count);
 struct shard_limits settings_shard(const struct config *config);
 
-/* What config_validate() cannot see: whether the largest command fits the log, and the largest push a connection. OK; MALFORMED: `text`
- * says which options contradict each other, and what would do. */
-NODISCARD enum result settings_check(const struct config *config, char *text, size_t text_size);
-
 #endif

@@ -62,6 +62,7 @@ struct shard_limits { /* options that the engine (not apply) keeps */
     uint32_t body_size_max_bytes;
     uint32_t rooms_per_user_max;
     uint32_t sessions_per_user_max;
+    uint32_t page_cost_max; /* bounds_page_cost() */
     uint32_t messages_per_second, messages_burst;   /* 0: off */
     uint32_t requests_per_second, requests_burst;
     uint32_t access_token_ttl_s, refresh_token_ttl_s, token_leeway_s;

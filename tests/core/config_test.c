@@ -45,7 +45,6 @@ Test(config, defaults_are_those_of_the_documentation)
     cr_assert_eq(config.log_level, LOGGER_INFO);
     cr_assert_eq(config.pin_workers, true);
     cr_assert_eq(config.allowed_origins.count, 0);
-    cr_assert_eq(config_validate(&config, text, sizeof text), RESULT_OK, "%s", text);
 }
 
 Test(config, every_default_is_inside_its_own_range_and_every_row_is_documented)
@@ -407,30 +406,6 @@ Test(config, a_covered_value_is_still_checked)
     cr_assert_eq(load("allowed_origins = b\n  c\n"), RESULT_OK, "%s", text);
     cr_assert_eq(config.allowed_origins.count, 1);
     cr_assert_str_eq(config_item(&config.allowed_origins, 0), "a");
-}
-
-Test(config, limits_that_contradict_each_other_are_refused)
-{
-    static const struct {
-        const char *file, *says;
-    } cases[] = {
-        {"outbound_hard = 256KiB\n",
-         "outbound_soft = 256KiB (default) must be below outbound_hard = 256KiB (x.conf:1): a slow "
-         "reader is told before it is closed"},
-        {"frame_size_max = 2MiB\nhttp_body_size_max=4MiB\n",
-         "frame_size_max = 2MiB (x.conf:1) must not be above outbound_hard"},
-        {"body_size_max = 64KiB\n", "body_size_max = 64KiB (x.conf:1) must be below frame_size_max = 64KiB (default)"},
-        {"http_body_size_max = 32KiB\n", "must be below http_body_size_max"},
-        {"heartbeat_timeout = 25s\n", "heartbeat_interval = 25s (default) must be below heartbeat_timeout = 25s"},
-        {"segment_size = 4MiB\n", "log_pending_max = 8MiB (default) must not be above segment_size = 4MiB (x.conf:1)"},
-        {"segment_size = 67108865\n", "segment_size = 67108865 (x.conf:1) must be a multiple of 4KiB"},
-    };
-    for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        config_init_defaults(&config);
-        cr_expect_eq(load(cases[i].file), RESULT_OK, "%s", text);
-        cr_expect_eq(config_validate(&config, text, sizeof text), RESULT_MALFORMED, "%s", cases[i].file);
-        cr_expect_not_null(strstr(text, cases[i].says), "%s", text);
-    }
 }
 
 /* Byte for byte except where values come from. */

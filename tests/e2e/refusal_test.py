@@ -87,12 +87,12 @@ def unknown_and_bad_flags_and_variables_are_refused():
     refusal(Server(), EXIT_USAGE, "RINGPOST_NOTHING", "no such option", environment={"RINGPOST_NOTHING": "1"})
     refusal(Server(), EXIT_USAGE, "RINGPOST_SHARDS", "1024", environment={"RINGPOST_SHARDS": "9999"})
     refusal(Server(outbound_soft="1MiB", outbound_hard="512KiB"), EXIT_USAGE, "outbound_soft", "outbound_hard")
-    large = {"body_size_max": "1MiB", "frame_size_max": "2MiB", "http_body_size_max": "2MiB", "outbound_hard": "2MiB",
+    large = {"body_size_max": "1MiB", "frame_size_max": "2MiB", "http_body_size_max": "2MiB", "outbound_hard": "4MiB",
              "log_pending_max": "2MiB"}
     refusal(Server(**large), EXIT_USAGE, "log_pending_max", "segment_size")
     large["log_pending_max"] = str(2**20)
     large["body_size_max"] = str(2**20 - 1)
-    refusal(Server(**large), EXIT_USAGE, "body_size_max", "segment_size", "2MiB")
+    refusal(Server(**large), EXIT_USAGE, "body_size_max", "raise segment_size")
     check = subprocess.run([BINARY, "config", "check", "--segment-size=1MiB", *(f"--{name}={value}" for name, value in large.items())],
                            capture_output=True, text=True, env=clean_environment(), check=False)
     assert check.returncode == EXIT_USAGE and "segment_size" in check.stderr, check.stderr

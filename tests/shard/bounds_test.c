@@ -2,7 +2,7 @@
  * size around what the log takes, from one shard to another. */
 #include "shard/bounds.h"
 #include "shard/records.h"
-#include "shard/settings.h"
+#include "shard/rules.h"
 #include "shard_fixture.h"
 #include "shard/shard_internal.h"
 #include <criterion/criterion.h>
@@ -84,24 +84,27 @@ static enum result check(const char *body, const char *segment, const char *hard
     cr_assert_eq(config_set(&config, "body-size-max", body, ignored, sizeof ignored), RESULT_OK, "%s", ignored);
     cr_assert_eq(config_set(&config, "segment-size", segment, ignored, sizeof ignored), RESULT_OK, "%s", ignored);
     cr_assert_eq(config_set(&config, "outbound-hard", hard, ignored, sizeof ignored), RESULT_OK, "%s", ignored);
+    cr_assert_eq(config_set(&config, "frame-size-max", "2MiB", ignored, sizeof ignored), RESULT_OK, "%s", ignored);
+    cr_assert_eq(config_set(&config, "http-body-size-max", "2MiB", ignored, sizeof ignored), RESULT_OK, "%s", ignored);
+    cr_assert_eq(config_set(&config, "log-pending-max", "1MiB", ignored, sizeof ignored), RESULT_OK, "%s", ignored);
     text[0] = '\0';
-    return settings_check(&config, text, 512);
+    return rules_check(&config, text, 512);
 }
 
 Test(bounds, options_with_which_something_could_not_be_delivered_are_refused)
 {
     char text[512];
-    cr_expect_eq(check("32KiB", "64MiB", "1MiB", text), RESULT_OK);
-    cr_expect_eq(check("1MiB", "64MiB", "2MiB", text), RESULT_OK, "%s", text);
-    cr_expect_eq(check("1MiB", "2MiB", "2MiB", text), RESULT_OK, "%s", text);
-    cr_expect_eq(check("1MiB", "1MiB", "2MiB", text), RESULT_MALFORMED);
-    cr_expect_not_null(strstr(text, "body_size_max may be "), "%s", text);
+    cr_expect_eq(check("32KiB", "64MiB", "2MiB", text), RESULT_OK);
+    cr_expect_eq(check("1MiB", "64MiB", "4MiB", text), RESULT_OK, "%s", text);
+    cr_expect_eq(check("1MiB", "2MiB", "4MiB", text), RESULT_OK, "%s", text);
+    cr_expect_eq(check("1MiB", "1MiB", "4MiB", text), RESULT_MALFORMED);
+    cr_expect_not_null(strstr(text, "must be at most "), "%s", text);
     char fits[16], larger[16];
-    unsigned long value = strtoul(strstr(text, "may be ") + strlen("may be "), NULL, 10);
+    unsigned long value = strtoul(strstr(text, "at most ") + strlen("at most "), NULL, 10);
     snprintf(fits, sizeof fits, "%lu", value);
     snprintf(larger, sizeof larger, "%lu", value + 1);
-    cr_expect_eq(check(fits, "1MiB", "2MiB", text), RESULT_OK, "%s", text);
-    cr_expect_eq(check(larger, "1MiB", "2MiB", text), RESULT_MALFORMED, "exact");
+    cr_expect_eq(check(fits, "1MiB", "4MiB", text), RESULT_OK, "%s", text);
+    cr_expect_eq(check(larger, "1MiB", "4MiB", text), RESULT_MALFORMED, "exact");
     cr_expect_eq(check("32KiB", "64MiB", "32KiB", text), RESULT_MALFORMED);
     cr_expect_not_null(strstr(text, "outbound_hard"), "%s", text);
 }

@@ -1,5 +1,6 @@
 /* tests/shard/chat_pages_test.c - history, sync and conversations, page by page. */
 #include "room_world.h"
+#include "api/json.h"
 #include <criterion/criterion.h>
 #include <stdio.h>
 
@@ -84,6 +85,31 @@ Test(chat_pages, history_pages_are_bounded_by_size)
         cr_expect_eq(seen, 12);
         cr_expect_gt(pages, 2);
     }
+    world_destroy(&world);
+}
+
+/* Texts that become six times as long as JSON, of messages without a body: what a page may have then is no more. */
+Test(chat_pages, pages_are_bounded_by_their_size_as_json)
+{
+    struct world world = world_create(fixture_options(0, 1));
+    uint64_t ada = world_user(&world, 0, "ada");
+    uint64_t room_id = world_create_room(&world, ada, NULL, 0, false);
+    static char client_id[61], body[5];
+    memset(client_id, '\1', sizeof client_id - 1);
+    for (int i = 0; i < 300; i++) {
+        snprintf(client_id, 5, "%04d", i);
+        client_id[4] = '\1';
+        cr_assert_eq(world_send(&world, ada, room_id, client_id, body), ERROR_NONE);
+    }
+    Ringpost__V1__HistoryResponse *page = world_history(&world, room_id, true, 0, 200);
+    struct writer json;
+    writer_init(&json, 0);
+    json_from_message(&page->base, &json, false);
+    cr_expect(page->has_more && page->n_messages < 200, "%zu messages", page->n_messages);
+    cr_expect_leq(json.len, WORLD_PAGE_COST_MAX + 1024);
+    cr_expect_gt(json.len, WORLD_PAGE_COST_MAX / 2);
+    writer_deinit(&json);
+    WORLD_FREE(page);
     world_destroy(&world);
 }
 

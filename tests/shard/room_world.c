@@ -1,6 +1,8 @@
 /* tests/shard/room_world.c - see room_world.h. */
 #include "room_world.h"
+#include "api/json.h"
 #include "shard/memory.h"
+#include "shard/room/reading.h"
 #include <criterion/criterion.h>
 
 struct world world_create(struct machine_options options)
@@ -155,16 +157,35 @@ enum error world_read(struct world *world, uint64_t user_id, uint64_t room_id, u
 
 /* ---- pages ---- */
 
+/* What a page_meter says of its rows is no less than what the answer has as JSON. */
+static void expect_cost(const ProtobufCMessageDescriptor *descriptor, const ProtobufCMessage *response, const struct writer *reply)
+{
+    uint64_t rows = 0;
+    for (unsigned i = 0; i < descriptor->n_fields; i++)
+        if (descriptor->fields[i].label == PROTOBUF_C_LABEL_REPEATED)
+            rows += *(const size_t *)(const void *)((const char *)response + descriptor->fields[i].quantifier_offset);
+    struct page_meter meter = {0};
+    (void)page_meter_full(&meter, reply);
+    struct writer json;
+    writer_init(&json, 0);
+    json_from_message(response, &json, false);
+    uint64_t cost = meter.cost + rows * 512;
+    cr_assert_leq(json.len, cost, "%zu bytes of JSON for %zu rows of %s in %zu bytes", json.len, (size_t)rows, descriptor->name, reply->len);
+    writer_deinit(&json);
+}
+
 static void *page_read(struct fixture *shard, void (*read)(struct read_job *, struct store_view *), const void *params,
                        size_t size, const ProtobufCMessageDescriptor *descriptor)
 {
     struct read_job *job = memory_alloc(sizeof *job + size);
+    job->page_cost_max = WORLD_PAGE_COST_MAX;
     writer_init(&job->reply, 0);
     memcpy(job->params, params, size);
     read(job, &shard->store.view);
     cr_assert_eq(job->error, ERROR_NONE);
     void *response = protobuf_c_message_unpack(descriptor, NULL, job->reply.len, job->reply.data);
     cr_assert_not_null(response, "the page is no %s", descriptor->name);
+    expect_cost(descriptor, response, &job->reply);
     writer_deinit(&job->reply);
     free(job);
     return response;

@@ -12,6 +12,7 @@
 #include "shard/room/view.h"
 
 #define WORLD_SHARDS_MAX 4
+#define WORLD_PAGE_COST_MAX (64u << 10) /* bytes of JSON before the last row of a page */
 
 struct world {
     struct fixture *shards[WORLD_SHARDS_MAX];

@@ -164,6 +164,7 @@ void rig_begin(uint16_t shard_count)
                              .limits = {.requests_parked_max = 100,
                                         .store_backlog_max_bytes = 1 << 20,
                                         .body_size_max_bytes = 65536,
+                                        .page_cost_max = 128u << 10,
                                         .rooms_per_user_max = 10,
                                         .sessions_per_user_max = 4,
                                         .access_token_ttl_s = 600,

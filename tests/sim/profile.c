@@ -23,6 +23,7 @@ static struct shard_limits roll_limits(struct dice *dice)
     return (struct shard_limits){.requests_parked_max = PICK(dice, 3, 6, 20, 1000),
                                  .store_backlog_max_bytes = PICK(dice, 1000, 8000, 100000, 1000000),
                                  .body_size_max_bytes = 400,
+                                 .page_cost_max = 128u << 10,
                                  .rooms_per_user_max = PICK(dice, 3, 8, 30),
                                  .sessions_per_user_max = dice_between(dice, 1, 4),
                                  .messages_per_second = rated ? 20 : 0,

@@ -50,6 +50,7 @@ struct page {
     struct writer scratch, message;
     uint64_t last_room;
     uint32_t count;
+    struct page_meter meter;
     bool has_more;
     enum result result;
 };
@@ -88,7 +89,7 @@ static enum result pack_conversation(struct page *page, const struct conversatio
 static bool take_conversation(void *context, struct slice key, struct slice value)
 {
     struct page *page = context;
-    page->has_more = page->count == page->params->limit || page->out->len > PAGE_SIZE_MAX_BYTES;
+    page->has_more = page->count == page->params->limit || page_meter_full(&page->meter, page->out);
     if (page->has_more) return false;
     struct conversation_row row;
     page->result = conversation_row_read(&row, page->view, key, value, &page->scratch);
@@ -105,7 +106,7 @@ static bool take_conversation(void *context, struct slice key, struct slice valu
 void conversations_read(struct read_job *job, struct store_view *view)
 {
     const struct conversations_params *params = (const void *)job->params;
-    struct page page = {.params = params, .view = view, .out = &job->reply};
+    struct page page = {.params = params, .view = view, .out = &job->reply, .meter.cost_max = job->page_cost_max};
     writer_init(&page.scratch, 0);
     writer_init(&page.message, 0);
     struct key from = key_two(KEY_CONVERSATION, params->user_id, params->cursor == 0 ? 0 : params->cursor + 1);

@@ -18,12 +18,13 @@ struct page {
     struct writer *out;
     uint64_t last_seq; /* of the last message on the page; of an empty page where it would begin */
     uint32_t count;
+    struct page_meter meter;
     bool has_more, bad;
 };
 
-static bool page_full(const struct page *page)
+static bool page_full(struct page *page)
 {
-    return page->count == page->params->limit || page->out->len > PAGE_SIZE_MAX_BYTES;
+    return page->count == page->params->limit || page_meter_full(&page->meter, page->out);
 }
 
 static void page_add(struct page *page, uint64_t seq, struct slice value)
@@ -105,7 +106,10 @@ static enum result read_up(struct page *page, struct store_view *view)
 void history_read(struct read_job *job, struct store_view *view)
 {
     const struct history_params *params = (const void *)job->params;
-    struct page page = {.params = params, .out = &job->reply, .last_seq = params->upwards ? params->after_seq : params->before_seq};
+    struct page page = {.params = params,
+                        .out = &job->reply,
+                        .last_seq = params->upwards ? params->after_seq : params->before_seq,
+                        .meter.cost_max = job->page_cost_max};
     enum result result = params->upwards ? read_up(&page, view) : read_down(&page, view);
     if (result != RESULT_OK || page.bad) {
         job->error = ERROR_INTERNAL;

@@ -1,6 +1,7 @@
 /* shard/chat/pages.h - what is read by page on the storage thread: a room's history, a user's stream, a user's
  * conversations. Thread:  the storage thread.    Depends: shard/request.h.      Start at: shard/shard.h Each appends a
- * packed response to job->reply; job->params holds its parameters. A page ends at `limit` or at PAGE_SIZE_MAX_BYTES. */
+ * packed response to job->reply; job->params holds its parameters. A page ends at `limit` or at
+ * job->page_cost_max. */
 #ifndef SHARD_CHAT_PAGES_H
 #define SHARD_CHAT_PAGES_H
 

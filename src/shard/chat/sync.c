@@ -26,6 +26,7 @@ struct page {
     struct timeline_reader timelines;
     uint64_t last_key;
     uint32_t count;
+    struct page_meter meter;
     bool hole; /* the next entry is not there any more */
     enum result result;
 };
@@ -62,7 +63,7 @@ static bool event_pack(struct page *page, struct slice value)
 static bool take_event(void *context, uint64_t sync_key, struct slice event)
 {
     struct page *page = context;
-    if (page->count == page->params->limit || page->out->len > PAGE_SIZE_MAX_BYTES) return false;
+    if (page->count == page->params->limit || page_meter_full(&page->meter, page->out)) return false;
     page->hole = sync_key != page->last_key + 1;
     if (page->hole) return false;
     page->last_key++;
@@ -110,7 +111,8 @@ static void page_heads(struct page *page)
 void sync_read(struct read_job *job, struct store_view *view)
 {
     struct sync_params *params = (void *)job->params;
-    struct page page = {.params = params, .view = view, .out = &job->reply, .last_key = params->sync_key};
+    struct page page = {.params = params, .view = view, .out = &job->reply, .last_key = params->sync_key,
+                        .meter.cost_max = job->page_cost_max};
     writer_init(&page.scratch, 0);
     bool reset = params->sync_key > params->head || params->sync_key + 1 < params->kept_first;
     if (!reset) page_events(&page);

@@ -14,13 +14,14 @@ struct page {
     struct writer *out;
     uint64_t last_id;
     uint32_t count, limit;
+    struct page_meter meter;
     bool has_more, bad;
 };
 
 static bool take_member(void *context, struct slice key, struct slice value)
 {
     struct page *page = context;
-    if (page->count == page->limit || page->out->len > PAGE_SIZE_MAX_BYTES) {
+    if (page->count == page->limit || page_meter_full(&page->meter, page->out)) {
         page->has_more = true;
         return false;
     }
@@ -45,7 +46,7 @@ static bool take_member(void *context, struct slice key, struct slice value)
 void members_read(struct read_job *job, struct store_view *view)
 {
     const struct members_params *params = (const void *)job->params;
-    struct page page = {.out = &job->reply, .limit = params->limit};
+    struct page page = {.out = &job->reply, .limit = params->limit, .meter.cost_max = job->page_cost_max};
     struct key from = key_two(KEY_MEMBER, params->room_id, params->cursor == 0 ? 0 : params->cursor + 1);
     struct key until = key_after(KEY_MEMBER, params->room_id);
     enum result result = store_scan(view, key_slice(&from), key_slice(&until), take_member, &page);

@@ -6,8 +6,14 @@
 #include "shard/keys.h"
 #include "storage/store.h"
 
-/* A page ends early when its reply has grown to this: half of what an outbound queue takes before it stops pushing. */
-#define PAGE_SIZE_MAX_BYTES (128u << 10)
+/* A page ends early when the next row might not fit what its reader's connection takes. Told is what the answer has as JSON, the longest
+ * of its forms, at most: names and numbers of each row, bytes as base64, control characters in texts escaped. */
+struct page_meter {
+    uint64_t cost, cost_max; /* cost_max: bounds_page_cost() */
+    size_t counted;          /* bytes of the reply that are in `cost` */
+};
+/* True when the page ends before the next row. Called before each row, first with an empty reply. */
+bool page_meter_full(struct page_meter *meter, const struct writer *reply);
 
 /* The value under `key` into `value` (reset before); *found tells whether there is one. OK, IO, CORRUPT. */
 NODISCARD enum result reading_get(struct store_view *view, const struct key *key, struct writer *value, bool *found);
