@@ -418,6 +418,47 @@ static void last_id(uint64_t room_id, char id[64])
     protobuf_c_message_free_unpacked(&out->base, NULL);
 }
 
+static void expected_id(char id[64], uint64_t epoch, char kind, uint64_t number)
+{
+    static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_";
+    for (uint32_t i = 0; i < 11; i++) *id++ = digits[epoch >> (6 * i) & 63];
+    *id++ = kind;
+    do *id++ = digits[number & 63];
+    while ((number >>= 6) != 0);
+    *id = '\0';
+}
+
+/* They are part of the directory's format: a message that is sent again is known by the id that an earlier version gave it. */
+Test(mqtt_deliver, the_ids_that_messages_get_stay_as_they_are)
+{
+    uint64_t room_id = make_room("room");
+    char topic[32], id[64], want[64];
+    struct mqtt_client sender;
+    snprintf(topic, sizeof topic, "r/%llu", (unsigned long long)room_id);
+    mqtt_come(&sender, alice, "sender", (struct mqtt_how){.persistent = true});
+    mqtt_say(&sender, topic, "first", 0x34, 700);
+    (void)mqtt_expect(&sender, MQTT_PUBREC);
+    mqtt_answer(&sender, MQTT_PUBREL, 700);
+    (void)mqtt_expect(&sender, MQTT_PUBCOMP);
+    mqtt_say(&sender, topic, "second", 0x34, 700);
+    (void)mqtt_expect(&sender, MQTT_PUBREC);
+    last_id(room_id, id);
+    mqtt_drop(&sender);
+    struct entity *state = machine_entity(shard_machine(rig.shards[0]), ENTITY_MQTT, alice, 0);
+    struct mqtt_session_record session;
+    cr_assert(mqtt_state_find(mqtt_state_of(state), SLICE_TEXT("sender"), &session));
+    struct cursor c = cursor_of(session.recent);
+    cr_expect_eq(cursor_u16(&c), 700);
+    cr_expect_eq(cursor_u32(&c), 1u << 31, "the first turn of packet ids, released");
+    uint64_t epoch = cursor_u64(&c);
+    cr_expect_eq(cursor_u16(&c), 700);
+    cr_expect_eq(cursor_u32(&c), 1, "the second");
+    cr_expect_eq(cursor_u64(&c), epoch);
+    cr_expect(cursor_done(&c));
+    expected_id(want, epoch, '.', 1u << 16 | 700);
+    cr_expect_str_eq(id, want);
+}
+
 #define NO_LOCAL 4
 
 Test(mqtt_deliver, no_local_hides_what_this_client_said_and_nothing_else)

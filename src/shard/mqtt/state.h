@@ -8,7 +8,9 @@
  *   subscriptions: { u8 kind | u8 options | u64 room id | u64 since | u32 identifier }…
  *   rooms: { u64 room id | u64 seq acknowledged | u64 seq handed on }…, the large ones; of small ones the stream has everything
  *   releasing: { u64 room id, 0: the stream | u64 seq or sync_key }…, QoS 2: received by the client, PUBREL is due
- *   recent: { u16 packet id | u32 round | u64 epoch }…, oldest first: the ids that messages received from the client last got */
+ *   recent: { u16 packet id | u32 round, high bit: released | u64 epoch }…, oldest first: the ids that messages received from the client
+ *           last got. The id itself is <epoch>.<round, packet id> as publish.c makes it, and that is part of this format: a message
+ *           that was under way when the server was replaced is known by it. Another form of ids needs a field here that says which. */
 #ifndef SHARD_MQTT_STATE_H
 #define SHARD_MQTT_STATE_H
 

@@ -1,0 +1,124 @@
+#!/usr/bin/python3
+"""tests/e2e/upgrade_test.py - data directories of earlier versions, with traffic under way, are served on by this one.
+
+  RINGPOST_BIN=path            the binary (default build/ringpost)
+  PREVIOUS_RINGPOST=path       an earlier one: the directory is then made by it, instead of being taken from tests/upgrade"""
+import json
+import os
+import pathlib
+import sys
+import tarfile
+import tempfile
+import unittest
+
+TESTS = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(TESTS / "upgrade"))
+import mqtt_under_way as under_way  # noqa: E402
+from mqtt_raw import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL  # noqa: E402
+
+BINARY = os.path.abspath(os.environ.get("RINGPOST_BIN", TESTS.parent / "build" / "ringpost"))
+PREVIOUS = os.environ.get("PREVIOUS_RINGPOST")
+
+
+class MqttUnderWay(unittest.TestCase):
+    """Messages of QoS 1 and 2 that were on their way when the earlier version died: each once, none lost."""
+
+    def setUp(self):
+        self.place = tempfile.TemporaryDirectory(prefix="ringpost-upgrade-test-")
+        self.addCleanup(self.place.cleanup)
+
+    def serve(self, source):
+        if isinstance(source, pathlib.Path):
+            with tarfile.open(source) as archive:
+                archive.extractall(self.place.name, filter="tar") if hasattr(tarfile, "tar_filter") else archive.extractall(self.place.name)
+        else:
+            under_way.make(source, self.place.name)
+        state = json.loads((pathlib.Path(self.place.name) / "under_way.json").read_text())
+        self.server = under_way.Server(BINARY, self.place.name).start()
+        self.addCleanup(lambda: self.server.process.poll() is None and self.server.kill())
+        return state
+
+    def resend(self, state):
+        """The sender had heard of the first message alone; everything else it says again."""
+        sender = under_way.session(self.server, "alice", "sender")
+        other = under_way.session(self.server, "alice", "other", 5)
+        self.assertTrue(sender.present and other.present)
+        sender.answer(PUBREL, 2)
+        sender.expect(PUBCOMP, 2)
+        room = f"r/{state['room']}"
+        for topic, text, qos, packet_id in (("u/bob", "unheard", 2, 3), ("u/bob", "once", 1, 4), (room, "large unheard", 2, 5), ("u/bob", "done", 2, 1)):
+            sender.publish(topic, text, qos, packet_id, duplicate=True)
+            sender.expect(PUBREC if qos == 2 else PUBACK, packet_id)
+        other.publish("u/bob", "of a connection that was never closed", 2, 1, duplicate=True)
+        other.expect(PUBREC, 1)
+        return sender, other
+
+    def release(self, sender, other):
+        for client, packet_id in ((sender, 3), (sender, 5), (sender, 1), (other, 1)):
+            client.answer(PUBREL, packet_id)
+            client.expect(PUBCOMP, packet_id)
+        sender.publish("u/bob", "end", 2, 6)
+        sender.expect(PUBREC, 6)
+
+    def receive(self, state):
+        """What the phone has taken comes no more; what it has not comes with the packet id it had."""
+        phone, tablet = under_way.session(self.server, "bob", "phone"), under_way.session(self.server, "bob", "tablet", 5)
+        self.assertTrue(phone.present and tablet.present)
+        to_phone, to_tablet = state["to_phone"], state["to_tablet"]
+        released = {phone.expect(PUBREL).packet_id, phone.expect(PUBREL).packet_id}
+        self.assertEqual(released, {to_phone["received"], to_phone["large unheard"]})
+        left = ["unheard", "once", "done", "of a connection that was never closed"]
+        for client, qos, ids in ((phone, 2, to_phone), (tablet, 1, to_tablet)):
+            for text in left:
+                packet = client.expect(PUBLISH, ids[text])
+                self.assertEqual((packet.payload, packet.qos, packet.duplicate), (text, qos, True))
+        return phone, tablet
+
+    def check(self, source):
+        state = self.serve(source)
+        phone, tablet = self.receive(state)
+        sender, other = self.resend(state)
+        for client in (sender, other):
+            client.drop()
+        self.release(*self.resend(state))
+        for client, qos in ((phone, 2), (tablet, 1)):
+            packet = client.expect(PUBLISH)
+            self.assertEqual((packet.payload, packet.qos, packet.duplicate), ("end", qos, False))
+        bob = self.server.login("bob")
+        direct = self.server.call("/v1/chat/conversations", bob)["conversations"]
+        direct, = (c["room"]["room_id"] for c in direct if c["room"].get("type") == "DIRECT")
+        want = ["done", "received", "unheard", "once", "done", "of a connection that was never closed", "end"]
+        self.assertEqual(self.server.history(bob, direct), want)
+        self.assertEqual(self.server.history(bob, state["room"]), ["large unheard"])
+        self.server.stop()
+
+    def test_of_directory_format_3(self):
+        self.check(TESTS / "upgrade" / "format3.tar.xz")
+
+    @unittest.skipUnless(PREVIOUS, "PREVIOUS_RINGPOST names no earlier version")
+    def test_of_an_earlier_binary(self):
+        self.check(PREVIOUS)
+
+
+class Lines(unittest.TextTestResult):
+    """A line per test for tests/run to count."""
+
+    def addSuccess(self, test):
+        super().addSuccess(test)
+        print("ok", test.id().removeprefix("__main__."), flush=True)
+
+    def addSkip(self, test, reason):
+        super().addSkip(test, reason)
+        print(f"skip {test.id().removeprefix('__main__.')}: {reason}", flush=True)
+
+    def addFailure(self, test, err):
+        super().addFailure(test, err)
+        print("not ok", test.id().removeprefix("__main__."), flush=True)
+
+    def addError(self, test, err):
+        super().addError(test, err)
+        print("not ok", test.id().removeprefix("__main__."), flush=True)
+
+
+if __name__ == "__main__":
+    unittest.main(testRunner=unittest.TextTestRunner(resultclass=Lines))
