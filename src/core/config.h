@@ -140,8 +140,12 @@
       "something came and the member reads the room's timeline.")                                                      \
     X(COUNT, inbox_events_max, "10k", 16, 10000000,                                                                    \
       "Events kept for one user's sync; a device that missed more starts again from its conversations.")               \
+    X(DURATION, repeat_window, "10m", CONFIG_M(1), CONFIG_H(24),                                                       \
+      "How long a send is remembered, so that one sent again gets the first answer and is stored once.")               \
+    X(COUNT, repeats_per_sender, "1024", 16, 65536, "Sends of one user that are remembered for so long.")              \
     X(COUNT, dedup_entries, "262144", 1024, 16777216,                                                                  \
-      "Recent client_msg_id values each shard remembers, so that a repeated send gets the first answer.")              \
+      "Sends each shard remembers, 80 to 112 bytes of memory each. Half of them can be kept for repeat_window; when "  \
+      "people send more than that, fewer are kept of those who send most.")                                            \
     X(COUNT, rate_messages_per_second, "20", 0, 1000000, "Messages of one user, sustained. 0: no limit.")              \
     X(COUNT, rate_messages_burst, "100", 1, 1000000, "Messages of one user at once.")                                  \
     X(COUNT, rate_requests_per_second, "50", 0, 1000000, "Requests of one user, messages too, sustained. 0: no limit.")\

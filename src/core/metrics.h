@@ -35,6 +35,9 @@
     X(commands_proposed, "ringpost_commands_proposed_total", COUNTER, "Commands joined to a log batch")                \
     X(commands_applied, "ringpost_commands_applied_total", COUNTER, "Commands applied after they were durable")        \
     X(messages_stored, "ringpost_messages_stored_total", COUNTER, "Messages given a seq in their room")                \
+    X(repeat_window_s, "ringpost_repeat_window_seconds", GAUGE, "Sends of so long ago are known when they come again")      \
+    X(repeats_per_sender, "ringpost_repeats_per_sender", GAUGE, "Last sends of each user that are known for repeat_window") \
+    X(repeats_forgotten_early, "ringpost_repeats_forgotten_early_total", COUNTER, "Sends not kept that long: too many came") \
     X(pushes, "ringpost_pushes_total", COUNTER, "Events pushed to online sessions")                                    \
     X(log_commits, "ringpost_log_commits_total", COUNTER, "Log batches written and synced")                            \
     X(log_written_bytes, "ringpost_log_written_bytes_total", COUNTER, "Bytes written to commit logs, padding included") \

@@ -6,7 +6,7 @@
  * A batch is all commands between two machine_end_batch(). The ten messages that a room received in it become one value, and so do
  * the events of each user; a read mark that moved ten times is one row. An entity knows its place in the list by one number,
  * entity.touched, so the batch needs no look-up.
- * Limit: what the commands of one batch bring (fewer than DEDUP_CAPACITY_MIN of them, RECOVERY_BATCH_MAX at a start); BATCH_SPARE_BYTES of it stay allocated. */
+ * Limit: what the commands of one batch bring (the budget of shard_apply(), RECOVERY_BATCH_MAX at a start); BATCH_SPARE_BYTES of it stay allocated. */
 #ifndef SHARD_BATCH_H
 #define SHARD_BATCH_H
 

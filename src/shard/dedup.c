@@ -1,15 +1,20 @@
-/* shard/dedup.c - a ring of the last entries, a table that finds them, and the list of stored blocks they came in.
- * Happy path: add at the head, overwrite the oldest; at the end of a batch put the new ones as one block and delete the blocks
- * that no longer hold any entry of the window. The oldest block may hold some that left it: loading the blocks again ends with the
- * same window, because that is full. A window that grows is not full any more, so then the oldest block is put again without them.
+/* shard/dedup.c - a ring of entries, a table that finds them, who sent them, and the list of stored blocks they came in.
+ * Happy path: add at the head; when the ring is nearly full, look at the oldest: what is not promised any more is forgotten, what is
+ * goes to the head once more. At the end of a batch put what came to the head as one block, and delete the blocks that no longer hold
+ * any entry of the ring. At least half of the ring is not promised, so that at most one entry goes round for each that comes, on
+ * average; a reserve keeps many promised ones in a row from having to go round at once.
  *
  * The table says which id may stand where in the ring, from a bucket of one cache line: so to learn that an id is new, which is nearly
  * every question, takes that line and not the ring. Nothing is ever removed from it. A slot holds the number of its entry, which tells
  * whether that is still in the window; a slot whose entry left is free. So forgetting is counting. Where a bucket is full of entries
  * of the window the next one takes the entry, and the bucket notes its number: the search goes on behind the bucket for as long as
- * that entry may be there. */
+ * that entry may be there.
+ *
+ * The newest entry of a sender stays as long as he has others, promised or not: from it follows, after a load too, which number his
+ * next send has, and so how many he has made since each of the others. */
 #include "shard/dedup.h"
 #include "shard/memory.h"
+#include "shard/senders.h"
 #include <sys/mman.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -17,10 +22,18 @@
 #define LARGE_PAGE ((size_t)2 << 20)
 #define BUCKET_SLOTS 7
 #define BUCKET_ENTRIES 4 /* of the window, on average, at most: one bucket in twenty is full then */
+#define RESERVE_PART 8    /* of the ring is kept free, or half as many adds as are promised in a row would find no room */
+#define SWEEPS_MAX 4      /* entries looked at for one that is added, while there is room */
+#define SENDER_AHEAD 3    /* entries between the oldest and the one whose sender is fetched ... */
+#define ENTRY_AHEAD 6     /* ... and the one that is fetched itself */
+
+#define BLOCK_HEAD_SIZE (2 * sizeof(uint64_t))
+#define FORMER_SENDER (0xffffull << 48) /* a shard that there is not */
 
 struct block { /* entries of one stored value, oldest first */
     uint64_t index;
     uint32_t count;
+    bool former;
 };
 
 struct bucket {
@@ -32,62 +45,99 @@ struct bucket {
 _Static_assert(sizeof(struct bucket) == CACHE_LINE, "a bucket is one cache line");
 
 struct dedup {
-    uint32_t capacity, bucket_count; /* buckets: power of two */
-    uint64_t added;                  /* entry n stands at ring[n % capacity] */
-    uint64_t stored;                 /* entries that are in a block */
-    uint64_t forgotten;              /* entries that left the window, all before it */
-    uint64_t blocks_start;           /* entry number of the first entry of the first block */
+    struct dedup_limits limits;
+    uint32_t bucket_count; /* power of two */
+    uint32_t head;         /* place in the ring of the next entry */
+    uint64_t added;        /* entries ever: the number of the next one */
+    uint64_t forgotten;    /* entries that left the window, all before it */
+    uint64_t stored;       /* entries that are in a block */
+    uint64_t blocks_start; /* entry number of the first entry of the first block */
     struct dedup_entry *ring;
-    struct bucket *buckets;          /* in `memory`, aligned */
-    void *memory;
-    bool grown;                      /* since the last end of a batch */
-    struct block *blocks;            /* a queue: blocks[first_block .. first_block + block_count) */
+    struct bucket *buckets; /* in `table_memory`, aligned */
+    void *ring_memory, *table_memory;
+    struct senders senders;
+    bool changed; /* the oldest entry is another one than the newest block says */
+    struct block *blocks; /* a queue: blocks[first_block .. first_block + block_count) */
     uint32_t first_block, block_count, block_capacity;
+    uint64_t loaded_from;     /* oldest entry of the ring, as the newest block says */
+    uint64_t forgotten_early; /* for dedup_report() */
+    uint64_t complete_since_ms;
 };
 
 /* Every question goes to another page of a large table: with pages of 2 MiB, which is only an advice, it costs no walk of the page
  * table beside the cache miss. What no entry has come to stays unused. */
-static void table_create(struct dedup *d)
+static void *large_alloc(void **memory, size_t size)
 {
-    size_t size = d->bucket_count * sizeof *d->buckets, alignment = size < LARGE_PAGE ? CACHE_LINE : LARGE_PAGE;
-    d->memory = memory_alloc(size + alignment);
-    uintptr_t first = ((uintptr_t)d->memory + alignment - 1) & ~(alignment - 1);
-    d->buckets = (struct bucket *)first;
-    if (size >= LARGE_PAGE) (void)madvise(d->buckets, size, MADV_HUGEPAGE);
+    size_t alignment = size < LARGE_PAGE ? CACHE_LINE : LARGE_PAGE;
+    *memory = memory_alloc(size + alignment);
+    uint8_t *first = *memory;
+    first += -(uintptr_t)first & (alignment - 1);
+    if (size >= LARGE_PAGE) (void)madvise(first, size, MADV_HUGEPAGE);
+    return first;
 }
 
-static void allocate(struct dedup *d, uint32_t capacity)
+static void senders_create(struct dedup *d, uint32_t capacity)
 {
-    ASSERT(capacity >= DEDUP_CAPACITY_MIN);
-    d->capacity = capacity;
+    senders_init(&d->senders, capacity / 2, d->limits.per_sender > 0 ? d->limits.per_sender : 1);
+}
+
+static void allocate(struct dedup *d, const struct dedup_limits *limits)
+{
+    ASSERT(limits->capacity >= DEDUP_CAPACITY_MIN);
+    d->limits = *limits;
+    d->head = 0;
     d->bucket_count = 1;
-    while ((uint64_t)d->bucket_count * BUCKET_ENTRIES < capacity) d->bucket_count *= 2;
-    d->ring = memory_alloc(capacity * sizeof *d->ring);
-    table_create(d);
+    while ((uint64_t)d->bucket_count * BUCKET_ENTRIES < limits->capacity) d->bucket_count *= 2;
+    d->ring = large_alloc(&d->ring_memory, limits->capacity * sizeof *d->ring);
+    d->buckets = large_alloc(&d->table_memory, d->bucket_count * sizeof *d->buckets);
+    senders_create(d, limits->capacity);
 }
 
-enum result dedup_create(struct dedup **out, uint32_t capacity)
+static void release(struct dedup *d)
+{
+    free(d->ring_memory);
+    free(d->table_memory);
+    senders_deinit(&d->senders);
+}
+
+enum result dedup_create(struct dedup **out, const struct dedup_limits *limits)
 {
     *out = memory_alloc(sizeof **out);
-    allocate(*out, capacity);
+    allocate(*out, limits);
     return RESULT_OK;
 }
 
 void dedup_destroy(struct dedup *d)
 {
     if (d == NULL) return;
-    free(d->ring);
-    free(d->memory);
+    release(d);
     free(d->blocks);
     free(d);
 }
 
-void dedup_id(struct dedup_entry *entry, uint64_t scope, uint64_t actor_id, struct slice client_id)
+void dedup_id(struct dedup_entry *entry, uint64_t scope, uint64_t sender_id, struct slice client_id)
 {
-    uint64_t seed = XXH3_64bits_withSeed(&scope, sizeof scope, actor_id);
+    uint64_t seed = XXH3_64bits_withSeed(&scope, sizeof scope, sender_id);
     XXH128_hash_t hash = XXH3_128bits_withSeed(client_id.data, client_id.len, seed);
     entry->id_low = hash.low64;
     entry->id_high = hash.high64;
+    entry->sender_id = sender_id;
+}
+
+bool dedup_same(const struct dedup_entry *first, const struct dedup_entry *again, uint64_t former_content)
+{
+    bool former = first->sender_id >= FORMER_SENDER;
+    return first->content == (former ? (uint32_t)former_content : again->content);
+}
+
+/* ---- the ring ---- */
+
+static uint32_t used(const struct dedup *d) { return (uint32_t)(d->added - d->forgotten); }
+
+/* The entry that came as the `age`th before the head; the last one that came is 1. */
+static struct dedup_entry *entry_back(const struct dedup *d, uint32_t age)
+{
+    return &d->ring[d->head >= age ? d->head - age : d->head + d->limits.capacity - age];
 }
 
 /* ---- the table ---- */
@@ -109,10 +159,12 @@ static uint32_t slot_age(const struct dedup *d, const struct bucket *bucket, uin
 
 static bool slot_taken(const struct dedup *d, const struct bucket *bucket, uint32_t slot)
 {
-    return slot_age(d, bucket, slot) <= d->added - d->forgotten;
+    return slot_age(d, bucket, slot) <= used(d);
 }
 
 const void *dedup_place(const struct dedup *d, const struct dedup_entry *id) { return home_of(d, tag_of(id)); }
+
+const void *dedup_sender_place(const struct dedup *d, uint64_t sender_id) { return senders_place(&d->senders, sender_id); }
 
 const struct dedup_entry *dedup_find(const struct dedup *d, const struct dedup_entry *id)
 {
@@ -121,7 +173,7 @@ const struct dedup_entry *dedup_find(const struct dedup *d, const struct dedup_e
     for (uint32_t looked = 0; looked < d->bucket_count; looked++) {
         for (uint32_t slot = 0; slot < BUCKET_SLOTS; slot++) {
             if (bucket->tags[slot] != tag || !slot_taken(d, bucket, slot)) continue;
-            const struct dedup_entry *e = &d->ring[(d->added - slot_age(d, bucket, slot)) % d->capacity];
+            const struct dedup_entry *e = entry_back(d, slot_age(d, bucket, slot));
             if (e->id_low == id->id_low && e->id_high == id->id_high) return e;
         }
         if (bucket->passed_on <= d->forgotten) return NULL;
@@ -143,37 +195,139 @@ static struct bucket *bucket_with_room(struct dedup *d, struct bucket *bucket, u
     return NULL;
 }
 
-/* The next entry into the ring and the table. */
-static void place(struct dedup *d, const struct dedup_entry *entry)
+/* The entry that stands at the head belongs to the window now. */
+static void take_in(struct dedup *d)
 {
-    uint64_t n = d->added;
-    uint32_t tag = tag_of(entry), slot;
-    struct bucket *bucket = bucket_with_room(d, home_of(d, tag), n, &slot);
+    uint32_t tag = tag_of(&d->ring[d->head]), slot;
+    struct bucket *bucket = bucket_with_room(d, home_of(d, tag), d->added, &slot);
     bucket->tags[slot] = tag;
-    bucket->numbers[slot] = (uint32_t)(n + 1);
-    d->ring[n % d->capacity] = *entry;
+    bucket->numbers[slot] = (uint32_t)(d->added + 1);
     d->added++;
+    if (++d->head == d->limits.capacity) d->head = 0;
 }
 
-void dedup_add(struct dedup *d, const struct dedup_entry *entry)
+/* ---- what stays ---- */
+
+static bool in_time(const struct dedup *d, const struct dedup_entry *entry, uint64_t now_ms)
 {
-    if (d->added - d->forgotten == d->capacity) d->forgotten++;
-    place(d, entry);
+    uint64_t away_ms = now_ms > entry->time_ms ? now_ms - entry->time_ms : entry->time_ms - now_ms;
+    return away_ms < d->limits.window_ms;
 }
 
-void dedup_resize(struct dedup *d, uint32_t capacity)
+static void note_early(struct dedup *d, const struct dedup_entry *entry)
 {
-    if (capacity == d->capacity) return;
-    if (capacity > d->capacity) d->grown = true;
-    if (d->added - d->forgotten > capacity) d->forgotten = d->added - capacity;
+    d->forgotten_early++;
+    if (d->complete_since_ms < entry->time_ms) d->complete_since_ms = entry->time_ms;
+}
+
+/* The oldest entry is forgotten, or comes to the head; `full`: only what must stay stays. */
+static void sweep(struct dedup *d, uint64_t now_ms, bool full)
+{
+    struct dedup_entry *oldest = entry_back(d, used(d));
+    struct sender *sender = senders_find(&d->senders, oldest->sender_id);
+    ASSERT(sender != NULL);
+    uint32_t since = sender->sends - 1 - oldest->ordinal;
+    bool promised = since < d->limits.per_sender && in_time(d, oldest, now_ms);
+    bool stays = promised && !full && since < senders_allowance(&d->senders);
+    d->forgotten++;
+    if (stays || (since == 0 && sender->entries > 1)) {
+        if (used(d) + 1 < d->limits.capacity) d->ring[d->head] = *oldest; /* a full ring has its head there already */
+        take_in(d);
+    } else {
+        if (promised) note_early(d, oldest);
+        senders_remove(&d->senders, sender);
+    }
+}
+
+/* Sweeping comes to these soon. */
+static inline __attribute__((always_inline)) void fetch_ahead(const struct dedup *d)
+{
+    uint32_t left = used(d);
+    if (left <= ENTRY_AHEAD) return;
+    __builtin_prefetch(entry_back(d, left - ENTRY_AHEAD));
+    __builtin_prefetch(senders_place(&d->senders, entry_back(d, left - SENDER_AHEAD)->sender_id), 1);
+}
+
+static void make_room(struct dedup *d, uint64_t now_ms)
+{
+    uint32_t enough = d->limits.capacity;
+    if (d->limits.window_ms > 0) enough -= enough / RESERVE_PART;
+    if (used(d) + 1 < enough) return;
+    fetch_ahead(d);
+    for (uint32_t n = 0; n < SWEEPS_MAX && used(d) >= enough; n++) sweep(d, now_ms, false);
+    while (used(d) == d->limits.capacity) sweep(d, now_ms, true); /* ends: not everybody's newest has others beside it */
+}
+
+void dedup_add(struct dedup *d, const struct dedup_entry *entry, uint64_t now_ms)
+{
+    ASSERT(entry->sender_id != 0 && entry->sender_id < FORMER_SENDER);
+    make_room(d, now_ms);
+    struct dedup_entry *place = &d->ring[d->head];
+    *place = *entry;
+    place->ordinal = senders_add(&d->senders, entry->sender_id);
+    take_in(d);
+}
+
+void dedup_report(const struct dedup *d, uint64_t now_ms, struct dedup_report *out)
+{
+    uint64_t since_ms = now_ms > d->complete_since_ms ? now_ms - d->complete_since_ms : 0;
+    *out = (struct dedup_report){.window_ms = since_ms < d->limits.window_ms ? since_ms : d->limits.window_ms,
+                                 .forgotten_early = d->forgotten_early,
+                                 .allowance = senders_allowance(&d->senders)};
+}
+
+/* ---- making it anew ---- */
+
+/* An entry that was there before, without anything that finds it: indexing follows. */
+static void restore(struct dedup *d, const struct dedup_entry *entry)
+{
+    if (used(d) == d->limits.capacity) d->forgotten++;
+    d->ring[d->head] = *entry;
+    d->added++;
+    if (++d->head == d->limits.capacity) d->head = 0;
+}
+
+/* The table and the senders, from the ring. */
+static void index_ring(struct dedup *d)
+{
+    uint64_t end = d->added;
+    d->head = (uint32_t)(entry_back(d, used(d)) - d->ring);
+    for (d->added = d->forgotten; d->added < end; take_in(d))
+        senders_add_stored(&d->senders, d->ring[d->head].sender_id, d->ring[d->head].ordinal);
+}
+
+/* So that the oldest go as if the ring had been so small all the time. */
+static void shrink(struct dedup *d, uint32_t capacity, uint64_t now_ms)
+{
+    senders_deinit(&d->senders);
+    senders_create(d, capacity);
+    for (uint32_t age = used(d); age > 0; age--)
+        senders_add_stored(&d->senders, entry_back(d, age)->sender_id, entry_back(d, age)->ordinal);
+    for (uint32_t left = used(d); left > 0 && used(d) > capacity; left--) sweep(d, now_ms, false);
+    while (used(d) > capacity) sweep(d, now_ms, true);
+}
+
+void dedup_set_limits(struct dedup *d, const struct dedup_limits *limits, uint64_t now_ms)
+{
+    bool same = limits->capacity == d->limits.capacity && limits->per_sender == d->limits.per_sender;
+    d->limits.window_ms = limits->window_ms;
+    d->limits.per_sender = limits->per_sender;
+    if (same) return;
+    if (used(d) > limits->capacity) {
+        shrink(d, limits->capacity, now_ms);
+        d->changed = true;
+    }
     struct dedup old = *d;
-    allocate(d, capacity);
-    for (d->added = old.forgotten; d->added < old.added;) place(d, &old.ring[d->added % old.capacity]);
-    free(old.ring);
-    free(old.memory);
+    allocate(d, limits);
+    d->added = old.forgotten;
+    for (uint32_t age = used(&old); age > 0; age--) restore(d, entry_back(&old, age));
+    index_ring(d);
+    release(&old);
 }
 
-static void blocks_add(struct dedup *d, uint64_t index, uint32_t count)
+/* ---- blocks ---- */
+
+static void blocks_add(struct dedup *d, const struct block *block)
 {
     if (d->first_block + d->block_count == d->block_capacity) {
         if (d->first_block > d->block_capacity / 2) {
@@ -184,65 +338,115 @@ static void blocks_add(struct dedup *d, uint64_t index, uint32_t count)
             d->blocks = memory_resize(d->blocks, d->block_capacity * sizeof *d->blocks);
         }
     }
-    d->blocks[d->first_block + d->block_count++] = (struct block){index, count};
+    d->blocks[d->first_block + d->block_count++] = *block;
 }
 
-static struct key block_key(uint64_t index) { return key_one(KEY_DEDUP, index); }
-
-/* Entries first … last - 1, all in the window, as the block of that index. */
-static void block_put(const struct dedup *d, uint64_t index, uint64_t first, uint64_t last, struct effects *effects)
+static struct key block_key(const struct block *block)
 {
-    ASSERT(d->forgotten <= first && first < last && last <= d->added);
-    struct key key = block_key(index);
-    writer_reset(&effects->scratch);
-    for (uint64_t n = first; n < last; n++)
-        writer_raw(&effects->scratch, &d->ring[n % d->capacity], sizeof(struct dedup_entry));
-    effects_put(effects, &key, writer_slice(&effects->scratch));
+    return key_one(block->former ? KEY_DEDUP : KEY_REPEATS, block->index);
 }
 
-/* The oldest block loses what left the window before it grew. */
-static void blocks_trim(struct dedup *d, struct effects *effects)
+/* Blocks whose entries have all left. */
+static void blocks_delete(struct dedup *d, struct effects *effects)
 {
-    if (d->block_count == 0 || d->blocks_start >= d->forgotten) return;
-    struct block *oldest = &d->blocks[d->first_block];
-    block_put(d, oldest->index, d->forgotten, d->blocks_start + oldest->count, effects);
-    oldest->count -= (uint32_t)(d->forgotten - d->blocks_start);
-    d->blocks_start = d->forgotten;
-}
-
-void dedup_end_batch(struct dedup *d, uint64_t index, struct effects *effects)
-{
-    uint32_t count = (uint32_t)(d->added - d->stored);
-    ASSERT(count <= d->capacity); /* a batch is smaller than the window: DEDUP_CAPACITY_MIN */
-    if (count > 0) {
-        block_put(d, index, d->stored, d->added, effects);
-        if (d->block_count == 0) d->blocks_start = d->stored;
-        blocks_add(d, index, count);
-        d->stored = d->added;
-    }
     while (d->block_count > 0 && d->blocks_start + d->blocks[d->first_block].count <= d->forgotten) {
-        struct key key = block_key(d->blocks[d->first_block].index);
+        struct key key = block_key(&d->blocks[d->first_block]);
         effects_delete(effects, &key);
         d->blocks_start += d->blocks[d->first_block].count;
         d->first_block++;
         d->block_count--;
     }
     if (d->block_count == 0) d->first_block = 0;
-    if (d->grown) blocks_trim(d, effects);
-    d->grown = false;
 }
 
-bool dedup_load_block(struct dedup *d, uint64_t index, struct slice block)
+/* The last `count` entries. */
+static void block_put(struct dedup *d, const struct block *block, struct effects *effects)
 {
-    if (block.len % sizeof(struct dedup_entry) != 0) return false;
-    uint32_t count = block.len / (uint32_t)sizeof(struct dedup_entry);
-    if (d->block_count == 0) d->blocks_start = d->added;
-    for (uint32_t i = 0; i < count; i++) {
-        struct dedup_entry entry;
-        memcpy(&entry, block.data + i * sizeof entry, sizeof entry);
-        dedup_add(d, &entry);
-    }
-    blocks_add(d, index, count);
+    struct key key = block_key(block);
+    uint32_t size = (uint32_t)BLOCK_HEAD_SIZE + block->count * (uint32_t)sizeof(struct dedup_entry);
+    uint8_t *at = store_batch_put_open(&effects->puts, key_slice(&key), size);
+    uint64_t head[2] = {d->added - block->count, d->forgotten};
+    memcpy(at, head, sizeof head);
+    at += sizeof head;
+    uint32_t ahead = block->count <= d->head ? 0 : block->count - d->head; /* of them, at the end of the ring */
+    memcpy(at, d->ring + d->limits.capacity - ahead, ahead * sizeof *d->ring);
+    memcpy(at + ahead * sizeof *d->ring, d->ring + d->head + ahead - block->count, (block->count - ahead) * sizeof *d->ring);
+}
+
+void dedup_end_batch(struct dedup *d, uint64_t index, struct effects *effects)
+{
+    blocks_delete(d, effects);
+    uint64_t first = d->stored > d->forgotten ? d->stored : d->forgotten; /* some may have come and gone in one batch */
+    struct block block = {.index = index, .count = (uint32_t)(d->added - first)};
     d->stored = d->added;
+    if (block.count == 0 && !d->changed) return;
+    d->changed = false;
+    if (d->block_count == 0) d->blocks_start = first;
+    block_put(d, &block, effects);
+    blocks_add(d, &block);
+}
+
+/* ---- recovery ---- */
+
+struct former_entry { /* of format 3 */
+    uint64_t id_low, id_high, body_hash, result_id, room_id, seq, time_ms;
+};
+
+bool dedup_load_former_block(struct dedup *d, uint64_t index, struct slice bytes)
+{
+    struct block block = {.index = index, .count = bytes.len / (uint32_t)sizeof(struct former_entry), .former = true};
+    if (bytes.len % sizeof(struct former_entry) != 0) return false;
+    for (uint32_t i = 0; i < block.count; i++) {
+        struct former_entry former;
+        memcpy(&former, bytes.data + i * sizeof former, sizeof former);
+        restore(d, &(struct dedup_entry){.id_low = former.id_low,
+                                         .id_high = former.id_high,
+                                         .result_id = former.result_id,
+                                         .room_id = former.room_id,
+                                         .seq = former.seq,
+                                         .time_ms = former.time_ms,
+                                         .sender_id = former.id_high | FORMER_SENDER,
+                                         .content = (uint32_t)former.body_hash});
+    }
+    blocks_add(d, &block);
     return true;
+}
+
+/* The first block says which numbers the entries have; those of format 3 before it have the ones before. */
+static bool block_follows(struct dedup *d, uint64_t first)
+{
+    bool is_first = d->block_count == 0 || d->blocks[d->first_block + d->block_count - 1].former;
+    if (!is_first) return first == d->added;
+    if (first < d->added) return false;
+    d->forgotten += first - d->added;
+    d->blocks_start += first - d->added;
+    d->added = first;
+    return true;
+}
+
+bool dedup_load_block(struct dedup *d, uint64_t index, struct slice bytes)
+{
+    struct block block = {.index = index};
+    struct cursor c = cursor_of(bytes);
+    uint64_t first = cursor_u64(&c);
+    d->loaded_from = cursor_u64(&c);
+    block.count = (uint32_t)(cursor_left(&c) / sizeof(struct dedup_entry));
+    bool whole = !c.bad && cursor_left(&c) % sizeof(struct dedup_entry) == 0;
+    if (!whole || d->loaded_from > first + block.count || !block_follows(d, first)) return false;
+    for (uint32_t i = 0; i < block.count; i++) {
+        struct dedup_entry entry;
+        memcpy(&entry, c.at + i * sizeof entry, sizeof entry);
+        if (entry.sender_id == 0) return false;
+        restore(d, &entry);
+    }
+    blocks_add(d, &block);
+    return true;
+}
+
+void dedup_load_end(struct dedup *d)
+{
+    if (d->forgotten < d->loaded_from) d->forgotten = d->loaded_from;
+    ASSERT(d->forgotten <= d->added);
+    index_ring(d);
+    d->stored = d->added;
 }

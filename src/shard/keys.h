@@ -11,8 +11,9 @@ enum key_kind {
     KEY_META = 0x01,         /* nothing more          -> meta_record: id counters, time */
     KEY_STREAM = 0x02,       /* peer shard            -> stream_record */
     KEY_OUTBOX = 0x03,       /* peer shard | first    -> relay_record: a bundle of entries, messages by name, see outbox.h */
-    KEY_DEDUP = 0x04,        /* last log index        -> dedup entries of that batch */
+    KEY_DEDUP = 0x04,        /* last log index        -> entries of that batch, as format 3 wrote them: dedup.h */
     KEY_LIMITS = 0x05,       /* nothing more          -> limits_record */
+    KEY_REPEATS = 0x06,      /* last log index        -> block of dedup entries of that batch: dedup.h */
     KEY_NAME = 0x10,         /* xxh3-128 of the name  -> name_record */
     KEY_ACCOUNT = 0x11,      /* user                  -> account_record */
     KEY_DEVICE = 0x12,       /* user | device id      -> device_record */

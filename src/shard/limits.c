@@ -9,7 +9,9 @@ static struct limits_record limits_of(const struct machine_options *options)
                                   .fanout_threshold = options->fanout_threshold,
                                   .inbox_events_max = options->inbox_events_max,
                                   .devices_per_user_max = options->devices_per_user_max,
-                                  .dedup_entries = options->dedup_entries};
+                                  .dedup_entries = options->dedup_entries,
+                                  .repeat_window_ms = options->repeat_window_ms,
+                                  .repeats_per_sender = options->repeats_per_sender};
 }
 
 static void limits_set(struct machine *machine, const struct limits_record *limits)
@@ -19,8 +21,13 @@ static void limits_set(struct machine *machine, const struct limits_record *limi
     machine->options.inbox_events_max = limits->inbox_events_max;
     machine->options.devices_per_user_max = limits->devices_per_user_max;
     machine->options.dedup_entries = limits->dedup_entries;
+    machine->options.repeat_window_ms = limits->repeat_window_ms;
+    machine->options.repeats_per_sender = limits->repeats_per_sender;
     machine->limits_known = true;
-    dedup_resize(machine->dedup, limits->dedup_entries);
+    dedup_set_limits(machine->dedup, &(struct dedup_limits){.capacity = limits->dedup_entries,
+                                                            .window_ms = limits->repeat_window_ms,
+                                                            .per_sender = limits->repeats_per_sender},
+                     machine->time_ms);
 }
 
 enum result limits_load(struct machine *machine, struct store_view *view)

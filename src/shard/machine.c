@@ -17,7 +17,9 @@ enum result machine_create(struct machine **out, const struct machine_options *o
     for (int i = 0; i < ID_TYPE_COUNT; i++) m->next_sequence[i] = 1;
     m->batch = batch_create();
     enum result result = entity_table_create(&m->entities, m, options->entities_max, metrics);
-    if (result == RESULT_OK) result = dedup_create(&m->dedup, options->dedup_entries);
+    if (result == RESULT_OK) result = dedup_create(&m->dedup, &(struct dedup_limits){.capacity = options->dedup_entries,
+                                                                                        .window_ms = options->repeat_window_ms,
+                                                                                        .per_sender = options->repeats_per_sender});
     if (result == RESULT_OK)
         result = stream_set_create(&m->streams, options->shard, options->shard_count, options->outbox_entries_max);
     if (result == RESULT_OK) result = roster_create(&m->roster);
@@ -121,6 +123,12 @@ static bool load_bundle(void *context, struct slice key, struct slice value)
     return load_took(load, took);
 }
 
+static bool load_former_block(void *context, struct slice key, struct slice value)
+{
+    struct load *load = context;
+    return load_took(load, key.len == 9 && dedup_load_former_block(load->machine->dedup, key_u64_at(key, 1), value));
+}
+
 static bool load_block(void *context, struct slice key, struct slice value)
 {
     struct load *load = context;
@@ -169,7 +177,9 @@ enum result machine_load(struct machine *m, struct store_view *view, uint64_t ap
     if (result == RESULT_OK) result = limits_load(m, view);
     if (result == RESULT_OK) result = load_range(m, view, KEY_STREAM, load_position);
     if (result == RESULT_OK) result = load_range(m, view, KEY_OUTBOX, load_bundle);
-    if (result == RESULT_OK) result = load_range(m, view, KEY_DEDUP, load_block);
+    if (result == RESULT_OK) result = load_range(m, view, KEY_DEDUP, load_former_block);
+    if (result == RESULT_OK) result = load_range(m, view, KEY_REPEATS, load_block);
+    if (result == RESULT_OK) dedup_load_end(m->dedup);
     return result;
 }
 

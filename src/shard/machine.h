@@ -16,13 +16,14 @@
 #include "shard/roster.h"
 #include "shard/stream.h"
 
-struct machine_options { /* the five limits apply reads are part of the state: changed only by a LIMITS command, see limits.h */
+struct machine_options { /* the limits that apply reads are part of the state: changed only by a LIMITS command, see limits.h */
     uint16_t shard, shard_count;
     uint32_t room_members_max;
     uint32_t fanout_threshold;    /* members; above it a room is large, for ever */
     uint32_t inbox_events_max;    /* events kept per user */
     uint32_t devices_per_user_max;
     uint32_t dedup_entries;
+    uint32_t repeat_window_ms, repeats_per_sender;
     uint32_t entities_max;
     uint32_t outbox_entries_max;
 };

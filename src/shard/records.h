@@ -14,7 +14,8 @@ RECORD(command, COMMAND_FIELDS)
 /* limits.c: the limits that apply reads, in force from here on */
 #define LIMITS_FIELDS(F)                                                                                               \
     F(u32, room_members_max) F(u32, fanout_threshold) F(u32, inbox_events_max) F(u32, devices_per_user_max) F(u32, dedup_entries)
-RECORD(limits, LIMITS_FIELDS)
+#define LIMITS_FIELDS_2(F) F(u32, repeat_window_ms) F(u32, repeats_per_sender)
+RECORD_2(limits, LIMITS_FIELDS, LIMITS_FIELDS_2)
 
 /* account/ */
 #define USER_CREATE_FIELDS(F) F(bytes, name) F(bytes, display_name) F(bytes, password_hash)

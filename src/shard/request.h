@@ -36,7 +36,7 @@ struct request {
     void *state;                 /* a handler's own, between its runs; freed with free_state */
     void (*free_state)(void *state);
     struct people *people;       /* answers of request_people */
-    const void *touches;         /* memory that applying its command will ask for and that no pin names; only ever prefetched */
+    const void *touches[2];      /* memory that applying its command will ask for and that no pin names; only ever prefetched */
     uint32_t loads_waiting;      /* PARKED: entities still to come */
     uint64_t entities_made;      /* LOGGED: machine->entities_made when its needs were last looked at */
     struct request *next_stalled;

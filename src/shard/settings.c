@@ -33,6 +33,8 @@ struct machine_options settings_machine(const struct config *c, uint16_t shard, 
                                     .inbox_events_max = c->inbox_events_max,
                                     .devices_per_user_max = c->devices_per_user_max,
                                     .dedup_entries = c->dedup_entries,
+                                    .repeat_window_ms = c->repeat_window_ms,
+                                    .repeats_per_sender = c->repeats_per_sender,
                                     .entities_max = c->entities_max,
                                     .outbox_entries_max = c->outbox_entries_max};
 }

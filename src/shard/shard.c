@@ -53,12 +53,6 @@ static enum result recovery_write(struct recovery *r)
     return store_write_now(s->options.store, &s->effects.puts, s->machine->applied_index);
 }
 
-/* A batch must fit into the window of repeated sends. */
-static bool recovery_batch_full(const struct recovery *r)
-{
-    return r->batched >= RECOVERY_BATCH_MAX || r->batched + 1 >= r->shard->machine->options.dedup_entries;
-}
-
 static enum result recovery_apply(void *context, const struct commitlog_record *record)
 {
     struct recovery *r = context;
@@ -66,7 +60,6 @@ static enum result recovery_apply(void *context, const struct commitlog_record *
     struct command command;
     if (!command_decode(&command, record->type, record->index, record->body)) return RESULT_CORRUPT;
     enum result result = RESULT_OK;
-    if (record->type == COMMAND_LIMITS) result = recovery_write(r); /* it may shrink that window */
     const struct command_row *row = command_row(record->type);
     needs_init(&r->needs, s->machine);
     row->needs(&r->needs, &command);
@@ -83,7 +76,7 @@ static enum result recovery_apply(void *context, const struct commitlog_record *
     s->last_time_ms = command.time_ms;
     r->replayed++;
     r->batched++;
-    return recovery_batch_full(r) ? recovery_write(r) : RESULT_OK;
+    return r->batched >= RECOVERY_BATCH_MAX ? recovery_write(r) : RESULT_OK;
 }
 
 static void on_durable(void *context, uint64_t index)
@@ -317,7 +310,7 @@ FETCHES fetch_touched(const struct pending *p)
 {
     for (uint32_t at = 0; at < p->body.len && at < 4 * CACHE_LINE; at += CACHE_LINE) __builtin_prefetch(p->body.data + at);
     if (p->request == NULL) return;
-    __builtin_prefetch(p->request->touches, 1);
+    for (uint32_t i = 0; i < COUNT_OF(p->request->touches); i++) __builtin_prefetch(p->request->touches[i], 1);
     const struct needs *needs = &p->request->needs;
     for (uint32_t i = 0; i < needs->count && i < NEEDS_FEW; i++) {
         __builtin_prefetch(needs->pins[i], 1);
@@ -350,7 +343,6 @@ static struct lookahead lookahead_begin(const struct shard *s)
 uint32_t shard_apply(struct shard *s, uint32_t budget)
 {
     uint32_t applied = 0;
-    if (budget >= DEDUP_CAPACITY_MIN) budget = DEDUP_CAPACITY_MIN - 1;
     struct command command;
     struct lookahead ahead = lookahead_begin(s);
     for (struct pending *p; applied < budget && (p = take_durable(s, &command)) != NULL; applied++) {
@@ -376,6 +368,11 @@ void shard_tick(struct shard *s)
 {
     session_sweep(s, shard_now_ms(s) / 1000);
     commitlog_trim(s->log, store_durable_index(s->options.store));
+}
+
+void shard_report_repeats(const struct shard *s, struct dedup_report *out)
+{
+    dedup_report(s->machine->dedup, shard_now_ms(s), out);
 }
 
 struct machine *shard_machine(struct shard *s) { return s->machine; }

@@ -111,6 +111,8 @@ void shard_flush(struct shard *shard);
 void shard_tick(struct shard *shard);
 
 struct machine *shard_machine(struct shard *shard);
+/* For the metrics. */
+void shard_report_repeats(const struct shard *shard, struct dedup_report *out);
 struct commitlog *shard_log(struct shard *shard);
 uint16_t shard_number(const struct shard *shard);
 

@@ -347,16 +347,32 @@ static void observe_clock(struct worker *w)
     }
 }
 
+/* What is true of all its shards. */
+static void report_shards(const struct worker *w)
+{
+    uint64_t backlog = 0, early = 0, window_ms = UINT64_MAX;
+    uint32_t allowance = UINT32_MAX;
+    for (uint32_t i = 0; i < w->shard_count; i++) {
+        struct dedup_report repeats;
+        shard_report_repeats(w->shards[i].shard, &repeats);
+        if (window_ms > repeats.window_ms) window_ms = repeats.window_ms;
+        if (allowance > repeats.allowance) allowance = repeats.allowance;
+        early += repeats.forgotten_early;
+        backlog += store_backlog_bytes(w->shards[i].store);
+    }
+    struct metrics *metrics = w->options.metrics;
+    metrics_set(&metrics->store_backlog_bytes, backlog);
+    metrics_set(&metrics->repeat_window_s, window_ms / 1000);
+    metrics_set(&metrics->repeats_per_sender, allowance);
+    metrics_set(&metrics->repeats_forgotten_early, early);
+}
+
 static void on_tick(struct timer *timer)
 {
     struct worker *w = CONTAINER_OF(timer, struct worker, tick);
     observe_clock(w);
-    uint64_t backlog = 0;
-    for (uint32_t i = 0; i < w->shard_count; i++) {
-        shard_tick(w->shards[i].shard);
-        backlog += store_backlog_bytes(w->shards[i].store);
-    }
-    metrics_set(&w->options.metrics->store_backlog_bytes, backlog);
+    for (uint32_t i = 0; i < w->shard_count; i++) shard_tick(w->shards[i].shard);
+    report_shards(w);
     timer_arm(&w->timers, &w->tick, w->timers.now_ms + TICK_MS);
 }
 
@@ -558,6 +574,7 @@ static enum result open_outside(struct worker *w, const char *const *origins, ch
     w->bell_op.done = on_bell;
     io_read(w->io, &w->bell_op, w->bell.fd, &w->bell_rings, sizeof w->bell_rings, 0);
     w->tick.fired = on_tick;
+    report_shards(w);
     timer_arm(&w->timers, &w->tick, w->timers.now_ms + TICK_MS);
     atomic_store(&w->options.ios[w->options.number], w->io); /* from here on nothing fails: until all have settled it stays */
     return RESULT_OK;

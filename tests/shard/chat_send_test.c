@@ -53,7 +53,7 @@ Test(chat_send, a_batch_costs_one_timeline_row_and_one_row_of_small_events_per_m
             messages += key.data[0] == KEY_MESSAGE;
             events += key.data[0] == KEY_EVENT && value.len == 4 + count * (4 + 18);
             marks += key.data[0] == KEY_CONVERSATION;
-            others += key.data[0] == KEY_META || key.data[0] == KEY_DEDUP;
+            others += key.data[0] == KEY_META || key.data[0] == KEY_REPEATS;
         }
         cr_expect_eq(messages, 1);
         cr_expect_eq(events, 10);
@@ -81,6 +81,42 @@ Test(chat_send, a_repeat_gives_the_first_result_again)
     cr_expect_eq(world_send(&world, bob, room_id, "same", "other"), ERROR_NONE, "ids are the sender's own");
     uint64_t other_room = world_create_room(&world, ada, &bob, 1, false);
     cr_expect_eq(world_send(&world, ada, other_room, "same", "other"), ERROR_NONE, "and the room's own");
+    world_destroy(&world);
+}
+
+/* One that is sent again with anything changed is another message under the same id. */
+Test(chat_send, all_that_the_sender_gives_makes_a_repeat)
+{
+    struct world world = world_create(fixture_options(0, 1));
+    struct fixture *shard = world.shards[0];
+    uint64_t ada = world_user(&world, 0, "ada"), bob = world_user(&world, 0, "bob");
+    uint64_t room_id = world_create_room(&world, ada, &bob, 1, false);
+    struct send_record first = world_draft(room_id, "same", "hello");
+    first.properties = SLICE_TEXT("\x12\x04text");
+    first.kind = RINGPOST__V1__MESSAGE_KIND__CUSTOM;
+    struct send_record body = first, kind = first, properties = first, none = first, renamed = first;
+    body.body = SLICE_TEXT("hullo");
+    kind.kind = RINGPOST__V1__MESSAGE_KIND__FILE;
+    properties.properties = SLICE_TEXT("\x12\x04test");
+    none.properties = SLICE_EMPTY;
+    renamed.sender_name = SLICE_TEXT("Ada, who has another name now");
+    const struct {
+        const char *name;
+        const struct send_record *send;
+        enum error want;
+    } cases[] = {{"first", &first, ERROR_NONE},
+                 {"again", &first, ERROR_NONE},
+                 {"another body", &body, ERROR_CLIENT_ID_CONFLICT},
+                 {"another kind", &kind, ERROR_CLIENT_ID_CONFLICT},
+                 {"other properties", &properties, ERROR_CLIENT_ID_CONFLICT},
+                 {"no properties", &none, ERROR_CLIENT_ID_CONFLICT},
+                 {"what the server adds does not count", &renamed, ERROR_NONE}};
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        cr_assert_eq(FIXTURE_PROPOSE(shard, ada, SEND, send, cases[i].send), ERROR_NONE, "%s", cases[i].name);
+        cr_expect_eq(fixture_apply(shard), cases[i].want, "%s", cases[i].name);
+        fixture_end_batch(shard);
+    }
+    cr_expect_eq(fixture_messages(shard, room_id), 1);
     world_destroy(&world);
 }
 

@@ -13,6 +13,8 @@ static void set_old_limits(void)
     rig.machine.inbox_events_max = 5;
     rig.machine.devices_per_user_max = 2;
     rig.machine.dedup_entries = 2048;
+    rig.machine.repeat_window_ms = 60000;
+    rig.machine.repeats_per_sender = 10;
 }
 
 static void set_smaller_limits(void)
@@ -22,6 +24,8 @@ static void set_smaller_limits(void)
     rig.machine.inbox_events_max = 2;
     rig.machine.devices_per_user_max = 1;
     rig.machine.dedup_entries = 1024;
+    rig.machine.repeat_window_ms = 30000;
+    rig.machine.repeats_per_sender = 2;
 }
 
 static void set_larger_limits(void)
@@ -31,6 +35,8 @@ static void set_larger_limits(void)
     rig.machine.inbox_events_max = 100;
     rig.machine.devices_per_user_max = 9;
     rig.machine.dedup_entries = 4096;
+    rig.machine.repeat_window_ms = 600000;
+    rig.machine.repeats_per_sender = 100;
 }
 
 static uint64_t users[4], room_id;

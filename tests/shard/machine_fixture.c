@@ -148,6 +148,8 @@ struct machine_options fixture_options(uint16_t shard, uint16_t shard_count)
                                     .inbox_events_max = 1000,
                                     .devices_per_user_max = 8,
                                     .dedup_entries = DEDUP_CAPACITY_MIN,
+                                    .repeat_window_ms = 600000,
+                                    .repeats_per_sender = 100,
                                     .entities_max = 10000,
                                     .outbox_entries_max = 1000};
 }

@@ -159,6 +159,8 @@ void rig_begin(uint16_t shard_count)
                                          .inbox_events_max = 100,
                                          .devices_per_user_max = 3,
                                          .dedup_entries = 4096,
+                                         .repeat_window_ms = 600000,
+                                         .repeats_per_sender = 100,
                                          .entities_max = 1000,
                                          .outbox_entries_max = 100},
                              .limits = {.requests_parked_max = 100,

@@ -12,7 +12,6 @@
 #include <xxhash.h>
 
 #define PATIENCE_NS 3000000u
-#define REPEAT_ATTEMPTS_MAX (DEDUP_CAPACITY_MIN / 2) /* a repeat within so many sends of the world must be recognized */
 
 struct call_type {
     const char *name;
@@ -44,6 +43,7 @@ static struct call *begin(struct world *w, struct app *d, const struct call_type
 
 static void end(struct call *call)
 {
+    if (call->is_repeat) call->device->person->repeats_open--;
     writer_deinit(&call->payload);
     free(call);
 }
@@ -482,13 +482,27 @@ static void note_membership(struct world *w, struct call *call, uint64_t room_id
     call->is_member = room->members[user].under_way > 0 ? -1 : room->members[user].known;
 }
 
-static bool send_attempt(struct world *w, struct app *d, uint32_t number, uint32_t variant)
+/* `again`: it was asked for before; else now is its first time. */
+static void begin_try(struct world *w, struct call *call, struct first_try *first, bool again)
 {
-    const struct attempt *a = &w->oracle->attempts[number];
+    struct person *person = call->device->person;
+    struct first_try now = oracle_first_try(w->oracle, person);
+    call->is_repeat = again;
+    if (again) person->repeats_open++;
+    else *first = now;
+}
+
+static bool send_attempt(struct world *w, struct app *d, uint32_t number, enum variant variant)
+{
+    struct attempt *a = &w->oracle->attempts[number];
     Ringpost__V1__SendRequest request = RINGPOST__V1__SEND_REQUEST__INIT;
-    char client_id[24], text[ATTEMPT_TEXT_MAX];
+    Ringpost__V1__Properties properties = RINGPOST__V1__PROPERTIES__INIT;
+    char client_id[24], text[ATTEMPT_TEXT_MAX], content_type[24];
     attempt_client_id(number, client_id);
     struct slice body = attempt_body(number, variant, text);
+    attempt_content_type(number, w->plant == PLANT_properties_ignored ? VARIANT_SAME : variant, content_type);
+    properties.content_type = content_type;
+    if (content_type[0] != '\0') request.properties = &properties;
     request.to_user_id = a->to_user_id;
     request.room_id = a->to_user_id != 0 ? 0 : a->room_id;
     request.client_msg_id = client_id;
@@ -497,17 +511,19 @@ static bool send_attempt(struct world *w, struct app *d, uint32_t number, uint32
     request.body.data = (uint8_t *)text;
     struct call *call = begin(w, d, &send_type, LANE_MAIN);
     call->number = number;
-    call->must_fail = variant != 0;
-    call->floor = w->oracle->attempts[number].tries++;
+    call->must_fail = variant != VARIANT_SAME;
+    call->floor = a->tries++;
+    begin_try(w, call, &a->first, call->floor > 0);
     note_membership(w, call, a->room_id);
     return go(w, call, &request.base);
 }
 
 bool calls_send(struct world *w, struct app *d)
 {
-    bool too_late = w->oracle->attempt_count - d->sending > REPEAT_ATTEMPTS_MAX; /* it may have left the window: give it up */
-    if (!too_late) return send_attempt(w, d, d->sending - 1, 0);
-    d->sending = 0;
+    const struct attempt *a = &w->oracle->attempts[d->sending - 1];
+    if (d->person->repeats_open > 0) return false;
+    if (a->tries == 0 || oracle_is_promised(w->oracle, d->person, &a->first)) return send_attempt(w, d, a->number, VARIANT_SAME);
+    d->sending = 0; /* it may have left the window: give it up */
     return false;
 }
 
@@ -531,20 +547,24 @@ static struct known_room *some_group(struct world *w, const struct app *d)
     return room;
 }
 
-/* Already answered not long ago: the same again, or the same id with another body. */
+/* Already answered, however long ago, as long as it is promised: the same again, or the same id with something else. */
 static bool send_again(struct world *w, struct app *d)
 {
-    struct oracle *o = w->oracle;
-    uint32_t back = dice_between(&w->dice, 1, REPEAT_ATTEMPTS_MAX);
-    if (back > o->attempt_count) return false;
-    const struct attempt *a = &o->attempts[o->attempt_count - back];
-    if (!a->acked || a->sender_id != d->person->user_id) return false;
-    return send_attempt(w, d, a->number, dice_one_in(&w->dice, 3) ? 1 : 0);
+    const struct oracle *o = w->oracle;
+    uint32_t count = 0, number = 0;
+    for (uint32_t i = 0; i < o->attempt_count; i++) {
+        const struct attempt *a = &o->attempts[i];
+        if (!a->acked || a->sender_id != d->person->user_id || !oracle_is_promised(o, d->person, &a->first)) continue;
+        if (dice_one_in(&w->dice, ++count)) number = i;
+    }
+    if (count == 0) return false;
+    return send_attempt(w, d, number, dice_one_in(&w->dice, 3) ? dice_between(&w->dice, 1, VARIANT_COUNT - 1) : VARIANT_SAME);
 }
 
 bool calls_talk(struct world *w, struct app *d)
 {
-    if (dice_one_in(&w->dice, 10) && send_again(w, d)) return true;
+    if (d->person->repeats_open > 0) return false;
+    if (dice_one_in(&w->dice, 6) && send_again(w, d)) return true;
     const struct known_room *room = dice_one_in(&w->dice, 3) ? some_room(w, d) : some_group(w, d);
     uint64_t to_user_id = 0, room_id = 0;
     if (room != NULL && dice_percent(&w->dice, 80)) room_id = room->room_id;
@@ -824,14 +844,26 @@ static uint32_t some_people(struct world *w, const struct app *d, uint64_t *user
     return count;
 }
 
+/* One that was asked for before, as long as it is promised, or the next. */
+static struct client_room *some_client_room(struct world *w, struct person *person)
+{
+    uint32_t count = COUNT_OF(person->client_rooms), i = dice_below(&w->dice, count);
+    struct client_room *room = &person->client_rooms[i];
+    bool known = room->number != 0 && oracle_is_promised(w->oracle, person, &room->first);
+    if (!known) *room = (struct client_room){.number = room->number == 0 ? i + 1 : room->number + count};
+    return room;
+}
+
 /* What a request asks for follows from its number, so that a repeat is the same request. */
 static bool call_create(struct world *w, struct app *d)
 {
+    if (d->person->repeats_open > 0) return false;
     static const uint32_t names = 5;
     Ringpost__V1__CreateRoomRequest request = RINGPOST__V1__CREATE_ROOM_REQUEST__INIT;
     struct call *call = begin(w, d, &create_type, LANE_MAIN);
     char name[24], client_id[24];
-    call->number = dice_below(&w->dice, 6) + w->oracle->attempt_count / REPEAT_ATTEMPTS_MAX * 6; /* no repeat beyond the window */
+    struct client_room *room = some_client_room(w, d->person);
+    call->number = room->number;
     struct dice own = {.state = call->claims.user_id * 64 + call->number};
     call->user_ids[call->user_count++] = d->person->user_id;
     for (uint32_t i = 0; i < w->people->person_count; i++) {
@@ -850,6 +882,7 @@ static bool call_create(struct world *w, struct app *d)
     request.client_room_id = client_id;
     request.member_ids = call->user_ids + 1;
     request.n_member_ids = call->user_count - 1;
+    begin_try(w, call, &room->first, room->first.sends != 0);
     return go(w, call, &request.base);
 }
 

@@ -21,6 +21,7 @@ struct call {
     struct token_claims claims; /* shown with it */
     bool must_fail;             /* an answer without error is a fault of the server */
     bool may_be_bad;            /* the request is not what the contract says */
+    bool is_repeat;             /* counted in its person's repeats_open */
     /* What the answer is judged by, as the method needs it. */
     uint64_t room_id, seq, floor, began_s;
     uint64_t user_ids[USERS_MAX];

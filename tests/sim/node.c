@@ -11,8 +11,6 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#define DEDUP_ENTRY_SIZE sizeof(struct dedup_entry)
-
 /* ---- the disk and the store ------------------------------------------------------------------------------------------- */
 
 static void keep_segment(void *context, uint64_t number, const uint8_t *bytes)
@@ -35,7 +33,7 @@ static const struct {
     enum plant plant;
     enum key_kind kind;
     uint32_t one_in;
-} losses[] = {{PLANT_reused_ids, KEY_META, 1},          {PLANT_window_forgotten, KEY_DEDUP, 1},
+} losses[] = {{PLANT_reused_ids, KEY_META, 1},          {PLANT_window_forgotten, KEY_REPEATS, 1},
               {PLANT_reused_seq, KEY_MESSAGE, 30},      {PLANT_events_lost, KEY_EVENT, 50},
               {PLANT_marks_lost, KEY_CONVERSATION, 10}, {PLANT_members_lost, KEY_MEMBER, 10},
               {PLANT_revocations_lost, KEY_DEVICE, 3}};
@@ -141,7 +139,8 @@ struct digest {
     XXH3_state_t *state;
     struct store_view *view;
     uint64_t events_kept, user_id, room_id;
-    struct writer window; /* the blocks of repeated sends, one after another */
+    struct writer window; /* the entries of repeated sends, one after another ... */
+    uint64_t window_end, window_from; /* ... their number once counted, and the number of the oldest that counts still */
     struct writer scratch;
 };
 
@@ -180,12 +179,21 @@ static void digest_events(struct digest *digest, uint64_t user_id)
     ASSERT(result == RESULT_OK);
 }
 
+static void digest_window(struct digest *digest, struct slice block)
+{
+    struct cursor c = cursor_of(block);
+    uint64_t first = cursor_u64(&c);
+    digest->window_from = cursor_u64(&c);
+    digest->window_end = first + cursor_left(&c) / sizeof(struct dedup_entry);
+    writer_raw(&digest->window, c.at, cursor_left(&c));
+}
+
 static bool digest_entry(void *context, struct slice key, struct slice value)
 {
     struct digest *digest = context;
     switch (key.data[0]) {
     case KEY_OUTBOX: break;
-    case KEY_DEDUP: writer_raw(&digest->window, value.data, value.len); break;
+    case KEY_REPEATS: digest_window(digest, value); break;
     case KEY_MESSAGE: digest_timeline(digest, key_u64_at(key, 1)); break;
     case KEY_EVENT: digest_events(digest, key_u64_at(key, 1)); break;
     default:
@@ -204,7 +212,8 @@ static uint64_t digest_of(const struct node *node, struct fake_store *store)
     writer_init(&digest.scratch, 0);
     enum result result = store_scan(digest.view, SLICE_EMPTY, SLICE_EMPTY, digest_entry, &digest);
     ASSERT(result == RESULT_OK);
-    size_t kept = DEDUP_CAPACITY_MIN * DEDUP_ENTRY_SIZE, len = digest.window.len < kept ? digest.window.len : kept;
+    size_t len = (digest.window_end - digest.window_from) * sizeof(struct dedup_entry);
+    ASSERT(len <= digest.window.len);
     if (len > 0) XXH3_64bits_update(digest.state, digest.window.data + digest.window.len - len, len);
     uint64_t value = XXH3_64bits_digest(digest.state);
     writer_deinit(&digest.window);

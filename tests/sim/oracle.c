@@ -58,7 +58,11 @@ static void learn_message(struct oracle *o, uint64_t room_id, uint64_t seq, uint
 void oracle_saw_message(struct oracle *o, const Ringpost__V1__Message *m)
 {
     struct slice client_id = slice_text(m->client_msg_id), body = slice_of(m->body.data, m->body.len);
-    (void)oracle_attempt_of(o, m->room_id, m->sender_id, client_id, body);
+    uint32_t number = oracle_attempt_of(o, m->room_id, m->sender_id, client_id, body);
+    char content_type[24];
+    attempt_content_type(number, VARIANT_SAME, content_type);
+    const char *shown = m->properties == NULL ? "" : m->properties->content_type;
+    EXPECT(strcmp(shown, content_type) == 0, "message m%u has content type \"%s\"", number, shown);
     learn_message(o, m->room_id, m->seq, m->msg_id,
                   oracle_message_hash(m->msg_id, m->sender_id, m->time_ms, (uint32_t)m->kind, client_id, body));
 }
@@ -68,7 +72,7 @@ void oracle_saw_ack(struct oracle *o, uint32_t number, const Ringpost__V1__SendR
     struct attempt *a = &o->attempts[number];
     char client_id[24], text[ATTEMPT_TEXT_MAX];
     attempt_client_id(number, client_id);
-    struct slice body = attempt_body(number, 0, text);
+    struct slice body = attempt_body(number, VARIANT_SAME, text);
     if (a->acked) {
         EXPECT(a->msg_id == r->msg_id && a->seq == r->seq && a->time_ms == r->time_ms && a->room_id == r->room_id,
                "message %s was sent as %lx, seq %lu; asked again it is %lx, seq %lu", client_id, (unsigned long)a->msg_id,
@@ -128,9 +132,15 @@ void oracle_saw_room(struct oracle *o, const Ringpost__V1__Room *room)
 
 void attempt_client_id(uint32_t number, char out[24]) { snprintf(out, 24, "m%u", number); }
 
-struct slice attempt_body(uint32_t number, uint32_t variant, char out[ATTEMPT_TEXT_MAX])
+void attempt_content_type(uint32_t number, enum variant variant, char out[24])
 {
-    int len = snprintf(out, ATTEMPT_TEXT_MAX, "%u.%u:", number, variant);
+    out[0] = '\0';
+    if (variant == VARIANT_OTHER_PROPERTIES || number % 3 == 0) snprintf(out, 24, "t%u.%u", number, variant == VARIANT_OTHER_PROPERTIES);
+}
+
+struct slice attempt_body(uint32_t number, enum variant variant, char out[ATTEMPT_TEXT_MAX])
+{
+    int len = snprintf(out, ATTEMPT_TEXT_MAX, "%u.%u:", number, variant == VARIANT_OTHER_BODY);
     uint32_t want = number * 2654435761u >> 20;
     want = want % 8 == 0 ? want % 380 : want % 40;
     while ((uint32_t)len < want + 12) {
@@ -167,9 +177,27 @@ uint32_t oracle_attempt_of(const struct oracle *o, uint64_t room_id, uint64_t se
     EXPECT(ours, "a message nobody sent: client id %.*s", (int)client_id.len, (const char *)client_id.data);
     const struct attempt *a = &o->attempts[number];
     EXPECT(a->sender_id == sender_id, "message m%u has another sender", number);
-    EXPECT(slice_equal(body, attempt_body(number, 0, text)), "message m%u has another body", number);
+    EXPECT(slice_equal(body, attempt_body(number, VARIANT_SAME, text)), "message m%u has another body", number);
     EXPECT(a->room_id == 0 || a->room_id == room_id, "message m%u is in another room", number);
     return number;
+}
+
+/* ---- what is promised of repeats ---------------------------------------------------------------------------------------- */
+
+#define REPEAT_MARGIN_MS 25000 /* until it is applied, and for clocks that are set back */
+
+struct first_try oracle_first_try(const struct oracle *o, struct person *person)
+{
+    return (struct first_try){.sends = ++person->sends, .time_ms = world_now_ms(o->world)};
+}
+
+/* Sends of other devices that were under way at the time may have been stored later. */
+bool oracle_is_promised(const struct oracle *o, const struct person *person, const struct first_try *first)
+{
+    const struct profile *profile = &o->world->profile;
+    uint32_t since = person->sends - first->sends + profile->devices - 1;
+    return since < profile->repeats_kept_ever &&
+           world_now_ms(o->world) + REPEAT_MARGIN_MS < first->time_ms + profile->repeat_window_ms_ever;
 }
 
 /* ---- rooms ------------------------------------------------------------------------------------------------------------ */

@@ -11,21 +11,33 @@
 #include "sim/facts.h"
 #include "sim/world.h"
 
-/* One message somebody wants to send; its client_msg_id and body follow from its number. */
+struct person;
+
+/* Something that was asked for the first time. */
+struct first_try {
+    uint32_t sends; /* that its person had asked for, this one included */
+    uint64_t time_ms;
+};
+
+/* One message somebody wants to send; its client_msg_id, body and properties follow from its number. */
 struct attempt {
     uint32_t number;
     uint64_t sender_id, room_id, to_user_id; /* room_id or to_user_id; room_id is filled in by the first answer */
     uint32_t kind, tries;
     bool acked, seen;                /* seen: by the audit now running */
     uint64_t msg_id, seq, time_ms;   /* of the first ack */
+    struct first_try first;
     uint64_t floor_seq;              /* somebody had seen this seq in the room before it was sent the first time */
 };
 
 #define ATTEMPT_TEXT_MAX 400
 /* "m<number>" */
 void attempt_client_id(uint32_t number, char out[24]);
-/* The body: begins with its own number; `variant` 1: another one, for conflicts. */
-struct slice attempt_body(uint32_t number, uint32_t variant, char out[ATTEMPT_TEXT_MAX]);
+enum variant { VARIANT_SAME, VARIANT_OTHER_BODY, VARIANT_OTHER_PROPERTIES, VARIANT_COUNT }; /* for conflicts */
+/* The body: begins with its own number. */
+struct slice attempt_body(uint32_t number, enum variant variant, char out[ATTEMPT_TEXT_MAX]);
+/* The content type in its properties; "": it has none. */
+void attempt_content_type(uint32_t number, enum variant variant, char out[24]);
 
 struct membership { /* of one user in one room */
     int8_t known;   /* 1: member, 0: not, -1: who knows */
@@ -75,6 +87,10 @@ uint64_t oracle_message_hash(uint64_t msg_id, uint64_t sender_id, uint64_t time_
 uint32_t oracle_attempt(struct oracle *oracle, uint64_t sender_id, uint64_t room_id, uint64_t to_user_id, uint32_t kind);
 /* Number of the attempt that a message with this client_msg_id and body is; fails the run when nobody ever made it. */
 uint32_t oracle_attempt_of(const struct oracle *oracle, uint64_t room_id, uint64_t sender_id, struct slice client_id, struct slice body);
+
+/* What the server promises, whatever others do: asked again, it is known. */
+struct first_try oracle_first_try(const struct oracle *oracle, struct person *person);
+bool oracle_is_promised(const struct oracle *oracle, const struct person *person, const struct first_try *first);
 
 /* ---- rooms ---- */
 /* The room, made known when it was not. The pointer lives until the next one is. */

@@ -352,6 +352,7 @@ static void read_frame(struct world *w, struct app *d)
 static struct app *any_device(struct world *w)
 {
     uint32_t person = dice_below(&w->dice, w->people->person_count);
+    if (w->profile.has_babbler && dice_percent(&w->dice, 70)) person = 0;
     return &w->people->persons[person].devices[dice_below(&w->dice, w->people->device_count)];
 }
 

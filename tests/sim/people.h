@@ -11,6 +11,7 @@
 #include "api/api.h"
 #include "ringpost/v1/ringpost.pb-c.h"
 #include "shard/letter.h"
+#include "sim/oracle.h"
 #include "sim/world.h"
 
 struct session;
@@ -85,6 +86,12 @@ struct person {
     uint64_t user_id; /* 0: not registered, as far as the person knows */
     uint64_t newest_event;
     uint64_t stream_head; /* as the last audit found it */
+    uint32_t sends;       /* messages and rooms asked for, again and again too */
+    uint32_t repeats_open; /* asked again and not answered: until they are, nothing new may push them out of what is promised */
+    struct client_room {
+        uint32_t number; /* in its client_room_id; 0: none was asked for */
+        struct first_try first;
+    } client_rooms[6];
     struct app devices[DEVICES_MAX];
 };
 

@@ -20,7 +20,10 @@
     X(marks_lost, "a read mark is sometimes not stored")                                                               \
     X(members_lost, "a member row is sometimes not stored")                                                            \
     X(revocations_lost, "a device row is sometimes not stored")                                                        \
-    X(any_password, "every password fits")
+    X(any_password, "every password fits")                                                                             \
+    X(window_of_sends, "what is promised does not go round again: the window of repeats counts everybody's sends")    \
+    X(last_send_only, "of somebody's sends only the last is kept from what others push out")                           \
+    X(properties_ignored, "a message sent again with other properties is taken for the same")
 
 #define PLANT_AS_ENUM(name, text) PLANT_##name,
 enum plant { PLANT_none, PLANT_LIST(PLANT_AS_ENUM) PLANT_COUNT };

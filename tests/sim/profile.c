@@ -12,7 +12,9 @@ static struct machine_options roll_machine(struct dice *dice)
                                     .fanout_threshold = PICK(dice, 0, 2, 3, 3, 4, 100),
                                     .inbox_events_max = PICK(dice, 16, 40, 100000, 100000),
                                     .devices_per_user_max = dice_between(dice, 2, 4),
-                                    .dedup_entries = PICK(dice, DEDUP_CAPACITY_MIN, DEDUP_CAPACITY_MIN, 1500),
+                                    .dedup_entries = PICK(dice, DEDUP_CAPACITY_MIN, 100, 200, 1500),
+                                    .repeat_window_ms = PICK(dice, 60000, 600000, 600000),
+                                    .repeats_per_sender = PICK(dice, 16, 40, 1024),
                                     .entities_max = PICK(dice, 1, 6, 20, 60, 10000),
                                     .outbox_entries_max = PICK(dice, 1, 4, 16, 1000)};
 }
@@ -51,9 +53,20 @@ static void roll_weights(struct profile *p, struct dice *dice)
     p->weights[ACTION_REST] = PICK(dice, 0, 3, 10);
 }
 
+/* Everybody keeps the same number of his last sends, and half of the window is for that (shard/dedup.h). */
+static uint32_t repeats_kept(const struct profile *p)
+{
+    uint32_t share = p->machine.dedup_entries / 2 / p->users;
+    return share < p->machine.repeats_per_sender ? share : p->machine.repeats_per_sender;
+}
+
 static void note_limits(struct profile *p)
 {
     const struct machine_options *m = &p->machine;
+    uint32_t kept = repeats_kept(p);
+    bool first = p->repeat_window_ms_ever == 0;
+    if (first || p->repeats_kept_ever > kept) p->repeats_kept_ever = kept;
+    if (first || p->repeat_window_ms_ever > m->repeat_window_ms) p->repeat_window_ms_ever = m->repeat_window_ms;
     if (p->room_members_max_ever < m->room_members_max) p->room_members_max_ever = m->room_members_max;
     if (p->devices_max_ever < m->devices_per_user_max) p->devices_max_ever = m->devices_per_user_max;
     if (p->inbox_events_min_ever == 0 || p->inbox_events_min_ever > m->inbox_events_max) p->inbox_events_min_ever = m->inbox_events_max;
@@ -68,7 +81,7 @@ void profile_change_limits(struct profile *p, struct dice *dice)
     note_limits(p);
 }
 
-/* A life long enough for the window of repeated sends to move on: more talk, fewer interruptions. */
+/* A life long enough for the time of repeated sends to be over: more talk, fewer interruptions. */
 static void make_long(struct profile *p)
 {
     p->length = 10;
@@ -79,6 +92,21 @@ static void make_long(struct profile *p)
     p->weights[ACTION_REST] = 0;
     p->weights[ACTION_CRASH] /= 10;
     p->weights[ACTION_RESTART] = 0;
+    p->weights[ACTION_FULL] /= 10;
+}
+
+/* Somebody whose messages would push everybody else's out of the window of repeats. */
+static void make_babbler(struct profile *p, struct dice *dice)
+{
+    p->has_babbler = true;
+    p->length = 3;
+    p->talk_percent = 85;
+    p->devices = 1 + dice_below(dice, 2);
+    p->machine.shard_count = 1;
+    p->machine.dedup_entries = PICK(dice, DEDUP_CAPACITY_MIN, 100, 150);
+    p->limits.messages_per_second = p->limits.requests_per_second = 0;
+    p->segment_blocks = 200;
+    p->weights[ACTION_CRASH] /= 4;
     p->weights[ACTION_FULL] /= 10;
 }
 
@@ -100,8 +128,9 @@ struct profile profile_roll(struct dice *dice)
     p.outbound_hard_bytes = p.outbound_soft_bytes * PICK(dice, 2, 4);
     roll_weights(&p, dice);
     p.limits_change = dice_one_in(dice, 4);
-    note_limits(&p);
     p.length = 1;
     if (dice_one_in(dice, 25)) make_long(&p);
+    else if (dice_one_in(dice, 5)) make_babbler(&p, dice);
+    note_limits(&p);
     return p;
 }

@@ -43,12 +43,14 @@ struct profile {
     size_t pool_size_bytes;
     uint32_t weights[ACTION_COUNT];
     uint32_t talk_percent;    /* of a device's doings: sends */
-    uint32_t length;          /* times the usual number of steps: long enough for the window of repeated sends to move on */
+    uint32_t length;          /* times the usual number of steps: long enough for the time of repeated sends to be over */
     uint32_t token_ttl_s;
     bool clock_steps_back;
     bool limits_change;       /* from life to life */
+    bool has_babbler;         /* one person does most of what is done */
     /* Of all lives so far. */
     uint32_t room_members_max_ever, devices_max_ever, inbox_events_min_ever;
+    uint32_t repeats_kept_ever, repeat_window_ms_ever; /* least: what the window of repeats promises everybody, whatever the others do */
     bool rests_with_crash;    /* a rest may be ended by a crash, to compare what was recovered */
 };
 

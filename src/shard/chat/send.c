@@ -28,12 +28,21 @@ static uint64_t send_room_id(struct machine *machine, const struct send_record *
     return direct->entity.exists ? direct->room_id : 0;
 }
 
+/* The content is all that the sender gave, whatever it is: what he gives anew belongs in here. */
 static struct dedup_entry send_entry(const struct send_record *send, uint64_t room_id, uint64_t sender_id)
 {
     struct dedup_entry entry = {.room_id = room_id};
     dedup_id(&entry, room_id, sender_id, send->client_msg_id);
-    entry.body_hash = XXH3_64bits_withSeed(send->body.data, send->body.len, send->kind);
+    uint64_t hash = XXH3_64bits_withSeed(send->body.data, send->body.len, send->kind);
+    if (send->properties.len > 0) hash = XXH3_64bits_withSeed(send->properties.data, send->properties.len, hash);
+    entry.content = (uint32_t)hash;
     return entry;
+}
+
+/* As it was before properties counted. */
+static uint64_t send_former_content(const struct send_record *send)
+{
+    return XXH3_64bits_withSeed(send->body.data, send->body.len, send->kind);
 }
 
 void needs_send(struct needs *needs, const struct command *command)
@@ -103,7 +112,7 @@ void apply_send(struct machine *machine, const struct command *command, struct e
     struct dedup_entry entry = send_entry(&send, room_id, command->actor_id);
     const struct dedup_entry *first = dedup_find(machine->dedup, &entry);
     if (first != NULL) {
-        if (first->body_hash == entry.body_hash) send_reply(effects, first);
+        if (dedup_same(first, &entry, send_former_content(&send))) send_reply(effects, first);
         else effects->error = ERROR_CLIENT_ID_CONFLICT;
         return;
     }
@@ -119,7 +128,7 @@ void apply_send(struct machine *machine, const struct command *command, struct e
     entry.result_id = message.msg_id;
     entry.seq = message.seq;
     entry.time_ms = message.time_ms;
-    dedup_add(machine->dedup, &entry);
+    dedup_add(machine->dedup, &entry, command->time_ms);
     send_reply(effects, &entry);
 }
 
@@ -150,7 +159,9 @@ static void send_propose(struct shard *shard, struct request *request, struct se
 {
     struct dedup_entry entry;
     dedup_id(&entry, record->room_id, request->actor.user_id, record->client_msg_id);
-    request->touches = dedup_place(request_machine(shard)->dedup, &entry);
+    const struct dedup *dedup = request_machine(shard)->dedup;
+    request->touches[0] = dedup_place(dedup, &entry);
+    request->touches[1] = dedup_sender_place(dedup, request->actor.user_id);
     struct writer *bytes = shard_scratch(shard), properties;
     writer_init(&properties, 0);
     if (given != NULL) envelope_pack(&properties, &given->base);

@@ -11,16 +11,16 @@
 
 /* ---- the command ---- */
 
-/* The window's entry of this command; result fields empty. */
+/* The window's entry of this command; result fields empty. The content is all that the creator gave: what he gives anew belongs in here. */
 static struct dedup_entry create_entry(const struct room_create_record *create, uint64_t actor_id)
 {
     struct dedup_entry entry = {0};
     dedup_id(&entry, 0, actor_id, create->client_room_id);
-    entry.body_hash = XXH3_64bits_withSeed(create->name.data, create->name.len, create->joinable);
+    uint64_t hash = XXH3_64bits_withSeed(create->name.data, create->name.len, create->joinable);
     struct cursor people = cursor_of(create->people);
     struct person_record person;
-    while (person_next(&people, &person))
-        entry.body_hash = XXH3_64bits_withSeed(&person.user_id, sizeof person.user_id, entry.body_hash);
+    while (person_next(&people, &person)) hash = XXH3_64bits_withSeed(&person.user_id, sizeof person.user_id, hash);
+    entry.content = (uint32_t)hash;
     return entry;
 }
 
@@ -53,7 +53,7 @@ enum error check_room_create(struct machine *machine, const struct command *comm
     struct room_create_record create = COMMAND_RECORD(room_create, command);
     struct dedup_entry entry = create_entry(&create, command->actor_id);
     const struct dedup_entry *first = create_first(machine, &create, &entry);
-    if (first != NULL) return first->body_hash == entry.body_hash ? ERROR_NONE : ERROR_CLIENT_ID_CONFLICT;
+    if (first != NULL) return dedup_same(first, &entry, entry.content) ? ERROR_NONE : ERROR_CLIENT_ID_CONFLICT;
     struct person_record people[ROOM_GUESTS_MAX + 1];
     uint32_t count = create_people(&create, command->actor_id, people);
     return count > room_member_max(machine, TYPE_GROUP) ? ERROR_ROOM_FULL : ERROR_NONE;
@@ -100,7 +100,7 @@ void apply_room_create(struct machine *machine, const struct command *command, s
                                    .people_count = count};
         entry.room_id = entry.result_id = room_create(machine, &draft, effects)->entity.key.a;
         entry.time_ms = command->time_ms;
-        if (create.client_room_id.len > 0) dedup_add(machine->dedup, &entry);
+        if (create.client_room_id.len > 0) dedup_add(machine->dedup, &entry, command->time_ms);
     }
     create_reply(effects, machine, command, &create, count, first != NULL ? first : &entry);
 }
