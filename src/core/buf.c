@@ -1,44 +1,23 @@
-/* core/buf.c - the payload pool: bufs in size classes, each class with a list of free ones.
- * A capacity up to 64 KiB is rounded up to a power of two and recycled through its class's list; a larger
- * one is rounded up to a page and goes back to malloc at once. The pool counts capacities, not requests, so its limit
- * bounds memory: at most size_max given out, plus a quarter of that waiting in the lists.
- * Under AddressSanitizer the bytes of a free buf are poisoned: a holder that kept the pointer is caught. */
+/* core/buf.c - the payload pool: the account of what malloc gave.
+ * A block is rounded up to a quarter of a power of two, which malloc's own classes waste nothing of, so a buf is at most a quarter
+ * larger than what was asked. Nothing is kept back: what a crowd of slow readers held is malloc's again when they have gone, and malloc
+ * gives it to the system (core/heap.h). */
 #include "core/buf.h"
 #include "core/check.h"
 #include <stdlib.h>
 
-#ifdef __has_feature
-#if __has_feature(address_sanitizer)
-#define BUF_POISONS 1
-#endif
-#endif
-#ifdef __SANITIZE_ADDRESS__
-#define BUF_POISONS 1
-#endif
-#ifdef BUF_POISONS
-#include <sanitizer/asan_interface.h>
-#else
-#define ASAN_POISON_MEMORY_REGION(address, size)   ((void)(address), (void)(size))
-#define ASAN_UNPOISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
-#endif
-
-#define BUF_CLASS_CAPACITY_MIN 64u
-#define BUF_CLASS_COUNT        11u /* 64 bytes << 0 .. 64 bytes << 10 = 64 KiB */
-
-#define BUF_CLASS_LARGE BUF_CLASS_COUNT
-#define BUF_PAGE_SIZE   4096u
-
-/* What stands in the data bytes of a free buf. */
-struct buf_link {
-    struct buf *next;
-};
+#define BUF_BLOCK_STEP_MIN 16u
+#define BUF_BLOCK_SIZE_MAX (1u << 30)
 
 struct buf_pool {
     size_t size_max_bytes;
-    size_t used_bytes; /* capacities given out */
-    size_t free_bytes; /* capacities waiting in the lists */
+    size_t used_bytes;     /* blocks given out */
+    size_t charged_bytes;  /* beside them */
+    size_t expected_bytes; /* of both, about to come back */
     uint64_t used_count;
-    struct buf *free[BUF_CLASS_COUNT];
+    void (*make_room)(void *context, size_t bytes); /* NULL: nobody does */
+    void *make_room_context;
+    bool making_room;
 };
 
 enum result buf_pool_create(struct buf_pool **out, size_t size_max_bytes)
@@ -50,60 +29,77 @@ enum result buf_pool_create(struct buf_pool **out, size_t size_max_bytes)
     return RESULT_OK;
 }
 
-static struct buf *buf_pool_pop(struct buf_pool *pool, uint32_t size_class)
-{
-    struct buf *buf = pool->free[size_class];
-    if (buf == NULL) return NULL;
-    ASAN_UNPOISON_MEMORY_REGION(buf->data, buf->capacity);
-    struct buf_link link;
-    memcpy(&link, buf->data, sizeof link);
-    pool->free[size_class] = link.next;
-    pool->free_bytes -= buf->capacity;
-    return buf;
-}
-
-static void buf_pool_push(struct buf_pool *pool, struct buf *buf)
-{
-    struct buf_link link = {pool->free[buf->size_class]};
-    memcpy(buf->data, &link, sizeof link);
-    pool->free[buf->size_class] = buf;
-    pool->free_bytes += buf->capacity;
-    ASAN_POISON_MEMORY_REGION(buf->data, buf->capacity);
-}
-
 void buf_pool_destroy(struct buf_pool *pool)
 {
     if (pool == NULL) return;
-    ASSERT(pool->used_count == 0);
-    for (uint32_t i = 0; i < BUF_CLASS_COUNT; i++)
-        for (struct buf *buf; (buf = buf_pool_pop(pool, i)) != NULL;) free(buf);
+    ASSERT(pool->used_count == 0 && pool->used_bytes == 0 && pool->charged_bytes == 0 && pool->expected_bytes == 0);
     free(pool);
 }
 
-size_t buf_pool_used_bytes(const struct buf_pool *pool)
+size_t buf_pool_used_bytes(const struct buf_pool *pool) { return pool->used_bytes; }
+size_t buf_pool_charged_bytes(const struct buf_pool *pool) { return pool->used_bytes + pool->charged_bytes; }
+size_t buf_pool_size_max_bytes(const struct buf_pool *pool) { return pool->size_max_bytes; }
+
+/* ---- the limit --------------------------------------------------------------------------------------------------- */
+
+/* How much `bytes` more are too many. */
+static size_t buf_pool_excess(const struct buf_pool *pool, size_t bytes)
 {
-    return pool->used_bytes;
+    size_t counted = pool->used_bytes + pool->charged_bytes + bytes;
+    size_t allowed = pool->size_max_bytes + pool->expected_bytes;
+    return counted > allowed ? counted - allowed : 0;
 }
 
-static uint32_t buf_class_of(uint32_t capacity)
+/* True when `bytes` more are within the limit, if need be after the owner made room. */
+static bool buf_pool_has_room(struct buf_pool *pool, size_t bytes)
 {
-    uint32_t size_class = 0;
-    while (size_class < BUF_CLASS_COUNT && (BUF_CLASS_CAPACITY_MIN << size_class) < capacity) size_class++;
-    return size_class;
+    size_t excess = buf_pool_excess(pool, bytes);
+    if (excess == 0) return true;
+    if (pool->make_room == NULL || pool->making_room || bytes > pool->size_max_bytes) return false;
+    pool->making_room = true;
+    pool->make_room(pool->make_room_context, excess);
+    pool->making_room = false;
+    return buf_pool_excess(pool, bytes) == 0;
+}
+
+void buf_pool_on_full(struct buf_pool *pool, void (*make_room)(void *context, size_t bytes), void *context)
+{
+    pool->make_room = make_room;
+    pool->make_room_context = context;
+}
+
+void buf_pool_charge(struct buf_pool *pool, int64_t bytes)
+{
+    ASSERT(bytes >= 0 || pool->charged_bytes >= (size_t)-bytes);
+    pool->charged_bytes += (size_t)bytes;
+    if (bytes > 0) (void)buf_pool_has_room(pool, 0);
+}
+
+void buf_pool_expect(struct buf_pool *pool, int64_t bytes)
+{
+    ASSERT(bytes >= 0 || pool->expected_bytes >= (size_t)-bytes);
+    pool->expected_bytes += (size_t)bytes;
+}
+
+/* ---- bufs -------------------------------------------------------------------------------------------------------- */
+
+static uint32_t buf_block_size(uint32_t size)
+{
+    uint32_t power = 31u - (uint32_t)__builtin_clz(size - 1u); /* 2^power < size <= 2^(power + 1) */
+    uint32_t step = 1u << (power - 2u);
+    if (step < BUF_BLOCK_STEP_MIN) step = BUF_BLOCK_STEP_MIN;
+    return (size + step - 1u) & ~(step - 1u);
 }
 
 struct buf *buf_try_get(struct buf_pool *pool, uint32_t capacity)
 {
-    if (capacity > UINT32_MAX - BUF_PAGE_SIZE) return NULL;
-    uint32_t size_class = buf_class_of(capacity);
-    uint32_t rounded = size_class == BUF_CLASS_LARGE ? (capacity + BUF_PAGE_SIZE - 1) / BUF_PAGE_SIZE * BUF_PAGE_SIZE
-                                                     : BUF_CLASS_CAPACITY_MIN << size_class;
-    if (rounded > pool->size_max_bytes - pool->used_bytes) return NULL;
-    struct buf *buf = size_class == BUF_CLASS_LARGE ? NULL : buf_pool_pop(pool, size_class);
-    if (buf == NULL) buf = malloc(sizeof *buf + rounded);
+    if (capacity > BUF_BLOCK_SIZE_MAX - BUF_HEAD_SIZE) return NULL;
+    uint32_t size = buf_block_size(BUF_HEAD_SIZE + capacity);
+    if (!buf_pool_has_room(pool, size)) return NULL;
+    struct buf *buf = malloc(size);
     if (buf == NULL) return NULL;
-    *buf = (struct buf){.pool = pool, .refs = 1, .capacity = rounded, .size_class = size_class};
-    pool->used_bytes += rounded;
+    *buf = (struct buf){.pool = pool, .refs = 1, .capacity = size - BUF_HEAD_SIZE};
+    pool->used_bytes += size;
     pool->used_count++;
     return buf;
 }
@@ -123,12 +119,8 @@ void buf_unref(struct buf **buf)
     ASSERT(mine->refs > 0 && mine->len <= mine->capacity);
     if (--mine->refs > 0) return;
     struct buf_pool *pool = mine->pool;
-    ASSERT(pool->used_bytes >= mine->capacity && pool->used_count > 0);
-    pool->used_bytes -= mine->capacity;
+    ASSERT(pool->used_bytes >= buf_memory_bytes(mine) && pool->used_count > 0);
+    pool->used_bytes -= buf_memory_bytes(mine);
     pool->used_count--;
-    bool keep = mine->size_class != BUF_CLASS_LARGE && pool->free_bytes + mine->capacity <= pool->size_max_bytes / 4;
-    if (keep)
-        buf_pool_push(pool, mine);
-    else
-        free(mine);
+    free(mine);
 }

@@ -3,7 +3,8 @@
  * Thread:  the worker.            Depends: core/ only.           Start at: net/net.h
  * Small parts are copied into a buf of our own, which later parts continue while it has room; large shared payloads are
  * referenced. Bytes never move once they are in, so a send may be in flight while more is appended. Nothing is
- * allocated while nothing waits. */
+ * allocated while nothing waits. What waits and was not begun to be sent costs at most one and a half times its bytes, and
+ * OUTPUT_HELD_FIXED beside. */
 #ifndef NET_OUTPUT_H
 #define NET_OUTPUT_H
 
@@ -12,8 +13,10 @@
 
 #define OUTPUT_IOVECS_MAX     64
 #define OUTPUT_SEND_SIZE_MAX  262144u /* bytes of one send, so that its completion shows progress */
-#define OUTPUT_BUF_SIZE_FIRST 1024u   /* of the first buf of our own; most turns queue less */
-#define OUTPUT_BUF_SIZE_NEXT  16384u  /* of the following ones */
+#define OUTPUT_PARTS_MAX      8
+#define OUTPUT_BUF_SIZE_FIRST 1024u  /* memory of the first buf of our own; most turns queue less */
+#define OUTPUT_BUF_SIZE_MOST  16384u /* of a following one, which is half as large as what waits */
+#define OUTPUT_HELD_FIXED     2048u
 
 struct output_piece;
 struct output_gather; /* the iovecs of a sendmsg in flight */
@@ -22,6 +25,7 @@ struct output { /* all zero: empty */
     struct output_piece *head, *tail;
     struct output_gather *gather;
     uint32_t bytes;
+    uint32_t held_bytes; /* memory for them: pieces, bufs of our own, and of shared bufs what is referenced */
 };
 
 static inline bool output_empty(const struct output *output)
@@ -40,6 +44,8 @@ const struct msghdr *output_gather(struct output *output, struct slice *data);
 struct slice output_peek(const struct output *output, uint8_t *scratch, uint32_t size);
 /* `bytes` of what output_gather() or output_peek() gave left; frees what is no longer needed. */
 void output_sent(struct output *output, uint32_t bytes);
+/* Drops what no send in flight reads from. The rest may end in the middle of a frame: the connection is of no use any more. */
+void output_cut(struct output *output);
 /* Copies all that waits to `out`, which has room for output->bytes. */
 void output_copy(const struct output *output, uint8_t *out);
 void output_clear(struct output *output);

@@ -117,7 +117,7 @@ Test(output, partial_sends_keep_the_rest)
 
 Test(output, refused_append_leaves_everything_as_it_was)
 {
-    struct buf *hog = buf_try_get(pool, (1u << 20) - 8192);
+    struct buf *hog = buf_try_get(pool, (7u << 17) - BUF_HEAD_SIZE), *more = buf_try_get(pool, (7u << 14) - BUF_HEAD_SIZE);
     struct output output = {0};
     cr_assert(append_text(&output, "kept"));
     static uint8_t large[20000];
@@ -129,7 +129,61 @@ Test(output, refused_append_leaves_everything_as_it_was)
     cr_expect_eq(output.bytes, 4);
     output_clear(&output);
     buf_unref(&shared);
+    buf_unref(&more);
     buf_unref(&hog);
+}
+
+/* Frames as the doors queue them: a few bytes of head, then a payload that is copied or, if it is large, shared. */
+static void queue_frame(struct output *output, uint32_t payload_size)
+{
+    static const uint8_t bytes[65536];
+    struct slice parts[] = {slice_of(bytes, 4 + payload_size % 20), slice_of(bytes, payload_size)};
+    struct buf *shared = NULL;
+    if (payload_size > 2048) {
+        shared = buf_try_get(pool, payload_size);
+        cr_assert_not_null(shared);
+        shared->len = payload_size;
+    }
+    cr_assert(output_append(output, pool, parts, shared == NULL ? 2 : 1, shared, shared == NULL ? SLICE_EMPTY : buf_slice(shared)));
+    buf_unref(&shared);
+}
+
+Test(output, memory_for_a_queued_frame_is_at_most_one_and_a_half_times_its_bytes)
+{
+    static const uint32_t sizes[] = {30, 100, 600, 700, 900, 2000, 2049, 2200, 4100, 9000, 33000, 65536};
+    for (size_t i = 0; i <= COUNT_OF(sizes); i++) { /* the last round: all of them in turn */
+        struct output output = {0};
+        for (uint32_t frames = 0; output.bytes < 400000; frames++) {
+            queue_frame(&output, i < COUNT_OF(sizes) ? sizes[i] : sizes[frames * 7 % COUNT_OF(sizes)]);
+            uint64_t allowed = (uint64_t)output.bytes * 3 / 2 + OUTPUT_HELD_FIXED;
+            cr_assert_leq(output.held_bytes, allowed, "size %zu, %u frames: %u held for %u", i, frames + 1, output.held_bytes, output.bytes);
+            cr_assert_leq(buf_pool_used_bytes(pool), allowed, "size %zu, %u frames: %zu used for %u", i, frames + 1,
+                          buf_pool_used_bytes(pool), output.bytes);
+        }
+        output_clear(&output);
+        cr_assert_eq(buf_pool_used_bytes(pool), 0);
+    }
+}
+
+Test(output, a_cut_leaves_what_is_in_flight)
+{
+    for (uint32_t frames = 1; frames < 100; frames = frames * 2 + 1) {
+        struct output output = {0};
+        struct slice data;
+        for (uint32_t i = 0; i < frames; i++) queue_frame(&output, i % 3 == 0 ? 3000 : 1500);
+        const struct msghdr *message = output_gather(&output, &data);
+        uint32_t in_flight = 0;
+        for (size_t i = 0; message != NULL && i < message->msg_iovlen; i++) in_flight += (uint32_t)message->msg_iov[i].iov_len;
+        if (message == NULL) in_flight = data.len;
+        for (uint32_t i = 0; i < frames; i++) queue_frame(&output, 2500);
+        uint32_t before = output.held_bytes;
+        output_cut(&output);
+        cr_expect_geq(output.bytes, in_flight, "%u", frames);
+        cr_expect_lt(output.held_bytes, before, "%u", frames);
+        queue_frame(&output, 100); /* goes on where the cut was */
+        output_sent(&output, in_flight);
+        output_clear(&output);
+    }
 }
 
 Test(output, copy_gives_all_that_waits)
