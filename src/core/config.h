@@ -170,6 +170,12 @@
       "and a restart has less to apply again.")                                                                        \
                                                                                                                        \
     G("Memory and queues")                                                                                             \
+    X(SIZE, connection_memory, "256MiB", CONFIG_MIB(4), CONFIG_GIB(256),                                               \
+      "Memory of one worker for what is under way to and from its connections: what slow readers have not taken, messages " \
+      "that are not whole yet. At the limit the connections that hold most are closed.")                               \
+    X(SIZE, connection_memory_per_address, "64MiB", 0, CONFIG_GIB(256),                                                \
+      "What all connections of one address (IPv6: one /64) may hold of it; at the limit those of them that hold most are " \
+      "closed. 0: no limit, for a server behind a proxy that has one address for all.")                                \
     X(COUNT, entities_max, "200k", 1000, 100000000, "Users, rooms and members one shard holds in memory.")             \
     X(COUNT, requests_parked_max, "10k", 1, 10000000,                                                                  \
       "Requests of one shard that wait for its store: at half of it sockets that ask more are not read from; "         \

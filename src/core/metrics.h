@@ -14,6 +14,7 @@
     X(connections_open, "ringpost_connections_open", GAUGE, "Connections now open")                                    \
     X(connections_accepted, "ringpost_connections_accepted_total", COUNTER, "Connections accepted")                    \
     X(connections_refused, "ringpost_connections_refused_total", COUNTER, "Connections refused at a limit")            \
+    X(connections_evicted, "ringpost_connections_evicted_total", COUNTER, "Connections closed because they held most when memory ran short") \
     X(connections_timed_out, "ringpost_connections_timed_out_total", COUNTER, "Connections closed by a time-out")      \
     X(connections_migrated, "ringpost_connections_migrated_total", COUNTER, "Connections moved to their home worker")  \
     X(tls_connections_open, "ringpost_tls_connections_open", GAUGE, "Connections now open with TLS")                   \

@@ -83,6 +83,7 @@ void conn_free_partial(struct conn *conn)
     case CONN_DOOR_MQTT: mqttframe_parser_deinit(&conn->partial->as.mqtt); break;
     case CONN_DOOR_NONE: break;
     }
+    if (conn->partial->charged_bytes > 0) conn_charge(conn, &conn->partial->charged_bytes, 0);
     free(conn->partial);
     conn->partial = NULL;
 }
@@ -90,6 +91,7 @@ void conn_free_partial(struct conn *conn)
 void conn_free_waiting(struct conn *conn)
 {
     if (conn->waiting == NULL) return;
+    if (conn->waiting->charged_bytes > 0) conn_charge(conn, &conn->waiting->charged_bytes, 0);
     writer_deinit(&conn->waiting->bytes);
     free(conn->waiting);
     conn->waiting = NULL;
@@ -226,6 +228,7 @@ static void conn_on_recv(struct io_op *op, int32_t res, struct slice bytes)
             conn_tls_take(conn, bytes);
         else
             conn_take(conn, bytes);
+        conn_note_input(conn);
     } else if (res == 0) {
         conn->input_ended = true;
     } else if (res != -ENOBUFS && res != -ECANCELED && res != -EINTR && res != -EAGAIN) {
@@ -279,6 +282,7 @@ enum result conn_queue(struct conn *conn, const struct slice *parts, uint32_t pa
 {
     struct server *server = conn->server;
     if (!output_append(&conn->out, server->pool, parts, part_count, shared_buf, shared)) return RESULT_BUSY;
+    conn_note_held(conn);
     if (conn->out.bytes > server->options.outbound_soft_bytes) conn->above_soft = true;
     server_mark_dirty(conn);
     return RESULT_OK;
@@ -324,6 +328,7 @@ void conn_flush(struct conn *conn)
         io_sendmsg(server->io, &conn->send, conn->socket, message);
     else
         io_send(server->io, &conn->send, conn->socket, data.data, data.len);
+    if (conn->tls != NULL) conn_note_input(conn); /* records instead of output */
 }
 
 static void conn_drained_some(struct conn *conn)
@@ -344,6 +349,7 @@ static void conn_on_send(struct io_op *op, int32_t res, struct slice bytes)
         conn_tls_sent(conn, res > 0 ? (uint32_t)res : 0);
     else
         output_sent(&conn->out, res > 0 ? (uint32_t)res : 0);
+    conn_note_held(conn);
     if (res > 0) {
         conn->sent_bytes += (uint32_t)res;
         conn->progress_ms = conn_now_ms(conn);
@@ -372,6 +378,13 @@ void conn_close(struct conn *conn, struct conn_goodbye goodbye)
     server_mark_ready(conn);
 }
 
+void conn_close_slow(struct conn *conn, const char *reason)
+{
+    if (conn->state == CONN_OPEN)
+        refusal_note(REFUSAL_SLOW_READER, &conn->peer, "queued_bytes=%u limit=outbound_hard", conn->out.bytes);
+    conn_close(conn, (struct conn_goodbye){WEBSOCKET_CODE_TRY_AGAIN, reason});
+}
+
 void conn_abort(struct conn *conn)
 {
     if (conn->state == CONN_CLOSING) return;
@@ -387,6 +400,7 @@ void conn_release(struct conn *conn)
     ASSERT(!conn->recv.armed && !conn->send.armed && !conn->aside.armed);
     conn_enter(conn, CONN_CLOSED);
     timer_cancel(server->timers, &conn->timer);
+    conn_forget_held(conn);
     output_clear(&conn->out);
     conn_tls_destroy(conn_tls_leave(conn));
     conn_free_partial(conn);

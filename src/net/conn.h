@@ -95,6 +95,8 @@ void conn_set_authenticated(struct conn *conn);
 /* MQTT, authenticated: the client promises a packet every `seconds`; one and a half times that in silence ends it. 0: never. */
 void conn_set_keep_alive(struct conn *conn, uint16_t seconds);
 
+/* The peer does not take what is queued for it: leaves a line (reason=slow_reader) and closes with CLOSE 1013. */
+void conn_close_slow(struct conn *conn, const char *reason);
 /* The only way to CLOSING. Queued output is still sent (bounded by the write time-out). on_close follows, later, once. */
 void conn_close(struct conn *conn, struct conn_goodbye goodbye);
 

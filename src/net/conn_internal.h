@@ -5,6 +5,7 @@
  * Who does what:
  *   server.c     slots, accept, the dirty and the ready list        conn.c       states, operations, feeding, output
  *   conn_time.c  every deadline of a connection, on one timer       conn_move.c  detach and adopt
+ *   conn_memory.c  what connections hold, and who goes when it is too much
  *   conn_tls.c   TLS between the socket and the doors
  *   door_http.c door_websocket.c door_tcp.c door_mqtt.c   what the events of a parser mean
  *
@@ -51,6 +52,7 @@ struct conn_partial { /* heap: a request, message or frame of which only a part 
     uint64_t started_ms;
     uint64_t checked_ms; /* begin of the running CONN_PROGRESS_MS */
     uint32_t bytes;      /* received in it */
+    uint32_t charged_bytes; /* to the pool; conn_memory.c */
     union {
         struct http_reader http;
         struct websocket_parser websocket;
@@ -62,6 +64,7 @@ struct conn_partial { /* heap: a request, message or frame of which only a part 
 struct conn_waiting { /* heap: received, not looked at; while paused, while a request is unanswered, while leaving */
     struct writer bytes;
     uint32_t at;
+    uint32_t charged_bytes;
 };
 
 struct conn {
@@ -82,11 +85,15 @@ struct conn {
     uint64_t progress_ms;       /* when the send in flight, or the last one, last moved; until then, when it came */
     uint32_t received_ms;       /* low half of the time of the last receive */
     uint32_t sent_bytes;        /* low half of what the kernel took */
-    uint32_t acked_bytes;       /* low half of what the peer had acknowledged when last asked */
+    union {
+        uint32_t acked_bytes;    /* low half of what the peer had acknowledged when last asked */
+        uint32_t expected_bytes; /* evicted: what comes back when no op is armed any more */
+    };
     struct in6_addr peer;       /* IPv4 mapped */
     uint16_t peer_port;
     uint16_t request_count; /* HTTP, saturating */
     uint16_t keep_alive_s;  /* MQTT; 0: silence is fine */
+    uint16_t held_units;    /* counted for its address; conn_memory.c */
     uint32_t slot, generation;
     struct io_socket socket;
 
@@ -107,6 +114,7 @@ struct conn {
     bool peer_done : 1;   /* FAREWELL: nothing more is expected (Close frame seen, or protocol broken) */
     bool lost : 1;        /* LEAVING: the socket failed */
     bool reset : 1;       /* CLOSING: the peer gets a reset and what waits is freed, instead of an orderly end */
+    bool evicted : 1;     /* it held too much; CLOSING, or LEAVING and lost */
 };
 _Static_assert(sizeof(struct conn) <= CONN_SIZE_MAX, "hundreds of thousands of these are idle");
 
@@ -151,6 +159,10 @@ struct server {
     struct mqttframe_parser mqtt;
 };
 
+static inline struct conn *server_slot(const struct server *server, uint32_t slot)
+{
+    return &server->chunks[slot / SERVER_CHUNK_SLOTS][slot % SERVER_CHUNK_SLOTS];
+}
 static inline uint64_t server_now_ms(const struct server *server)
 {
     return server->timers->now_ms;
@@ -202,10 +214,26 @@ void conn_finish(struct conn *conn); /* the socket, on_close, conn_release */
 /* Takes plaintext, as it came from the socket or out of TLS. */
 void conn_take(struct conn *conn, struct slice in);
 
+/* ---- conn_memory.c ----------------------------------------------------------------------------------------------- */
+/* What it holds has changed: its address is charged, and at that one's limit the largest connections of it are evicted. Perhaps this one:
+ * its state is then CLOSING, and it is on the ready list. */
+void conn_note_held(struct conn *conn);
+/* The same after something was received. */
+void conn_note_input(struct conn *conn);
+/* *charged of the pool becomes `bytes`. */
+void conn_charge(struct conn *conn, uint32_t *charged, uint32_t bytes);
+/* It leaves, and is charged for nothing any more. */
+void conn_forget_held(struct conn *conn);
+/* Evicts those that hold most, until `bytes` are free or about to be; the pool's make_room, `context` is the server. */
+void server_make_room(void *context, size_t bytes);
+void server_make_room_of(struct server *server, uint64_t key, uint64_t bytes);
+
 /* ---- conn_tls.c -------------------------------------------------------------------------------------------------- */
 /* True when `in`, what was received, is TLS: of a session, or it begins one. */
 bool conn_tls_begins(struct conn *conn, struct slice in);
 void conn_tls_take(struct conn *conn, struct slice in);
+uint32_t conn_tls_charged_bytes(const struct conn *conn); /* 0 without TLS */
+void conn_tls_note(struct conn *conn);        /* charges what its records take now */
 bool conn_tls_waits(const struct conn *conn); /* its handshake is due */
 bool conn_tls_holds(const struct conn *conn); /* and nothing more is received until it was made */
 /* As many handshakes as a turn may have. */

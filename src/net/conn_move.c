@@ -59,6 +59,8 @@ static void conn_pack(struct conn *conn, struct conn_luggage *luggage)
     luggage->authenticated = conn->authenticated;
     luggage->peer = conn->peer;
     luggage->peer_port = conn->peer_port;
+    if (conn->partial != NULL) conn_charge(conn, &conn->partial->charged_bytes, 0); /* over there it is charged anew */
+    if (conn->waiting != NULL) conn_charge(conn, &conn->waiting->charged_bytes, 0);
     luggage->partial = conn->partial;
     luggage->waiting = conn->waiting;
     luggage->tls = conn_tls_leave(conn);
@@ -166,6 +168,7 @@ struct conn *conn_adopt(struct server *server, struct conn_luggage *luggage)
     luggage->partial = NULL;
     luggage->waiting = NULL;
     metrics_add(&server->metrics->connections_migrated, 1);
+    conn_note_input(conn);
     conn_set_phase_deadline(conn, conn_now_ms(conn) + server->options.authenticate_timeout_ms);
     if (luggage->authenticated) conn_set_authenticated(conn);
     if (!conn_unpack_output(conn, luggage))

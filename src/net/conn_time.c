@@ -169,7 +169,7 @@ static void conn_on_unsent(struct io_op *op, int32_t res, struct slice bytes)
     uint32_t acked = conn->sent_bytes - (uint32_t)res;
     bool moved = !conn->send.armed || (res >= 0 && acked != conn->acked_bytes);
     bool ending = conn->state == CONN_CLOSING || conn->lost;
-    if (moved) conn->acked_bytes = acked;
+    if (moved && !ending) conn->acked_bytes = acked;
     else if (!ending) conn_write_stalled(conn);
     conn_settle(conn); /* last line: conn may be gone */
 }

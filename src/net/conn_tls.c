@@ -22,6 +22,7 @@ struct conn_tls {
     struct conn *before, *after; /* in the server's list of handshakes */
     bool queued;                 /* in it */
     bool opened;                 /* counted as an open TLS connection */
+    uint32_t charged_bytes;      /* to the pool, for what tls holds; conn_memory.c */
 };
 
 /* ---- beginning and end ------------------------------------------------------------------------------------------- */
@@ -73,10 +74,21 @@ static void conn_tls_queue(struct conn *conn)
     if (server->handshakes_this_turn < server->options.tls_handshakes_per_turn_max) server_wake(server);
 }
 
+uint32_t conn_tls_charged_bytes(const struct conn *conn)
+{
+    return conn->tls == NULL ? 0 : conn->tls->charged_bytes;
+}
+
+void conn_tls_note(struct conn *conn)
+{
+    if (conn->tls != NULL) conn_charge(conn, &conn->tls->charged_bytes, tls_held_bytes(conn->tls->tls));
+}
+
 struct conn_tls *conn_tls_leave(struct conn *conn)
 {
     struct conn_tls *own = conn->tls;
     if (own == NULL) return NULL;
+    conn_charge(conn, &own->charged_bytes, 0);
     conn_tls_unqueue(conn);
     if (own->opened)
         metrics_sub(&conn->server->metrics->tls_connections_open, 1);
@@ -90,6 +102,7 @@ void conn_tls_arrive(struct conn *conn, struct conn_tls *own)
 {
     ASSERT(conn->tls == NULL);
     conn->tls = own;
+    conn_tls_note(conn);
     if (own != NULL && own->opened) metrics_add(&conn->server->metrics->tls_connections_open, 1);
 }
 

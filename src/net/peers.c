@@ -71,6 +71,7 @@ enum result peers_add(struct peers *peers, uint64_t key, uint32_t limit)
         }
         peers->used++;
         peers->entries[at].key = key;
+        peers->entries[at].held = 0;
     }
     peers->entries[at].count++;
     return RESULT_OK;
@@ -95,11 +96,20 @@ void peers_remove(struct peers *peers, uint64_t key)
     uint32_t at = peers_find(peers, key);
     ASSERT(peers->entries[at].count > 0);
     if (--peers->entries[at].count > 0) return;
+    ASSERT(peers->entries[at].held == 0);
     peers->used--;
     peers_close_hole(peers, at);
 }
 
+uint32_t peers_hold(struct peers *peers, uint64_t key, int32_t units)
+{
+    struct peers_entry *entry = &peers->entries[peers_find(peers, key)];
+    ASSERT(entry->count > 0 && (int64_t)entry->held + units >= 0);
+    entry->held = (uint32_t)((int64_t)entry->held + units);
+    return entry->held;
+}
+
 uint32_t peers_count(const struct peers *peers, uint64_t key)
 {
-    return (uint32_t)peers->entries[peers_find(peers, key)].count;
+    return peers->entries[peers_find(peers, key)].count;
 }

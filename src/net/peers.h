@@ -1,4 +1,4 @@
-/* net/peers.h - how many connections each address has, on one worker.
+/* net/peers.h - how many connections each address has, and what they hold, on one worker.
  * Owns:    a hash table that grows with the number of addresses and is bounded by connections_max.
  * Thread:  the worker.            Depends: core/ only.           Start at: net/net.h
  * An IPv6 host owns at least a /64, so those 64 bits are its address here. */
@@ -12,7 +12,8 @@
 
 struct peers_entry {
     uint64_t key;
-    uint64_t count; /* 0: a free place */
+    uint32_t count; /* 0: a free place */
+    uint32_t held;  /* units of memory that they hold together; conn_memory.c */
 };
 
 struct peers {
@@ -29,6 +30,8 @@ uint64_t peers_key(const struct in6_addr *address);
 NODISCARD enum result peers_add(struct peers *peers, uint64_t key, uint32_t limit);
 /* Counts one less; it must have been counted. */
 void peers_remove(struct peers *peers, uint64_t key);
+/* Adds to what a counted address holds; returns the sum. */
+uint32_t peers_hold(struct peers *peers, uint64_t key, int32_t units);
 uint32_t peers_count(const struct peers *peers, uint64_t key);
 
 #endif

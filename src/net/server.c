@@ -1,7 +1,7 @@
 /* net/server.c - slots, accept, and the two lists of connections that need something.
  * Happy path: accept -> a slot -> recv armed; output puts a connection on the dirty list, server_flush() gives each one
  * send; a step that may not happen inside a conn_* call puts it on the ready list, which the next turn runs first.
- * Limits: connections_max and connections_per_ip_max close the socket at accept and are counted in connections_refused;
+ * Limits of memory are in conn_memory.c. connections_max and connections_per_ip_max close the socket at accept and are counted in connections_refused;
  * accepts_per_turn_max accepts are armed, each again in the turn after it completed; out of descriptors, accepting pauses for
  * ACCEPT_PAUSE_MS. */
 #include "core/check.h"
@@ -21,12 +21,6 @@
 static void server_accept_step(struct server *server);
 
 /* ---- slots ------------------------------------------------------------------------------------------------------- */
-
-static struct conn *server_slot(const struct server *server, uint32_t slot)
-{
-    ASSERT(slot < server->slot_count);
-    return &server->chunks[slot / SERVER_CHUNK_SLOTS][slot % SERVER_CHUNK_SLOTS];
-}
 
 struct conn *server_find(struct server *server, struct conn_handle handle)
 {
@@ -320,6 +314,7 @@ enum result server_create(struct server **out, const struct server_options *opti
         res = result_from_errno(errno);
         goto err_peers;
     }
+    buf_pool_on_full(pool, server_make_room, server);
     *out = server;
     return RESULT_OK;
 err_peers:
@@ -364,6 +359,7 @@ void server_destroy(struct server *server)
 {
     if (server == NULL) return;
     ASSERT(server_idle(server));
+    buf_pool_on_full(server->pool, NULL, NULL);
     timer_cancel(server->timers, &server->accept_timer);
     if (server->listen_fd >= 0) close(server->listen_fd);
     close(server->ready_fd);

@@ -35,6 +35,7 @@ struct server_options { /* limits: what happens at each is in net/server.c besid
     uint32_t http_body_size_max;         /* 413 */
     uint32_t outbound_soft_bytes;        /* on_drained is told about it; the layer above stops pushing */
     uint32_t outbound_hard_bytes;        /* BUSY */
+    uint64_t memory_per_address_max_bytes; /* held by all connections of one address: the largest are reset; 0: no limit */
     uint32_t header_timeout_ms;          /* accept -> first complete request: 408 */
     uint32_t authenticate_timeout_ms;    /* WebSocket/TCP open -> conn_set_authenticated(): close 4401 */
     uint32_t keep_alive_timeout_ms;      /* idle HTTP connection */

@@ -209,6 +209,11 @@ static struct slice tls_kept(const struct tls *tls)
     return slice_of(tls->kept.data + tls->kept_at, tls->kept.len - tls->kept_at);
 }
 
+uint32_t tls_held_bytes(const struct tls *tls)
+{
+    return (uint32_t)(tls->kept.capacity + tls->queued.capacity + tls->sending.capacity);
+}
+
 uint32_t tls_kept_bytes(const struct tls *tls)
 {
     return (uint32_t)(tls->kept.len - tls->kept_at);

@@ -46,6 +46,7 @@ enum tls_event tls_read(struct tls *tls, struct slice *in, uint8_t *plain, uint3
 /* The expensive part, 0.1 to 0.8 ms: when tls_read() gave STEP. MORE, OPENED or FAILED. */
 enum tls_event tls_handshake(struct tls *tls);
 uint32_t tls_kept_bytes(const struct tls *tls); /* input that waits for tls_handshake() */
+uint32_t tls_held_bytes(const struct tls *tls); /* memory of what waits in either direction */
 
 /* One record with 1 to TLS_RECORD_SIZE_MAX bytes. OK; CLOSED: the session is not open, or tls_write_close() ended it; NOMEM: it is FAILED now. */
 NODISCARD enum result tls_write(struct tls *tls, struct slice plain);

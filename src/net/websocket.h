@@ -41,6 +41,7 @@ enum websocket_code {
     WEBSOCKET_CODE_POLICY = 1008,
     WEBSOCKET_CODE_TOO_LARGE = 1009,
     WEBSOCKET_CODE_INTERNAL = 1011,
+    WEBSOCKET_CODE_TRY_AGAIN = 1013,
 };
 
 enum websocket_event_kind {

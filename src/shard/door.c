@@ -98,7 +98,7 @@ static void send_frame(struct client *client, bool json)
     enum result result =
         conn_send_frame(client->conn, json ? CONN_FRAME_TEXT : CONN_FRAME_BINARY, writer_slice(&d->frame), NULL);
     if (result == RESULT_BUSY)
-        conn_close(client->conn, (struct conn_goodbye){CLOSE_TOO_SLOW, "too slow: reconnect and sync"});
+        conn_close_slow(client->conn, "too slow: reconnect and sync");
 }
 
 static void send_error(struct client *client, bool json, uint64_t id, const struct envelope_error *error)
@@ -592,5 +592,6 @@ void door_session_end(struct door *d, struct session *session, uint16_t close_co
     (void)d;
     struct client *client = session->connection;
     if (client->mqtt != NULL) mqtt_session_ended(client, close_code);
-    conn_close(client->conn, (struct conn_goodbye){close_code, reason});
+    if (close_code == CLOSE_TOO_SLOW) conn_close_slow(client->conn, reason);
+    else conn_close(client->conn, (struct conn_goodbye){close_code, reason});
 }

@@ -53,7 +53,7 @@ static struct slice api_headers(const struct door *d, uint8_t cors, char out[DOO
 static void send_response(struct conn *conn, const struct http_response *response)
 {
     enum result result = conn_send_http(conn, response);
-    if (result == RESULT_BUSY) conn_close(conn, (struct conn_goodbye){CLOSE_TOO_SLOW, "response larger than the outbound limit"});
+    if (result == RESULT_BUSY) conn_close_slow(conn, "no room for the response");
 }
 
 static void send_text(struct conn *conn, uint16_t status, const char *type, struct slice body)

@@ -11,6 +11,7 @@ struct server_options settings_server(const struct config *c, uint32_t connectio
                                    .http_body_size_max = c->http_body_size_max_bytes,
                                    .outbound_soft_bytes = c->outbound_soft_bytes,
                                    .outbound_hard_bytes = c->outbound_hard_bytes,
+                                   .memory_per_address_max_bytes = c->connection_memory_per_address_bytes,
                                    .header_timeout_ms = c->header_timeout_ms,
                                    .authenticate_timeout_ms = c->authenticate_timeout_ms,
                                    .keep_alive_timeout_ms = c->keep_alive_timeout_ms,

@@ -24,7 +24,6 @@
 #define BUDGET_APPLY 1000
 #define WAIT_MS_MAX 1000         /* a lost wake-up is latency, not a hang */
 #define TICK_MS 1000
-#define POOL_SIZE_MAX (256u << 20) /* payload bytes under way to connections of one worker */
 #define STALLED_POLL_MS 2        /* what makes room for writes that wait does not ring: a disk, a store, another shard */
 #define CONGESTED_NAP_NS 20000   /* a peer that takes letters does not ring */
 #define STOP_POLL_MS 10
@@ -227,7 +226,7 @@ static enum result prepare(struct worker *w, uint64_t *replayed, char *text, siz
                                              .memtable_size_bytes = c->memtable_size_bytes,
                                              .block_cache_size_bytes = c->block_cache_bytes,
                                              .flush_interval_ms = c->flush_interval_ms};
-    enum result result = buf_pool_create(&w->pool, POOL_SIZE_MAX);
+    enum result result = buf_pool_create(&w->pool, c->connection_memory_bytes);
     if (result == RESULT_OK) result = doorbell_init(&w->bell);
     w->bell_ready = result == RESULT_OK;
     if (result == RESULT_OK) result = storage_thread_start(&w->storage, &storage);

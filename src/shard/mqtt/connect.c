@@ -103,7 +103,7 @@ void mqtt_too_slow(struct client *client)
 {
     client->mqtt->phase = MQTT_ENDED;
     give_up_session(client);
-    conn_close(client->conn, (struct conn_goodbye){CLOSE_TOO_SLOW, "too slow: reconnect"});
+    conn_close_slow(client->conn, "too slow: reconnect");
 }
 
 #define PACKET_REST 16 /* of a packet with a reason string, beside the string: its head, ids, codes and lengths */

@@ -1,0 +1,169 @@
+/* net/conn_memory.c - what each connection holds of the worker's memory, and who goes when that is too much.
+ * Held is what waits to be sent (output.h) and what was received and is not whole yet: parts of messages, input that may not be
+ * delivered, TLS records. An idle connection holds nothing.
+ *
+ *   limit                       counted                                  at the limit
+ *   outbound_hard               bytes that wait for one connection       it is closed by the layer above, with a reason (1013)
+ *   memory_per_address_max      held by all connections of an address    those of this address that hold most are reset, an eighth of the limit
+ *   the pool's size             held by all of the worker                those that hold most are reset, a sixteenth of the pool
+ *
+ * So whoever is answered next never pays for others. A reset, and no farewell: what those hold is needed now, and they do not take what was
+ * queued before. The kernel lets go of a send in flight a moment later; until then it is expected (core/buf.h).
+ *
+ * Addresses are counted in units, so that a connection whose queue empties every turn costs no look-up. To find who holds most every slot
+ * is looked at, some times: 10 ms for 200,000 of them, and then there is room for megabytes. */
+#include "core/check.h"
+#include "core/refusal.h"
+#include "net/conn_internal.h"
+#include "net/tls.h"
+
+#define HELD_UNIT_SIZE   16384u
+#define ROOM_OF_POOL     16 /* this part of the pool is made free at a time */
+#define ROOM_OF_ADDRESS  8  /* and this part of what an address may hold */
+#define HELD_CLASS_COUNT 32 /* by powers of two */
+
+struct eviction {
+    struct server *server;
+    const char *limit; /* the option's name, for the log */
+    bool one_address;  /* only connections of `key` */
+    uint64_t key;
+    uint64_t wanted, freed;
+};
+
+/* ---- what one holds ---------------------------------------------------------------------------------------------- */
+
+static uint32_t conn_held_bytes(const struct conn *conn)
+{
+    uint32_t held = conn->out.held_bytes + conn_tls_charged_bytes(conn);
+    if (conn->partial != NULL) held += conn->partial->charged_bytes;
+    if (conn->waiting != NULL) held += conn->waiting->charged_bytes;
+    return held;
+}
+
+static uint32_t writer_held(const struct writer *writer) { return (uint32_t)writer->capacity; }
+
+static uint32_t conn_partial_bytes(const struct conn *conn)
+{
+    const struct conn_partial *partial = conn->partial;
+    uint32_t own = (uint32_t)sizeof *partial;
+    switch ((enum conn_door)conn->door) {
+    case CONN_DOOR_HTTP:
+        return own + writer_held(&partial->as.http.text) + writer_held(&partial->as.http.spans) + writer_held(&partial->as.http.body);
+    case CONN_DOOR_WEBSOCKET: return own + writer_held(&partial->as.websocket.message);
+    case CONN_DOOR_TCP: return own + writer_held(&partial->as.tcp.payload);
+    case CONN_DOOR_MQTT: return own + writer_held(&partial->as.mqtt.gathered);
+    case CONN_DOOR_NONE: break;
+    }
+    return own;
+}
+
+void conn_charge(struct conn *conn, uint32_t *charged, uint32_t bytes)
+{
+    int64_t more = (int64_t)bytes - *charged;
+    *charged = bytes;
+    if (more != 0) buf_pool_charge(conn->server->pool, more);
+}
+
+void conn_note_input(struct conn *conn)
+{
+    if (conn->partial != NULL) conn_charge(conn, &conn->partial->charged_bytes, conn_partial_bytes(conn));
+    if (conn->waiting != NULL)
+        conn_charge(conn, &conn->waiting->charged_bytes, (uint32_t)sizeof *conn->waiting + writer_held(&conn->waiting->bytes));
+    conn_tls_note(conn);
+    conn_note_held(conn);
+}
+
+void conn_note_held(struct conn *conn)
+{
+    uint32_t units = conn_held_bytes(conn) / HELD_UNIT_SIZE;
+    if (units == conn->held_units || conn->evicted) return;
+    struct server *server = conn->server;
+    ASSERT(units <= UINT16_MAX);
+    bool more = units > conn->held_units;
+    uint64_t key = peers_key(&conn->peer);
+    uint64_t held = (uint64_t)peers_hold(&server->peers, key, (int32_t)units - conn->held_units) * HELD_UNIT_SIZE;
+    conn->held_units = (uint16_t)units;
+    uint64_t limit = server->options.memory_per_address_max_bytes;
+    if (more && limit > 0 && held > limit) server_make_room_of(server, key, held - limit + limit / ROOM_OF_ADDRESS);
+}
+
+void conn_forget_held(struct conn *conn)
+{
+    struct server *server = conn->server;
+    if (conn->held_units > 0) (void)peers_hold(&server->peers, peers_key(&conn->peer), -(int32_t)conn->held_units);
+    conn->held_units = 0;
+    if (conn->evicted) buf_pool_expect(server->pool, -(int64_t)conn->expected_bytes);
+    conn->evicted = false;
+}
+
+/* ---- who goes ---------------------------------------------------------------------------------------------------- */
+
+/* Gives back at once what no operation in flight needs. Returns what it held. */
+static uint32_t conn_evict(struct conn *conn, const char *limit)
+{
+    struct server *server = conn->server;
+    uint32_t held = conn_held_bytes(conn);
+    refusal_note(REFUSAL_SLOW_READER, &conn->peer, "held_bytes=%u limit=%s", held, limit);
+    metrics_add(&server->metrics->connections_evicted, 1);
+    (void)peers_hold(&server->peers, peers_key(&conn->peer), -(int32_t)conn->held_units);
+    conn->held_units = 0;
+    if (conn->send.armed && conn->tls == NULL) output_cut(&conn->out);
+    else output_clear(&conn->out);
+    conn->evicted = conn->reset = true;
+    conn->expected_bytes = conn_held_bytes(conn);
+    buf_pool_expect(server->pool, conn->expected_bytes);
+    conn_abort(conn);
+    server_mark_ready(conn);
+    return held;
+}
+
+static uint32_t held_class(uint32_t held) { return 31u - (uint32_t)__builtin_clz(held); }
+
+/* Bytes that this one could give; 0: it is not asked, or on its way out. */
+static uint32_t eviction_candidate(const struct eviction *eviction, const struct conn *conn)
+{
+    bool here = conn->state != CONN_CLOSED && conn->state != CONN_CLOSING && !conn->evicted;
+    if (!here || (eviction->one_address && peers_key(&conn->peer) != eviction->key)) return 0;
+    return conn_held_bytes(conn);
+}
+
+static void evict_class(struct eviction *eviction, uint32_t class)
+{
+    struct server *server = eviction->server;
+    for (uint32_t slot = 0; slot < server->slot_count && eviction->freed < eviction->wanted; slot++) {
+        struct conn *conn = server_slot(server, slot);
+        uint32_t held = eviction_candidate(eviction, conn);
+        if (held == 0 || held_class(held) != class) continue;
+        size_t before = buf_pool_used_bytes(server->pool);
+        held = conn_evict(conn, eviction->limit);
+        /* What others refer to as well does not come back to the pool with this one. */
+        uint64_t returned = before - buf_pool_used_bytes(server->pool) + conn->expected_bytes;
+        eviction->freed += eviction->one_address ? held : returned;
+    }
+}
+
+static void evict(struct eviction *eviction)
+{
+    struct server *server = eviction->server;
+    bool any[HELD_CLASS_COUNT] = {false};
+    for (uint32_t slot = 0; slot < server->slot_count; slot++) {
+        uint32_t held = eviction_candidate(eviction, server_slot(server, slot));
+        if (held > 0) any[held_class(held)] = true;
+    }
+    for (uint32_t class = HELD_CLASS_COUNT; class-- > 0 && eviction->freed < eviction->wanted;)
+        if (any[class]) evict_class(eviction, class);
+}
+
+void server_make_room(void *context, size_t bytes)
+{
+    struct server *server = context;
+    struct eviction eviction = {.server = server, .limit = "connection_memory"};
+    eviction.wanted = bytes + buf_pool_size_max_bytes(server->pool) / ROOM_OF_POOL;
+    evict(&eviction);
+}
+
+void server_make_room_of(struct server *server, uint64_t key, uint64_t bytes)
+{
+    struct eviction eviction = {.server = server, .limit = "connection_memory_per_address", .one_address = true, .key = key, .wanted = bytes};
+    evict(&eviction);
+}
