@@ -7,7 +7,8 @@
  *   memory_per_address_max      held by all connections of an address    those of this address that hold most are reset, an eighth of the limit
  *   the pool's size             held by all of the worker                those that hold most are reset, a sixteenth of the pool
  *
- * So whoever is answered next never pays for others. A reset, and no farewell: what those hold is needed now, and they do not take what was
+ * So whoever is answered next never pays for others. Of those that hold much the first to go are those that took, or sent, nothing for
+ * STALLED_MS: a client that reads, but has just been told much, is no slow reader. A reset, and no farewell: what those hold is needed now, and they do not take what was
  * queued before. The kernel lets go of a send in flight a moment later; until then it is expected (core/buf.h).
  *
  * Addresses are counted in units, so that a connection whose queue empties every turn costs no look-up. To find who holds most every slot
@@ -20,12 +21,14 @@
 #define HELD_UNIT_SIZE   16384u
 #define ROOM_OF_POOL     16 /* this part of the pool is made free at a time */
 #define ROOM_OF_ADDRESS  8  /* and this part of what an address may hold */
-#define HELD_CLASS_COUNT 32 /* by powers of two */
+#define HELD_CLASS_COUNT 128 /* quarters of powers of two */
+#define STALLED_MS       1000
 
 struct eviction {
     struct server *server;
     const char *limit; /* the option's name, for the log */
     bool one_address;  /* only connections of `key` */
+    bool stalled;      /* only connections that do not move */
     uint64_t key;
     uint64_t wanted, freed;
 };
@@ -117,13 +120,26 @@ static uint32_t conn_evict(struct conn *conn, const char *limit)
     return held;
 }
 
-static uint32_t held_class(uint32_t held) { return 31u - (uint32_t)__builtin_clz(held); }
+static uint32_t held_class(uint32_t held)
+{
+    if (held < 4) return held;
+    uint32_t top_bit = 31u - (uint32_t)__builtin_clz(held);
+    return top_bit * 4 + (held >> (top_bit - 2) & 3);
+}
+
+static bool conn_is_stalled(const struct conn *conn)
+{
+    uint64_t now_ms = conn_now_ms(conn);
+    if (conn->send.armed) return now_ms - conn->progress_ms >= STALLED_MS;
+    return (uint32_t)now_ms - conn->received_ms >= STALLED_MS;
+}
 
 /* Bytes that this one could give; 0: it is not asked, or on its way out. */
 static uint32_t eviction_candidate(const struct eviction *eviction, const struct conn *conn)
 {
     bool here = conn->state != CONN_CLOSED && conn->state != CONN_CLOSING && !conn->evicted;
-    if (!here || (eviction->one_address && peers_key(&conn->peer) != eviction->key)) return 0;
+    if (!here || (eviction->stalled && !conn_is_stalled(conn))) return 0;
+    if (eviction->one_address && peers_key(&conn->peer) != eviction->key) return 0;
     return conn_held_bytes(conn);
 }
 
@@ -142,16 +158,23 @@ static void evict_class(struct eviction *eviction, uint32_t class)
     }
 }
 
-static void evict(struct eviction *eviction)
+static void evict_round(struct eviction *eviction, bool stalled)
 {
     struct server *server = eviction->server;
     bool any[HELD_CLASS_COUNT] = {false};
+    eviction->stalled = stalled;
     for (uint32_t slot = 0; slot < server->slot_count; slot++) {
         uint32_t held = eviction_candidate(eviction, server_slot(server, slot));
         if (held > 0) any[held_class(held)] = true;
     }
     for (uint32_t class = HELD_CLASS_COUNT; class-- > 0 && eviction->freed < eviction->wanted;)
         if (any[class]) evict_class(eviction, class);
+}
+
+static void evict(struct eviction *eviction)
+{
+    evict_round(eviction, true);
+    evict_round(eviction, false);
 }
 
 void server_make_room(void *context, size_t bytes)

@@ -5,10 +5,13 @@ Nothing may be refused or lost, nobody disconnected, and each sender's messages 
 """
 import asyncio
 import queue
+import socket
+import struct
 
 import paho.mqtt.client as paho
 
-from harness import DEADLINE_SECONDS, LOCALHOST, PASSWORD, Checks, Http, Person, Server, Tcp, WebSocketBinary, WebSocketJson, texts, wait_for
+from harness import (DEADLINE_SECONDS, LOCALHOST, PASSWORD, Checks, Http, Person, Server, Tcp, WebSocketBinary, WebSocketJson, pb, texts,
+                     wait_for)
 
 checks = Checks()
 PAIRS, MESSAGES, BODY = 12, 200, 2000
@@ -56,6 +59,66 @@ async def sockets_are_slowed_down_by_one_worker():
 @checks
 async def sockets_are_slowed_down_by_two_workers():
     await overload_sockets(2)
+
+
+class SlowReader:
+    """Logs in over raw TCP with a small receive buffer, and reads nothing more."""
+
+    def __init__(self, server, person):
+        self.socket = socket.socket()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.socket.connect((LOCALHOST, server.port))
+        auth = pb.Envelope(request=pb.Request(id=1, auth=pb.AuthRequest(access_token=person.token))).SerializeToString()
+        self.socket.sendall(b"RPT1" + struct.pack(">I", len(auth)) + auth)
+
+
+SLOW_READERS, SLOW_MESSAGES, SLOW_BODY = 12, 80, 30000
+
+
+async def speak(people, busy):
+    """Small messages in turn for as long as the others are busy; whoever is closed fails the test."""
+    number = 0
+    while not busy.done():
+        for one, other in zip(people, people[1:] + people[:1]):
+            await one.call("send", to_user_id=other.user_id, client_msg_id=f"{number}", body=b"hello")
+        number += 1
+    assert number > 0 and not any(one.door.closed.done() for one in people)
+
+
+async def fill(writer, slow):
+    """To each of them what nobody else gets: the server holds it for him alone."""
+    for number in range(SLOW_MESSAGES):
+        for one in slow:
+            await writer.call("send", to_user_id=one.user_id, client_msg_id=f"{number}", body=bytes([number]) * SLOW_BODY)
+
+
+@checks
+async def slow_readers_do_not_end_other_connections():
+    server = Server(shards=1, workers=1, connection_memory="4MiB", connection_memory_per_address=0, outbound_soft="512KiB", outbound_hard="1MiB",
+                    rate_messages_per_second=0, rate_requests_per_second=0, connections_per_ip_max=0).start()
+    writer = await Person.register(server, Tcp)
+    people = [await Person.register(server, door) for door in [WebSocketJson, WebSocketBinary, Tcp]]
+    slow = [await Person.register(server, Http) for _ in range(SLOW_READERS)]
+    readers = [SlowReader(server, one) for one in slow]
+    for one in slow:
+        await one.door.close()
+    await asyncio.to_thread(wait_for, "the slow readers' logins", lambda: server.metric("ringpost_sessions_open") == 1 + len(people) + SLOW_READERS)
+    busy = asyncio.create_task(fill(writer, slow))
+    talk = asyncio.create_task(speak(people, busy))
+    while not busy.done():
+        status, _ = await asyncio.to_thread(server.get, "/healthz")
+        assert status == 200
+        assert await asyncio.to_thread(server.metric, "ringpost_connections_open") > 0
+    await asyncio.gather(busy, talk)
+    evicted = server.metric("ringpost_connections_evicted_total")
+    assert 0 < evicted < SLOW_READERS, f"{evicted} of {SLOW_READERS} evicted"
+    line = next(line for line in server.log_lines() if "reason=slow_reader" in line)
+    assert "limit=connection_memory" in line and "address=127.0.0.1" in line, line
+    assert not any(one.door.closed.done() for one in people)
+    for reader in readers:
+        reader.socket.close()
+    await asyncio.to_thread(wait_for, "the crowd's memory", lambda: server.metric("ringpost_connections_open") <= 2 + len(people))
+    server.stop()
 
 
 class Publisher:

@@ -68,6 +68,20 @@ Test(conn_memory, at_the_limit_of_the_pool_the_largest_holder_goes_and_who_is_an
     fini();
 }
 
+Test(conn_memory, who_takes_nothing_goes_before_who_has_just_been_told_more)
+{
+    init(0);
+    hold(conns[0], 5u << 20);
+    harness_advance(&h, 2000);
+    hold(conns[1], 9u << 20);
+    int64_t filled = fill_pool();
+    cr_assert_eq(conn_send_frame(conns[3], CONN_FRAME_BINARY, SLICE_TEXT("answer"), NULL), RESULT_OK);
+    cr_expect_eq(evicted(), 1);
+    cr_expect(!is_open(conns[0]) && is_open(conns[1]));
+    buf_pool_charge(h.pool, -filled);
+    fini();
+}
+
 Test(conn_memory, whoever_holds_most_goes_even_when_it_is_the_one_that_asks)
 {
     init(0);
