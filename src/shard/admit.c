@@ -73,11 +73,18 @@ void admit_run(struct shard *s, struct request *r)
     request_end(s, r);
 }
 
+enum error session_take(struct session *session, const struct method *method, uint32_t *retry_after_ms)
+{
+    struct shard *s = session->shard;
+    if (session_expired(session, shard_now_ms(s) / 1000)) return ERROR_TOKEN_EXPIRED;
+    return admit_rate(s, method, session->inbox, retry_after_ms);
+}
+
 uint16_t session_request(struct session *session, const struct method *method, struct slice payload, const struct origin *origin)
 {
     struct shard *s = session->shard;
     uint32_t retry_after_ms = 0;
-    enum error error = session_expired(session, shard_now_ms(s) / 1000) ? ERROR_TOKEN_EXPIRED : admit_rate(s, method, session->inbox, &retry_after_ms);
+    enum error error = session_take(session, method, &retry_after_ms);
     if (error != ERROR_NONE) {
         refuse(s, origin, method->number, error, retry_after_ms);
         return s->options.machine.shard;

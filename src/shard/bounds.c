@@ -94,6 +94,7 @@ static uint32_t record_bytes(enum command_type type, uint32_t body_size_max)
     case COMMAND_ROOM_DISMISS: return room_dismiss_record_size(&(struct room_dismiss_record){0});
     case COMMAND_ROLE_SET: return role_set_record_size(&(struct role_set_record){0});
     case COMMAND_MQTT_SESSION: return MQTT_SESSION_SIZE_MAX;
+    case COMMAND_RETAINED_CLEAR: return retained_clear_record_size(&(struct retained_clear_record){0});
     }
     ASSERT(!"a command of the table");
     return 0;

@@ -27,7 +27,8 @@ struct effects;
     X(MEMBERS_ADD, 33, members_add)      /* room/membership.c */                                                      \
     X(MEMBERS_REMOVE, 34, members_remove) /* room/membership.c */                                                     \
     X(ROLE_SET, 35, role_set)            /* room/role.c */                                                            \
-    X(MQTT_SESSION, 50, mqtt_session)    /* mqtt/state.c */
+    X(MQTT_SESSION, 50, mqtt_session)    /* mqtt/state.c */                                                           \
+    X(RETAINED_CLEAR, 51, retained_clear) /* mqtt/retained.c */
 
 #define COMMAND_AS_ENUM(NAME, number, name) COMMAND_##NAME = number,
 enum command_type { COMMAND_LIST(COMMAND_AS_ENUM) };

@@ -25,7 +25,7 @@ enum letter_kind {
     LETTER_WATCHED,      /* number = call; payload = presence_records */
     LETTER_UNWATCH,      /* session = number: forget it */
     LETTER_MOVE,         /* to a worker (to_shard's): a connection; the one letter that is not flat: payload = move_luggage, door.c */
-    LETTER_MQTT,         /* from the MQTT door of the same worker: method = enum mqtt_question, see mqtt/state.h; answered with a REPLY */
+    LETTER_MQTT,         /* from the MQTT door: method = enum mqtt_question, see mqtt/state.h; answered with a REPLY */
     LETTER_NOTIFY,       /* ephemeral push: payload = u32 count, u64 session ids, u32 Push field, packed message */
 };
 

@@ -60,6 +60,8 @@ RECORD(role_set, ROLE_SET_FIELDS)
     F(bytes, client_id) F(u64, epoch) F(u8, opens) F(u8, connected) F(u32, expiry_s) F(u64, saved_ms) F(u64, sync_key)      \
     F(u64, sent_key) F(bytes, subscriptions) F(bytes, rooms) F(bytes, releasing) F(bytes, recent)
 RECORD(mqtt_session, MQTT_SESSION_FIELDS)
+#define RETAINED_CLEAR_FIELDS(F) F(u64, room_id)
+RECORD(retained_clear, RETAINED_CLEAR_FIELDS)
 
 /* streams: `count` consecutive entries of one kind, from number `first` on; entries = {u32 len, payload}… The value in the outbox of
  * their source (see outbox.h), the payload of a letter, and what is logged here before it is acknowledged there. */
@@ -109,7 +111,9 @@ RECORD(conversation, CONVERSATION_FIELDS)
 #define ROOM_FIELDS(F)                                                                                                 \
     F(u8, type) F(bytes, name) F(u64, owner_id) F(u32, member_count) F(u64, created_ms) F(u8, dismissed) F(u8, joinable)    \
     F(u8, large) F(bytes, shard_counts)
-RECORD(room, ROOM_FIELDS)
+/* unretained_seq: nothing up to there is retained for MQTT's subscribers */
+#define ROOM_FIELDS_2(F) F(u64, unretained_seq)
+RECORD_2(room, ROOM_FIELDS, ROOM_FIELDS_2)
 #define MEMBER_FIELDS(F) F(u8, role) F(u64, joined_ms) F(bytes, name)
 RECORD(member, MEMBER_FIELDS)
 

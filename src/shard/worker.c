@@ -98,7 +98,8 @@ static struct shard *own_shard(const struct worker *w, uint16_t shard) { return 
 static void port_post(void *context, struct letter *letter)
 {
     struct worker *w = context;
-    if (letter->kind == LETTER_REQUEST && of_socket(letter) && !is_ours(w, letter->to_shard)) w->asked[letter->to_shard]++;
+    bool asks = letter->kind == LETTER_REQUEST || letter->kind == LETTER_MQTT;
+    if (asks && of_socket(letter) && !is_ours(w, letter->to_shard)) w->asked[letter->to_shard]++;
     posted(w, mailbox_post(w->options.mailbox, w->options.number, letter->to_shard % w->options.worker_count, letter));
 }
 

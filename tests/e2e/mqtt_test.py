@@ -433,6 +433,35 @@ class Messages(unittest.TestCase):
         device.leave()
         late.leave()
 
+    def test_retained_is_cleared(self):
+        """By mosquitto's null message, over a restart, and by nothing that is stored."""
+        global server
+        common, server = server, Server()
+        try:
+            alice, bob = Person("alice"), Person("bob")
+            room = alice.room(bob)
+            pub = ["mosquitto_pub", "-p", server.port, "-u", alice.name, "-P", PASSWORD, "-t", f"r/{room}", "-r", "-q", "1"]
+            sub = ["mosquitto_sub", "-p", server.port, "-u", bob.name, "-P", PASSWORD, "-t", f"r/{room}", "-F", "%r %p"]
+            subprocess.run([*pub, "-m", "state"], check=True, timeout=DEADLINE_S)
+            done = subprocess.run([*sub, "-C", "1"], capture_output=True, text=True, timeout=DEADLINE_S)
+            self.assertEqual(done.stdout, "1 state\n")
+            subprocess.run([*pub, "-n"], check=True, timeout=DEADLINE_S)
+            self.assertEqual(bob.history(room), ["state"])
+            for stop in (server.kill, server.stop):
+                stop()
+                server.start()
+                device = Device(bob, "phone")
+                device.subscribe(f"r/{room}")
+                alice.say({"to_user_id": bob.id}, "marker")
+                device.subscribe(f"u/{bob.name}")
+                alice.say({"to_user_id": bob.id}, "end")
+                message, = device.take()
+                self.assertEqual((message.payload, message.retain), (b"end", False))
+                device.leave()
+        finally:
+            own, server = server, common
+            own.remove()
+
     def test_no_local(self):
         alice, bob = Person("alice"), Person("bob")
         room = alice.room(bob)

@@ -35,6 +35,8 @@ static struct mqtt_got expect_text(uint32_t number, uint8_t flags)
     return got;
 }
 
+static struct mqtt_got expect_message(void) { return mqtt_expect(&phone, MQTT_PUBLISH); }
+
 static void expect_nothing(void)
 {
     struct mqtt_got got;
@@ -484,6 +486,77 @@ Test(mqtt_deliver, no_local_hides_what_this_client_said_and_nothing_else)
     cr_expect_str_eq(mqtt_expect(&phone, MQTT_PUBLISH).text, "bob copied the id", "again: it was not acknowledged");
     expect_nothing(); /* of "mine before I left" */
     mqtt_leave(&phone);
+}
+
+/* ---- retained ---- */
+
+/* Subscribes as MQTT 3.1.1; the retained message, or "". */
+static void retained_of(const char *topic, char text[64])
+{
+    struct mqtt_client late;
+    struct mqtt_got got;
+    uint8_t packet[64] = {0x82, (uint8_t)(strlen(topic) + 5), 0, 1, 0, (uint8_t)strlen(topic)};
+    memcpy(packet + 6, topic, strlen(topic));
+    mqtt_come(&late, bob, "late", (struct mqtt_how){0});
+    peer_send(&late.peer, packet, 7 + strlen(topic)); /* the last byte: QoS 0 */
+    text[0] = '\0';
+    do {
+        MQTT_UNTIL(peer_has(&late.peer, 4)); /* SUBACK is the last, with five bytes */
+        cr_assert(mqtt_next(&late, &got));
+        if (got.type == MQTT_PUBLISH) memcpy(text, got.text, 64);
+    } while (got.type != MQTT_SUBACK);
+    mqtt_leave(&late);
+}
+
+Test(mqtt_deliver, a_retained_publish_without_payload_clears_and_is_no_message)
+{
+    uint64_t room_id = make_room("room");
+    char topic[32], text[64];
+    struct mqtt_client sender;
+    snprintf(topic, sizeof topic, "r/%llu", (unsigned long long)room_id);
+    mqtt_come(&sender, alice, "sender", (struct mqtt_how){.version = MQTT_5});
+    mqtt_come(&phone, bob, "phone", (struct mqtt_how){0});
+    cr_assert_eq(mqtt_listen(&phone, topic, 0), 0);
+    mqtt_say(&sender, topic, "state", 0x33, 1);
+    (void)mqtt_expect(&sender, MQTT_PUBACK);
+    cr_expect_str_eq(expect_message().text, "state");
+    retained_of(topic, text);
+    cr_expect_str_eq(text, "state");
+    mqtt_say(&sender, topic, "", 0x33, 2);
+    mqtt_say(&sender, topic, "", 0x35, 3);
+    mqtt_say(&sender, "u/bob", "", 0x33, 4); /* nothing is retained there */
+    cr_expect_eq(mqtt_expect(&sender, MQTT_PUBACK).reason, MQTT_SUCCESS);
+    cr_expect_eq(mqtt_expect(&sender, MQTT_PUBREC).reason, MQTT_SUCCESS);
+    cr_expect_eq(mqtt_expect(&sender, MQTT_PUBACK).reason, MQTT_SUCCESS);
+    retained_of(topic, text);
+    cr_expect_str_eq(text, "");
+    expect_nothing();
+    mqtt_say(&sender, topic, "next state", 0x33, 5);
+    (void)mqtt_expect(&sender, MQTT_PUBACK);
+    cr_expect_str_eq(expect_message().text, "next state");
+    retained_of(topic, text);
+    cr_expect_str_eq(text, "next state");
+    mqtt_leave(&sender);
+    mqtt_leave(&phone);
+}
+
+Test(mqtt_deliver, only_members_clear_what_is_retained)
+{
+    uint64_t room_id = make_room("room"), carol = rig_add_user(0, "carol");
+    char topic[32], text[64];
+    struct mqtt_client sender;
+    snprintf(topic, sizeof topic, "r/%llu", (unsigned long long)room_id);
+    write_to_room(alice, room_id, "1", "state");
+    mqtt_come(&sender, carol, "sender", (struct mqtt_how){.version = MQTT_5});
+    mqtt_say(&sender, topic, "", 0x33, 1);
+    cr_expect_eq(mqtt_expect(&sender, MQTT_PUBACK).reason, MQTT_NOT_AUTHORIZED);
+    snprintf(topic, sizeof topic, "r/%llu", (unsigned long long)id_make(7, ID_ROOM, 1));
+    mqtt_say(&sender, topic, "", 0x33, 2);
+    cr_expect_eq(mqtt_expect(&sender, MQTT_PUBACK).reason, MQTT_BAD_TOPIC);
+    mqtt_leave(&sender);
+    snprintf(topic, sizeof topic, "r/%llu", (unsigned long long)room_id);
+    retained_of(topic, text);
+    cr_expect_str_eq(text, "state");
 }
 
 /* ---- held while the shard is full ---- */

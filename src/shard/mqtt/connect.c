@@ -203,13 +203,14 @@ void mqtt_ask(struct client *client, struct letter *letter, uint64_t number)
     d->options.ports.post(d->options.ports.context, letter);
 }
 
-void mqtt_ask_room(struct client *client, uint64_t room_id, uint64_t number)
+void mqtt_ask_room(struct client *client, enum mqtt_question question, uint64_t room_id, uint64_t number)
 {
     struct writer room;
     writer_init(&room, 0);
     writer_u64(&room, room_id);
     uint16_t home = id_partition(client->session->inbox->entity.key.a);
-    struct letter *letter = mqtt_letter(client, home, MQTT_ASK_ROOM, writer_slice(&room));
+    uint16_t shard = question == MQTT_ASK_ROOM ? home : id_partition(room_id);
+    struct letter *letter = mqtt_letter(client, shard, (uint16_t)question, writer_slice(&room));
     letter->kind = LETTER_MQTT;
     mqtt_ask(client, letter, number);
     writer_deinit(&room);
@@ -279,7 +280,8 @@ static enum mqtt_reason take_will(struct mqtt *mqtt, const struct mqtt_connect *
     if (!connect->has_will) return MQTT_SUCCESS;
     struct mqtt_target target = mqtt_target_of(connect->will.topic);
     if (target.kind == MQTT_TARGET_NONE) return MQTT_BAD_TOPIC;
-    struct mqtt_publish publish = {.topic = connect->will.topic, .payload = connect->will.payload};
+    struct mqtt_publish publish = {
+        .topic = connect->will.topic, .payload = connect->will.payload, .retain = connect->will.retain};
     struct writer block;
     writer_init(&block, 0);
     take_will_properties(&block, &connect->will.properties);
@@ -531,6 +533,7 @@ void mqtt_on_reply(struct client *client, const struct letter *letter)
         else if (mqtt_will_told(client, letter)) open_after_take_over(client);
         else mqtt_end(client, MQTT_UNSPECIFIED);
         break;
+    case MQTT_CLEAR_RETAINED:
     case RINGPOST__V1__REQUEST__METHOD_SEND: mqtt_published(client, letter); break;
     case RINGPOST__V1__REQUEST__METHOD_HISTORY:
         if (letter->origin.request_id == 0) mqtt_subscribe_answer(client, letter);
@@ -546,6 +549,7 @@ void mqtt_on_reply(struct client *client, const struct letter *letter)
         if (letter->origin.request_id == 0) mqtt_room_told(client, letter);
         else mqtt_subscribe_told(client, letter);
         break;
+    case MQTT_ASK_RETAINED: mqtt_subscribe_retained(client, letter); break;
     default: ASSERT(!"an answer nobody asked for");
     }
 }

@@ -61,7 +61,7 @@ static bool type_known(struct client *client, struct mqtt_form *form)
         struct entity *view = entity_find(shard_machine(client->session->shard)->entities, key);
         if (view == NULL) {
             mqtt->asking_type = true;
-            mqtt_ask_room(client, room_id, 0);
+            mqtt_ask_room(client, MQTT_ASK_ROOM, room_id, 0);
             return false;
         }
         mqtt->room_id = room_id;

@@ -1,7 +1,7 @@
 /* shard/mqtt/mqtt.h - the MQTT door: a client of MQTT 3.1.1 or 5 is a user with a device, like every other client.
  * Owns:    struct mqtt, one per MQTT connection, hanging on its struct client.
  * Thread:  the connection's worker.  Depends: mqtt/, shard/door_internal.h.  Start at: shard/shard.h
- * Reading order: state.h | mqtt_internal.h connect.c | publish.c properties.c | subscribe.c | window.h encode.c deliver.c rooms.c save.c
+ * Reading order: state.h | mqtt_internal.h connect.c | publish.c properties.c | subscribe.c | window.h encode.c deliver.c rooms.c save.c | state.c retained.c
  *
  *   publish to u/<user name or id>, r/<room id>  -> the method `send`          the acknowledgement waits for its answer: it is on disk
  *   subscription u/<me>                          <- messages of conversations of two that others sent

@@ -208,8 +208,8 @@ enum mqtt_reason mqtt_reason_of(enum error error);
 static inline bool mqtt_persistent(const struct mqtt *mqtt) { return mqtt->expiry_s != 0; }
 /* A letter to a shard, counted as under way and answered to mqtt_on_reply(). `number`: comes back as request id. */
 void mqtt_ask(struct client *client, struct letter *letter, uint64_t number);
-/* Of which type a room is: MQTT_ASK_ROOM to the user's own shard. */
-void mqtt_ask_room(struct client *client, uint64_t room_id, uint64_t number);
+/* A question that names a room alone: MQTT_ASK_ROOM to the user's own shard, the others to the room's. */
+void mqtt_ask_room(struct client *client, enum mqtt_question question, uint64_t room_id, uint64_t number);
 struct letter *mqtt_letter(struct client *client, uint16_t to_shard, uint16_t method, struct slice payload);
 void mqtt_wait(struct client *client);
 /* The packet is taken again when nothing is waited for any more. */
@@ -249,6 +249,8 @@ void mqtt_subscribe_answer(struct client *client, const struct letter *letter);
 void mqtt_subscribe_saved(struct client *client);
 /* The type of the room that is being subscribed to is known now. */
 void mqtt_subscribe_told(struct client *client, const struct letter *letter);
+/* How much of the room is not retained. */
+void mqtt_subscribe_retained(struct client *client, const struct letter *letter);
 void mqtt_subscribing_destroy(struct mqtt_subscribing *subscribing);
 void mqtt_write_subscriptions(const struct mqtt *mqtt, struct writer *out);
 void mqtt_read_subscriptions(struct mqtt *mqtt, struct slice list);

@@ -440,6 +440,28 @@ static void publish_to(struct client *client, const struct mqtt_publish *publish
     door_client_asked(client, session_request(client->session, send, writer_slice(request), &origin));
 }
 
+/* A retained PUBLISH without a payload is no message: from here on nothing of the room is retained. Of a person nothing ever is. */
+static void clear_retained(struct client *client, const struct mqtt_target *target, uint64_t number)
+{
+    uint32_t retry_after_ms = 0;
+    enum error error = ERROR_NONE;
+    bool room = target->kind == MQTT_TARGET_ROOM;
+    if (room && id_partition(target->id) >= client->door->options.shard_count) error = ERROR_ROOM_NOT_FOUND;
+    else if (room) error = session_take(client->session, method_by_number(RINGPOST__V1__REQUEST__METHOD_SEND), &retry_after_ms);
+    if (!room || error != ERROR_NONE) {
+        receipt_done(client, number, error);
+        return;
+    }
+    if (client->in_flight + 1 >= DOOR_IN_FLIGHT_MAX) door_client_pause(client);
+    mqtt_ask_room(client, MQTT_CLEAR_RETAINED, target->id, number);
+}
+
+static void carry_out(struct client *client, const struct mqtt_publish *publish, const struct mqtt_target *target, uint64_t number)
+{
+    if (publish->retain && publish->payload.len == 0) clear_retained(client, target, number);
+    else publish_to(client, publish, target, number);
+}
+
 /* True: `target` is a room or a user's id. False: the name is being looked up. */
 static bool resolve(struct client *client, struct mqtt_target *target, struct slice packet)
 {
@@ -488,7 +510,7 @@ void mqtt_publish(struct client *client, const struct mqtt_publish *publish, str
     uint64_t number = publish->qos == 0 ? MQTT_NOBODY : receipt_add(sender, publish);
     if (target.kind == MQTT_TARGET_NONE || target.id == client->session->inbox->entity.key.a)
         receipt_done(client, number, ERROR_USER_NOT_FOUND);
-    else publish_to(client, publish, &target, number);
+    else carry_out(client, publish, &target, number);
 }
 
 /* ---- the will ----------------------------------------------------------------------------------------------------------------------- */
@@ -515,5 +537,5 @@ void mqtt_publish_will(struct client *client)
     struct mqtt_packet packet;
     enum mqtt_reason reason = mqtt_decode(&packet, (enum mqtt_version)client->mqtt->version, writer_slice(&will->packet));
     ASSERT(reason == MQTT_SUCCESS);
-    publish_to(client, &packet.as.publish, &will->target, MQTT_NOBODY);
+    carry_out(client, &packet.as.publish, &will->target, MQTT_NOBODY);
 }

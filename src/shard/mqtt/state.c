@@ -278,5 +278,7 @@ void mqtt_state_receive(struct shard *shard, struct letter *letter)
     case MQTT_OPEN_SESSION: request_start(shard, letter, open_run); break;
     case MQTT_SAVE_SESSION: request_start(shard, letter, save_run); break;
     case MQTT_ASK_ROOM: request_start(shard, letter, room_run); break;
+    case MQTT_CLEAR_RETAINED: request_start(shard, letter, mqtt_clear_retained_run); break;
+    case MQTT_ASK_RETAINED: request_start(shard, letter, mqtt_ask_retained_run); break;
     }
 }

@@ -19,6 +19,7 @@
 
 struct shard;
 struct letter;
+struct request;
 
 #define MQTT_CLIENT_ID_MAX    64
 #define MQTT_EXPIRY_NEVER     UINT32_MAX
@@ -40,13 +41,17 @@ bool mqtt_state_find(const struct mqtt_state *state, struct slice client_id, str
 /* Its time ran out while nobody was connected. */
 bool mqtt_session_over(const struct mqtt_session_record *session, uint64_t now_ms);
 
-/* ---- what the door asks, in a letter to the home shard; `method` is the question, in the REPLY too ---- */
+/* ---- what the door asks, in a letter to the home shard unless it says another; `method` is the question, in the REPLY too ---- */
 enum mqtt_question {
     MQTT_OPEN_SESSION = 0x8001, /* payload: mqtt_session_record (client_id, epoch, expiry_s) with opens = 1, or 2: a clean one.
                                    Reply: u8 present, mqtt_session_record */
     MQTT_SAVE_SESSION,          /* payload: mqtt_session_record. Reply: empty, once durable */
     MQTT_ASK_ROOM,              /* payload: u64 room. Reply: u64 room, u8 type, u8 large */
+    MQTT_CLEAR_RETAINED,        /* to the room's shard; payload: u64 room. Reply: empty, once durable */
+    MQTT_ASK_RETAINED,          /* to the room's shard; payload: u64 room. Reply: u64 seq, no message up to it is retained */
 };
+void mqtt_clear_retained_run(struct shard *shard, struct request *request); /* retained.c */
+void mqtt_ask_retained_run(struct shard *shard, struct request *request);
 void mqtt_state_receive(struct shard *shard, struct letter *letter);
 
 #endif

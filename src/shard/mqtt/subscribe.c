@@ -18,6 +18,7 @@ struct mqtt_subscribing { /* heap: a SUBSCRIBE or UNSUBSCRIBE under way */
     uint8_t answer; /* MQTT_SUBACK or MQTT_UNSUBACK */
     bool saving;    /* granted; the answer waits until that is durable */
     bool large;     /* the room that is being asked about */
+    uint64_t unretained_seq; /* likewise: no message up to it is retained */
     struct wanted {
         struct mqtt_subscription subscription;
         uint8_t retain_handling, refusal;
@@ -218,7 +219,7 @@ static void subscribe_step(struct client *client)
     while (subscribing->next < subscribing->count) {
         const struct wanted *wanted = &subscribing->wanted[subscribing->next];
         if (wanted->refusal == MQTT_SUCCESS && wanted->subscription.kind == MQTT_ROOM) {
-            mqtt_ask_room(client, wanted->subscription.room_id, 1);
+            mqtt_ask_room(client, MQTT_ASK_ROOM, wanted->subscription.room_id, 1);
             return;
         }
         grant(mqtt, wanted, (enum mqtt_reason)wanted->refusal);
@@ -233,6 +234,14 @@ void mqtt_subscribe_told(struct client *client, const struct letter *letter)
     (void)cursor_u64(&c);
     (void)cursor_u8(&c);
     subscribing->large = letter->error == ERROR_NONE && cursor_u8(&c) != 0;
+    mqtt_ask_room(client, MQTT_ASK_RETAINED, subscribing->wanted[subscribing->next].subscription.room_id, 1);
+}
+
+void mqtt_subscribe_retained(struct client *client, const struct letter *letter)
+{
+    struct mqtt_subscribing *subscribing = client->mqtt->subscribing;
+    struct cursor c = cursor_of(letter_payload(letter)); /* of a refusal: the history will be refused as well */
+    subscribing->unretained_seq = letter->error == ERROR_NONE ? cursor_u64(&c) : UINT64_MAX;
     ask_history(client, subscribing->wanted[subscribing->next].subscription.room_id);
 }
 
@@ -268,7 +277,7 @@ void mqtt_subscribe(struct client *client, struct mqtt_subscribe *subscribe)
 }
 
 /* The room's last message with the retain flag, QoS 0. */
-static void send_retained(struct client *client, const struct wanted *wanted, struct slice packed)
+static void send_retained(struct client *client, const struct wanted *wanted, uint64_t unretained_seq, struct slice packed)
 {
     struct mqtt_form form = {0};
     struct session_form shared = {0};
@@ -278,7 +287,8 @@ static void send_retained(struct client *client, const struct wanted *wanted, st
         delivery.match.identifiers[0] = wanted->subscription.identifier;
     }
     mqtt_form_read_message(&form, packed);
-    if (form.kind == MQTT_FORM_MESSAGE) (void)mqtt_send_message(client, &form, &shared, &delivery);
+    if (form.kind == MQTT_FORM_MESSAGE && form.message.seq > unretained_seq)
+        (void)mqtt_send_message(client, &form, &shared, &delivery);
     session_form_done(&shared);
 }
 
@@ -297,10 +307,11 @@ void mqtt_subscribe_answer(struct client *client, const struct letter *letter)
     uint64_t room_id = wanted->subscription.room_id;
     bool enters = refusal == MQTT_SUCCESS && subscribing->large && wanted->subscription.qos > 0 && !mqtt_follows(mqtt, room_id);
     if (enters) mqtt_room_enter(mqtt, room_id, head_seq);
+    uint64_t unretained_seq = subscribing->unretained_seq;
     grant(mqtt, wanted, refusal);
     struct slice packed = SLICE_EMPTY;
     if (retained && envelope_peek_bytes(letter_payload(letter), HISTORY_MESSAGES, &packed) == RESULT_OK && packed.len > 0)
-        send_retained(client, wanted, packed);
+        send_retained(client, wanted, unretained_seq, packed);
     if (mqtt->phase == MQTT_SERVING) subscribe_step(client);
 }
 

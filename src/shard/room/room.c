@@ -25,6 +25,7 @@ static bool room_read(struct room *room, struct slice value)
     room->dismissed = record.dismissed != 0;
     room->joinable = record.joinable != 0;
     room->large = record.large != 0;
+    room->unretained_seq = record.unretained_seq;
     room->name = memory_text(record.name);
     room->count_count = record.shard_counts.len / (uint32_t)sizeof(uint32_t);
     room->shard_counts = memory_alloc(record.shard_counts.len + 1);
@@ -66,7 +67,8 @@ static void room_write(struct entity *entity, struct effects *effects)
                                  .dismissed = room->dismissed,
                                  .joinable = room->joinable,
                                  .large = room->large,
-                                 .shard_counts = slice_of(room->shard_counts, room->count_count * sizeof(uint32_t))};
+                                 .shard_counts = slice_of(room->shard_counts, room->count_count * sizeof(uint32_t)),
+                                 .unretained_seq = room->unretained_seq};
     EFFECTS_PUT(effects, &key, room, &record);
 }
 

@@ -30,6 +30,7 @@ enum {
 struct room {
     struct entity entity;
     uint64_t owner_id, head_seq, created_ms; /* owner 0: direct */
+    uint64_t unretained_seq; /* no message up to it is retained: mqtt/retained.c */
     uint32_t member_count;
     uint32_t count_count; /* of shard_counts */
     uint8_t type;         /* TYPE_… */
