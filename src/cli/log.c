@@ -236,8 +236,9 @@ static int log_verify(int argc, char **argv)
 {
     static const char about_verify[] =
         "Reads a commit log whole and says whether every record is what was written.\v"
-        "A torn tail (the end of a batch that was being written when the machine stopped, never acknowledged) is reported and is no damage: "
-        "the next start cuts it. Damage before the tail exits with 6 and says where it is.\n"
+        "A torn tail is reported and is no failure: it is the end of what was being written when the machine stopped, and the next start cuts it. "
+        "After a crash it may also be the last batch, damaged on the disk since: then no log can tell. A log that was stopped in order, or idle "
+        "for a second, is sealed, and there every damage shows. Damage exits with 6 and says where it is.\n"
         "\n"
         "Examples:\n"
         "  ringpost log verify ./data\n"

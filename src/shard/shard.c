@@ -201,6 +201,8 @@ void shard_begin_close(struct shard *s) { s->closing = true; }
 /* What a full disk has no room for was never acknowledged and may be dropped. */
 bool shard_quiet(const struct shard *s) { return s->jobs_open == 0 && !commitlog_writing(s->log); }
 
+void shard_seal(struct shard *s) { commitlog_seal(s->log); }
+
 bool shard_idle(const struct shard *s) { return s->pending_first == NULL && commitlog_idle(s->log) && s->requests_open == 0; }
 
 bool shard_is_stalled(const struct shard *s) { return s->stalled_first != NULL; }
@@ -368,6 +370,9 @@ void shard_tick(struct shard *s)
 {
     session_sweep(s, shard_now_ms(s) / 1000);
     commitlog_trim(s->log, store_durable_index(s->options.store));
+    uint64_t last = commitlog_last_index(s->log);
+    if (last == s->ticked_index) commitlog_seal(s->log);
+    s->ticked_index = last;
 }
 
 void shard_report_repeats(const struct shard *s, struct dedup_report *out)

@@ -98,6 +98,8 @@ bool shard_idle(const struct shard *shard);
  * writes nothing of ours. */
 void shard_begin_close(struct shard *shard);
 bool shard_quiet(const struct shard *shard);
+/* When all are quiet, once: the log is sealed (commitlog_seal), and quiet again when it is. */
+void shard_seal(struct shard *shard);
 /* Only when quiet. What is durable and not yet applied is applied at the next start. */
 void shard_close(struct shard *shard);
 
@@ -107,7 +109,7 @@ void shard_receive(struct shard *shard, struct letter *letter);
 uint32_t shard_apply(struct shard *shard, uint32_t budget);
 /* Turn stage: hands the open log batch to the disk, posts stream entries, trims caches. */
 void shard_flush(struct shard *shard);
-/* About once a second: expired tokens, log trimming. */
+/* About once a second: expired tokens, log trimming, a seal behind what came before a second of silence. */
 void shard_tick(struct shard *shard);
 
 struct machine *shard_machine(struct shard *shard);

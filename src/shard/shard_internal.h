@@ -47,6 +47,7 @@ struct shard {
     uint32_t free_block_count;
     struct pending *pending_first, *pending_last;
     uint64_t durable_index;
+    uint64_t ticked_index;          /* the log's last one at the last tick */
     uint64_t last_time_ms; /* of the newest command in the log */
     uint32_t requests_open, requests_parked; /* parked: waiting for the store, or stalled */
     struct request *stalled_first, *stalled_last; /* writes of sessions that wait for room, in the order they came */

@@ -55,7 +55,7 @@ struct worker {
     uint64_t now_ms, now_ns; /* of this stage of the turn; 0: not read yet */
     uint64_t stop_started_ms;
     bool settled; /* counted in *options.settled */
-    enum { RUN_SERVING, RUN_CLOSING_CONNECTIONS, RUN_SETTLING, RUN_WAITING, RUN_ENDED } phase;
+    enum { RUN_SERVING, RUN_CLOSING_CONNECTIONS, RUN_SETTLING, RUN_WAITING, RUN_SEALING, RUN_ENDED } phase;
 };
 
 /* ---- ports ---- */
@@ -499,6 +499,11 @@ static void stop_step(struct worker *w, uint64_t now_ms)
         w->phase = RUN_WAITING;
         break;
     case RUN_WAITING:
+        if (!all(w, shard_quiet)) return;
+        for (uint32_t i = 0; i < w->shard_count; i++) shard_seal(w->shards[i].shard);
+        w->phase = RUN_SEALING;
+        break;
+    case RUN_SEALING:
         if (all(w, shard_quiet)) w->phase = RUN_ENDED;
         break;
     case RUN_ENDED: break;

@@ -142,7 +142,8 @@ struct commitlog *commitlog_create(const struct commitlog_options *options)
     uint64_t room = disk->segment_size_bytes - disk->block_size_bytes;
     log->chunk_size_bytes = room < COMMITLOG_BATCH_SIZE_MAX ? (uint32_t)room : COMMITLOG_BATCH_SIZE_MAX;
     log->segment_last = calloc(COMMITLOG_SEGMENTS_MAX, sizeof *log->segment_last);
-    if (log->segment_last == NULL) {
+    log->seal = chunk_create(disk->block_size_bytes);
+    if (log->segment_last == NULL || log->seal == NULL) {
         commitlog_destroy(log);
         return NULL;
     }
@@ -153,6 +154,7 @@ void commitlog_destroy(struct commitlog *log)
 {
     chunks_destroy(log->oldest);
     chunks_destroy(log->spare);
+    chunks_destroy(log->seal);
     free(log->segment_last);
     free(log);
 }
@@ -177,6 +179,7 @@ static bool commitlog_has_room(const struct commitlog *log, uint32_t size_bytes)
 
 enum result commitlog_append(struct commitlog *log, uint16_t type, struct slice body, uint64_t *index)
 {
+    ASSERT(type != COMMITLOG_SEAL);
     if (log->state == COMMITLOG_CLOSED) return RESULT_CLOSED;
     if (body.len > log->body_size_max) return RESULT_TOO_LARGE;
     uint32_t len = COMMITLOG_RECORD_HEADER_SIZE + body.len;
@@ -290,11 +293,25 @@ static void commitlog_on_durable(struct commitlog *log)
     log->options.durable(log->options.context, log->durable_index);
 }
 
+/* Nothing new is durable. Without room for it the log does without. */
+static void commitlog_on_sealed(struct commitlog *log, enum result result)
+{
+    log->state = COMMITLOG_COLLECTING;
+    if (result == RESULT_OK) {
+        log->tail_offset += log->batch_size_bytes;
+        log->sealed_index = log->written_index;
+    }
+    log->batch_size_bytes = 0;
+    log->batch = NULL;
+}
+
 static void commitlog_on_written(struct disk_write *write, enum result result)
 {
     struct commitlog *log = CONTAINER_OF(write, struct commitlog, write);
     ASSERT(log->state == COMMITLOG_WRITING);
-    if (result == RESULT_OK) {
+    if (log->batch == log->seal && (result == RESULT_OK || result == RESULT_FULL)) {
+        commitlog_on_sealed(log, result);
+    } else if (result == RESULT_OK) {
         commitlog_on_durable(log);
     } else if (result == RESULT_FULL) {
         log->state = COMMITLOG_FULL;
@@ -346,6 +363,21 @@ void commitlog_flush(struct commitlog *log)
     case COMMITLOG_WRITING:
     case COMMITLOG_CLOSED: return;
     }
+}
+
+void commitlog_seal(struct commitlog *log)
+{
+    const uint32_t block = log->options.disk->block_size_bytes;
+    bool useful = log->last_index > 0 && log->sealed_index != log->last_index;
+    if (!useful || log->state != COMMITLOG_COLLECTING || log->staged_size_bytes > 0) return;
+    if (log->tail_size_bytes - log->tail_offset < block) return;
+    memset(log->seal->bytes, 0, block);
+    record_header_encode(&(struct record_header){.len = COMMITLOG_RECORD_HEADER_SIZE, .type = COMMITLOG_SEAL, .term = COMMITLOG_TERM,
+                                                 .index = log->last_index}, log->seal->bytes);
+    record_seal(log->seal->bytes, 0, log->epoch_base + log->tail_number);
+    log->batch = log->seal;
+    log->batch_size_bytes = block;
+    commitlog_write(log);
 }
 
 uint64_t commitlog_last_index(const struct commitlog *log) { return log->last_index; }

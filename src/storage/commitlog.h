@@ -21,11 +21,14 @@
  *   record tells where its batch began. hash = xxh3(body, seed = xxh3(the 20 bytes before it, seed = epoch)). The epoch rises
  *   by one with each segment: what a recycled segment still holds has another epoch, so its hash does not fit.
  *
+ * A seal is a record of type COMMITLOG_SEAL without a body, in a batch of its own, with the index of the record before it: no command,
+ * and it counts no index. It is written when the log stops in order or has been idle for a while.
+ *
  * Torn or rotten? Batch N+1 is written only after batch N is durable, so a crash can damage only the last batch, but of that
  * one any sectors may be there or missing: a bad record may be followed by good ones. Those all say (batch_block) that their
- * batch began at or before the bad place; they were never acknowledged, and all from the bad place on is cut. A good record
- * whose batch began after it proves that the damaged batch had been acknowledged: that is CORRUPT, never cut. What cannot be
- * told apart from a torn batch is rot in the very last batch.
+ * batch began at or before the bad place, and all from the bad place on is cut. A good record or seal whose batch began after it proves
+ * that the damaged batch had been acknowledged: that is CORRUPT, never cut. What cannot be told apart from a torn batch is rot in the
+ * last batch before a crash, while no seal stands behind it; whoever cuts or reports it says so.
  *
  * Failure modes: a torn tail is cut (zeros, synced); rot before the tail in what a start reads, a missing segment, or one of another
  * shard is CORRUPT with its position. A failed write or sync ends the process (check_fatal): what the disk holds is unknown. On a full disk
@@ -43,6 +46,7 @@
 #define COMMITLOG_RECORD_SIZE_MAX ((1u << 20) + (64u << 10)) /* bytes of one body; less when the segments are smaller */
 #define COMMITLOG_BATCH_SIZE_MAX (128u << 10) /* bytes handed to the disk at once, unless a single record is larger */
 #define COMMITLOG_HELD_SIZE_MAX (64u << 20)   /* bytes collected, in flight and not yet released together, before BUSY */
+#define COMMITLOG_SEAL 0xffffu                /* a type that no record of an owner has */
 #define COMMITLOG_SEGMENTS_MAX 16384          /* live at one time; beyond it appends are refused as on a full disk */
 
 struct commitlog;
@@ -97,6 +101,10 @@ void commitlog_release(struct commitlog *log, uint64_t index);
  * write complete starts the next one with all that came meanwhile. */
 void commitlog_flush(struct commitlog *log);
 
+/* Begins to write a seal behind the last record, which is then proven to have been durable, unless one stands there, something is under
+ * way, or the segment is full to the last block. Nobody is told when it is there; commitlog_writing() is true meanwhile. */
+void commitlog_seal(struct commitlog *log);
+
 uint64_t commitlog_last_index(const struct commitlog *log);    /* appended; 0 when empty */
 uint64_t commitlog_durable_index(const struct commitlog *log);
 bool commitlog_idle(const struct commitlog *log); /* nothing collected, nothing in flight */
@@ -111,7 +119,7 @@ void commitlog_maintain(struct commitlog *log);
 bool commitlog_wants_maintenance(const struct commitlog *log);
 
 /* Offline reading for `ringpost log inspect|verify`: like open's replay, but changes nothing. A torn tail is only reported: where
- * it starts in *torn_offset (0: none), and with its segment in `text`. */
+ * it starts in *torn_offset (0: none), and in `text` with its segment and what is known of it. Seals are checked and not handed out. */
 NODISCARD enum result commitlog_scan(struct disk *disk, commitlog_record_f each, void *context, uint64_t *torn_offset, char *text,
                                      size_t text_size);
 

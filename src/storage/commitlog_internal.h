@@ -79,6 +79,7 @@ struct commitlog {
     struct chunk *cutting;         /* the first whose records are not in a batch yet; NULL: none has any */
     struct chunk *batch;           /* the batch: being written, or refused FULL */
     struct chunk *spare;           /* list of empty ones */
+    struct chunk *seal;            /* a batch that is always the same but for its index and place */
     uint32_t spare_count, chunk_size_bytes;
     uint32_t staged_size_bytes;    /* records not yet in a batch */
     uint32_t batch_size_bytes;     /* padding included */
@@ -88,6 +89,7 @@ struct commitlog {
     struct disk_write write;
     uint64_t write_started_ns, retry_at_ns;
     uint64_t last_index, written_index, durable_index; /* appended >= in a batch >= on the disk */
+    uint64_t sealed_index;                             /* the last record's, when a seal stands behind it */
     uint64_t tail_number, tail_offset, tail_size_bytes; /* the segment written to; where its next batch goes */
     uint64_t first_number;                              /* the oldest live segment */
     uint64_t *segment_last; /* index of the last record of each live segment, by number modulo COMMITLOG_SEGMENTS_MAX */

@@ -9,6 +9,7 @@
  * Failure modes: every refusal writes segment, offset and reason to `text`. commitlog_scan() is the same walk, changing
  * nothing. A header never tears: it was synced before its segment got its name. */
 #include "core/check.h"
+#include "core/logger.h"
 #include "storage/commitlog_internal.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -43,6 +44,7 @@ struct walk {
     uint64_t tail_end;              /* offset behind its last record */
     uint64_t tail_next;             /* where its next record would stand: tail_end, or the next block behind padding */
     bool torn;                      /* something of an unfinished batch stands behind the tail */
+    bool sealed;                    /* the last record is a seal */
 };
 
 struct record {
@@ -180,6 +182,13 @@ static enum result walk_deliver(struct walk *w, const struct segment_header *seg
     return RESULT_OK;
 }
 
+/* Whether a good record is the next of the log. */
+static bool walk_is_next(const struct walk *w, const struct record *record)
+{
+    if (record->header.type == COMMITLOG_SEAL) return w->first_index != 0 && record->header.index + 1 == w->expected;
+    return w->expected == 0 || record->header.index == w->expected;
+}
+
 /* Hands out the records of one segment. *end: behind the last one; its padding is not counted in, because a lost sector of an
  * unfinished batch looks like padding. */
 static enum result walk_segment(struct walk *w, const struct segment_header *segment, uint64_t *end)
@@ -199,9 +208,9 @@ static enum result walk_segment(struct walk *w, const struct segment_header *seg
         }
         if (offset % block == 0 && record.header.batch_block == 0) batch_start = offset;
         bool in_place = batch_start_of(segment, &record) == batch_start;
-        bool in_order = w->expected == 0 || record.header.index == w->expected;
-        if (!in_place || !in_order) return RESULT_OK; /* walk_prove_nothing_behind() judges it */
-        result = walk_deliver(w, segment, &record);
+        if (!in_place || !walk_is_next(w, &record)) return RESULT_OK; /* walk_prove_nothing_behind() judges it */
+        w->sealed = record.header.type == COMMITLOG_SEAL;
+        if (!w->sealed) result = walk_deliver(w, segment, &record);
         if (result != RESULT_OK) return result;
         offset += round_up(record.header.len, COMMITLOG_RECORD_ALIGNMENT);
         *end = offset;
@@ -252,7 +261,8 @@ static enum result walk_look_at_tail(struct walk *w)
     if (w->torn || block_end == segment->size_bytes) return RESULT_OK;
     struct record record;
     result = walk_record(w, segment, block_end, 0, &record);
-    if (w->expected != 0 && record.header.len != 0 && record.header.index == w->expected) w->torn = true;
+    bool begun = record.header.index == w->expected || (record.header.type == COMMITLOG_SEAL && record.header.index + 1 == w->expected);
+    if (w->expected != 0 && record.header.len != 0 && begun) w->torn = true;
     return result;
 }
 
@@ -343,6 +353,11 @@ static void walk_deinit(struct walk *w)
     free(w->lasts);
 }
 
+/* What is known of a torn tail, and what is not. */
+static const char torn_note[] =
+    "either what was being written when the server ended, of which nobody was told, or the last batch before that, damaged on the disk "
+    "since; after a crash the log cannot tell them apart (after a stop in order, or a second without writes, it can, and refuses)";
+
 /* ---- open ----------------------------------------------------------------------------------------------------------- */
 
 /* Overwrites what an unfinished batch may have left behind the tail, and makes what was read durable. */
@@ -411,6 +426,9 @@ static enum result commitlog_resume(struct commitlog *log, struct walk *w)
                            "segment " DISK_SEGMENT_NAME ", offset %" PRIu64 ": the log ends at index %" PRIu64
                            ", but what is stored holds everything up to %" PRIu64,
                            w->numbers[w->tail], w->tail_next, last, w->after);
+    if (w->torn)
+        LOG_WARN("log", "the tail is cut shard=%d segment=" DISK_SEGMENT_NAME " offset=%" PRIu64 " note=\"%s\"", w->shard,
+                 w->numbers[w->tail], w->tail_next, torn_note);
     result = walk_clean(w);
     if (result != RESULT_OK) return result;
     uint64_t ready;
@@ -427,6 +445,7 @@ static enum result commitlog_resume(struct commitlog *log, struct walk *w)
     log->tail_offset = same_blocks ? round_up(w->tail_end, tail->block_size_bytes) : tail->size_bytes;
     for (uint32_t i = 0; i < w->tail; i++) *commitlog_segment_last(log, w->numbers[i]) = w->lasts[i];
     log->last_index = log->written_index = log->durable_index = last;
+    log->sealed_index = w->sealed ? last : 0;
     atomic_store(&log->ready_number, ready);
     return RESULT_OK;
 }
@@ -466,7 +485,7 @@ enum result commitlog_scan(struct disk *disk, commitlog_record_f each, void *con
     if (result == RESULT_OK && w.torn) {
         *torn_offset = w.tail_next;
         walk_refuse(&w, RESULT_OK, "segment " DISK_SEGMENT_NAME ", offset %" PRIu64
-                    ": an unfinished batch, never acknowledged; the next start cuts it", w.numbers[w.tail], w.tail_next);
+                    ": cut by the next start: %s", w.numbers[w.tail], w.tail_next, torn_note);
     }
     walk_deinit(&w);
     return result;

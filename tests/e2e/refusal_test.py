@@ -22,6 +22,7 @@ from harness import BINARY, LOCALHOST, Checks, Http, Person, Server, clean_envir
 checks = Checks()
 OPERATIONS = pathlib.Path(__file__).parents[2] / "docs" / "operations.md"
 EXIT_FAILED, EXIT_USAGE, EXIT_CORRUPT = 1, 2, 6
+BLOCK = 4096  # of a log
 
 
 def refusal(server, expected, *patterns, **launching):
@@ -222,14 +223,23 @@ async def a_missing_segment_is_refused():
 async def a_torn_tail_is_cut_and_everything_before_it_is_kept():
     server, name, room_id, messages = await crashed_server()
     segment, last = records(server)[-1]
+    with open(segment, "r+b") as file:  # a seal, should the kill have come late
+        file.seek((last // BLOCK + 1) * BLOCK)
+        file.write(bytes(BLOCK))
     flip(segment, last + 33)  # as if the last batch had only half arrived on the disk
     verify = subprocess.run([BINARY, "log", "verify", server.data_dir], capture_output=True, text=True, check=False)
     assert verify.returncode == 0 and "torn" in verify.stdout + verify.stderr, (verify.stdout, verify.stderr)
     server.start()
     assert await said(server, name, room_id) == messages[:-1]
-    server.kill()
+    assert any("the tail is cut" in line and segment.name in line for line in server.log_lines()), "the start says so"
+    server.stop()
     verify = subprocess.run([BINARY, "log", "verify", server.data_dir], capture_output=True, text=True, check=False)
     assert verify.returncode == 0 and "torn" not in verify.stdout + verify.stderr, "cut for good"
+    segment, last = records(server)[-1]
+    flip(segment, last + 33)  # behind it stands the seal of the stop
+    refusal(server, EXIT_CORRUPT, re.escape(segment.name), "written after it")
+    verify = subprocess.run([BINARY, "log", "verify", server.data_dir], capture_output=True, text=True, check=False)
+    assert verify.returncode == EXIT_CORRUPT, (verify.stdout, verify.stderr)
 
 
 @checks

@@ -388,6 +388,15 @@ static void stop_at_leisure(struct world *w)
     EXPECT(all_quiet(w), "shards are idle and not quiet");
 }
 
+static void seal_logs(struct world *w)
+{
+    for (uint16_t i = 0; i < world_shard_count(w); i++) {
+        shard_seal(w->nodes[i].shard);
+        fake_disk_complete(w->nodes[i].disk);
+    }
+    EXPECT(all_quiet(w), "a shard that was sealed is not quiet");
+}
+
 static void restart(struct world *w)
 {
     bool haste = dice_one_in(&w->dice, 2);
@@ -396,6 +405,7 @@ static void restart(struct world *w)
     people_disconnect_all(w);
     if (haste) stop_in_haste(w);
     else stop_at_leisure(w);
+    seal_logs(w);
     w->restarts++;
     w->mute = true;
     people_lose_connections(w);

@@ -369,7 +369,7 @@ static const struct {
     {"a whole block lost before the tail", ZERO_BLOCK, 3, 5 * BLOCK, RESULT_CORRUPT, "0000000000000003.log, offset 2560"},
     {"first block of the last segment", FLIP, 3, BLOCK + 100, RESULT_CORRUPT, "record 63"},
     {"the record before the last", FLIP, 3, 12 * BLOCK + 40, RESULT_CORRUPT, "record 75, written after it"},
-    {"the last record: cannot be told from torn", FLIP, 3, 13 * BLOCK + 40, RESULT_OK, ""},
+    {"the last record, no seal behind it: cannot be told from torn", FLIP, 3, 13 * BLOCK + 40, RESULT_OK, ""},
     {"bytes behind the tail", FLIP, 3, 20 * BLOCK + 40, RESULT_OK, ""},
     {"header of a live segment", FLIP, 2, 20, RESULT_CORRUPT, "0000000000000002.log: bad header"},
     {"header of the ready segment", FLIP, 4, 20, RESULT_CORRUPT, "0000000000000004.log: bad header"},
@@ -410,6 +410,126 @@ Test(commitlog, rot_is_refused_with_its_place)
         cr_expect_eq(log_rig_open(&rig, 0), rot_cases[i].want, "%s: %s", rot_cases[i].name, rig.text);
         if (i != 3) cr_expect_neq(strstr(rig.text, rot_cases[i].says), NULL, "%s: %s", rot_cases[i].name, rig.text);
         cr_expect_eq(rig.log == NULL, rot_cases[i].want != RESULT_OK);
+        log_rig_deinit(&rig);
+    }
+}
+
+/* Six segments of eight blocks: batches of several records, the last of two blocks in the middle of the last segment. */
+static const struct fake_disk_options tiny_disk = {.block_size_bytes = BLOCK, .segment_size_bytes = 8 * BLOCK, .seed = 11};
+#define TINY_LAST 25 /* records; the last batch holds two */
+
+static void make_tiny(struct log_rig *rig, bool seal)
+{
+    log_rig_init(rig, &tiny_disk);
+    cr_assert_eq(log_rig_open(rig, 0), RESULT_OK);
+    log_rig_commit(rig, 15, 300);
+    for (uint32_t batch = 0; batch < 5; batch++) {
+        for (uint32_t i = 0; i < 2; i++) cr_assert_eq(log_rig_append(rig, 250 + 100 * i), RESULT_OK);
+        log_rig_settle(rig);
+    }
+    if (seal) log_rig_seal(rig);
+    log_rig_close(rig);
+}
+
+/* What the next open makes of the log with one bit changed; the medium is as before afterwards. */
+static enum result open_with_flipped(struct log_rig *rig, uint64_t segment, uint64_t bit)
+{
+    uint8_t before[8 * BLOCK];
+    memcpy(before, fake_disk_bytes(rig->disk, segment), sizeof before);
+    fake_disk_bytes(rig->disk, segment)[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    enum result result = log_rig_open(rig, 0);
+    if (result == RESULT_OK) log_rig_close(rig);
+    fake_disk_put(rig->disk, segment, before, sizeof before);
+    return result;
+}
+
+/* Its own bytes, that the walk cannot miss, and one bit of every other byte: all of them take a minute. */
+static bool is_looked_at(uint64_t bit) { return bit / 8 % BLOCK < 64 || bit % 8 == bit / 8 % 8; }
+
+Test(commitlog, no_flipped_bit_costs_a_record_of_a_sealed_log_without_a_word)
+{
+    struct log_rig rig;
+    make_tiny(&rig, true);
+    uint64_t count = fake_disk_segment_count(rig.disk), refused = 0;
+    for (uint64_t segment = 1; segment <= count; segment++)
+        for (uint64_t bit = 0; bit < tiny_disk.segment_size_bytes * 8; bit++) {
+            if (!is_looked_at(bit)) continue;
+            enum result result = open_with_flipped(&rig, segment, bit);
+            refused += result == RESULT_CORRUPT;
+            cr_assert(result == RESULT_CORRUPT || rig.last == TINY_LAST, "segment %lu, bit %lu: %s, the last record is %lu", segment, bit,
+                      result_text(result), rig.last);
+        }
+    cr_expect_gt(refused, 1000);
+    log_rig_deinit(&rig);
+}
+
+/* After a crash right behind it the last batch may be cut, never more than that, and what is said of it claims no more than is known. */
+Test(commitlog, without_a_seal_a_flipped_bit_costs_the_last_batch_at_most_and_it_is_said)
+{
+    struct log_rig rig;
+    make_tiny(&rig, false);
+    uint64_t count = fake_disk_segment_count(rig.disk), cut = 0;
+    for (uint64_t segment = 1; segment <= count; segment++)
+        for (uint64_t bit = 0; bit < tiny_disk.segment_size_bytes * 8; bit++) {
+            if (!is_looked_at(bit)) continue;
+            enum result result = open_with_flipped(&rig, segment, bit);
+            cr_assert(result == RESULT_CORRUPT || (result == RESULT_OK && rig.last >= TINY_LAST - 2), "segment %lu, bit %lu", segment, bit);
+            if (result != RESULT_OK || rig.last == TINY_LAST) continue;
+            cut++;
+            uint64_t torn_offset = 0, last = 0;
+            fake_disk_bytes(rig.disk, segment)[bit / 8] ^= (uint8_t)(1 << bit % 8);
+            cr_assert_eq(commitlog_scan(fake_disk_base(rig.disk), note_index, &last, &torn_offset, rig.text, sizeof rig.text), RESULT_OK);
+            fake_disk_bytes(rig.disk, segment)[bit / 8] ^= (uint8_t)(1 << bit % 8);
+            if (torn_offset != 0) cr_expect_neq(strstr(rig.text, "the log cannot tell them apart"), NULL, "%s", rig.text);
+        }
+    cr_expect_gt(cut, 100);
+    log_rig_deinit(&rig);
+}
+
+Test(commitlog, a_seal_is_written_once_and_the_log_goes_on_behind_it)
+{
+    struct log_rig rig;
+    log_rig_init(&rig, &tiny_disk);
+    cr_assert_eq(log_rig_open(&rig, 0), RESULT_OK);
+    commitlog_seal(rig.log);
+    cr_expect(!commitlog_writing(rig.log), "there is nothing to seal");
+    for (uint32_t life = 1; life <= 20; life++) {
+        log_rig_commit(&rig, 1, 100);
+        cr_assert_eq(log_rig_append(&rig, 100), RESULT_OK);
+        commitlog_seal(rig.log);
+        cr_expect(!commitlog_writing(rig.log), "what was not written yet is not sealed");
+        log_rig_settle(&rig);
+        log_rig_seal(&rig);
+        commitlog_seal(rig.log);
+        cr_expect(!commitlog_writing(rig.log), "it is sealed already");
+        cr_expect_eq(commitlog_last_index(rig.log), 2 * life);
+        log_rig_close(&rig);
+        cr_assert_eq(log_rig_open(&rig, life % 2 == 0 ? 0 : 2 * life - 1), RESULT_OK, "life %u: %s", life, rig.text);
+        cr_expect_eq(rig.last, 2 * life);
+        commitlog_seal(rig.log);
+        bool full = fake_disk_pending(rig.disk) > 0; /* the last block of a segment has no other behind it */
+        if (full) log_rig_settle(&rig);
+        cr_expect(!full || life % 2 == 1, "life %u: it was sealed before", life);
+    }
+    log_rig_deinit(&rig);
+}
+
+Test(commitlog, a_torn_seal_costs_nothing)
+{
+    for (uint64_t sectors = 0; sectors < 2; sectors++) {
+        struct log_rig rig;
+        log_rig_init(&rig, &tiny_disk);
+        cr_assert_eq(log_rig_open(&rig, 0), RESULT_OK);
+        log_rig_commit(&rig, 2, 100);
+        commitlog_seal(rig.log);
+        fake_disk_crash_keeping(rig.disk, sectors);
+        log_rig_close(&rig);
+        cr_assert_eq(log_rig_open(&rig, 0), RESULT_OK);
+        cr_expect_eq(rig.last, 2);
+        log_rig_commit(&rig, 2, 100);
+        log_rig_close(&rig);
+        cr_assert_eq(log_rig_open(&rig, 0), RESULT_OK);
+        cr_expect_eq(rig.last, 4);
         log_rig_deinit(&rig);
     }
 }

@@ -71,6 +71,12 @@ enum result log_rig_open(struct log_rig *rig, uint64_t after)
     return result;
 }
 
+void log_rig_seal(struct log_rig *rig)
+{
+    commitlog_seal(rig->log);
+    fake_disk_complete(rig->disk);
+}
+
 void log_rig_close(struct log_rig *rig)
 {
     commitlog_close(rig->log);

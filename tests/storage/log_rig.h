@@ -33,6 +33,8 @@ void log_rig_deinit(struct log_rig *rig);
 /* Opens the log; every record handed out must be the one log_rig_append() made last for its index, in order. */
 enum result log_rig_open(struct log_rig *rig, uint64_t after);
 void log_rig_close(struct log_rig *rig);
+/* As a stop in order does before it closes. */
+void log_rig_seal(struct log_rig *rig);
 
 /* A record of body_size bytes unlike those of any other. */
 enum result log_rig_append(struct log_rig *rig, uint32_t body_size);
