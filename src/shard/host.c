@@ -56,6 +56,7 @@ struct host {
     sem_t prepared, serving;  /* posted once by each worker */
     sem_t go;                 /* posted once for each worker when all are prepared, or one failed */
     _Atomic bool failed;
+    _Atomic bool shut;        /* the next run could not be written down on a full disk */
     bool runs; /* written before `go`: every worker is prepared, so all of them run */
     _Atomic uint32_t settled;
     struct io *_Atomic *ios; /* each worker's, see worker.h */
@@ -222,6 +223,7 @@ static void crew_start(struct host *h)
                                                   .clock = &h->clock,
                                                   .metrics = h->metrics[i],
                                                   .ios = h->ios,
+                                                  .shut = &h->shut,
                                                   .settled = &h->settled};
         if (pthread_create(&member->thread, NULL, crew_main, member) != 0)
             check_fatal("cannot start a worker thread: raise the process limit (ulimit -u, LimitNPROC=)");
@@ -287,12 +289,24 @@ static bool ignores_hangup(void)
     return sigaction(SIGHUP, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
 }
 
+static void raise_later(struct host *h)
+{
+    char text[TEXT_MAX];
+    enum result result = datadir_raise(h->datadir, text, sizeof text);
+    if (result == RESULT_FULL) return;
+    if (result != RESULT_OK) check_fatal("%s", text);
+    LOG_INFO("host", "there is room again: writes are served");
+    h->shut = false;
+}
+
 /* SIGHUP reloads the certificate; without one it ends the server, as the end of a terminal does. */
 static int wait_for_end(struct host *h, const sigset_t *signals)
 {
+    const struct timespec second = {.tv_sec = 1};
     for (;;) {
-        int signal = 0;
-        if (sigwait(signals, &signal) != 0) continue;
+        int signal = h->shut ? sigtimedwait(signals, NULL, &second) : sigwaitinfo(signals, NULL);
+        if (h->shut) raise_later(h);
+        if (signal < 0) continue;
         if (signal != SIGHUP) return signal;
         if (h->tls != NULL) reload_tls(h);
         else if (!ignores_hangup()) return signal;
@@ -319,7 +333,12 @@ static enum result take_into_use(struct host *h, char *text, size_t text_size)
 {
     if (h->failed) return crew_result(h, text, text_size);
     if (!shards_fit(h, text, text_size)) return RESULT_CORRUPT;
-    return datadir_raise(h->datadir, text, text_size);
+    enum result result = datadir_raise(h->datadir, text, text_size);
+    if (result != RESULT_FULL || datadir_run(h->datadir) == 0) return result;
+    LOG_WARN("host", "the disk is full: reads are served, writes are refused until there is room reason=\"%s\"", text);
+    text[0] = '\0';
+    h->shut = true;
+    return RESULT_OK;
 }
 
 static enum result serve(struct host *h, const sigset_t *signals, void (*on_serving)(const char *, uint16_t), char *text, size_t text_size)

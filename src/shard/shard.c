@@ -121,8 +121,8 @@ static enum result recover(struct shard *s, uint64_t *replayed, char *text, size
     return result;
 }
 
-/* The first command of a start with other limits than those in force. */
-static enum result propose_limits(struct shard *s, char *text, size_t text_size)
+/* The first command of a start with other limits than those in force; on a full disk as soon as there is room: until then those in force stay. */
+static enum error propose_limits(struct shard *s)
 {
     struct writer record;
     writer_init(&record, 0);
@@ -130,6 +130,13 @@ static enum result propose_limits(struct shard *s, char *text, size_t text_size)
     if (limits_differ(s->machine, &s->options.machine, &record))
         error = request_append_own(s, COMMAND_LIMITS, writer_slice(&record));
     writer_deinit(&record);
+    s->limits_owed = error == ERROR_DISK_FULL;
+    return s->limits_owed ? ERROR_NONE : error;
+}
+
+static enum result begin_life(struct shard *s, char *text, size_t text_size)
+{
+    enum error error = propose_limits(s);
     if (error == ERROR_NONE) return RESULT_OK;
     snprintf(text, text_size, "shard %u: the changed limits cannot be logged: %s", s->options.machine.shard, error_row(error)->message);
     return RESULT_FULL;
@@ -155,7 +162,7 @@ enum result shard_open(struct shard **out, const struct shard_options *options, 
     if (result == RESULT_OK) result = sessions_init(s);
     if (result == RESULT_OK) result = watch_table_create(&s->watches, options->machine.shard_count);
     if (result == RESULT_OK) result = recover(s, replayed, text, text_size);
-    if (result == RESULT_OK) result = propose_limits(s, text, text_size);
+    if (result == RESULT_OK) result = begin_life(s, text, text_size);
     if (result != RESULT_OK) {
         shard_close(s);
         return result;
@@ -200,6 +207,8 @@ void shard_begin_close(struct shard *s) { s->closing = true; }
 
 /* What a full disk has no room for was never acknowledged and may be dropped. */
 bool shard_quiet(const struct shard *s) { return s->jobs_open == 0 && !commitlog_writing(s->log); }
+
+void shard_set_shut(struct shard *s, bool shut) { commitlog_set_shut(s->log, shut); }
 
 void shard_seal(struct shard *s) { commitlog_seal(s->log); }
 
@@ -370,6 +379,7 @@ void shard_tick(struct shard *s)
 {
     session_sweep(s, shard_now_ms(s) / 1000);
     commitlog_trim(s->log, store_durable_index(s->options.store));
+    if (s->limits_owed) propose_limits(s);
     uint64_t last = commitlog_last_index(s->log);
     if (last == s->ticked_index) commitlog_seal(s->log);
     s->ticked_index = last;

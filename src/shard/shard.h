@@ -98,6 +98,8 @@ bool shard_idle(const struct shard *shard);
  * writes nothing of ours. */
 void shard_begin_close(struct shard *shard);
 bool shard_quiet(const struct shard *shard);
+/* Writes are refused as on a full disk, from before it serves: the start could not be written down yet. */
+void shard_set_shut(struct shard *shard, bool shut);
 /* When all are quiet, once: the log is sealed (commitlog_seal), and quiet again when it is. */
 void shard_seal(struct shard *shard);
 /* Only when quiet. What is durable and not yet applied is applied at the next start. */

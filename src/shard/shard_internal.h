@@ -47,6 +47,7 @@ struct shard {
     uint32_t free_block_count;
     struct pending *pending_first, *pending_last;
     uint64_t durable_index;
+    bool limits_owed;               /* the log has no room yet for the limits of this start */
     uint64_t ticked_index;          /* the log's last one at the last tick */
     uint64_t last_time_ms; /* of the newest command in the log */
     uint32_t requests_open, requests_parked; /* parked: waiting for the store, or stalled */

@@ -367,9 +367,16 @@ static void report_shards(const struct worker *w)
     metrics_set(&metrics->repeats_forgotten_early, early);
 }
 
+static void heed_shut(struct worker *w)
+{
+    bool shut = atomic_load_explicit(w->options.shut, memory_order_relaxed);
+    for (uint32_t i = 0; i < w->shard_count; i++) shard_set_shut(w->shards[i].shard, shut);
+}
+
 static void on_tick(struct timer *timer)
 {
     struct worker *w = CONTAINER_OF(timer, struct worker, tick);
+    heed_shut(w);
     observe_clock(w);
     for (uint32_t i = 0; i < w->shard_count; i++) shard_tick(w->shards[i].shard);
     report_shards(w);
@@ -578,6 +585,7 @@ static enum result open_outside(struct worker *w, const char *const *origins, ch
     for (uint32_t i = 0; i < w->shard_count; i++) disk_attach_io(w->shards[i].disk, w->io);
     w->bell_op.done = on_bell;
     io_read(w->io, &w->bell_op, w->bell.fd, &w->bell_rings, sizeof w->bell_rings, 0);
+    heed_shut(w);
     w->tick.fired = on_tick;
     report_shards(w);
     timer_arm(&w->timers, &w->tick, w->timers.now_ms + TICK_MS);

@@ -32,6 +32,7 @@ struct worker_options {
     struct trusted_clock *clock; /* observed by worker 0, read by all */
     struct metrics *metrics;
     struct io *_Atomic *ios;   /* of each worker, from when it has one: where connections move to */
+    const _Atomic bool *shut;  /* the start could not be written down: the disk is full, and writes are refused while it is true */
     _Atomic uint32_t *settled; /* of all workers: how many ask nothing of the others any more */
 };
 

@@ -170,7 +170,7 @@ void commitlog_close(struct commitlog *log)
 /* Whether `size_bytes` more would still find room: in the tail, or in the segment that is ready behind it. */
 static bool commitlog_has_room(const struct commitlog *log, uint32_t size_bytes)
 {
-    if (log->state == COMMITLOG_FULL) return false;
+    if (log->state == COMMITLOG_FULL || log->shut) return false;
     if (!log->full || atomic_load_explicit(&log->ready_number, memory_order_acquire) > log->tail_number) return true;
     uint64_t staged = round_up((uint64_t)log->staged_size_bytes + size_bytes, log->options.disk->block_size_bytes);
     uint64_t in_flight = log->state == COMMITLOG_WRITING ? log->batch_size_bytes : 0;
@@ -206,6 +206,8 @@ enum result commitlog_append(struct commitlog *log, uint16_t type, struct slice 
     if (log->cutting == NULL) log->cutting = chunk;
     return RESULT_OK;
 }
+
+void commitlog_set_shut(struct commitlog *log, bool shut) { log->shut = shut; }
 
 uint32_t commitlog_body_limit(const struct commitlog *log) { return log->body_size_max; }
 

@@ -84,6 +84,9 @@ NODISCARD enum result commitlog_open(struct commitlog **out, const struct commit
 /* Nothing may be in flight (asserted), and commitlog_maintain() must not be running. What is collected is dropped. */
 void commitlog_close(struct commitlog *log);
 
+/* While it is shut, appends are refused FULL, as on a full disk. A log that was opened is not shut. */
+void commitlog_set_shut(struct commitlog *log, bool shut);
+
 /* Adds one record to the open batch; *index gets its place. Copies `body`. OK; BUSY: pending_size_bytes_max, unless nothing is pending, or,
  * because the owner is slow to release, COMMITLOG_HELD_SIZE_MAX: it ends by itself; FULL: the disk is
  * full (tried again by flush once per second); TOO_LARGE, for ever; NOMEM; CLOSED: the disk was closed under the log. */

@@ -93,7 +93,7 @@ struct commitlog {
     uint64_t tail_number, tail_offset, tail_size_bytes; /* the segment written to; where its next batch goes */
     uint64_t first_number;                              /* the oldest live segment */
     uint64_t *segment_last; /* index of the last record of each live segment, by number modulo COMMITLOG_SEGMENTS_MAX */
-    bool maintenance_paused, full;
+    bool maintenance_paused, full, shut;
     uint64_t maintenance_resumes_ns;
 
     /* Between worker and storage thread: each has one writer. */

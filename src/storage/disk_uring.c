@@ -452,7 +452,7 @@ static bool disk_probe_direct(const struct disk_uring *disk)
 {
     int fd = openat(disk->dir_fd, ".", O_TMPFILE | O_RDWR | O_DIRECT | O_CLOEXEC, 0600);
     if (fd < 0) return false;
-    bool works = pwrite(fd, disk->zeros, DISK_BLOCK_SIZE, DISK_BLOCK_SIZE) == DISK_BLOCK_SIZE;
+    bool works = pwrite(fd, disk->zeros, DISK_BLOCK_SIZE, DISK_BLOCK_SIZE) == DISK_BLOCK_SIZE || result_from_errno(errno) == RESULT_FULL;
     close(fd);
     return works;
 }

@@ -9,12 +9,16 @@
  * go of is left out by the compactions that come by once it is durable (trims.h), which changes nothing that anybody reads.
  * (RocksDB's DeleteRange would need the memtable's insert hint switched off: both share the hint of a prefix, and would corrupt each other's list.)
  *
+ * RocksDB writes a few files of its own when it opens, so on a full disk it is opened for reading only, with everything held back as
+ * below, and for writing as soon as there is room.
+ *
  * Failure modes: a write stall or a full disk makes RocksDB refuse a batch whole. The operations then wait in an indexed batch
  * (`held`) through which all reads go, so reads neither wait for the disk nor see an older state; the next try writes all
  * of it. The shard bounds it by store_backlog_bytes(). Any other write error is fatal: RocksDB does not recover from it
  * while open, and the log holds everything. */
 #include "storage/rocks.h"
 #include "core/check.h"
+#include "core/clock.h"
 #include "core/logger.h"
 #include "storage/trims.h"
 #include <pthread.h>
@@ -22,11 +26,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #define APPLIED_KEY "\0applied"
 #define APPLIED_KEY_SIZE 8
 #define ROCKS_READ_PERSISTED 2 /* kPersistedTier */
 #define ROCKS_BACKGROUND_THREADS 2
+#define REOPEN_NS 1000000000ull /* between two tries to open for writing ... */
+#define REOPEN_ROOM_BYTES (1u << 20) /* ... for which so much must be free */
 #define LEVEL_MEMTABLES 32 /* the first level below L0, in memtables */
 
 /* What the C API has no function for, and what reads best as text. */
@@ -65,9 +72,13 @@ struct rocks {
     rocksdb_flushoptions_t *flush_options;
     rocksdb_writebatch_t *staged;
     struct trims *trims;
+    rocksdb_cache_t *cache;        /* the shared one */
     rocksdb_writebatch_wi_t *held; /* NULL: nothing is held back */
     bool half;                     /* operations were staged since the last commit */
-    bool warned;                   /* about a full disk, once until it is over */
+    bool full;                     /* the last write found no room on the disk; warned of once */
+    bool read_only;                /* opened on a full disk */
+    uint64_t reopen_at_ns;
+    struct rocks_options options;  /* for that */
     uint64_t applied, written, flushing; /* committed >= in RocksDB >= covered by a begun flush */
     char path[];
 };
@@ -248,6 +259,7 @@ uint64_t rocks_durable_index(struct rocks *rocks)
 {
     char text[LOGGER_LINE_MAX / 2];
     enum result result;
+    if (rocks->read_only) return rocks->written;
     uint64_t index = rocks_read_index(rocks, rocks->persisted_options, text, sizeof text, &result);
     if (result == RESULT_OK) trims_settle(rocks->trims, index);
     else LOG_ERROR("store", "durable index unknown path=\"%s\" error=\"%s\"", rocks->path, text);
@@ -258,6 +270,8 @@ uint64_t rocks_applied_index(const struct rocks *rocks) { return rocks->applied;
 uint64_t rocks_flushing_index(const struct rocks *rocks) { return rocks->flushing; }
 
 /* ---- writing -------------------------------------------------------------------------------------------------------- */
+
+static bool rocks_open_for_writing(struct rocks *rocks);
 
 static void rocks_put(struct rocks *rocks, struct slice key, struct slice value)
 {
@@ -296,14 +310,12 @@ static bool rocks_wrote(struct rocks *rocks, char *error)
     enum result result = rocks_result(error, text, sizeof text);
     if (result == RESULT_OK) {
         rocks->written = rocks->applied;
-        rocks->warned = false;
+        rocks->full = false;
         return true;
     }
     if (result != RESULT_BUSY && result != RESULT_FULL) check_fatal("store %s: %s", rocks->path, text);
-    if (result == RESULT_FULL && !rocks->warned) {
-        LOG_WARN("store", "disk is full, writes wait path=\"%s\"", rocks->path);
-        rocks->warned = true;
-    }
+    if (result == RESULT_FULL && !rocks->full) LOG_WARN("store", "disk is full, writes wait path=\"%s\"", rocks->path);
+    rocks->full = result == RESULT_FULL;
     return false;
 }
 
@@ -325,6 +337,7 @@ static void rocks_hold_back(struct rocks *rocks)
 bool rocks_retry(struct rocks *rocks)
 {
     if (rocks->held == NULL) return true;
+    if (rocks->read_only && !rocks_open_for_writing(rocks)) return false;
     if (rocks->half) return false; /* the held ones would go without the index of which they are the state */
     char *error = NULL;
     rocksdb_write_writebatch_wi(rocks->db, rocks->write_options, rocks->held, &error);
@@ -336,6 +349,10 @@ bool rocks_retry(struct rocks *rocks)
 
 static bool rocks_write_staged(struct rocks *rocks)
 {
+    if (rocks->read_only) {
+        rocks_hold_back(rocks);
+        return rocks_retry(rocks);
+    }
     char *error = NULL;
     rocksdb_write(rocks->db, rocks->write_options, rocks->staged, &error);
     bool written = rocks_wrote(rocks, error);
@@ -355,11 +372,13 @@ bool rocks_commit(struct rocks *rocks, uint64_t applied)
 }
 
 bool rocks_holds_back(const struct rocks *rocks) { return rocks->held != NULL; }
+bool rocks_is_full(const struct rocks *rocks) { return rocks->full; }
 
 static void rocks_flush_waiting(struct rocks *rocks, bool wait)
 {
     char text[LOGGER_LINE_MAX / 2];
     char *error = NULL;
+    if (rocks->read_only) return;
     rocks->flushing = rocks->written;
     rocksdb_flushoptions_set_wait(rocks->flush_options, wait);
     rocksdb_flush(rocks->db, rocks->flush_options, &error);
@@ -411,8 +430,9 @@ static void keep_state(void *state) { (void)state; }
 
 /* ---- open and close ------------------------------------------------------------------------------------------------- */
 
-static rocksdb_options_t *rocks_make_options(const struct rocks_options *options, struct trims *trims, char **error)
+static rocksdb_options_t *rocks_make_options(const struct rocks *rocks, char **error)
 {
+    const struct rocks_options *options = &rocks->options;
     rocksdb_options_t *plain = rocksdb_options_create();
     rocksdb_options_t *made = rocksdb_options_create();
     rocksdb_get_options_from_string(plain, rocks_options_text, made, error);
@@ -421,14 +441,14 @@ static rocksdb_options_t *rocks_make_options(const struct rocks_options *options
     rocksdb_options_set_max_bytes_for_level_base(made, LEVEL_MEMTABLES * options->memtable_size_bytes);
 
     rocksdb_options_set_compaction_filter_factory(
-        made, rocksdb_compactionfilterfactory_create(trims, keep_state, leaving_out_create, leaving_out_name));
+        made, rocksdb_compactionfilterfactory_create(rocks->trims, keep_state, leaving_out_create, leaving_out_name));
 
     rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
     rocksdb_block_based_options_set_format_version(table, 5);
     rocksdb_block_based_options_set_block_size(table, 8 << 10);
     /* Filters that are made quickly at a flush, and small ones after merges. */
     rocksdb_block_based_options_set_filter_policy(table, rocksdb_filterpolicy_create_ribbon_hybrid(10, 0));
-    rocksdb_block_based_options_set_block_cache(table, cache_ref(options->block_cache_size_bytes));
+    rocksdb_block_based_options_set_block_cache(table, rocks->cache);
     rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);
     rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(table, 1);
     rocksdb_options_set_block_based_table_factory(made, table);
@@ -478,6 +498,44 @@ static void rocks_destroy(struct rocks *rocks)
     free(rocks);
 }
 
+static enum result rocks_open_db(struct rocks *rocks, bool read_only, char *text, size_t text_size)
+{
+    char *error = NULL;
+    rocksdb_options_t *options = rocks_make_options(rocks, &error);
+    if (error == NULL)
+        rocks->db = read_only ? rocksdb_open_for_read_only(options, rocks->path, 0, &error) : rocksdb_open(options, rocks->path, &error);
+    rocksdb_options_destroy(options);
+    return rocks_result(error, text, text_size);
+}
+
+/* Every try that fails leaves a file behind. */
+static bool has_room(const char *path)
+{
+    struct statvfs status;
+    return statvfs(path, &status) == 0 && (uint64_t)status.f_bavail * status.f_frsize >= REOPEN_ROOM_BYTES;
+}
+
+/* RocksDB does not change from one to the other: it is opened once more, and the reader closed. Whoever reads is this thread. */
+static bool rocks_open_for_writing(struct rocks *rocks)
+{
+    char text[LOGGER_LINE_MAX / 2];
+    uint64_t now_ns = clock_monotonic_ns();
+    if (now_ns < rocks->reopen_at_ns) return false;
+    rocks->reopen_at_ns = now_ns + REOPEN_NS;
+    if (!has_room(rocks->path)) return false;
+    rocksdb_t *reader = rocks->db;
+    enum result result = rocks_open_db(rocks, false, text, sizeof text);
+    if (result == RESULT_FULL) {
+        rocks->db = reader;
+        return false;
+    }
+    if (result != RESULT_OK) check_fatal("store %s: %s", rocks->path, text);
+    rocksdb_close(reader);
+    rocks->read_only = false;
+    LOG_INFO("store", "there is room again, opened for writing path=\"%s\"", rocks->path);
+    return true;
+}
+
 enum result rocks_open(struct rocks **out, const struct rocks_options *options, uint64_t *applied, char *text, size_t text_size)
 {
     *out = NULL;
@@ -490,16 +548,20 @@ enum result rocks_open(struct rocks **out, const struct rocks_options *options, 
         return RESULT_NOMEM;
     }
     memcpy(rocks->path, options->path, path_size);
+    rocks->options = *options;
+    rocks->options.path = rocks->path;
     rocks->view.ops = &rocks_view_ops;
     rocks->trims = trims_create();
+    rocks->cache = cache_ref(options->block_cache_size_bytes);
     rocks_start_threads();
     rocks_make_handles(rocks);
 
-    char *error = NULL;
-    rocksdb_options_t *db_options = rocks_make_options(options, rocks->trims, &error);
-    if (error == NULL) rocks->db = rocksdb_open(db_options, options->path, &error);
-    rocksdb_options_destroy(db_options);
-    enum result result = rocks_result(error, reason, sizeof reason);
+    enum result result = rocks_open_db(rocks, false, reason, sizeof reason);
+    if (result == RESULT_FULL && rocks_open_db(rocks, true, reason, sizeof reason) == RESULT_OK) {
+        LOG_WARN("store", "disk is full, opened for reading path=\"%s\"", rocks->path);
+        rocks->read_only = rocks->full = true;
+        result = RESULT_OK;
+    }
     if (result == RESULT_OK) rocks->applied = rocks_read_index(rocks, rocks->read_options, reason, sizeof reason, &result);
     if (result != RESULT_OK) {
         snprintf(text, text_size, "store %s: %s", options->path, reason);

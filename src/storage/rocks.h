@@ -16,7 +16,9 @@ struct rocks_options {
     uint64_t block_cache_size_bytes; /* the first one open sets it for all */
 };
 
-/* *applied: the log index of what it holds, 0 when new. IO, CORRUPT with `text`. */
+/* *applied: the log index of what it holds, 0 when new. IO, CORRUPT, FULL (a new one) with `text`. One that is there and that the full
+ * disk does not let be opened for writing is opened for reading: all that is committed is held back until rocks_retry() could open
+ * it anew. */
 NODISCARD enum result rocks_open(struct rocks **out, const struct rocks_options *options, uint64_t *applied, char *text,
                                  size_t text_size);
 /* Flushes what is written, then closes. What is still held back (see rocks_commit) is dropped: the log has it. */
@@ -30,6 +32,8 @@ void rocks_stage(struct rocks *rocks, struct slice operations);
 bool rocks_commit(struct rocks *rocks, uint64_t applied);
 bool rocks_retry(struct rocks *rocks); /* true: nothing is held back any more; between a stage and its commit it waits for that */
 bool rocks_holds_back(const struct rocks *rocks);
+/* The last try found no room on the disk, so that there may be none for long. */
+bool rocks_is_full(const struct rocks *rocks);
 
 /* Reads everything committed, held back or not; valid until the next call. `loads`: see struct store_job. */
 struct store_view *rocks_view(struct rocks *rocks, bool loads);

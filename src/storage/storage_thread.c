@@ -9,6 +9,7 @@
  * reader of that store runs (which is the promise of store.h), when COMMIT_BYTES are staged, and when nothing else is left to do. It
  * publishes the answers; then house-keeping: a flush when due, a look at what the flushes made durable. Then it sleeps until rung
  * or the next one is due. A batch's bytes change owner and come back empty to be filled again: they are copied once, into RocksDB's.
+ * A store that holds back what recovery wrote (a start on a full disk) is in the care of this thread from its first job on.
  * Failure modes: while RocksDB takes no writes (a stall, a full disk) they are held back and read through (rocks.h), tried
  * again every RETRY_MS; backlog_bytes keeps counting them. */
 #include "core/check.h"
@@ -412,14 +413,19 @@ static enum result shelf_write_now(struct store *store, struct writer *batch, ui
     struct shelf *shelf = shelf_of(store);
     ASSERT(!shelf->served);
     shelf_note_applied(shelf, batch, applied);
+    const uint64_t size_bytes = batch->len + 1; /* an empty one moves the applied index */
     rocks_stage(shelf->rocks, writer_slice(batch));
     writer_reset(batch);
     bool written = rocks_commit(shelf->rocks, applied);
-    for (uint32_t tries = 0; tries < NOW_RETRY_MAX && !written; tries++) {
+    for (uint32_t tries = 0; tries < NOW_RETRY_MAX && !written && !rocks_is_full(shelf->rocks); tries++) {
         sleep_ms(RETRY_MS);
         written = rocks_retry(shelf->rocks);
     }
-    return written ? RESULT_OK : RESULT_FULL; /* a stall would have passed */
+    if (written) return RESULT_OK;
+    if (!rocks_is_full(shelf->rocks)) return RESULT_BUSY; /* a stall that does not pass */
+    shelf->unwritten_bytes += size_bytes;
+    atomic_fetch_add_explicit(&shelf->backlog_bytes, size_bytes, memory_order_relaxed);
+    return RESULT_OK;
 }
 
 static const struct store_ops shelf_ops = {

@@ -97,7 +97,8 @@ struct store_ops {
     uint64_t (*backlog_bytes)(const struct store *store);
     /* Both on the calling thread, at once, and only before the first write or submit (recovery). */
     void (*run_now)(struct store *store, struct store_job *job); /* runs job->run, not done */
-    enum result (*write_now)(struct store *store, struct writer *batch, uint64_t applied); /* OK; FULL: the disk is */
+    /* On a full disk it is OK as well: held back, read through, and written when there is room. */
+    enum result (*write_now)(struct store *store, struct writer *batch, uint64_t applied);
 };
 struct store {
     const struct store_ops *ops;
@@ -129,6 +130,7 @@ NODISCARD enum result storage_thread_start(struct storage_thread **out, const st
 void storage_thread_stop(struct storage_thread *thread);
 
 /* Opens (creating when absent) the RocksDB of one shard at `path`; *applied = its log index. Blocks; before the worker serves.
+ * On a full disk one that is there is opened for reading; what is written is held back, and the thread opens it anew when there is room.
  * The caller must be an unpinned thread (RocksDB's pools inherit its mask). IO/CORRUPT with `text`. */
 NODISCARD enum result storage_thread_open_store(struct storage_thread *thread, const char *path, struct store **out,
                                                 uint64_t *applied, char *text, size_t text_size);

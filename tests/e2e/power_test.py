@@ -4,7 +4,7 @@
 Power loss: the file system is shut down under the running server (ioctl EXT4_IOC_SHUTDOWN, without flushing its journal), which is what a
 disk sees when the plug is pulled: what was not synced is gone. The server has to end itself, since it cannot know what the disk holds; then
 the image is mounted again and everything acknowledged has to be there. Full disk: writes are refused with disk_full, reads go on, and
-after room was made writes go on too.
+after room was made writes go on too; also when the server was started on the full disk.
 Needs root and loop devices; skipped otherwise. POWER_ROUNDS and POWER_SEED choose how long and which.
 """
 import asyncio
@@ -14,7 +14,7 @@ import random
 import subprocess
 import time
 
-from harness import Checks, Http, Server, eventually, new_directory, refused, wait_for
+from harness import Checks, Http, Refused, Server, eventually, new_directory, refused, wait_for
 from ledger import OPTIONS, Ledger
 
 ROUNDS = int(os.environ.get("POWER_ROUNDS", 8))
@@ -196,10 +196,29 @@ class FullDisk:
         await web.close()
 
     async def check_start(self):
-        """Without a byte to write a server cannot start: it says so and leaves everything as it is."""
-        self.server.launch()
-        code = await asyncio.to_thread(self.server.ended)
-        assert code == 1 and "No space left on device" in self.server.log_lines()[-1], (code, self.server.log_lines()[-1:])
+        """Without a byte to write a start serves what there is, as a server does that was running when the disk became full."""
+        run = (self.image.directory / "data" / "FORMAT").read_text()
+        await asyncio.to_thread(self.server.start)
+        assert any("reads are served, writes are refused" in line for line in self.server.log_lines())
+        await self.check_refusals()
+        assert (self.image.directory / "data" / "FORMAT").read_text() == run, "the next run waits for room"
+
+    async def check_opening(self):
+        """It looks for room once a second; then the run begins and everything may be written."""
+        async def opened():
+            return any("there is room again: writes are served" in line for line in self.server.log_lines())
+        await eventually("the server to take writes", opened)
+        for account in self.ledger.people:  # the worker of each hears of it within a second
+            await eventually("a login to be written", lambda account=account: self.is_connected(account))
+
+    async def is_connected(self, account):
+        try:
+            await account.connect(self.server)
+        except Refused as refusal:
+            assert refusal.reason == "disk_full", refusal
+            await account.connection.close()
+            return False
+        return True
 
 
 @checks
@@ -222,7 +241,15 @@ async def a_full_disk_refuses_writes_while_reads_go_on_and_recovers_with_space()
     await disk.fill()
     disk.server.kill()
     await disk.check_start()
+    await asyncio.to_thread(disk.server.stop)
+    await disk.check_start()
     disk.image.make_room()
+    await disk.check_opening()
+    await disk.recover()
+    await disk.talk_more()
+    await disk.ledger.disconnect()
+    await disk.ledger.verify(disk.server, whole=True)
+    disk.server.kill()
     disk.server.start()
     await disk.ledger.verify(disk.server, whole=True)
     await disk.ledger.disconnect()

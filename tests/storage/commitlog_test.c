@@ -667,6 +667,21 @@ Test(commitlog, a_full_disk_refuses_and_goes_on_when_there_is_room)
     log_rig_deinit(&rig);
 }
 
+Test(commitlog, while_it_is_shut_it_refuses_as_a_full_disk_does)
+{
+    struct log_rig rig;
+    log_rig_init(&rig, &small_disk);
+    cr_assert_eq(log_rig_open(&rig, 0), RESULT_OK);
+    cr_assert_eq(log_rig_append(&rig, 100), RESULT_OK);
+    commitlog_set_shut(rig.log, true);
+    cr_expect_eq(log_rig_append(&rig, 100), RESULT_FULL);
+    log_rig_settle(&rig);
+    cr_expect_eq(rig.durable, 1, "what was taken before is written");
+    commitlog_set_shut(rig.log, false);
+    log_rig_commit(&rig, 2, 100);
+    log_rig_deinit(&rig);
+}
+
 Test(commitlog, a_batch_refused_for_space_is_kept_and_tried_again)
 {
     struct log_rig rig;

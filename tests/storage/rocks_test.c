@@ -137,15 +137,20 @@ Test(rocks, a_retry_does_not_write_half_of_a_batch, .timeout = 60)
     scratch_deinit(&scratch);
 }
 
+static void fill_disk(struct scratch *scratch)
+{
+    FILE *ballast = fopen(scratch_path(scratch, "ballast"), "w");
+    static const uint8_t kilobyte[1024];
+    while (fwrite(kilobyte, sizeof kilobyte, 1, ballast) == 1 && fflush(ballast) == 0) {}
+    fclose(ballast);
+}
+
 Test(rocks, a_full_disk_holds_writes_back_and_reads_go_on, .timeout = 60)
 {
     struct scratch scratch;
     if (!scratch_init_small(&scratch, 16 << 20)) cr_skip_test("no small file system here");
     struct rocks *rocks = open_rocks(&scratch, 64 << 10);
-    FILE *ballast = fopen(scratch_path(&scratch, "ballast"), "w");
-    static const uint8_t kilobyte[1024];
-    while (fwrite(kilobyte, sizeof kilobyte, 1, ballast) == 1 && fflush(ballast) == 0) {}
-    fclose(ballast);
+    fill_disk(&scratch);
     uint64_t last = 0, held_for = 0;
     while (last < WRITES_MAX && held_for < 200) held_for = write_index(rocks, ++last) ? 0 : held_for + 1;
     cr_assert_lt(last, WRITES_MAX, "the disk was never full");
@@ -163,5 +168,45 @@ Test(rocks, a_full_disk_holds_writes_back_and_reads_go_on, .timeout = 60)
     rocks = open_rocks(&scratch, 64 << 10);
     check_state(rocks, last, "opened again");
     rocks_close(rocks);
+    scratch_deinit(&scratch);
+}
+
+/* What a start finds then; RocksDB itself cannot be opened for writing. */
+Test(rocks, on_a_full_disk_it_is_opened_for_reading_and_for_writing_when_there_is_room, .timeout = 60)
+{
+    struct scratch scratch;
+    if (!scratch_init_small(&scratch, 16 << 20)) cr_skip_test("no small file system here");
+    struct rocks *rocks = open_rocks(&scratch, 1 << 20);
+    uint64_t last = 0;
+    while (last < 10) cr_assert(write_index(rocks, ++last));
+    rocks_close(rocks);
+    fill_disk(&scratch);
+    for (int start = 0; start < 2; start++) { /* what is held back is lost with a stop: the log has it */
+        rocks = open_rocks(&scratch, 1 << 20);
+        check_state(rocks, 10, "opened on a full disk");
+        cr_expect_not(rocks_holds_back(rocks));
+        last = 10;
+        while (last < 15) cr_assert_not(write_index(rocks, ++last));
+        cr_expect(rocks_is_full(rocks));
+        check_state(rocks, last, "held back");
+        cr_expect_eq(rocks_durable_index(rocks), 10);
+        rocks_flush(rocks);
+        if (start == 0) rocks_close(rocks);
+    }
+    unlink(scratch_path(&scratch, "ballast"));
+    while (!rocks_retry(rocks)) check_state(rocks, last, "waiting");
+    cr_expect_not(rocks_holds_back(rocks) || rocks_is_full(rocks));
+    cr_assert(write_index(rocks, ++last));
+    check_state(rocks, last, "opened for writing");
+    rocks_close(rocks);
+    rocks = open_rocks(&scratch, 1 << 20);
+    check_state(rocks, last, "opened again");
+    rocks_close(rocks);
+
+    fill_disk(&scratch); /* there is nothing to read in a new one */
+    uint64_t applied;
+    char text[512] = "";
+    const struct rocks_options options = {.path = scratch_path(&scratch, "new"), .memtable_size_bytes = 1 << 20, .block_cache_size_bytes = 1 << 20};
+    cr_expect_eq(rocks_open(&rocks, &options, &applied, text, sizeof text), RESULT_FULL, "%s", text);
     scratch_deinit(&scratch);
 }
