@@ -134,7 +134,11 @@
     G("Messages and rooms")                                                                                            \
     X(BYTES, body_size_max, "32KiB", 1, CONFIG_MIB(1), "Body of one message.")                                         \
     X(COUNT, room_members_max, "500", 2, 1000000, "Members of one room, exact under concurrent joins.")                \
-    X(COUNT, rooms_per_user_max, "1000", 1, 100000, "Rooms one user may be in.")                                       \
+    X(COUNT, rooms_per_user_max, "1000", 1, 100000,                                                                    \
+      "Groups one user may be in. Conversations of two do not count, because others open them; the last quarter of "   \
+      "the places is for groups that one makes or joins oneself.")                                                     \
+    X(COUNT, unanswered_max, "50", 0, 100000,                                                                          \
+      "Conversations one user may open that the other one has not answered. 0: no limit.")                             \
     X(COUNT, fanout_threshold, "500", 0, 1000000,                                                                      \
       "Up to so many members every member's inbox gets each message; in a larger room the inbox only learns that "     \
       "something came and the member reads the room's timeline.")                                                      \

@@ -63,7 +63,7 @@ void calls_deinit(struct shard *s)
 
 /* ---- people ---- */
 
-#define ANSWER_FIELDS(F) F(u64, user_id) F(u8, exists) F(u32, room_count) F(bytes, name) F(bytes, user_name)
+#define ANSWER_FIELDS(F) F(u64, user_id) F(u8, exists) F(u32, group_count) F(u32, unanswered_count) F(bytes, name) F(bytes, user_name)
 RECORD(answer, ANSWER_FIELDS)
 
 struct people {
@@ -98,8 +98,8 @@ static void people_on_answer(struct shard *s, struct request *r, struct letter *
         ASSERT(read);
         for (uint32_t i = 0; i < p->count; i++)
             if (p->answers[i].user_id == record.user_id)
-                p->answers[i] = (struct people_answer){record.user_id, record.exists != 0, record.room_count, record.name,
-                                                       record.user_name};
+                p->answers[i] = (struct people_answer){record.user_id, record.exists != 0, record.group_count, record.unanswered_count,
+                                                       record.name, record.user_name};
     }
 }
 
@@ -164,7 +164,8 @@ void people_run(struct shard *s, struct request *r)
     while (cursor_left(&c) > 0) {
         uint64_t id = cursor_u64(&c);
         const struct inbox *inbox = inbox_of(request_entity(s, r, ENTITY_INBOX, id, 0));
-        struct answer_record record = {.user_id = id, .exists = inbox->entity.exists, .room_count = inbox->room_count};
+        struct answer_record record = {.user_id = id, .exists = inbox->entity.exists, .group_count = inbox_group_count(inbox),
+                                       .unanswered_count = inbox->unanswered_count};
         if (inbox->entity.exists) {
             record.name = slice_text(inbox->display_name);
             record.user_name = slice_text(inbox->name);

@@ -103,8 +103,10 @@ RECORD(account, ACCOUNT_FIELDS)
     F(bytes, platform) F(bytes, name) F(u64, created_ms) F(u64, last_seen_ms) F(u64, valid_after_s) F(u8, revoked)          \
     F(bytes, refresh_hash) F(u64, refresh_expires_ms)
 RECORD(device, DEVICE_FIELDS)
+/* counted: 1 when direct_count is known; else the conversations of two are counted when it is loaded */
 #define INBOX_FIELDS(F) F(u32, room_count) F(u32, large_count) F(u64, last_seen_ms)
-RECORD(inbox, INBOX_FIELDS)
+#define INBOX_FIELDS_2(F) F(u8, counted) F(u32, direct_count) F(u32, unanswered_count)
+RECORD_2(inbox, INBOX_FIELDS, INBOX_FIELDS_2)
 #define CONVERSATION_FIELDS(F) F(u64, joined_seq) F(u64, read_seq) F(u64, peer_id) F(bytes, peer_name)
 RECORD(conversation, CONVERSATION_FIELDS)
 /* shard_counts: u32 LE members per shard, shard_count of them */

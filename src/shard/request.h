@@ -60,7 +60,8 @@ struct entity *request_entity(struct shard *shard, struct request *request, enum
 struct people_answer {
     uint64_t user_id;
     bool exists;
-    uint32_t room_count;
+    uint32_t group_count;      /* rooms that count against rooms_per_user_max */
+    uint32_t unanswered_count; /* conversations opened that nobody has answered */
     struct slice name; /* display name */
     struct slice user_name;
 };

@@ -46,6 +46,7 @@ struct shard_limits settings_shard(const struct config *c)
                                  .store_backlog_max_bytes = c->store_backlog_max_bytes,
                                  .body_size_max_bytes = c->body_size_max_bytes,
                                  .rooms_per_user_max = c->rooms_per_user_max,
+                                 .unanswered_max = c->unanswered_max,
                                  .page_cost_max = bounds_page_cost(c->outbound_hard_bytes - c->outbound_soft_bytes, c->body_size_max_bytes,
                                                                    c->rooms_per_user_max),
                                  .sessions_per_user_max = c->devices_per_user_max,

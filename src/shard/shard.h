@@ -61,6 +61,7 @@ struct shard_limits { /* options that the engine (not apply) keeps */
     uint64_t store_backlog_max_bytes;
     uint32_t body_size_max_bytes;
     uint32_t rooms_per_user_max;
+    uint32_t unanswered_max; /* 0: no limit */
     uint32_t sessions_per_user_max;
     uint32_t page_cost_max; /* bounds_page_cost() */
     uint32_t messages_per_second, messages_burst;   /* 0: off */

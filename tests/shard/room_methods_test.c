@@ -10,6 +10,7 @@
 #define USERS_PER_SHARD 4
 #define BODY_MAX        1000
 #define ROOMS_PER_USER  4
+#define UNANSWERED_MAX  1
 
 static char text[16384]; /* the reply: JSON of the response, or of the refusal its detail */
 
@@ -30,6 +31,7 @@ static void setup(void)
     rig.machine.entities_max = 8; /* nearly everything is loaded again each time */
     rig.limits.body_size_max_bytes = BODY_MAX;
     rig.limits.rooms_per_user_max = ROOMS_PER_USER;
+    rig.limits.unanswered_max = UNANSWERED_MAX;
     rig.look_ms = 1;
     rig_open();
     for (int i = 0; i < SHARDS * USERS_PER_SHARD; i++) {
@@ -222,7 +224,10 @@ Test(room_methods, nobody_gets_more_rooms_than_allowed)
     EXPECT(ERROR_NONE, ada, "/v1/room/create", "{\"name\":\"x\",\"client_room_id\":\"first\",\"member_ids\":[%s]}",
            member);
     uint64_t first = number("room_id");
-    for (int i = 1; i < ROOMS_PER_USER; i++) new_room(ada, member, false);
+    for (int i = 1; i < ROOMS_PER_USER - 1; i++) new_room(ada, member, false);
+    EXPECT(ERROR_TOO_MANY_ROOMS, ada, "/v1/room/create", "{\"name\":\"x\",\"member_ids\":[%s]}", member);
+    new_room(bob, "", false); /* the last quarter is for rooms of one's own */
+    new_room(ada, "", false);
     EXPECT(ERROR_NONE, ada, "/v1/room/create", "{\"name\":\"x\",\"client_room_id\":\"first\",\"member_ids\":[%s]}",
            member);
     cr_expect_eq(number("room_id"), first, "a repeat makes no room");
@@ -231,12 +236,33 @@ Test(room_methods, nobody_gets_more_rooms_than_allowed)
     EXPECT(ERROR_TOO_MANY_ROOMS, bob, "/v1/room/join", "{\"room_id\":\"%" ID "\"}", open_room);
     EXPECT(ERROR_TOO_MANY_ROOMS, eve, "/v1/room/invite", "{\"room_id\":\"%" ID "\",\"user_ids\":[%s]}", open_room,
            member);
-    EXPECT(ERROR_TOO_MANY_ROOMS, eve, "/v1/chat/send",
-           "{\"to_user_id\":\"%" ID "\",\"client_msg_id\":\"1\",\"body\":\"aGk=\"}", bob);
     EXPECT(ERROR_NONE, ada, "/v1/room/invite", "{\"room_id\":\"%" ID "\",\"user_ids\":[%s]}", first, member);
     cr_expect_eq(number("added_count"), 0, "who is there already needs no room more");
     EXPECT(ERROR_NONE, bob, "/v1/room/leave", "{\"room_id\":\"%" ID "\"}", first);
     EXPECT(ERROR_NONE, bob, "/v1/room/join", "{\"room_id\":\"%" ID "\"}", open_room);
+}
+
+static enum error write_to(uint64_t from, uint64_t to, const char *client_msg_id)
+{
+    return call(from, "/v1/chat/send", "{\"to_user_id\":\"%" ID "\",\"client_msg_id\":\"%s\",\"body\":\"aGk=\"}", to, client_msg_id);
+}
+
+/* Whoever others write to loses nothing by it: neither a room nor the right to write first to somebody. */
+Test(room_methods, strangers_take_no_places)
+{
+    uint64_t ada = user(0, 0), bob = user(1, 0), eve = user(1, 1), tom = user(0, 1);
+    cr_expect_eq(write_to(bob, ada, "1"), ERROR_NONE);
+    cr_expect_eq(write_to(eve, ada, "1"), ERROR_NONE);
+    cr_expect_eq(write_to(tom, ada, "1"), ERROR_NONE);
+    for (int i = 0; i < ROOMS_PER_USER; i++) new_room(ada, "", false);
+    EXPECT(ERROR_TOO_MANY_ROOMS, ada, "/v1/room/create", "{\"name\":\"x\"}");
+
+    cr_expect_eq(write_to(bob, ada, "2"), ERROR_NONE, "the limit is on conversations, not on messages");
+    cr_expect_eq(write_to(bob, eve, "3"), ERROR_TOO_MANY_UNANSWERED);
+    cr_expect_eq(write_to(ada, bob, "4"), ERROR_NONE);
+    cr_expect_eq(write_to(bob, eve, "5"), ERROR_NONE, "ada has answered");
+    cr_expect_eq(write_to(bob, tom, "6"), ERROR_TOO_MANY_UNANSWERED, "eve has not");
+    cr_expect_eq(write_to(eve, ada, "7"), ERROR_NONE, "who is written to may go on writing to others");
 }
 
 Test(room_methods, a_group_lives)

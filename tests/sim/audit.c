@@ -170,17 +170,17 @@ static bool take_member(void *context, struct slice key, struct slice value)
 static void audit_view(struct room_audit *a, uint16_t shard)
 {
     struct world *w = a->world;
-    struct snapshot_record s;
+    struct view_value stored;
     struct writer value;
-    uint64_t head_seq = 0;
     uint32_t locals = count_of(w, shard, KEY_LOCAL, a->room_id);
     EXPECT(locals == a->at[shard], "shard %u knows %u members of room %lx, there are %u", shard, locals,
            (unsigned long)a->room_id, a->at[shard]);
     if (locals == 0) return;
     writer_init(&value, 0);
-    EXPECT(row_of(w, shard, key_one(KEY_VIEW, a->room_id), &value) && view_value_read(writer_slice(&value), &s, &head_seq),
+    EXPECT(row_of(w, shard, key_one(KEY_VIEW, a->room_id), &value) && view_value_read(writer_slice(&value), &stored),
            "shard %u has members of room %lx and does not know it", shard, (unsigned long)a->room_id);
     const struct room_record *r = &a->record;
+    struct snapshot_record s = stored.snapshot;
     EXPECT(s.dismissed == r->dismissed && s.joinable == r->joinable && s.large == r->large && s.type == r->type &&
                slice_equal(s.name, r->name) && s.created_ms == r->created_ms,
            "shard %u has an old picture of room %lx", shard, (unsigned long)a->room_id);
@@ -281,7 +281,7 @@ struct stream_audit {
     uint64_t user_id, first_key, last_key;
     struct stream_room *rooms;
     uint32_t room_count, room_capacity;
-    uint32_t conversation_count;
+    uint32_t conversation_count, direct_count, unanswered_count;
 };
 
 static struct stream_room *stream_room(struct stream_audit *a, uint64_t room_id)
@@ -360,6 +360,42 @@ static bool take_event(void *context, uint64_t sync_key, struct slice event)
     return true;
 }
 
+struct senders {
+    uint64_t first;  /* who sent the first message */
+    bool others; /* somebody else sent one, too */
+};
+
+static bool take_sender(void *context, uint64_t seq, struct slice record)
+{
+    struct senders *senders = context;
+    struct message_record m;
+    struct cursor c = cursor_of(record);
+    (void)seq;
+    EXPECT(message_record_read(&m, &c), "a bad message");
+    senders->others |= senders->first != 0 && senders->first != m.sender_id;
+    senders->first = m.sender_id; /* newest first: the last one is seq 1's */
+    return true;
+}
+
+/* Whether a conversation of two waits for its first answer, as this shard, the home of `user_id`, has it: checked against the timeline. */
+static bool audit_opener(struct world *w, uint16_t shard, uint64_t room_id, uint64_t user_id)
+{
+    struct senders senders = {0};
+    struct view_value stored;
+    struct writer value;
+    writer_init(&value, 0);
+    enum result result = timeline_down(view_of_shard(w, id_partition(room_id)), room_id, UINT64_MAX, take_sender, &senders);
+    ASSERT(result == RESULT_OK);
+    EXPECT(row_of(w, shard, key_one(KEY_VIEW, room_id), &value) && view_value_read(writer_slice(&value), &stored), "room %lx is not known",
+           (unsigned long)room_id);
+    bool home_of_opener = id_partition(senders.first) == shard, unanswered = senders.first != 0 && !senders.others;
+    uint64_t expected = home_of_opener && unanswered ? senders.first : 0;
+    EXPECT(stored.opener_id == expected, "room %lx waits for an answer to %lx, not %lx", (unsigned long)room_id, (unsigned long)stored.opener_id,
+           (unsigned long)expected);
+    writer_deinit(&value);
+    return stored.opener_id == user_id;
+}
+
 static bool take_conversation(void *context, struct slice key, struct slice value)
 {
     struct stream_audit *a = context;
@@ -369,6 +405,8 @@ static bool take_conversation(void *context, struct slice key, struct slice valu
     uint64_t room_id = key_u64_at(key, 9);
     EXPECT(conversation_record_read(&conversation, &c) && cursor_done(&c), "user %lx: a bad conversation", (unsigned long)a->user_id);
     a->conversation_count++;
+    a->direct_count += conversation.peer_id != 0;
+    a->unanswered_count += conversation.peer_id != 0 && audit_opener(w, a->shard, room_id, a->user_id);
     struct counting newest = {.count = count_messages(w, id_partition(room_id), room_id)}; /* gapless: the head */
     EXPECT(conversation.read_seq <= newest.count && conversation.joined_seq <= conversation.read_seq,
            "user %lx has read room %lx up to %lu of %u", (unsigned long)a->user_id, (unsigned long)room_id,
@@ -417,6 +455,10 @@ static bool take_inbox(void *context, struct slice key, struct slice value)
     a.user_id = key_u64_at(key, 1);
     EXPECT(inbox_record_read(&inbox, &c) && cursor_done(&c), "user %lx: a bad inbox", (unsigned long)a.user_id);
     audit_stream(&a);
+    EXPECT(inbox.counted != 0 && inbox.direct_count == a.direct_count, "user %lx has %u conversations of two, not %u",
+           (unsigned long)a.user_id, a.direct_count, inbox.direct_count);
+    EXPECT(inbox.unanswered_count == a.unanswered_count, "user %lx has %u conversations without an answer, not %u", (unsigned long)a.user_id,
+           a.unanswered_count, inbox.unanswered_count);
     EXPECT(inbox.room_count == a.conversation_count, "user %lx is in %u rooms, not %u", (unsigned long)a.user_id, a.conversation_count,
            inbox.room_count);
     free(a.rooms);

@@ -27,6 +27,7 @@ static struct shard_limits roll_limits(struct dice *dice)
                                  .body_size_max_bytes = 400,
                                  .page_cost_max = 128u << 10,
                                  .rooms_per_user_max = PICK(dice, 3, 8, 30),
+                                 .unanswered_max = PICK(dice, 0, 1, 3),
                                  .sessions_per_user_max = dice_between(dice, 1, 4),
                                  .messages_per_second = rated ? 20 : 0,
                                  .messages_burst = 5,

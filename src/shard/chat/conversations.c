@@ -37,7 +37,10 @@ enum result conversation_row_read(struct conversation_row *row, struct store_vie
     uint64_t newest = 0;
     enum result result = reading_get(view, &view_key, scratch, &found);
     if (result != RESULT_OK) return result;
-    if (!found || !view_value_read(writer_slice(scratch), &row->snapshot, &row->head_seq)) return RESULT_CORRUPT;
+    struct view_value stored;
+    if (!found || !view_value_read(writer_slice(scratch), &stored)) return RESULT_CORRUPT;
+    row->snapshot = stored.snapshot;
+    row->head_seq = stored.head_seq;
     result = timeline_newest(view, row->room_id, NULL, &newest);
     if (newest > row->head_seq) row->head_seq = newest;
     return result;

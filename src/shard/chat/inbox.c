@@ -28,6 +28,32 @@ static enum result load_names(struct inbox *inbox, struct store_view *view, stru
     return RESULT_OK;
 }
 
+struct direct_scan {
+    uint32_t count;
+    bool bad;
+};
+
+static bool count_direct(void *context, struct slice key, struct slice value)
+{
+    struct direct_scan *scan = context;
+    struct conversation_record record;
+    struct cursor c = cursor_of(value);
+    (void)key;
+    scan->bad = !conversation_record_read(&record, &c);
+    scan->count += !scan->bad && record.peer_id != 0;
+    return !scan->bad;
+}
+
+/* Of a record written before they were counted. */
+static enum result count_directs(struct inbox *inbox, struct store_view *view)
+{
+    struct direct_scan scan = {0};
+    struct key from = key_one(KEY_CONVERSATION, inbox->entity.key.a), until = key_after(KEY_CONVERSATION, inbox->entity.key.a);
+    enum result result = store_scan(view, key_slice(&from), key_slice(&until), count_direct, &scan);
+    inbox->direct_count = scan.count;
+    return result == RESULT_OK && scan.bad ? RESULT_CORRUPT : result;
+}
+
 static enum result load_state(struct inbox *inbox, struct store_view *view, struct writer *value)
 {
     struct key key = key_one(KEY_INBOX, inbox->entity.key.a);
@@ -40,7 +66,9 @@ static enum result load_state(struct inbox *inbox, struct store_view *view, stru
     inbox->room_count = record.room_count;
     inbox->large_count = record.large_count;
     inbox->last_seen_ms = record.last_seen_ms;
-    return RESULT_OK;
+    inbox->direct_count = record.direct_count;
+    inbox->unanswered_count = record.unanswered_count;
+    return record.counted != 0 ? RESULT_OK : count_directs(inbox, view);
 }
 
 static enum result inbox_load(struct entity *fresh, struct store_view *view)
@@ -67,8 +95,12 @@ static void inbox_write(struct entity *entity, struct effects *effects)
 {
     const struct inbox *inbox = inbox_of(entity);
     struct key key = key_one(KEY_INBOX, entity->key.a);
-    struct inbox_record record = {
-        .room_count = inbox->room_count, .large_count = inbox->large_count, .last_seen_ms = inbox->last_seen_ms};
+    struct inbox_record record = {.room_count = inbox->room_count,
+                                  .large_count = inbox->large_count,
+                                  .last_seen_ms = inbox->last_seen_ms,
+                                  .counted = 1,
+                                  .direct_count = inbox->direct_count,
+                                  .unanswered_count = inbox->unanswered_count};
     EFFECTS_PUT(effects, &key, inbox, &record);
 }
 

@@ -18,6 +18,8 @@ struct inbox { /* entity.exists: the user exists */
     uint64_t last_seen_ms;
     uint32_t room_count;
     uint32_t large_count;     /* of them large: 0 spares sync the look at every room */
+    uint32_t direct_count;    /* of them conversations of two, which do not count against rooms_per_user_max: others open them */
+    uint32_t unanswered_count; /* of them opened by this user and not answered yet: the others have sent nothing in them */
     uint32_t roster_count;       /* large rooms it is listed in; runtime only */
     uint32_t membership_changes; /* rooms joined or left since it became resident; runtime only, counted by
                                     view_apply_change */
@@ -35,6 +37,7 @@ static inline struct inbox *inbox_of(struct entity *entity)
 {
     return CONTAINER_OF(entity, struct inbox, entity);
 }
+static inline uint32_t inbox_group_count(const struct inbox *inbox) { return inbox->room_count - inbox->direct_count; }
 
 /* Apply: the next entry of the user's stream, which is event number `event` of the effects; `value` is what the store
  * keeps (u8 event_kind, record). Now and then lets go of entries that left the kept window. */

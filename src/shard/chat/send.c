@@ -177,12 +177,12 @@ static bool send_introduce(struct shard *shard, struct request *request, uint64_
     uint64_t ids[2] = {request->actor.user_id, peer_id};
     const struct people_answer *people = NULL;
     if (!request_people(shard, request, ids, 2, &people)) return false;
-    uint32_t rooms_max = shard_limits(shard)->rooms_per_user_max;
+    uint32_t unanswered_max = shard_limits(shard)->unanswered_max;
     enum error error = ERROR_NONE;
     if (!people[0].exists || !people[1].exists)
         error = ERROR_USER_NOT_FOUND;
-    else if (people[0].room_count >= rooms_max || people[1].room_count >= rooms_max)
-        error = ERROR_TOO_MANY_ROOMS;
+    else if (unanswered_max != 0 && people[0].unanswered_count >= unanswered_max)
+        error = ERROR_TOO_MANY_UNANSWERED;
     if (error != ERROR_NONE) {
         request_refuse(shard, request, error);
         return false;

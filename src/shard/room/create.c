@@ -120,7 +120,7 @@ static bool create_refuse_sated(struct shard *shard, struct request *request, co
                                 const struct people_answer *people)
 {
     struct entity *own = request_entity(shard, request, ENTITY_INBOX, request->actor.user_id, 0);
-    bool sated = inbox_of(own)->room_count >= shard_limits(shard)->rooms_per_user_max;
+    bool sated = inbox_group_count(inbox_of(own)) >= shard_limits(shard)->rooms_per_user_max;
     for (uint32_t i = 0; i < guests->count; i++) sated = sated || guest_is_sated(shard, &people[i]);
     if (sated) request_refuse(shard, request, ERROR_TOO_MANY_ROOMS);
     return sated;

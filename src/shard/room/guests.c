@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#define ROOMS_OWN_SHARE 4 /* a quarter of rooms_per_user_max */
+
 static void refuse_unknown(struct shard *shard, struct request *request, uint64_t user_id)
 {
     char detail[64];
@@ -61,5 +63,11 @@ const struct people_answer *guests_ask(const struct guests *guests, struct shard
 
 bool guest_is_sated(const struct shard *shard, const struct people_answer *answer)
 {
-    return answer->room_count >= shard_limits(shard)->rooms_per_user_max;
+    uint32_t rooms_max = shard_limits(shard)->rooms_per_user_max;
+    return answer->group_count >= rooms_max - rooms_max / ROOMS_OWN_SHARE;
+}
+
+bool person_is_sated(const struct shard *shard, const struct people_answer *answer)
+{
+    return answer->group_count >= shard_limits(shard)->rooms_per_user_max;
 }

@@ -26,7 +26,8 @@ bool guests_collect(struct guests *guests, struct shard *shard, struct request *
 /* Asks their home shards who they are. NULL: refused (somebody does not exist), or waiting and the handler returns.
  * Else one answer per guest, in order. */
 const struct people_answer *guests_ask(const struct guests *guests, struct shard *shard, struct request *request);
-/* One has all the rooms one may have. */
+/* One has all the rooms one may have. A guest, whom others bring in, has a quarter less: those places are for what one joins oneself. */
+bool person_is_sated(const struct shard *shard, const struct people_answer *answer);
 bool guest_is_sated(const struct shard *shard, const struct people_answer *answer);
 
 #endif

@@ -11,11 +11,12 @@
 
 /* ---- the entity ---- */
 
-bool view_value_read(struct slice value, struct snapshot_record *snapshot, uint64_t *head_seq)
+bool view_value_read(struct slice value, struct view_value *out)
 {
     struct cursor c = cursor_of(value);
-    bool read = snapshot_record_read(snapshot, &c);
-    *head_seq = cursor_u64(&c);
+    bool read = snapshot_record_read(&out->snapshot, &c);
+    out->head_seq = cursor_u64(&c);
+    out->opener_id = cursor_left(&c) > 0 ? cursor_u64(&c) : 0;
     return read && cursor_done(&c);
 }
 
@@ -35,7 +36,7 @@ static void view_update(struct view *view, const struct snapshot_record *snapsho
     view->name = memory_text(snapshot->name);
 }
 
-/* At once and not at the end of the batch: the head in it is that of the change, whatever comes behind. */
+/* At once and not at the end of the batch: the head in it is that of the change or message, whatever comes behind. */
 static void view_put(const struct view *view, struct effects *effects)
 {
     struct key key = key_one(KEY_VIEW, view->entity.key.a);
@@ -52,6 +53,7 @@ static void view_put(const struct view *view, struct effects *effects)
     writer_reset(&effects->scratch);
     snapshot_record_write(&effects->scratch, &snapshot);
     writer_u64(&effects->scratch, view->head_seq);
+    writer_u64(&effects->scratch, view->opener_id);
     effects_put(effects, &key, writer_slice(&effects->scratch));
 }
 
@@ -76,18 +78,21 @@ static bool take_local(void *context, struct slice key, struct slice value)
 static enum result view_load(struct entity *fresh, struct store_view *store)
 {
     struct view *view = view_of(fresh);
-    uint64_t room_id = fresh->key.a, head_seq = 0, newest = 0;
+    uint64_t room_id = fresh->key.a, newest = 0;
     struct key key = key_one(KEY_VIEW, room_id);
-    struct snapshot_record snapshot;
+    struct view_value stored;
     struct writer value;
     writer_init(&value, 0);
     enum result result = reading_get(store, &key, &value, &fresh->exists);
     if (result == RESULT_OK && fresh->exists) {
-        if (view_value_read(writer_slice(&value), &snapshot, &head_seq))
+        if (view_value_read(writer_slice(&value), &stored))
             result = timeline_newest(store, room_id, NULL, &newest);
         else
             result = RESULT_CORRUPT;
-        if (result == RESULT_OK) view_update(view, &snapshot, newest > head_seq ? newest : head_seq);
+        if (result == RESULT_OK) {
+            view_update(view, &stored.snapshot, newest > stored.head_seq ? newest : stored.head_seq);
+            view->opener_id = stored.opener_id;
+        }
     }
     writer_deinit(&value);
     if (result != RESULT_OK || !fresh->exists || view->large) return result;
@@ -210,6 +215,17 @@ static void sender_reads(struct machine *machine, uint64_t room_id, const struct
     batch_row(machine->batch, &conversation->entity);
 }
 
+/* The other one's first message: the conversation does not count as unanswered any more. */
+static void opener_is_answered(struct machine *machine, struct view *view, struct effects *effects)
+{
+    struct inbox *opener = inbox_of(machine_entity(machine, ENTITY_INBOX, view->opener_id, 0));
+    ASSERT(opener->unanswered_count > 0);
+    opener->unanswered_count--;
+    batch_row(machine->batch, &opener->entity);
+    view->opener_id = 0;
+    view_put(view, effects);
+}
+
 void view_apply_message(struct machine *machine, const struct relay_message_record *relay, struct effects *effects)
 {
     struct view *view = view_of(machine_entity(machine, ENTITY_VIEW, relay->room_id, 0));
@@ -225,6 +241,7 @@ void view_apply_message(struct machine *machine, const struct relay_message_reco
     ASSERT(message.seq > view->head_seq);
     view->head_seq = message.seq;
     sender_reads(machine, relay->room_id, &message);
+    if (view->opener_id != 0 && message.sender_id != view->opener_id) opener_is_answered(machine, view, effects);
     if (view->large) {
         writer_reset(&effects->scratch);
         message_pack(&effects->scratch, relay->room_id, &message);
@@ -272,6 +289,11 @@ static void target_enters(struct machine *machine, struct view *view, struct inb
     struct key key = key_two(KEY_LOCAL, room_id, user_id);
     effects_put(effects, &key, SLICE_EMPTY);
     inbox->room_count++;
+    inbox->direct_count += change->peer_id != 0;
+    if (change->peer_id != 0 && change->actor_id == user_id) {
+        inbox->unanswered_count++;
+        view->opener_id = user_id;
+    }
     inbox->large_count += !listed;
     inbox->membership_changes++;
     batch_row(machine->batch, &inbox->entity);
@@ -286,7 +308,7 @@ static void target_leaves(struct machine *machine, struct view *view, struct inb
 {
     uint64_t room_id = view->entity.key.a, user_id = inbox->entity.key.a;
     struct entity *conversation = machine_entity(machine, ENTITY_CONVERSATION, user_id, room_id);
-    ASSERT(conversation->exists && inbox->room_count > 0);
+    ASSERT(conversation->exists && inbox->room_count > 0 && conversation_of(conversation)->peer_id == 0); /* nobody leaves a DIRECT */
     conversation->exists = false;
     batch_row(machine->batch, conversation);
     struct key key = key_two(KEY_LOCAL, room_id, user_id);

@@ -17,6 +17,7 @@
 struct view { /* exists: at least one member of this shard, now or before */
     struct entity entity;
     uint64_t owner_id, created_ms, head_seq;
+    uint64_t opener_id; /* DIRECT: who lives here, has opened it and waits for the other one's first message; else 0 */
     uint32_t member_count, member_max;
     uint8_t type;
     bool dismissed, joinable, large;
@@ -33,9 +34,13 @@ static inline struct view *view_of(struct entity *e)
     return CONTAINER_OF(e, struct view, entity);
 }
 
-/* The value under KEY_VIEW: snapshot_record, then u64 head_seq at the last change (later messages: the timeline).
- * False: none of ours. */
-bool view_value_read(struct slice value, struct snapshot_record *snapshot, uint64_t *head_seq);
+/* The value under KEY_VIEW: snapshot_record, then u64 head_seq at the last change (later messages: the timeline), then u64 opener_id
+ * (absent: 0, as it was written before). False: none of ours. */
+struct view_value {
+    struct snapshot_record snapshot;
+    uint64_t head_seq, opener_id;
+};
+bool view_value_read(struct slice value, struct view_value *out);
 
 /* What applying a relay touches. */
 /* sender_id 0: not a message, only the view and its members. */
