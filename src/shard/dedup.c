@@ -15,11 +15,9 @@
 #include "shard/dedup.h"
 #include "shard/memory.h"
 #include "shard/senders.h"
-#include <sys/mman.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#define LARGE_PAGE ((size_t)2 << 20)
 #define BUCKET_SLOTS 7
 #define BUCKET_ENTRIES 4 /* of the window, on average, at most: one bucket in twenty is full then */
 #define RESERVE_PART 8    /* of the ring is kept free, or half as many adds as are promised in a row would find no room */
@@ -64,18 +62,6 @@ struct dedup {
     uint64_t complete_since_ms;
 };
 
-/* Every question goes to another page of a large table: with pages of 2 MiB, which is only an advice, it costs no walk of the page
- * table beside the cache miss. What no entry has come to stays unused. */
-static void *large_alloc(void **memory, size_t size)
-{
-    size_t alignment = size < LARGE_PAGE ? CACHE_LINE : LARGE_PAGE;
-    *memory = memory_alloc(size + alignment);
-    uint8_t *first = *memory;
-    first += -(uintptr_t)first & (alignment - 1);
-    if (size >= LARGE_PAGE) (void)madvise(first, size, MADV_HUGEPAGE);
-    return first;
-}
-
 static void senders_create(struct dedup *d, uint32_t capacity)
 {
     senders_init(&d->senders, capacity / 2, d->limits.per_sender > 0 ? d->limits.per_sender : 1);
@@ -88,8 +74,8 @@ static void allocate(struct dedup *d, const struct dedup_limits *limits)
     d->head = 0;
     d->bucket_count = 1;
     while ((uint64_t)d->bucket_count * BUCKET_ENTRIES < limits->capacity) d->bucket_count *= 2;
-    d->ring = large_alloc(&d->ring_memory, limits->capacity * sizeof *d->ring);
-    d->buckets = large_alloc(&d->table_memory, d->bucket_count * sizeof *d->buckets);
+    d->ring = memory_alloc_table(&d->ring_memory, limits->capacity * sizeof *d->ring);
+    d->buckets = memory_alloc_table(&d->table_memory, d->bucket_count * sizeof *d->buckets);
     senders_create(d, limits->capacity);
 }
 
@@ -245,7 +231,9 @@ static inline __attribute__((always_inline)) void fetch_ahead(const struct dedup
     uint32_t left = used(d);
     if (left <= ENTRY_AHEAD) return;
     __builtin_prefetch(entry_back(d, left - ENTRY_AHEAD));
-    __builtin_prefetch(senders_place(&d->senders, entry_back(d, left - SENDER_AHEAD)->sender_id), 1);
+    const struct dedup_entry *next = entry_back(d, left - SENDER_AHEAD);
+    __builtin_prefetch(senders_place(&d->senders, next->sender_id), 1);
+    __builtin_prefetch(home_of(d, tag_of(next)), 1);
 }
 
 static void make_room(struct dedup *d, uint64_t now_ms)

@@ -5,6 +5,7 @@
 #include "core/check.h"
 #include "core/cursor.h"
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #define CACHE_LINE 64 /* bytes */
 
@@ -13,6 +14,18 @@ static inline void *memory_alloc(size_t size) /* zeroed */
     void *p = calloc(1, size);
     if (UNLIKELY(p == NULL)) check_fatal("out of memory: %zu bytes for domain state; lower entities_max or add memory", size);
     return p;
+}
+/* Zeroed, in whole cache lines; the caller frees *memory. Every question goes to another page of a large table: with pages of 2 MiB,
+ * which is only an advice, it costs no walk of the page table beside the cache miss. What is not come to stays unused. */
+static inline void *memory_alloc_table(void **memory, size_t size)
+{
+    const size_t large_page = (size_t)2 << 20;
+    size_t alignment = size < large_page ? CACHE_LINE : large_page;
+    *memory = memory_alloc(size + alignment);
+    uint8_t *first = *memory;
+    first += -(uintptr_t)first & (alignment - 1);
+    if (size >= large_page) (void)madvise(first, size, MADV_HUGEPAGE);
+    return first;
 }
 static inline void *memory_resize(void *old, size_t size)
 {

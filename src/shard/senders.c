@@ -8,7 +8,7 @@
 static void table_create(struct senders *s, uint32_t slot_count)
 {
     s->slot_count = slot_count;
-    s->slots = memory_alloc(slot_count * sizeof *s->slots);
+    s->slots = memory_alloc_table(&s->memory, slot_count * sizeof *s->slots);
 }
 
 void senders_init(struct senders *s, uint32_t limit, uint32_t per_sender)
@@ -21,7 +21,7 @@ void senders_init(struct senders *s, uint32_t limit, uint32_t per_sender)
 
 void senders_deinit(struct senders *s)
 {
-    free(s->slots);
+    free(s->memory);
     free(s->holders);
     *s = (struct senders){0};
 }
@@ -60,7 +60,7 @@ static void table_grow(struct senders *s)
     table_create(s, old.slot_count * 2);
     for (uint32_t i = 0; i < old.slot_count; i++)
         if (old.slots[i].entries > 0) *slot_of(s, old.slots[i].id) = old.slots[i];
-    free(old.slots);
+    free(old.memory);
 }
 
 /* The slot becomes free; those behind it that are not at home move up, so that looking can stop at a free one. */

@@ -19,7 +19,8 @@ struct sender {
 };
 
 struct senders {
-    struct sender *slots; /* open addressing, at most half full */
+    struct sender *slots; /* open addressing, at most half full; in `memory`, aligned */
+    void *memory;
     uint32_t slot_count, count;
     uint32_t limit, per_sender;
     uint32_t *holders; /* [n - 1]: senders with at least n entries, for n up to per_sender */
