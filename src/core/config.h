@@ -48,8 +48,8 @@
     X(TEXT, data_dir, "./data", 1, CONFIG_TEXT_MAX - 1,                                                                \
       "Directory of the commit logs, the stores and the generated keys; made when it is absent.")                      \
     X(LIST, allowed_origins, "", 0, CONFIG_ITEMS_MAX,                                                                  \
-      "Web pages that may use the server from a browser, as in their Origin header (https://chat.example.com). Empty: "\
-      "only pages from the server's own host.")                                                                        \
+      "Web pages that may use the server from a browser besides its own: scheme, host and port as in their Origin header " \
+      "(https://chat.example.com), without a path and without patterns.")                                              \
                                                                                                                        \
     G("Threads")                                                                                                       \
     X(COUNT, workers, "0", 0, 256, "Worker threads, each with its own loop and io_uring. 0: one for each core.")       \

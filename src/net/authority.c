@@ -1,5 +1,6 @@
 /* net/authority.c - see authority.h. Failure: whatever is not exactly an authority or an origin is none. */
 #include "net/authority.h"
+#include "core/check.h"
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -87,6 +88,19 @@ bool web_origin_equal(const struct web_origin *a, const struct web_origin *b)
     struct slice one = a->authority.host, other = b->authority.host;
     return a->secure == b->secure && port_of(a) == port_of(b) && one.len == other.len &&
            strncasecmp((const char *)one.data, (const char *)other.data, one.len) == 0;
+}
+
+void web_origin_write(const struct web_origin *origin, char *out, size_t size)
+{
+    struct slice host = origin->authority.host;
+    uint16_t port = origin->authority.port;
+    int len = snprintf(out, size, "%s%.*s", origin->secure ? "https://" : "http://", (int)host.len, (const char *)host.data);
+    ASSERT(len > 0 && (size_t)len < size);
+    for (char *at = out; *at != '\0'; at++)
+        if (*at >= 'A' && *at <= 'Z') *at = (char)(*at - 'A' + 'a');
+    if (port == 0 || port == (origin->secure ? 443 : 80)) return;
+    int added = snprintf(out + len, size - (size_t)len, ":%u", port);
+    ASSERT(added > 0 && (size_t)added < size - (size_t)len);
 }
 
 enum result web_origin_check(const char *origin, char *text, size_t text_size)

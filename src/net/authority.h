@@ -32,6 +32,8 @@ struct web_origin {
 bool web_origin_parse(struct web_origin *origin, struct slice text);
 /* As the letters of a host have no case and each scheme has its port. */
 bool web_origin_equal(const struct web_origin *a, const struct web_origin *b);
+/* As a browser writes it: small letters, no default port. `size` holds what it was parsed from. */
+void web_origin_write(const struct web_origin *origin, char *out, size_t size);
 /* MALFORMED, with what is wrong in `text`, for what no browser would ever say as its origin. */
 NODISCARD enum result web_origin_check(const char *origin, char *text, size_t text_size);
 

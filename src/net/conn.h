@@ -41,6 +41,7 @@ struct conn_goodbye {
 struct http_header {
     struct slice name, value;
 };
+enum http_scheme { HTTP_SCHEME_UNKNOWN, HTTP_SCHEME_PLAIN, HTTP_SCHEME_SECURE }; /* how the client, not a proxy, asked */
 #define HTTP_HEADERS_MAX 64
 struct http_request { /* borrowed for the callback */
     struct slice method, path, query; /* path without '?'; not percent-decoded */
@@ -50,6 +51,7 @@ struct http_request { /* borrowed for the callback */
     struct slice body;
     bool keep_alive;
     bool old; /* HTTP/1.0 */
+    enum http_scheme scheme;
 };
 /* Value of the first header with that name (case-insensitive) or an empty slice with data == NULL. */
 struct slice http_request_header(const struct http_request *request, const char *name);

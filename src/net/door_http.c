@@ -122,6 +122,7 @@ static bool door_http_deliver(struct conn *conn, const struct http_reader *reade
     struct server *server = conn->server;
     struct http_request request;
     http_reader_request(reader, &request);
+    request.scheme = conn->tls != NULL ? HTTP_SCHEME_SECURE : HTTP_SCHEME_UNKNOWN;
     conn->awaiting = true;
     conn->keep_alive = request.keep_alive;
     conn->old_http = request.old;

@@ -126,6 +126,7 @@ void http_reader_request(const struct http_reader *reader, struct http_request *
     request->body = writer_slice(&reader->body);
     request->keep_alive = reader->keep_alive;
     request->old = reader->minor == 0;
+    request->scheme = HTTP_SCHEME_UNKNOWN;
 }
 
 /* ---- what the head means ----------------------------------------------------------------------------------------- */

@@ -19,6 +19,7 @@ enum result door_create(struct door **out, const struct door_options *options)
 {
     struct door *d = memory_alloc(sizeof *d);
     d->options = *options;
+    origins_init(&d->origins, options->allowed_origins);
     writer_init(&d->packed, 0);
     writer_init(&d->frame, 0);
     writer_init(&d->detail, 0);
@@ -449,7 +450,7 @@ enum door_socket door_socket_of(struct slice path)
 }
 
 /* Why the WebSocket is refused. NONE: it is not. */
-static enum error upgrade_check(const struct door *d, const struct http_request *request, const char **detail)
+static enum error upgrade_check(struct door *d, const struct conn *conn, const struct http_request *request, const char **detail)
 {
     enum door_socket socket = door_socket_of(request->path);
     if (socket == DOOR_SOCKET_NONE) {
@@ -457,7 +458,10 @@ static enum error upgrade_check(const struct door *d, const struct http_request 
         return ERROR_UNKNOWN_METHOD;
     }
     if (d->options.pages->state == HOST_RECOVERING) return ERROR_NOT_READY;
-    if (!door_origin_allowed(d, request)) return ERROR_ORIGIN_REFUSED;
+    if (!door_origin_allowed(d, request)) {
+        *detail = door_note_origin(d, conn, request);
+        return ERROR_ORIGIN_REFUSED;
+    }
     if (socket != DOOR_SOCKET_MQTT || websocket_offers(request, MQTT_SUBPROTOCOL)) return ERROR_NONE;
     bool offered = http_request_header(request, "Sec-WebSocket-Protocol").data != NULL;
     if (!offered) *detail = "MQTT begins with the header Sec-WebSocket-Protocol: mqtt, which is missing";
@@ -479,7 +483,7 @@ static bool on_upgrade(void *context, struct conn *conn, const struct http_reque
 {
     struct door *d = context;
     const char *detail = NULL;
-    enum error error = upgrade_check(d, request, &detail);
+    enum error error = upgrade_check(d, conn, request, &detail);
     if (error != ERROR_NONE) {
         *refusal = door_refusal(d, conn, error, detail, error == ERROR_NOT_READY ? STARTING_RETRY_MS : 0, NULL, 0);
         return false;

@@ -48,8 +48,7 @@ struct door_options {
     uint32_t logins_per_second, logins_burst; /* of one address; 0: no limit */
     uint32_t heartbeat_interval_ms, frame_size_max, authenticate_timeout_ms, outbound_soft_bytes;
     const struct host_pages *pages; /* health, metrics, version, OpenAPI */
-    const char *const *allowed_origins;
-    uint32_t allowed_origin_count;
+    const struct config_items *allowed_origins;
     struct metrics *metrics;
     const char *server_version;
 };

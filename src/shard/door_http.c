@@ -11,28 +11,24 @@
 
 /* ---- origins ---- */
 
-/* Number of the allowed origin, from 1; 0: none. */
-static uint8_t origin_listed(const struct door *d, struct slice origin)
-{
-    for (uint32_t i = 0; origin.data != NULL && i < d->options.allowed_origin_count; i++)
-        if (slice_equal(origin, slice_text(d->options.allowed_origins[i]))) return (uint8_t)(i + 1);
-    return 0;
-}
-
 bool door_origin_allowed(const struct door *d, const struct http_request *request)
 {
     struct slice origin = http_request_header(request, "Origin");
     if (origin.data == NULL) return true; /* no browser */
-    if (origin_listed(d, origin) != 0) return true;
-    struct slice host = http_request_header(request, "Host");
-    static const char *const schemes[] = {"http://", "https://"};
-    for (size_t i = 0; i < COUNT_OF(schemes); i++) {
-        uint32_t len = (uint32_t)strlen(schemes[i]);
-        if (origin.len > len && memcmp(origin.data, schemes[i], len) == 0 &&
-            slice_equal(slice_of(origin.data + len, origin.len - len), host))
-            return true;
-    }
-    return false;
+    return origins_find(&d->origins, origin) != 0 || origins_is_own(request, origin);
+}
+
+const char *door_note_origin(struct door *d, const struct conn *conn, const struct http_request *request)
+{
+    struct refusal_text origin = refusal_text(http_request_header(request, "Origin"));
+    struct refusal_text host = refusal_text(request->authority);
+    struct in6_addr address = conn_address(conn);
+    refusal_note(REFUSAL_ORIGIN, &address, "origin=%s host=%s", origin.text, host.text);
+    snprintf(d->origin_text, sizeof d->origin_text,
+             "the page's Origin is %s, the server was asked for as Host %s: the proxy has to pass Host on, or the option "
+             "allowed_origins has to name that Origin",
+             origin.text, host.text);
+    return d->origin_text;
 }
 
 /* Header lines of every answer of the API: it is one person's and no cache keeps it; a page of a listed origin may read it. */
@@ -43,7 +39,7 @@ static struct slice api_headers(const struct door *d, uint8_t cors, char out[DOO
         len += snprintf(out + len, DOOR_HEADERS_MAX - (size_t)len,
                         "Access-Control-Allow-Origin: %s\r\nVary: Origin\r\nAccess-Control-Allow-Headers: Authorization, "
                         "Content-Type\r\nAccess-Control-Allow-Methods: GET, POST\r\nAccess-Control-Max-Age: 600\r\n",
-                        d->options.allowed_origins[cors - 1]);
+                        d->origins.items[cors - 1].text);
     ASSERT(len < DOOR_HEADERS_MAX);
     return slice_of(out, (size_t)len);
 }
@@ -283,12 +279,13 @@ static enum error make_letter(struct door *d, const struct http_request *request
 static void on_method(struct door *d, struct conn *conn, const struct http_request *request, const struct method *method,
                       uint8_t cors)
 {
-    char text[256] = "";
+    char text[DOOR_ORIGIN_TEXT_MAX] = "";
     struct letter *letter = NULL;
     metrics_add(&d->options.metrics->requests, 1);
     enum error error = method->access == ACCESS_SOCKET ? ERROR_SOCKET_ONLY : ERROR_NONE;
     if (error == ERROR_NONE && d->options.pages->state != HOST_SERVING) error = ERROR_NOT_READY;
     if (error == ERROR_NONE && !door_origin_allowed(d, request)) error = ERROR_ORIGIN_REFUSED;
+    if (error == ERROR_ORIGIN_REFUSED) snprintf(text, sizeof text, "%s", door_note_origin(d, conn, request));
     if (error == ERROR_NONE) error = read_message(d, request, method, text, sizeof text);
     uint32_t retry_after_ms = 0;
     if (error == ERROR_NONE && method->access == ACCESS_OPEN && !door_login_allowed(d, conn, &retry_after_ms))
@@ -308,7 +305,7 @@ static void on_method(struct door *d, struct conn *conn, const struct http_reque
 void door_on_http(void *context, struct conn *conn, const struct http_request *request)
 {
     struct door *d = context;
-    uint8_t cors = origin_listed(d, http_request_header(request, "Origin"));
+    uint8_t cors = origins_find(&d->origins, http_request_header(request, "Origin"));
     if (slice_equal(request->method, SLICE_TEXT("OPTIONS"))) {
         char lines[DOOR_HEADERS_MAX];
         struct http_response response = {.status = 204, .headers = api_headers(d, cors, lines)};

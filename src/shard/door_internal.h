@@ -3,9 +3,12 @@
 #define SHARD_DOOR_INTERNAL_H
 
 #include "shard/door.h"
+#include "core/refusal.h"
 #include "shard/methods.h"
+#include "shard/origins.h"
 #include "shard/session.h"
 
+#define DOOR_ORIGIN_TEXT_MAX (2 * REFUSAL_TEXT_MAX + 200)
 #define DOOR_HEADERS_MAX 768 /* further lines of one answer; an origin is bounded by CONFIG_TEXT_MAX */
 
 struct door_line { /* clients held until a shard has room, in the order they came */
@@ -17,6 +20,8 @@ struct door {
     struct server *server;
     struct writer packed, frame; /* scratch of one request or answer */
     struct writer detail;
+    struct origins origins;
+    char origin_text[DOOR_ORIGIN_TEXT_MAX];
     char refusal_lines[DOOR_HEADERS_MAX]; /* header lines of one refusal */
     struct mqtt_door *mqtt; /* what its MQTT connections share */
     struct login_limit *logins;
@@ -50,6 +55,8 @@ void door_enter(struct door *door, struct client *client, const struct token_cla
 uint16_t door_address_class(const struct conn *conn); /* for the origin of who logs in */
 bool door_login_allowed(struct door *door, const struct conn *conn, uint32_t *retry_after_ms);
 struct origin door_origin(const struct door *door, const struct conn *conn, bool json, uint64_t request_id);
+/* Logs the refusal of a request's Origin; the sentence for its sender, borrowed until the next one. */
+const char *door_note_origin(struct door *door, const struct conn *conn, const struct http_request *request);
 bool door_origin_allowed(const struct door *door, const struct http_request *request);
 /* `detail` and `retry_after_ms` as in the envelope; `allow`: what the path takes, for METHOD_NOT_ALLOWED. Borrowed until the next one. */
 struct http_response door_refusal(struct door *door, struct conn *conn, enum error error, const char *detail, uint32_t retry_after_ms,

@@ -73,6 +73,7 @@ static enum result open_lobby(struct lobby *l)
                                 .authenticate_timeout_ms = c->authenticate_timeout_ms,
                                 .outbound_soft_bytes = c->outbound_soft_bytes,
                                 .pages = l->pages,
+                                .allowed_origins = &c->allowed_origins,
                                 .metrics = &l->metrics,
                                 .server_version = l->pages->version};
     if (result == RESULT_OK) result = door_create(&l->door, &door);

@@ -4,6 +4,7 @@
 #include "core/check.h"
 #include "shard/bounds.h"
 #include "shard/command.h"
+#include "shard/origins.h"
 #include "storage/commitlog.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -160,7 +161,8 @@ enum result rules_check(const struct config *config, char *text, size_t text_siz
         say_refusal(&s, config, &rules[i]);
         return RESULT_MALFORMED;
     }
-    return check_tls(config, &s);
+    enum result result = check_tls(config, &s);
+    return result == RESULT_OK ? origins_check(&config->allowed_origins, text, text_size) : result;
 }
 
 bool rules_remark(const struct config *config, uint32_t index, char *text, size_t text_size)

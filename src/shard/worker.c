@@ -535,7 +535,7 @@ static void pin(const struct worker *w)
         LOG_WARN("worker", "cannot pin worker=%u", w->options.number);
 }
 
-static enum result make_door(struct worker *w, const char *const *origins)
+static enum result make_door(struct worker *w)
 {
     const struct config *c = w->options.config;
     struct door_options options = {
@@ -553,15 +553,14 @@ static enum result make_door(struct worker *w, const char *const *origins)
         .authenticate_timeout_ms = c->authenticate_timeout_ms,
         .outbound_soft_bytes = c->outbound_soft_bytes,
         .pages = w->options.pages,
-        .allowed_origins = origins,
-        .allowed_origin_count = c->allowed_origins.count,
+        .allowed_origins = &c->allowed_origins,
         .metrics = w->options.metrics,
         .server_version = w->options.pages->version,
     };
     return door_create(&w->door, &options);
 }
 
-static enum result open_outside(struct worker *w, const char *const *origins, char *text, size_t text_size)
+static enum result open_outside(struct worker *w, char *text, size_t text_size)
 {
     const struct config *c = w->options.config;
     uint32_t connections_max = (c->connections_max + w->options.worker_count - 1) / w->options.worker_count; /* an equal share */
@@ -572,7 +571,7 @@ static enum result open_outside(struct worker *w, const char *const *origins, ch
     enum result result = io_create(&w->io, &io, text, text_size);
     if (result != RESULT_OK) return result;
     timer_wheel_init(&w->timers, clock_monotonic_ns() / 1000000);
-    result = make_door(w, origins);
+    result = make_door(w);
     if (result != RESULT_OK) return result;
     struct server_options server = settings_server(c, connections_max, w->options.tls);
     result = server_create(&w->server, &server, w->io, &w->timers, w->pool, w->options.metrics, w->options.listen_fd, &door_events,
@@ -623,11 +622,8 @@ static void wait_for_the_others(const struct worker *w)
 
 enum result worker_run(struct worker *w, void (*serving)(void *), void *context, char *text, size_t text_size)
 {
-    const char *origins[CONFIG_ITEMS_MAX];
-    for (uint32_t i = 0; i < w->options.config->allowed_origins.count; i++)
-        origins[i] = config_item(&w->options.config->allowed_origins, i);
     pin(w);
-    enum result result = open_outside(w, origins, text, text_size);
+    enum result result = open_outside(w, text, text_size);
     if (result == RESULT_OK) {
         serving(context); /* before the wait: one that failed is told of when all have said how they fared */
         wait_for_the_others(w);

@@ -1,6 +1,7 @@
 /* The HTTP door as a client sees it, as far as it needs no shard: the lobby's loop answers over a real socket. */
 #include "api/envelope.h"
 #include "core/config.h"
+#include "core/refusal.h"
 #include "shard/lobby.h"
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
@@ -185,5 +186,19 @@ Test(door_http, a_page_the_client_has_is_not_sent_again, .timeout = 10)
     cr_expect_eq(strncmp(ask("GET /", "If-None-Match: *\r\n"), "HTTP/1.1 304", 12), 0);
     cr_expect_eq(strncmp(ask("GET /", "If-None-Match: \"x\"\r\n"), "HTTP/1.1 200", 12), 0);
     cr_expect_eq(strncmp(ask("GET /", "If-None-Match: \"x\"\r\nIf-None-Match: *\r\n"), "HTTP/1.1 304", 12), 0);
+    close_door();
+}
+
+Test(door_http, a_refused_origin_is_told_both_values_and_the_remedy, .timeout = 10)
+{
+    open_door(HOST_SERVING);
+    uint64_t noted = refusal_count(REFUSAL_ORIGIN);
+    const char *answer = ask_raw("GET /v1/socket HTTP/1.1\r\nHost: ringpost:7800\r\nOrigin: https://chat.example.com\r\n" UPGRADE "\r\n");
+    cr_expect_eq(strncmp(answer, "HTTP/1.1 403", 12), 0, "%s", answer);
+    cr_expect(strstr(answer, "Origin is https://chat.example.com, ") != NULL && strstr(answer, "as Host ringpost:7800") != NULL, "%s", answer);
+    cr_expect(strstr(answer, "allowed_origins") != NULL, "%s", answer);
+    ask_raw("POST /v1/account/login HTTP/1.1\r\nHost: ringpost:7800\r\nOrigin: https://chat.example.com\r\nContent-Length: 2\r\n\r\n{}");
+    cr_expect(strstr(answer, "as Host ringpost:7800") != NULL, "%s", answer);
+    cr_expect_eq(refusal_count(REFUSAL_ORIGIN), noted + 2);
     close_door();
 }
