@@ -221,6 +221,12 @@ void io_unsent(struct io *io, struct io_op *op, struct io_socket socket)
     io_ready(sqe, op);
 }
 
+void io_on_batch(struct io *io, void (*collected)(void *context), void *context)
+{
+    io->collected = collected;
+    io->collected_context = context;
+}
+
 void io_close(struct io *io, struct io_socket socket)
 {
     uint32_t ring_index = socket_ring(io, socket);
@@ -350,6 +356,7 @@ static uint32_t io_run_batch(struct io *io, struct io_ring *ring, uint32_t most)
         batch[count++] = (struct io_completion){io_uring_cqe_get_data(cqe), cqe->res, cqe->flags};
     }
     io_uring_cq_advance(&ring->ring, count);
+    if (count > 0 && io->collected != NULL) io->collected(io->collected_context);
     for (uint32_t i = 0; i < count; i++) io_complete(io, ring, &batch[i]);
     return count;
 }

@@ -65,6 +65,9 @@ bool io_probe_direct_sockets(void);
 NODISCARD enum result io_create(struct io **out, const struct io_options *options, char *text, size_t text_size);
 /* Asserts that nothing is armed. */
 void io_destroy(struct io *io);
+/* `collected` runs before the callbacks of each batch of completions: whatever they tell has happened by then, so it is the place to
+ * look at the clock. NULL: nobody does. */
+void io_on_batch(struct io *io, void (*collected)(void *context), void *context);
 
 /* Every function below arms `op` (asserted not armed before) and always succeeds: a full submission queue is handed to the
  * kernel at once. Memory passed in stays valid and unchanged until the operation is done. */

@@ -42,6 +42,8 @@ struct io {
     uint32_t armed_count;
     uint32_t first_ring; /* whose completions the next turn runs first */
     bool in_callback;    /* callbacks never nest */
+    void (*collected)(void *context);
+    void *collected_context;
 
     bool direct;               /* sockets stand in tables; false: they are plain descriptors */
     uint32_t places_per_ring;  /* of each table, without the spare ones */

@@ -29,7 +29,7 @@ static struct timer **timer_wheel_slot(struct timer_wheel *wheel, unsigned level
 
 void timer_wheel_init(struct timer_wheel *wheel, uint64_t now_ms)
 {
-    *wheel = (struct timer_wheel){.now_ms = now_ms};
+    *wheel = (struct timer_wheel){.now_ms = now_ms, .time_ms = now_ms};
 }
 
 static void timer_link(struct timer_wheel *wheel, struct timer *timer, uint64_t tick_min)
@@ -93,6 +93,7 @@ static void timer_wheel_step(struct timer_wheel *wheel)
 uint32_t timer_wheel_advance(struct timer_wheel *wheel, uint64_t now_ms, uint32_t budget)
 {
     uint32_t ran = 0;
+    timer_wheel_tell(wheel, now_ms);
     for (;;) {
         /* Timers that the budget left over wait in the current slot, so it is looked at before every step. */
         struct timer **due = timer_wheel_slot(wheel, 0, timer_wheel_tick(wheel));

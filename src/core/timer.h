@@ -21,18 +21,26 @@ struct timer {
 };
 
 struct timer_wheel {
-    uint64_t now_ms;
+    uint64_t now_ms;  /* how far its timers were run */
+    uint64_t time_ms; /* the time as last told; never behind now_ms */
     struct timer *slots[TIMER_LEVELS][TIMER_SLOTS];
     uint32_t armed_count;
 };
 
 void timer_wheel_init(struct timer_wheel *wheel, uint64_t now_ms);
+/* Tells the time without running timers: once the loop has slept, before anything counts a deadline from it. */
+static inline void timer_wheel_tell(struct timer_wheel *wheel, uint64_t time_ms)
+{
+    if (wheel->time_ms < time_ms) wheel->time_ms = time_ms;
+}
+/* What deadlines count from. Not now_ms: while the loop sleeps, and while timers catch up, the wheel is behind the time. */
+static inline uint64_t timer_wheel_time_ms(const struct timer_wheel *wheel) { return wheel->time_ms; }
 static inline bool timer_armed(const struct timer *timer) { return timer->link != NULL; }
 /* Arms, or moves when armed. `timer->fired` must be set. */
 void timer_arm(struct timer_wheel *wheel, struct timer *timer, uint64_t deadline_ms);
 /* Does nothing when not armed. */
 void timer_cancel(struct timer_wheel *wheel, struct timer *timer);
-/* Runs at most `budget` due timers; returns how many ran. Not reentrant. */
+/* Tells the time and runs at most `budget` due timers; returns how many ran. Not reentrant. */
 uint32_t timer_wheel_advance(struct timer_wheel *wheel, uint64_t now_ms, uint32_t budget);
 /* Milliseconds until the next due timer as far as known without walking, at most `most_ms`. */
 uint32_t timer_wheel_wait_ms(const struct timer_wheel *wheel, uint32_t most_ms);

@@ -165,7 +165,7 @@ static inline struct conn *server_slot(const struct server *server, uint32_t slo
 }
 static inline uint64_t server_now_ms(const struct server *server)
 {
-    return server->timers->now_ms;
+    return timer_wheel_time_ms(server->timers);
 }
 static inline uint64_t conn_now_ms(const struct conn *conn)
 {

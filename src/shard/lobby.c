@@ -60,11 +60,18 @@ static uint64_t now_ns(void *context)
     return clock_monotonic_ns();
 }
 
+static void on_batch(void *context)
+{
+    struct lobby *l = context;
+    timer_wheel_tell(&l->timers, clock_monotonic_ns() / 1000000);
+}
+
 static enum result open_lobby(struct lobby *l)
 {
     const struct config *c = l->config;
     struct io_options io = {.entries = 256, .receive_buffer_count = 64, .receive_buffer_size_bytes = c->receive_buffer_size_bytes};
     enum result result = io_create(&l->io, &io, l->text, l->text_size);
+    if (result == RESULT_OK) io_on_batch(l->io, on_batch, l);
     if (result == RESULT_OK) result = buf_pool_create(&l->pool, 16u << 20);
     struct door_options door = {.ports = {.context = l, .post = no_post, .is_local = is_local, .now_ms = now_ms, .now_ns = now_ns},
                                 .shard_count = 1,

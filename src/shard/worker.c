@@ -60,7 +60,7 @@ struct worker {
 
 /* ---- ports ---- */
 
-/* Each stage of a turn reads the clocks at most once; what it does takes them as one moment. */
+/* Each stage of a turn, and each batch of completions, reads the clocks at most once; what it does takes them as one moment. */
 static void clock_stale(struct worker *w) { w->now_ms = w->now_ns = 0; }
 
 static uint64_t port_now_ms(void *context)
@@ -76,6 +76,17 @@ static uint64_t port_now_ns(void *context)
     if (w->now_ns == 0) w->now_ns = clock_monotonic_ns();
     return w->now_ns;
 }
+
+/* A stage begins that counts deadlines: they must not count from before it. */
+static uint64_t clock_look(void *context)
+{
+    struct worker *w = context;
+    clock_stale(w);
+    timer_wheel_tell(&w->timers, port_now_ns(w) / 1000000);
+    return w->now_ns;
+}
+
+static void on_batch(void *context) { clock_look(context); }
 
 static void port_random(void *context, void *out, size_t len)
 {
@@ -380,7 +391,7 @@ static void on_tick(struct timer *timer)
     observe_clock(w);
     for (uint32_t i = 0; i < w->shard_count; i++) shard_tick(w->shards[i].shard);
     report_shards(w);
-    timer_arm(&w->timers, &w->tick, w->timers.now_ms + TICK_MS);
+    timer_arm(&w->timers, &w->tick, timer_wheel_time_ms(&w->timers) + TICK_MS);
 }
 
 /* True when a shard has more to do at once. */
@@ -422,7 +433,6 @@ static bool spin_finds_work(struct worker *w)
     uint64_t until = clock_monotonic_ns() + (uint64_t)w->options.config->spin_us * 1000;
     do {
         if (work_waits(w)) return true;
-        clock_stale(w);
         if (io_turn(w->io, 0, BUDGET_COMPLETIONS) > 0) return true;
     } while (clock_monotonic_ns() < until);
     return false;
@@ -441,7 +451,6 @@ static void collect(struct worker *w, bool busy)
         doorbell_sleep(&w->bell);
         if (work_waits(w) || (w->stopping && w->phase == RUN_SERVING)) wait_ms = 0;
     }
-    clock_stale(w); /* read by the first completion, after the wait */
     io_turn(w->io, wait_ms, BUDGET_COMPLETIONS);
     doorbell_awake(&w->bell);
 }
@@ -449,15 +458,15 @@ static void collect(struct worker *w, bool busy)
 static bool turn(struct worker *w, bool busy)
 {
     collect(w, busy);
-    clock_stale(w);
-    uint64_t started = port_now_ns(w);
+    uint64_t started = clock_look(w);
     storage_thread_collect(w->storage, BUDGET_ANSWERS);
     password_pool_collect(w->options.passwords, w->options.number, BUDGET_ANSWERS);
     receive_letters(w);
     timer_wheel_advance(&w->timers, started / 1000000, BUDGET_TIMERS);
-    clock_stale(w);
+    clock_look(w);
     bool more = run_shards(w);
     more |= door_release(w->door);
+    clock_look(w);
     server_flush(w->server);
     storage_thread_publish(w->storage);
     password_pool_publish(w->options.passwords, w->options.number);
@@ -569,6 +578,7 @@ static enum result open_outside(struct worker *w, char *text, size_t text_size)
                             .receive_buffer_count = c->receive_buffers,
                             .receive_buffer_size_bytes = c->receive_buffer_size_bytes};
     enum result result = io_create(&w->io, &io, text, text_size);
+    if (result == RESULT_OK) io_on_batch(w->io, on_batch, w);
     if (result != RESULT_OK) return result;
     timer_wheel_init(&w->timers, clock_monotonic_ns() / 1000000);
     result = make_door(w);
@@ -587,7 +597,7 @@ static enum result open_outside(struct worker *w, char *text, size_t text_size)
     heed_shut(w);
     w->tick.fired = on_tick;
     report_shards(w);
-    timer_arm(&w->timers, &w->tick, w->timers.now_ms + TICK_MS);
+    timer_arm(&w->timers, &w->tick, timer_wheel_time_ms(&w->timers) + TICK_MS);
     atomic_store(&w->options.ios[w->options.number], w->io); /* from here on nothing fails: until all have settled it stays */
     return RESULT_OK;
 }
@@ -630,7 +640,7 @@ enum result worker_run(struct worker *w, void (*serving)(void *), void *context,
         server_start(w->server);
         for (bool busy = true; w->phase != RUN_ENDED;) {
             busy = turn(w, busy);
-            stop_step(w, w->timers.now_ms);
+            stop_step(w, timer_wheel_time_ms(&w->timers));
         }
     }
     settle(w);

@@ -157,3 +157,42 @@ Test(timer, wait_is_short_enough_and_not_zero_for_nothing)
     timer_arm(&wheel, &probe.timer, 1002 + 3600000);
     cr_assert_gt(timer_wheel_wait_ms(&wheel, 700), 0);
 }
+
+Test(timer, a_deadline_counts_from_the_time_and_not_from_where_the_wheel_stands)
+{
+    struct timer_wheel wheel;
+    timer_wheel_init(&wheel, 1000);
+    struct probe probe = probe_of(&wheel);
+    timer_wheel_tell(&wheel, 1400); /* the loop slept */
+    timer_wheel_tell(&wheel, 1300);
+    cr_expect_eq(timer_wheel_time_ms(&wheel), 1400, "never back");
+    timer_arm(&wheel, &probe.timer, timer_wheel_time_ms(&wheel) + 500);
+    timer_wheel_advance(&wheel, 1890, 10);
+    cr_expect_eq(probe.fired_count, 0);
+    timer_wheel_advance(&wheel, 1904, 10);
+    cr_expect_eq(probe.fired_count, 1);
+    cr_expect_eq(timer_wheel_time_ms(&wheel), 1904);
+}
+
+static void rearm(struct timer *timer)
+{
+    struct probe *probe = CONTAINER_OF(timer, struct probe, timer);
+    probe->fired_count++;
+    timer_arm(probe->wheel, timer, timer_wheel_time_ms(probe->wheel) + 500);
+}
+
+Test(timer, a_timer_that_arms_itself_has_its_whole_time_while_the_wheel_catches_up)
+{
+    struct timer_wheel wheel;
+    timer_wheel_init(&wheel, 1000);
+    struct probe probe = probe_of(&wheel);
+    probe.timer.fired = rearm;
+    timer_arm(&wheel, &probe.timer, 1100);
+    timer_wheel_advance(&wheel, 5000, 10);
+    cr_expect_eq(probe.fired_count, 1);
+    timer_wheel_advance(&wheel, 5490, 10);
+    cr_expect_eq(probe.fired_count, 1);
+    timer_wheel_advance(&wheel, 5508, 10);
+    cr_expect_eq(probe.fired_count, 2);
+    timer_cancel(&wheel, &probe.timer);
+}

@@ -27,6 +27,7 @@ SETTINGS = {
     "impatient": {"shards": 1, "authenticate_timeout": "200ms", "rate_messages_burst": 5, "rate_messages_per_second": 1,
                   "devices_per_user_max": 2, "allowed_origins": "https://chat.example.com", "heartbeat_interval": "1s",
                   "heartbeat_timeout": "2s", "write_timeout": "500ms"},
+    "idle": {"shards": 1, "header_timeout": "300ms"},
     "guarded": {"shards": 1, "rate_logins_per_second": 1, "rate_logins_burst": 3},
 }
 
@@ -980,6 +981,18 @@ def pipelined_requests_are_answered_in_order():
             answer += chunk
     statuses = re.findall(rb"HTTP/1\.1 (\d+) ", answer)
     assert statuses == [b"200", b"200", b"200", b"404"] * 5
+
+
+@checks
+def a_newcomer_to_a_server_that_slept_has_its_whole_time():
+    """Nobody asks anything for a while, so that the worker sleeps; whoever wakes it is not closed before its time is up."""
+    for n in range(8):
+        time.sleep(0.25)  # this silence is what is tested
+        with socket.create_connection((LOCALHOST, server("idle").port), timeout=10) as connection:
+            began = time.monotonic()
+            assert connection.recv(1) == b""
+            lasted = time.monotonic() - began
+        assert lasted >= 0.295, (n, lasted)  # the connection was there a moment before the clock was read here
 
 
 # ---- the end -----------------------------------------------------------------------------------------------------------------

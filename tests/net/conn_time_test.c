@@ -30,6 +30,34 @@ Test(conn_time, silent_newcomer_is_closed)
     cr_expect_eq(timed_out(), 1);
 }
 
+/* The loop slept: its timers stand where they stood before, the time does not. */
+Test(conn_time, a_newcomer_has_its_whole_time_though_the_loop_slept_before)
+{
+    peer_connect(&peer, &h);
+    h.now_ms += 4000;
+    HARNESS_UNTIL(&h, server_connection_count(h.server) == 1);
+    harness_advance(&h, 4900);
+    cr_expect_not(peer_ended(&peer));
+    harness_advance(&h, 200);
+    HARNESS_UNTIL(&h, peer_ended(&peer));
+}
+
+Test(conn_time, what_was_heard_after_a_sleep_was_heard_then)
+{
+    peer_open_websocket(&peer, &h);
+    conn_set_authenticated(h.conn);
+    uint32_t silence_ms = harness_options().heartbeat_timeout_ms;
+    for (int i = 0; i < 3; i++) {
+        peer_send_frame(&peer, 0x81, "x", 1);
+        h.now_ms += silence_ms / 10 * 9;
+        uint32_t frames = h.frames;
+        HARNESS_UNTIL(&h, h.frames > frames);
+    }
+    harness_advance(&h, silence_ms / 10 * 9);
+    cr_expect_not(peer_ended(&peer), "the last frame came less than the time of silence ago");
+    cr_expect_eq(timed_out(), 0);
+}
+
 Test(conn_time, head_in_drops_gets_408)
 {
     peer_connect(&peer, &h);
