@@ -75,5 +75,9 @@ docs: all
 docs-check: all
 	@for reason in $$(sed -n 's/^ *X(\([A-Z_]*\),.*/\L\1/p' src/api/error.h | grep -v '^none$$'); do \
 	    grep -q "^| \`$$reason\`" docs/protocol.md || { echo "not ok docs: docs/protocol.md lacks the error $$reason"; exit 1; }; done
+	@grep -oE '`[a-z_.]+::[a-z_0-9]+`' docs/strictness.md | tr -d '`' | sort -u | while read -r test; do \
+	    suite=$${test%%::*} name=$${test#*::}; \
+	    if [ "$$suite" = "$${suite%.*}" ]; then grep -rqE "Test\($$suite, $$name\b" --include=*_test.c tests; \
+	    else grep -qE "\b$$name\b" tests/e2e/$$suite; fi || { echo "not ok docs: docs/strictness.md names $$test, which is not there"; exit 1; }; done
 	@{ echo "$$OPTIONS_HEAD"; $(BUILD)/ringpost config options; } | cmp -s - docs/options.md \
 	    && echo "ok docs: docs/options.md is what the binary says" || { echo "not ok docs: docs/options.md is old: run make docs"; exit 1; }
