@@ -54,6 +54,7 @@
     X(clock_steps, "ringpost_clock_steps_total", COUNTER, "Steps of the wall clock that were not followed at once")   \
     X(clock_steps_adopted, "ringpost_clock_steps_adopted_total", COUNTER, "Steps of the wall clock that held and were followed") \
     X(log_time_set_back, "ringpost_log_time_set_back_total", COUNTER, "Times a log's newest time was ahead of the clock") \
+    X(mqtt_slowed, "ringpost_mqtt_slowed_total", COUNTER, "Times an MQTT client was not read from until its rate allowed more") \
     X(mqtt_fell_out, "ringpost_mqtt_fell_out_total", COUNTER, "MQTT clients ended because what they missed is not kept any more") \
     X(turns, "ringpost_turns_total", COUNTER, "Loop turns")
 

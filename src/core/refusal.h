@@ -27,7 +27,9 @@
     X(TLS_REQUIRED, "tls_required")                                                                                    \
     X(CONNECTIONS, "connections")                                                                                      \
     X(CONNECTIONS_OF_ADDRESS, "connections_of_address")                                                                \
-    X(SLOW_READER, "slow_reader")
+    X(SLOW_READER, "slow_reader")                                                                                      \
+    X(MQTT_MESSAGE, "mqtt_message")                                                                                    \
+    X(MQTT_WILL, "mqtt_will")
 
 #define REFUSAL_AS_ENUM(NAME, text) REFUSAL_##NAME,
 enum refusal { REFUSAL_LIST(REFUSAL_AS_ENUM) REFUSAL_COUNT };

@@ -13,12 +13,12 @@ static enum error admit_rate(const struct shard *s, const struct method *method,
         fits = rate_limit_take(&inbox->requests_bucket, now, limits->requests_per_second, limits->requests_burst, retry_after_ms);
     if (fits && method->rate == RATE_MESSAGE)
         fits = rate_limit_take(&inbox->messages_bucket, now, limits->messages_per_second, limits->messages_burst, retry_after_ms);
-    if (!fits) metrics_add(&s->options.metrics->rate_limited, 1);
     return fits ? ERROR_NONE : ERROR_RATE_LIMITED;
 }
 
 static void refuse(struct shard *s, const struct origin *origin, uint16_t method, enum error error, uint32_t retry_after_ms)
 {
+    if (error == ERROR_RATE_LIMITED) metrics_add(&s->options.metrics->rate_limited, 1);
     request_answer(s, &(struct answer){.origin = origin, .method = method, .error = error, .retry_after_ms = retry_after_ms});
 }
 
@@ -80,15 +80,18 @@ enum error session_take(struct session *session, const struct method *method, ui
     return admit_rate(s, method, session->inbox, retry_after_ms);
 }
 
+uint16_t session_forward(struct session *session, const struct method *method, struct slice payload, const struct origin *origin)
+{
+    struct actor_record actor = session_actor(session);
+    return forward(session->shard, method, &actor, payload, origin, session->id);
+}
+
 uint16_t session_request(struct session *session, const struct method *method, struct slice payload, const struct origin *origin)
 {
     struct shard *s = session->shard;
     uint32_t retry_after_ms = 0;
     enum error error = session_take(session, method, &retry_after_ms);
-    if (error != ERROR_NONE) {
-        refuse(s, origin, method->number, error, retry_after_ms);
-        return s->options.machine.shard;
-    }
-    struct actor_record actor = session_actor(session);
-    return forward(s, method, &actor, payload, origin, session->id);
+    if (error == ERROR_NONE) return session_forward(session, method, payload, origin);
+    refuse(s, origin, method->number, error, retry_after_ms);
+    return s->options.machine.shard;
 }

@@ -20,6 +20,7 @@
 #define DOOR_PAGES_IN_FLIGHT_MAX 2 /* of them, those answered by a page: their answers must fit between the two outbound limits */
 
 struct door;
+struct timer_wheel;
 
 enum host_state { HOST_RECOVERING, HOST_SERVING, HOST_STOPPING };
 struct host_pages { /* what /readyz, /metrics, /version and /openapi.json say; of the whole process */
@@ -50,6 +51,7 @@ struct door_options {
     const struct host_pages *pages; /* health, metrics, version, OpenAPI */
     const struct config_items *allowed_origins;
     struct metrics *metrics;
+    struct timer_wheel *timers; /* of the worker */
     const char *server_version;
 };
 

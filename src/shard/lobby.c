@@ -82,6 +82,7 @@ static enum result open_lobby(struct lobby *l)
                                 .pages = l->pages,
                                 .allowed_origins = &c->allowed_origins,
                                 .metrics = &l->metrics,
+                                .timers = &l->timers,
                                 .server_version = l->pages->version};
     if (result == RESULT_OK) result = door_create(&l->door, &door);
     timer_wheel_init(&l->timers, clock_monotonic_ns() / 1000000);

@@ -70,6 +70,8 @@ void session_push(struct session *session, uint32_t push_field, struct slice pac
 /* A frame of the session's connection: admitted, then on to the owner's shard, which is returned; refused: the home shard. */
 struct method;
 uint16_t session_request(struct session *session, const struct method *method, struct slice payload, const struct origin *origin);
+/* The same of one that session_take() has let pass. */
+uint16_t session_forward(struct session *session, const struct method *method, struct slice payload, const struct origin *origin);
 /* Takes one request of that kind from its user's rates. NONE, TOKEN_EXPIRED; RATE_LIMITED, with when to come again. */
 enum error session_take(struct session *session, const struct method *method, uint32_t *retry_after_ms);
 /* The connection's queue fell below half of the soft limit. */

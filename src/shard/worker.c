@@ -564,6 +564,7 @@ static enum result make_door(struct worker *w)
         .pages = w->options.pages,
         .allowed_origins = &c->allowed_origins,
         .metrics = w->options.metrics,
+        .timers = &w->timers,
         .server_version = w->options.pages->version,
     };
     return door_create(&w->door, &options);

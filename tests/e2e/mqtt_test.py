@@ -36,7 +36,8 @@ LARGE = 3  # a room of more members is a large one
 
 
 class Server:
-    def __init__(self, *options):
+    def __init__(self, *options, rate=100000, burst=100000):
+        self.rate, self.burst = str(rate), str(burst)
         self.directory = tempfile.mkdtemp(prefix="ringpost-mqtt-test-")
         self.options = options
         self.port = "0"
@@ -54,7 +55,7 @@ class Server:
         with open(log_path, "a") as log:
             self.process = subprocess.Popen(
                 [BINARY, "serve", "--data-dir", os.path.join(self.directory, "data"), "--listen", f"127.0.0.1:{self.port}",
-                 "--shards", "2", "--workers", "2", "--rate-messages-per-second", "100000", "--rate-messages-burst", "100000",
+                 "--shards", "2", "--workers", "2", "--rate-messages-per-second", self.rate, "--rate-messages-burst", self.burst,
                  "--rate-requests-per-second", "100000", "--rate-requests-burst", "100000", "--password-memory", "1MiB",
                  "--connections-max", "1000", "--fanout-threshold", str(LARGE), "--rate-logins-per-second", "0", *self.options], stdout=log, stderr=subprocess.STDOUT, env=environment)
 
@@ -109,6 +110,13 @@ def setUpModule():
 
 def tearDownModule():
     server.remove()
+
+
+def metric(name):
+    """The sum of the MQTT metrics in whose line `name` stands."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=DEADLINE_S) as response:
+        lines = [line for line in response.read().decode().splitlines() if line.startswith("ringpost_mqtt_") and name in line]
+    return sum(int(line.split()[-1]) for line in lines)
 
 
 class Person:
@@ -649,11 +657,6 @@ class Lagging(unittest.TestCase):
         lagging, server = server, self.common
         lagging.remove()
 
-    def metric(self, name):
-        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=DEADLINE_S) as response:
-            lines = [line for line in response.read().decode().splitlines() if line.startswith("ringpost_mqtt_") and name in line]
-        return sum(int(line.split()[-1]) for line in lines)
-
     def test_beyond_the_stream_it_hears_why(self):
         alice, bob = Person("alice"), Person("bob")
         for version in (paho.MQTTv311, paho.MQTTv5):
@@ -680,7 +683,7 @@ class Lagging(unittest.TestCase):
             self.assertEqual(again.texts(), ["end"])
             again.leave()
             Device(bob, "phone", version).leave()  # the session ends
-        self.assertEqual(self.metric("fell_out"), 2)
+        self.assertEqual(metric("fell_out"), 2)
 
     def test_within_the_stream_nothing_is_lost(self):
         alice, bob = Person("alice"), Person("bob")
@@ -702,7 +705,7 @@ class Lagging(unittest.TestCase):
         phone.subscribe(f"u/{bob.name}", 0)
         phone.client.loop_stop()
         sent = 0
-        while self.metric('"behind"') == 0:
+        while metric('"behind"') == 0:
             for _ in range(500):
                 sent += 1
                 sender.client.publish(f"u/{bob.name}", f"{sent} " + "x" * 8000, 1)
@@ -714,10 +717,53 @@ class Lagging(unittest.TestCase):
             got.append(phone.texts()[0].split(" ")[0])
         numbers = [int(number) for number in got[:-1]]
         self.assertEqual(numbers, sorted(set(numbers)))
-        self.assertGreaterEqual(len(numbers) + self.metric('"behind"'), sent)
+        self.assertGreaterEqual(len(numbers) + metric('"behind"'), sent)
         self.assertIsNone(phone.ended)
         sender.leave()
         phone.leave()
+
+
+class Rates(unittest.TestCase):
+    """A client that writes faster than its user may is read from more slowly."""
+
+    def setUp(self):
+        global server
+        self.common, server = server, Server(rate=100, burst=50)
+
+    def tearDown(self):
+        global server
+        own, server = server, self.common
+        own.remove()
+
+    def lines(self, *arguments):
+        alice, bob = Person("alice"), Person("bob")
+        room = alice.room(bob)
+        want = [f"line {i}" for i in range(200)]
+        subprocess.run(["mosquitto_pub", "-p", server.port, "-u", alice.name, "-P", PASSWORD, "-i", "cli", "-t", f"r/{room}", "-l", *arguments],
+                       input="\n".join(want) + "\n", text=True, check=True, timeout=DEADLINE_S)
+        wait_for("every line", lambda: len(bob.history(room)) >= len(want))
+        self.assertEqual(bob.history(room), want)
+        self.assertGreater(metric("slowed"), 0)
+
+    def test_lines_of_every_qos_arrive_whole(self):
+        self.lines("-q", "0")
+        self.lines("-q", "0", "-V", "mqttv5")
+        self.lines("-q", "1")
+        self.lines("-q", "2", "-V", "mqttv5")
+
+    def test_what_is_dropped_is_counted(self):
+        alice, bob, carol = Person("alice"), Person("bob"), Person("carol")
+        room = bob.room(carol)
+        sender = Device(alice, "sender", paho.MQTTv311)
+        for topic, payload, reason in (("u/nobody-of-that-name", "x", "topic"), ("elsewhere", "x", "topic"), (f"u/{alice.name}", "x", "topic"),
+                                       (f"r/{room}", "x", "forbidden"), (f"u/{bob.name}", os.urandom(40000), "payload")):
+            before = metric(f'"{reason}"')
+            sender.client.publish(topic, payload, 0)
+            wait_for(f"{topic} to be counted as {reason}", lambda: metric(f'"{reason}"') == before + 1)
+        self.assertIsNone(sender.ended)
+        with open(os.path.join(server.directory, "serve.log"), encoding="utf-8") as log:
+            self.assertIn("reason=mqtt_message address=127.0.0.1", log.read())
+        sender.leave()
 
 
 class LargeRooms(unittest.TestCase):

@@ -576,6 +576,58 @@ static void say_some(struct mqtt_client *sender, uint16_t count)
     }
 }
 
+/* Ten at once, then ten a second. */
+static void limit_rate(void)
+{
+    rig.shards[0]->options.limits.messages_per_second = rig.shards[0]->options.limits.messages_burst = 10;
+}
+
+Test(mqtt_deliver, who_writes_too_fast_is_read_from_more_slowly)
+{
+    for (uint8_t qos = 0; qos <= 2; qos++) {
+        struct mqtt_client sender;
+        struct mqtt_got got;
+        char text[16];
+        write_to_bob(qos * 100u, 1); /* makes the room */
+        mqtt_come(&phone, bob, "phone", (struct mqtt_how){0});
+        cr_assert_eq(mqtt_listen(&phone, "u/bob", 0), 0);
+        mqtt_come(&sender, alice, "sender", (struct mqtt_how){.keep_alive_s = 1});
+        limit_rate();
+        for (uint16_t i = 1; i <= 40; i++) {
+            snprintf(text, sizeof text, "%u", i);
+            mqtt_say(&sender, "u/bob", text, (uint8_t)(0x30 | qos << 1), i);
+        }
+        peer_send(&sender.peer, "\xe0\0", 2); /* DISCONNECT is read when its turn comes */
+        uint32_t count = 0;
+        for (uint32_t turns = 0; count < 40 && turns < HARNESS_TURNS_MAX; turns++) {
+            mqtt_advance(100);
+            while (mqtt_next(&phone, &got)) cr_expect_eq(strtoul(got.text, NULL, 10), ++count);
+            if (turns == 5) cr_expect_lt(count, 20, "%u came within half a second", count);
+        }
+        cr_expect_eq(count, 40);
+        mqtt_drop(&sender);
+        mqtt_leave(&phone);
+        rig.shards[0]->options.limits.messages_per_second = 0;
+    }
+    cr_expect_gt(harness_metric(&rig.metrics.mqtt_slowed), 0);
+}
+
+Test(mqtt_deliver, who_is_slowed_can_be_ended)
+{
+    struct mqtt_client sender;
+    write_to_bob(0, 1);
+    mqtt_come(&sender, alice, "sender", (struct mqtt_how){0});
+    limit_rate();
+    say_some(&sender, 20);
+    mqtt_settle();
+    cr_expect_gt(harness_metric(&rig.metrics.mqtt_slowed), 0);
+    const struct entity *inbox = machine_entity(shard_machine(rig.shards[0]), ENTITY_INBOX, alice, 0);
+    session_kick(((const struct inbox *)inbox)->sessions, CLOSE_REVOKED, "revoked");
+    mqtt_expect_end(&sender);
+    mqtt_drop(&sender);
+    mqtt_advance(3000);
+}
+
 /* The store is held with something to write: what comes now waits for room. */
 static void overload(void)
 {

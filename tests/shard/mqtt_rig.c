@@ -135,6 +135,7 @@ void mqtt_begin(void)
         .outbound_soft_bytes = 262144,
         .pages = &world.pages,
         .metrics = &rig.metrics,
+        .timers = &world.net.wheel,
         .server_version = "test",
     };
     cr_assert_eq(door_create(&world.door, &options), RESULT_OK);

@@ -221,7 +221,7 @@ void mqtt_wait(struct client *client) { door_client_pause(client); }
 bool mqtt_waits(const struct mqtt *mqtt)
 {
     bool connecting = mqtt->phase != MQTT_FRESH && mqtt->phase != MQTT_SERVING;
-    return connecting || mqtt->subscribing != NULL || mqtt->looking_up || mqtt->leaving;
+    return connecting || mqtt->subscribing != NULL || mqtt->looking_up || mqtt->slowed || mqtt->leaving;
 }
 
 static struct mqtt_input *input_of(struct mqtt *mqtt)
@@ -636,7 +636,7 @@ static void process(struct client *client)
     while (mqtt->input->at < mqtt->input->bytes.len && mqtt->phase != MQTT_ENDED && !mqtt_waits(mqtt) && !client->paused) {
         if (!next_packet(client, &packet)) break;
         on_packet(client, packet);
-        if (mqtt->looking_up) break; /* this packet is taken again when the name is known */
+        if (mqtt->looking_up || mqtt->slowed) break; /* this packet is taken again: when the name is known, when the rate allows */
         mqtt->input->at += packet.len;
     }
     struct writer *bytes = &mqtt->input->bytes;
@@ -673,6 +673,7 @@ void mqtt_on_close(struct client *client)
 {
     struct mqtt *mqtt = client->mqtt;
     if (client->session == NULL) return;
+    mqtt_stop_slowing(client);
     if (mqtt->begun) mqtt_publish_will(client);
     give_up_session(client);
 }

@@ -11,6 +11,7 @@
 #define SHARD_MQTT_MQTT_INTERNAL_H
 
 #include "api/envelope.h"
+#include "core/timer.h"
 #include "mqtt/mqtt.h"
 #include "ringpost/v1/ringpost.pb-c.h"
 #include "shard/mqtt/mqtt.h"
@@ -108,6 +109,8 @@ struct mqtt_sender { /* of a connection that has published; the others do withou
     uint32_t own_next, name_next;
     uint64_t count; /* QoS 0 */
     char **aliases; /* owned array of MQTT_ALIASES_MAX topics, each owned or NULL; NULL: none was given */
+    struct timer slow;     /* armed while slowed */
+    struct client *client; /* for it */
     struct mqtt_recent recent[MQTT_RECENT_COUNT]; /* ring */
     struct mqtt_name {
         char name[33];
@@ -143,6 +146,7 @@ struct mqtt {
     bool begun : 1;     /* CONNACK said yes */
     bool given_up : 1;  /* what is kept of the session is saved, or another connection has it */
     bool session_present : 1, ends_session : 1;
+    bool slowed : 1;  /* above its user's rate: the next packet is taken again later */
     bool leaving : 1; /* it ends with leave_reason as soon as what it published is answered; nothing more is read */
     bool looking_up : 1; /* a user's name */
     bool pulling : 1, asking_type : 1, asking_room : 1; /* the stream; a room's type; a large room's history */
@@ -220,6 +224,8 @@ struct slice mqtt_client_id(const struct client *client, char out[MQTT_CLIENT_ID
 /* ---- publish.c ---- */
 void mqtt_publish(struct client *client, const struct mqtt_publish *publish, struct slice packet);
 void mqtt_published(struct client *client, const struct letter *letter);
+/* The connection is going: it is not read from again. */
+void mqtt_stop_slowing(struct client *client);
 void mqtt_looked_up(struct client *client, const struct letter *letter);
 /* Nothing of what it published is without an answer. */
 bool mqtt_is_answered(const struct mqtt *mqtt);

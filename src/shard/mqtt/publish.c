@@ -10,6 +10,7 @@
  * that the packet id is free; with QoS 1 another body shows it, then the connection ends and what is sent again gets an id of its own. */
 #include "api/utf8.h"
 #include "api/wire.h"
+#include "core/refusal.h"
 #include "shard/account/account.h"
 #include "shard/memory.h"
 #include "shard/mqtt/mqtt_internal.h"
@@ -305,6 +306,15 @@ static void reserve(struct mqtt *mqtt, uint16_t packet_id)
     mqtt->unsaved = true;
 }
 
+/* A message that went nowhere, and the client cannot hear why. */
+static void note_refusal(struct client *client, enum error error)
+{
+    const struct session *session = client->session;
+    struct in6_addr address = conn_address(client->conn);
+    refusal_note(REFUSAL_MQTT_MESSAGE, &address, "user=%llu device=%s why=%s", (unsigned long long)session->inbox->entity.key.a,
+                 session->device_id, error_row(error)->reason);
+}
+
 bool mqtt_is_answered(const struct mqtt *mqtt)
 {
     return mqtt->sender == NULL || mqtt->sender->receipt_first == mqtt->sender->receipt_next;
@@ -331,6 +341,7 @@ static void acknowledge_done(struct client *client)
             continue;
         }
         if (reason == MQTT_IMPLEMENTATION) reserve(mqtt, receipt->packet_id);
+        else note_refusal(client, (enum error)receipt->error);
         mqtt_end_when_answered(client, reason);
         if (mqtt->phase == MQTT_ENDED) return; /* with what was in door->mqtt->out */
     }
@@ -338,9 +349,22 @@ static void acknowledge_done(struct client *client)
     if (mqtt->leaving && mqtt_is_answered(mqtt)) mqtt_end(client, (enum mqtt_reason)mqtt->leave_reason);
 }
 
+/* With QoS 0. */
+static void drop(struct client *client, enum error error)
+{
+    struct metrics *metrics = client->door->options.metrics;
+    enum mqtt_reason reason = mqtt_reason_of(error);
+    note_refusal(client, error);
+    if (reason == MQTT_BAD_TOPIC) metrics_add(&metrics->mqtt_dropped_topic, 1);
+    else if (reason == MQTT_NOT_AUTHORIZED) metrics_add(&metrics->mqtt_dropped_forbidden, 1);
+    else if (reason == MQTT_QUOTA_EXCEEDED && error != ERROR_BODY_TOO_LARGE) metrics_add(&metrics->mqtt_dropped_busy, 1);
+    else metrics_add(&metrics->mqtt_dropped_payload, 1);
+}
+
 static void receipt_done(struct client *client, uint64_t number, enum error error)
 {
     struct mqtt_sender *sender = client->mqtt->sender;
+    if (number == MQTT_NOBODY && error != ERROR_NONE) drop(client, error);
     if (number == MQTT_NOBODY) return;
     ASSERT(number >= sender->receipt_first && number < sender->receipt_next);
     struct mqtt_receipt *receipt = receipt_at(sender, number);
@@ -353,6 +377,34 @@ void mqtt_published(struct client *client, const struct letter *letter)
 {
     receipt_done(client, letter->origin.request_id, (enum error)letter->error);
     if (client->mqtt->unsaved && mqtt_persistent(client->mqtt)) mqtt_save_in_time(client);
+}
+
+/* ---- rates ------------------------------------------------------------------------------------------------------------------------ */
+
+static void on_slow(struct timer *timer)
+{
+    struct client *client = CONTAINER_OF(timer, struct mqtt_sender, slow)->client;
+    client->mqtt->slowed = false;
+    if (client->mqtt->phase != MQTT_ENDED) door_client_resume(client);
+}
+
+/* Nothing is read for `wait_ms`: a burst is neither refused nor dropped, it takes longer. */
+static void slow_down(struct client *client, uint32_t wait_ms)
+{
+    struct mqtt_sender *sender = sender_of(client->mqtt);
+    struct timer_wheel *timers = client->door->options.timers;
+    metrics_add(&client->door->options.metrics->mqtt_slowed, 1);
+    client->mqtt->slowed = true;
+    mqtt_wait(client);
+    sender->client = client;
+    sender->slow.fired = on_slow;
+    timer_arm(timers, &sender->slow, timers->now_ms + wait_ms);
+}
+
+void mqtt_stop_slowing(struct client *client)
+{
+    struct mqtt_sender *sender = client->mqtt->sender;
+    if (sender != NULL) timer_cancel(client->door->options.timers, &sender->slow);
 }
 
 /* ---- names ------------------------------------------------------------------------------------------------------------------------ */
@@ -391,7 +443,8 @@ void mqtt_looked_up(struct client *client, const struct letter *letter)
     mqtt->looking_up = false;
     if (found || letter->error == ERROR_USER_NOT_FOUND) return; /* the message goes on, or is refused, when it is taken again */
     *place = (struct mqtt_name){0};
-    mqtt_end(client, MQTT_QUOTA_EXCEEDED);
+    if (letter->error == ERROR_RATE_LIMITED) slow_down(client, letter->retry_after_ms);
+    else mqtt_end_when_answered(client, MQTT_SERVER_BUSY);
 }
 
 static void look_up(struct client *client, struct slice name, struct slice packet)
@@ -437,19 +490,15 @@ static void publish_to(struct client *client, const struct mqtt_publish *publish
     struct origin origin = door_origin(client->door, client->conn, false, number);
     if (++client->in_flight >= DOOR_IN_FLIGHT_MAX) door_client_pause(client);
     const struct method *send = method_by_number(RINGPOST__V1__REQUEST__METHOD_SEND);
-    door_client_asked(client, session_request(client->session, send, writer_slice(request), &origin));
+    door_client_asked(client, session_forward(client->session, send, writer_slice(request), &origin));
 }
 
 /* A retained PUBLISH without a payload is no message: from here on nothing of the room is retained. Of a person nothing ever is. */
 static void clear_retained(struct client *client, const struct mqtt_target *target, uint64_t number)
 {
-    uint32_t retry_after_ms = 0;
-    enum error error = ERROR_NONE;
-    bool room = target->kind == MQTT_TARGET_ROOM;
-    if (room && id_partition(target->id) >= client->door->options.shard_count) error = ERROR_ROOM_NOT_FOUND;
-    else if (room) error = session_take(client->session, method_by_number(RINGPOST__V1__REQUEST__METHOD_SEND), &retry_after_ms);
-    if (!room || error != ERROR_NONE) {
-        receipt_done(client, number, error);
+    bool room = target->kind == MQTT_TARGET_ROOM, possible = id_partition(target->id) < client->door->options.shard_count;
+    if (!room || !possible) {
+        receipt_done(client, number, room ? ERROR_ROOM_NOT_FOUND : ERROR_NONE);
         return;
     }
     if (client->in_flight + 1 >= DOOR_IN_FLIGHT_MAX) door_client_pause(client);
@@ -460,6 +509,11 @@ static void carry_out(struct client *client, const struct mqtt_publish *publish,
 {
     if (publish->retain && publish->payload.len == 0) clear_retained(client, target, number);
     else publish_to(client, publish, target, number);
+}
+
+static enum error take_rate(struct client *client, uint32_t *wait_ms)
+{
+    return session_take(client->session, method_by_number(RINGPOST__V1__REQUEST__METHOD_SEND), wait_ms);
 }
 
 /* True: `target` is a room or a user's id. False: the name is being looked up. */
@@ -507,9 +561,16 @@ void mqtt_publish(struct client *client, const struct mqtt_publish *publish, str
     struct mqtt_target target = target_of(sender, topic);
     if (!resolve(client, &target, packet)) return;
     if (publish->duplicate && receipt_pending(sender, publish->packet_id)) return; /* its acknowledgement is on the way */
+    uint32_t wait_ms = 0;
+    enum error error = ERROR_USER_NOT_FOUND;
+    if (target.kind != MQTT_TARGET_NONE && target.id != client->session->inbox->entity.key.a) error = take_rate(client, &wait_ms);
+    if (error == ERROR_RATE_LIMITED) {
+        mqtt_put_back(client, packet); /* it is taken again */
+        slow_down(client, wait_ms);
+        return;
+    }
     uint64_t number = publish->qos == 0 ? MQTT_NOBODY : receipt_add(sender, publish);
-    if (target.kind == MQTT_TARGET_NONE || target.id == client->session->inbox->entity.key.a)
-        receipt_done(client, number, ERROR_USER_NOT_FOUND);
+    if (error != ERROR_NONE) receipt_done(client, number, error);
     else carry_out(client, publish, &target, number);
 }
 
@@ -537,5 +598,7 @@ void mqtt_publish_will(struct client *client)
     struct mqtt_packet packet;
     enum mqtt_reason reason = mqtt_decode(&packet, (enum mqtt_version)client->mqtt->version, writer_slice(&will->packet));
     ASSERT(reason == MQTT_SUCCESS);
-    carry_out(client, &packet.as.publish, &will->target, MQTT_NOBODY);
+    uint32_t wait_ms = 0;
+    if (take_rate(client, &wait_ms) == ERROR_NONE) carry_out(client, &packet.as.publish, &will->target, MQTT_NOBODY);
+    else metrics_add(&client->door->options.metrics->mqtt_dropped_will, 1);
 }

@@ -113,7 +113,10 @@ static bool take(struct client *client, struct mqtt_room *room, const struct mqt
 static void pass_on(struct client *client, const struct mqtt_form *form, struct session_form *shared, struct mqtt_delivery *delivery)
 {
     delivery->match.qos = 0;
-    if (conn_outbound_bytes(client->conn) > client->door->options.outbound_soft_bytes) return;
+    if (conn_outbound_bytes(client->conn) > client->door->options.outbound_soft_bytes) {
+        metrics_add(&client->door->options.metrics->mqtt_dropped_slow, 1);
+        return;
+    }
     (void)mqtt_send_message(client, form, shared, delivery);
 }
 
