@@ -3,15 +3,12 @@
 #include "cli/load.h"
 #include "cli/remote.h"
 #include "core/config.h"
-#include "core/host.h"
-#include "core/io.h"
-#include "net/tls_identity.h"
+#include "net/server.h"
+#include "shard/fitness.h"
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define CONFIG_OTHER_FILES 1024 /* beside connections: logs, stores, rings */
 
 struct config_arguments {
     struct load load;
@@ -46,34 +43,21 @@ static enum result take_arguments(struct config_arguments *arguments, const stru
     return res;
 }
 
-/* Reads certificate and key as the server would. What is only doubtful, an expired certificate, is told at once. */
-static enum result certificate_check(const struct config *config, char *text, size_t text_size)
+/* Everything `serve` would do before it opens anything; what only limits it is told on stderr. */
+static enum result check_all(const struct load *load, struct config *config, char *text, size_t text_size)
 {
-    struct tls_identity *identity;
-    if (config->tls_certificate_file[0] == '\0') return RESULT_OK;
-    enum result res = tls_identity_create(&identity, config->tls_certificate_file, config->tls_key_file, text, text_size);
-    if (res != RESULT_OK) return res;
-    tls_identity_destroy(identity);
-    if (text[0] != '\0') remote_complain("%s", text);
-    text[0] = '\0';
-    return RESULT_OK;
-}
-
-/* What the machine lacks is told with its remedy by those who need it; here they are only asked. Without enough open files the
- * server runs, with fewer connections: that is a warning. */
-static bool machine_is_fit(const struct config *config, char *text, size_t text_size)
-{
-    uint64_t reached;
-    host_raise_locked_memory();
-    if (io_probe(text, text_size) != RESULT_OK) return false;
-    enum result res = host_raise_open_files((uint64_t)config->connections_max + CONFIG_OTHER_FILES, &reached, text, text_size);
-    bool direct = config->direct_descriptors && io_probe_direct_sockets();
-    if (res != RESULT_OK && direct && reached >= CONFIG_OTHER_FILES) text[0] = '\0'; /* else told in `text` */
-    return true;
+    struct fitness fitness;
+    char remark[1024];
+    enum result result = load_config(load, config, text, text_size);
+    if (result != RESULT_OK) return result;
+    if (load_remark(config, remark, sizeof remark)) remote_complain("%s", remark);
+    result = fitness_judge(&fitness, config, text, text_size);
+    for (uint32_t i = 0; i < fitness.warning_count; i++) remote_complain("%s", fitness.warnings[i]);
+    return result == RESULT_OK ? server_try_address(config->listen, text, text_size) : result;
 }
 
 /* {"configuration": good?, "machine": fit?, null when not asked, "message": what is wrong} */
-static void print_check_json(enum cli_exit code, const char *text)
+static void print_check_json(int code, const char *text)
 {
     json_t *root = json_pack("{s:b, s:o, s:s}", "configuration", code != CLI_EXIT_USAGE, "machine",
                              code == CLI_EXIT_USAGE ? json_null() : json_boolean(code == CLI_EXIT_OK), "message", text);
@@ -97,15 +81,10 @@ static int config_check(int argc, char **argv)
     static const struct argp argp = {.options = check_options, .parser = config_parse, .doc = about_check};
     static struct config_arguments arguments;
     static struct config config;
-    char text[1024] = "", remark[1024];
-    enum cli_exit code = CLI_EXIT_OK;
-    if (take_arguments(&arguments, &argp, argc, argv, text, sizeof text) != RESULT_OK ||
-        load_config(&arguments.load, &config, text, sizeof text) != RESULT_OK ||
-        certificate_check(&config, text, sizeof text) != RESULT_OK)
-        code = CLI_EXIT_USAGE;
-    else if (!machine_is_fit(&config, text, sizeof text))
-        code = CLI_EXIT_FAILED;
-    for (uint32_t i = 0; code != CLI_EXIT_USAGE && load_remark(&config, i, remark, sizeof remark); i++) remote_complain("%s", remark);
+    char text[1024] = "";
+    enum result result = take_arguments(&arguments, &argp, argc, argv, text, sizeof text);
+    if (result == RESULT_OK) result = check_all(&arguments.load, &config, text, sizeof text);
+    int code = load_exit_code(result);
     if (arguments.json)
         print_check_json(code, text);
     else if (code == CLI_EXIT_OK)

@@ -1,5 +1,6 @@
 /* cli/load.c - a flag's value is never taken to be the next flag: `--data-dir --listen x` lacks one. */
 #include "cli/load.h"
+#include "cli/cli.h"
 #include "net/server.h"
 #include "shard/rules.h"
 #include <stdio.h>
@@ -75,10 +76,16 @@ enum result load_config(const struct load *load, struct config *config, char *te
     return result == RESULT_OK ? server_check_address(config->listen, text, text_size) : result;
 }
 
-bool load_remark(const struct config *config, uint32_t index, char *text, size_t text_size)
+int load_exit_code(enum result result)
 {
-    if (config->injected_count == 0) return rules_remark(config, index, text, text_size);
-    if (index > 0) return rules_remark(config, index - 1, text, text_size);
+    if (result == RESULT_OK) return CLI_EXIT_OK;
+    if (result == RESULT_MALFORMED) return CLI_EXIT_USAGE;
+    return result == RESULT_CORRUPT ? CLI_EXIT_CORRUPT : CLI_EXIT_FAILED;
+}
+
+bool load_remark(const struct config *config, char *text, size_t text_size)
+{
+    if (config->injected_count == 0) return false;
     snprintf(text, text_size,
              "%u environment variables that an orchestrator sets for a service or container named ringpost are ignored, the first is %s. "
              "Remedy: another name, or enableServiceLinks: false",

@@ -18,7 +18,9 @@ struct load {
 NODISCARD enum result load_take(struct load *load, int *argc, char **argv, char *text, size_t text_size);
 /* File, environment and what was taken, checked as far as no machine is needed. MALFORMED or another reason, in `text`. */
 NODISCARD enum result load_config(const struct load *load, struct config *config, char *text, size_t text_size);
-/* What was taken with a remark: one line each, `index` 0, 1, …; false when there is none more. */
-bool load_remark(const struct config *config, uint32_t index, char *text, size_t text_size);
+/* What was taken with a remark: one line; false when there is none. */
+bool load_remark(const struct config *config, char *text, size_t text_size);
+/* How the process ends for that outcome of loading, judging or serving. */
+int load_exit_code(enum result result);
 
 #endif

@@ -4,9 +4,9 @@
 #include "cli/cli.h"
 #include "cli/load.h"
 #include "core/config.h"
-#include "core/host.h"
 #include "core/logger.h"
 #include "core/version.h"
+#include "shard/fitness.h"
 #include "shard/host.h"
 #include <stdio.h>
 #include <string.h>
@@ -64,11 +64,23 @@ static enum result refuse_rest(struct config *config, const char *argument, char
     return RESULT_MALFORMED;
 }
 
+/* What the machine and the configuration leave of each other is told before anything is opened. */
+static enum result judge(struct config *config, char *text, size_t text_size)
+{
+    struct fitness fitness;
+    char remark[TEXT_SIZE];
+    if (load_remark(config, remark, sizeof remark)) LOG_WARN("config", "%s", remark);
+    enum result result = fitness_judge(&fitness, config, text, text_size);
+    for (uint32_t i = 0; i < fitness.warning_count; i++) LOG_WARN("host", "%s", fitness.warnings[i]);
+    fitness_apply(&fitness, config);
+    return result;
+}
+
 int cli_serve(int argc, char **argv)
 {
     static struct config config; /* large: lists of texts */
     static struct load load;
-    char text[TEXT_SIZE] = "", remark[TEXT_SIZE];
+    char text[TEXT_SIZE] = "";
     if (wants_help(argc, argv)) {
         print_help();
         return CLI_EXIT_OK;
@@ -76,17 +88,12 @@ int cli_serve(int argc, char **argv)
     enum result result = load_take(&load, &argc, argv, text, sizeof text);
     if (result == RESULT_OK) result = load_config(&load, &config, text, sizeof text);
     if (result == RESULT_OK && argc > 1) result = refuse_rest(&config, argv[1], text, sizeof text);
-    if (result != RESULT_OK) {
-        fprintf(stderr, "ringpost serve: %s\n", text);
-        return result == RESULT_MALFORMED ? CLI_EXIT_USAGE : CLI_EXIT_FAILED;
-    }
-    if (logger_start(config.log_level, config.log_format) != RESULT_OK) return CLI_EXIT_FAILED;
-    for (uint32_t i = 0; load_remark(&config, i, remark, sizeof remark); i++) LOG_WARN("config", "%s", remark);
-    host_raise_locked_memory();
+    bool loaded = result == RESULT_OK;
+    if (loaded && logger_start(config.log_level, config.log_format) != RESULT_OK) return CLI_EXIT_FAILED;
+    if (loaded) result = judge(&config, text, sizeof text);
     serves_tls = config.tls_certificate_file[0] != '\0';
-    result = host_run(&config, on_serving, text, sizeof text);
-    logger_stop();
-    if (result == RESULT_OK) return CLI_EXIT_OK;
-    fprintf(stderr, "ringpost serve: %s\n", text);
-    return result == RESULT_CORRUPT ? CLI_EXIT_CORRUPT : CLI_EXIT_FAILED;
+    if (result == RESULT_OK) result = host_run(&config, on_serving, text, sizeof text);
+    if (loaded) logger_stop();
+    if (result != RESULT_OK) fprintf(stderr, "ringpost serve: %s\n", text);
+    return load_exit_code(result);
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -53,13 +54,21 @@ enum result host_raise_open_files(uint64_t needed, uint64_t *reached, char *text
     if (*reached >= needed) return RESULT_OK;
     snprintf(text, text_size,
              "the open-file limit of %llu is too small: %llu are needed. Remedy: LimitNOFILE=%llu (systemd), "
-             "--ulimit nofile=%llu (docker), ulimit -n %llu (shell)",
+             "--ulimit nofile=%llu (docker), or, set by root, ulimit -n %llu in the shell that starts it",
              (unsigned long long)*reached, (unsigned long long)needed, (unsigned long long)needed,
              (unsigned long long)needed, (unsigned long long)needed);
     return RESULT_BUSY;
 }
 
-void host_raise_locked_memory(void)
+_Static_assert(RLIM_INFINITY == HOST_UNLIMITED, "no limit");
+
+uint64_t host_raise_locked_memory(void) { return host_raise(RLIMIT_MEMLOCK, RLIM_INFINITY); }
+
+uint64_t host_limit(enum host_limit which)
 {
-    (void)host_raise(RLIMIT_MEMLOCK, RLIM_INFINITY);
+    struct rlimit limit;
+    ASSERT(getrlimit(which == HOST_ADDRESS_SPACE ? RLIMIT_AS : RLIMIT_FSIZE, &limit) == 0);
+    return limit.rlim_cur;
 }
+
+void host_ignore_file_size_signal(void) { signal(SIGXFSZ, SIG_IGN); }

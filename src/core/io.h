@@ -58,6 +58,13 @@ struct io_options {
 /* What the machine lacks, in words with the remedy, for start-up and `config check`; OK and an empty text when nothing. */
 NODISCARD enum result io_probe(char *text, size_t text_size);
 
+/* What the kernel counts as locked memory for an io of these options with its first ring. */
+uint64_t io_locked_bytes(const struct io_options *options);
+/* How many of options->sockets_max it can hold when `locked_bytes` may be locked for all the rings it makes. */
+uint32_t io_sockets_within(const struct io_options *options, uint64_t locked_bytes);
+/* Whether it does, for this process: some kernels count no rings, and none counts those of a privileged process. */
+bool io_counts_locked_memory(void);
+
 /* Can sockets stand in tables of rings, where they do not count as open files? (Linux 6.13) Found out once per process. */
 bool io_probe_direct_sockets(void);
 

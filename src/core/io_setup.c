@@ -4,6 +4,7 @@
 #include "core/check.h"
 #include "core/io_internal.h"
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -17,6 +18,9 @@
 #include <unistd.h>
 
 #define IO_KERNEL_WORKERS_MAX    4u    /* threads the kernel may start for what it cannot do without blocking */
+#define IO_PATIENCE_MS           1000
+#define IO_RETRY_MS              20
+#define IO_PAGE_SIZE             4096u
 #define IO_KERNEL_MAJOR_MIN      6u
 #define IO_KERNEL_MINOR_MIN      1u
 
@@ -47,12 +51,33 @@ static uint32_t io_completions(uint32_t entries)
     return completions > IO_COMPLETIONS_MIN ? completions : IO_COMPLETIONS_MIN;
 }
 
-static size_t io_locked_bytes(const struct io_options *options)
+static uint64_t io_ring_bytes(uint32_t entries, uint32_t buffers)
 {
-    size_t completions = io_completions(options->entries);
-    size_t ring =
-        options->entries * (sizeof(struct io_uring_sqe) + sizeof(uint32_t)) + completions * sizeof(struct io_uring_cqe);
-    return ring + options->receive_buffer_count * sizeof(struct io_uring_buf) + 4096;
+    uint64_t sqes = (uint64_t)entries * sizeof(struct io_uring_sqe);
+    uint64_t queues = entries * sizeof(uint32_t) + (uint64_t)io_completions(entries) * sizeof(struct io_uring_cqe);
+    return sqes + queues + buffers * sizeof(struct io_uring_buf) + 2 * IO_PAGE_SIZE; /* heads, and ends of pages */
+}
+
+/* One table for all, if the limit of open files (which bounds a table, not the sockets) allows it. */
+static uint32_t io_places(uint32_t sockets_max)
+{
+    struct rlimit files;
+    uint64_t places = (uint64_t)sockets_max + IO_SPARE_MAX;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < places) places = files.rlim_cur;
+    return places < IO_PLACES_MAX ? (uint32_t)places : IO_PLACES_MAX;
+}
+
+static uint32_t io_spare(uint32_t places) { return places / 8 < IO_SPARE_MAX ? places / 8 : IO_SPARE_MAX; }
+
+uint64_t io_locked_bytes(const struct io_options *options) { return io_ring_bytes(options->entries, options->receive_buffer_count); }
+
+uint32_t io_sockets_within(const struct io_options *options, uint64_t locked_bytes)
+{
+    uint32_t places = io_places(options->sockets_max);
+    uint64_t first = io_locked_bytes(options), in_one = places - io_spare(places);
+    if (locked_bytes < first) return 0;
+    uint64_t fit = in_one * (1 + (locked_bytes - first) / io_ring_bytes(IO_MORE_ENTRIES, IO_MORE_BUFFERS));
+    return fit < options->sockets_max ? (uint32_t)fit : options->sockets_max;
 }
 
 static void io_explain_forbidden(char *text, size_t text_size)
@@ -99,9 +124,9 @@ static void io_explain_failure(int error, const struct io_options *options, char
     case ENOMEM:
         io_explain(
             text, text_size,
-            "the locked-memory limit of %llu KiB is too small: about %zu KiB are needed for each worker. Remedy: "
-            "LimitMEMLOCK=infinity (systemd), --ulimit memlock=-1 (docker), ulimit -l unlimited (shell)",
-            (unsigned long long)locked.rlim_cur / 1024, io_locked_bytes(options) / 1024);
+            "the locked-memory limit of %llu KiB, which all processes of this user share, has no room for a ring of %llu KiB. Remedy: "
+            "LimitMEMLOCK=infinity (systemd), --ulimit memlock=-1 (docker), or, set by root, ulimit -l unlimited in the shell that starts it",
+            (unsigned long long)locked.rlim_cur / 1024, (unsigned long long)io_ring_bytes(options->entries, options->receive_buffer_count) / 1024);
         return;
     default: io_explain(text, text_size, "io_uring cannot be set up: %s (errno %d)", strerror(error), error); return;
     }
@@ -157,8 +182,7 @@ enum result io_probe(char *text, size_t text_size)
     if (text_size > 0) text[0] = '\0';
     enum result res = io_probe_version(text, text_size);
     if (res != RESULT_OK) return res;
-    static const struct io_options options = {
-        .entries = 4096, .receive_buffer_count = 1024, .receive_buffer_size_bytes = 4096};
+    static const struct io_options options = {.entries = 64, .receive_buffer_count = 16, .receive_buffer_size_bytes = 512};
     struct io *io;
     res = io_create(&io, &options, text, text_size);
     if (res != RESULT_OK) return res;
@@ -169,14 +193,33 @@ enum result io_probe(char *text, size_t text_size)
 
 /* ---- can sockets stand in a table? ----------------------------------------------------------------- */
 
-static int io_ring_init(struct io_uring *ring, uint32_t entries)
+static int io_ring_init(struct io_uring *ring, uint32_t entries, uint32_t completions)
 {
     struct io_uring_params params = {
         .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
                  IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE,
-        .cq_entries = io_completions(entries),
+        .cq_entries = completions,
     };
     return io_uring_queue_init_params(entries, ring, &params);
+}
+
+/* The kernel gives back what rings had locked a moment after they are closed, also those of a process that was killed. True: to be tried
+ * again. */
+static bool io_waits_for_memory(int error, int *waited_ms)
+{
+    if (error != -ENOMEM || *waited_ms >= IO_PATIENCE_MS) return false;
+    poll(NULL, 0, IO_RETRY_MS);
+    *waited_ms += IO_RETRY_MS;
+    return true;
+}
+
+/* To ask the kernel something: as small as a ring can be. */
+static bool io_ask_ring_init(struct io_uring *ring)
+{
+    int error, waited_ms = 0;
+    do error = io_ring_init(ring, 4, 8);
+    while (io_waits_for_memory(error, &waited_ms));
+    return error == 0;
 }
 
 /* With a recv armed on the socket in place 0, the one in place 1 is closed: is its peer told at once? */
@@ -202,7 +245,7 @@ static bool io_try_direct_sockets(void)
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, waiting) != 0) return false;
     bool direct = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, closed) == 0;
     if (!direct) close(waiting[0]);
-    if (direct && io_ring_init(&ring, 4) == 0) {
+    if (direct && io_ask_ring_init(&ring)) {
         direct = io_closes_at_once(&ring, waiting[0], closed[0], closed[1]);
         io_uring_queue_exit(&ring);
         close(closed[1]);
@@ -225,6 +268,20 @@ bool io_probe_direct_sockets(void)
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, io_probe_direct_once);
     return direct_sockets;
+}
+
+/* A ring while nothing at all may be locked tells. */
+bool io_counts_locked_memory(void)
+{
+    struct rlimit limit;
+    struct io_uring ring;
+    ASSERT(getrlimit(RLIMIT_MEMLOCK, &limit) == 0);
+    struct rlimit none = {.rlim_cur = 0, .rlim_max = limit.rlim_max};
+    if (setrlimit(RLIMIT_MEMLOCK, &none) != 0) return true;
+    bool made = io_ring_init(&ring, 4, 8) == 0;
+    ASSERT(setrlimit(RLIMIT_MEMLOCK, &limit) == 0);
+    if (made) io_uring_queue_exit(&ring);
+    return !made;
 }
 
 /* ---- making and ending a ring ---------------------------------------------------------------------- */
@@ -287,7 +344,7 @@ static int io_ring_create(struct io_ring **out, uint32_t entries, uint32_t buffe
 {
     struct io_ring *ring = calloc(1, sizeof *ring);
     if (ring == NULL) return -ENOMEM;
-    int error = io_ring_init(&ring->ring, entries);
+    int error = io_ring_init(&ring->ring, entries, io_completions(entries));
     if (error < 0) {
         free(ring);
         return error;
@@ -304,15 +361,11 @@ static int io_ring_create(struct io_ring **out, uint32_t entries, uint32_t buffe
     return 0;
 }
 
-/* One table for all, if the limit of open files (which bounds a table, not the sockets) allows it. */
 static void io_size_tables(struct io *io, uint32_t sockets_max)
 {
-    struct rlimit files;
-    uint64_t places = (uint64_t)sockets_max + IO_SPARE_MAX;
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < places) places = files.rlim_cur;
-    if (places > IO_PLACES_MAX) places = IO_PLACES_MAX;
-    io->spare_per_ring = places / 8 < IO_SPARE_MAX ? (uint32_t)places / 8 : IO_SPARE_MAX;
-    io->places_per_ring = (uint32_t)places - io->spare_per_ring;
+    uint32_t places = io_places(sockets_max);
+    io->spare_per_ring = io_spare(places);
+    io->places_per_ring = places - io->spare_per_ring;
 }
 
 static uint32_t io_table_size(const struct io *io)
@@ -341,6 +394,14 @@ bool io_add_ring(struct io *io)
     return true;
 }
 
+static int io_main_create(struct io *io, const struct io_options *options)
+{
+    int error, waited_ms = 0;
+    do error = io_ring_create(&io->rings[0], options->entries, options->receive_buffer_count, options->receive_buffer_size_bytes, io_table_size(io));
+    while (io_waits_for_memory(error, &waited_ms));
+    return error;
+}
+
 enum result io_create(struct io **out, const struct io_options *options, char *text, size_t text_size)
 {
     uint32_t count = options->receive_buffer_count;
@@ -356,7 +417,7 @@ enum result io_create(struct io **out, const struct io_options *options, char *t
     io->buffer_size_bytes = options->receive_buffer_size_bytes;
     io->direct = options->sockets_max > 0 && io_probe_direct_sockets();
     if (io->direct) io_size_tables(io, options->sockets_max);
-    int error = io_ring_create(&io->rings[0], options->entries, count, options->receive_buffer_size_bytes, io_table_size(io));
+    int error = io_main_create(io, options);
     if (error < 0) {
         io_explain_failure(-error, options, text, text_size);
         free(io);

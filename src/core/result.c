@@ -23,7 +23,6 @@ enum result result_from_errno(int error)
     case ENFILE:
     case ENOBUFS: return RESULT_BUSY;
     case E2BIG:
-    case EFBIG:
     case EMSGSIZE: return RESULT_TOO_LARGE;
     case EACCES:
     case EPERM:
@@ -39,6 +38,7 @@ enum result result_from_errno(int error)
     case ETIME:
     case ETIMEDOUT: return RESULT_TIMEOUT;
     case EDQUOT:
+    case EFBIG: /* the limit of a file's size */
     case ENOSPC: return RESULT_FULL;
     case ENOSYS:
     case EOPNOTSUPP: return RESULT_UNSUPPORTED;

@@ -158,6 +158,19 @@ static int listen_probe(const struct listen_address *address)
     return 0;
 }
 
+enum result server_try_address(const char *address, char *text, size_t text_size)
+{
+    struct listen_address parsed = {0};
+    struct listen_text explanation = {text, text_size};
+    enum result res = listen_parse(address, &parsed, explanation);
+    if (res != RESULT_OK) return res;
+    int fd = listen_bind(&parsed, false), error = fd < 0 ? errno : 0;
+    if (fd >= 0) close(fd);
+    if (error == 0) return RESULT_OK;
+    res = listen_explain_errno(explanation, address, error);
+    return error == EADDRINUSE ? RESULT_OK : res;
+}
+
 /* Opens one socket of the group; the first of a group on port 0 fixes the port for the rest. 0 or an errno. */
 static int listen_open(struct listen_address *address, int *out)
 {

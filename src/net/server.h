@@ -66,6 +66,9 @@ uint32_t server_connection_count(const struct server *server);
 
 /* MALFORMED, with the reason in `text`, for what server_listen_group() would not understand; binds nothing. */
 NODISCARD enum result server_check_address(const char *address, char *text, size_t text_size);
+/* Whether it could be bound now, in words as server_listen_group() has them; OK with a `text` when another process listens there, which may
+ * be the server that runs. */
+NODISCARD enum result server_try_address(const char *address, char *text, size_t text_size);
 /* Binds `count` listening sockets, one per worker, to one "host:port" ("127.0.0.1:7800", "[::]:7800"; port 0 lets the kernel choose)
  * with SO_REUSEPORT; TCP_NODELAY and cubic are inherited by what they accept. *port gets the real port. A port another process
  * listens on is refused (EXISTS), even when that process shares it with itself. OK: the caller owns fds[0..count-1].

@@ -64,29 +64,6 @@ struct host {
 
 /* ---- the parts ---- */
 
-#define HOST_OTHER_FILES 1024 /* logs, stores, rings: all that is open and no connection */
-
-/* A machine that cannot hold the default number of connections is warned about; one that was asked for it is refused, and so is one
- * on which there would be no room for connections at all. Sockets in tables of rings are no open files, but the higher the limit the
- * fewer tables. */
-static enum result raise_limits(const struct config *config, char *text, size_t text_size)
-{
-    uint64_t reached = 0;
-    enum result result = host_raise_open_files((uint64_t)config->connections_max + HOST_OTHER_FILES, &reached, text, text_size);
-    if (result == RESULT_OK) return RESULT_OK;
-    if (config->direct_descriptors && io_probe_direct_sockets()) {
-        text[0] = '\0';
-        return host_raise_open_files(HOST_OTHER_FILES, &reached, text, text_size);
-    }
-    size_t len = strlen(text);
-    snprintf(text + len, text_size - len, ", or a smaller connections_max");
-    bool asked = config->origins[CONFIG_OPTION_connections_max].source != CONFIG_DEFAULT;
-    if (asked || reached < HOST_OTHER_FILES) return result;
-    LOG_WARN("host", "fewer connections than connections_max can be held reason=\"%s\"", text);
-    text[0] = '\0';
-    return RESULT_OK;
-}
-
 static enum result open_data(struct host *h, char *text, size_t text_size)
 {
     const struct config *c = h->config;
@@ -377,6 +354,7 @@ enum result host_run(const struct config *config, void (*on_serving)(const char 
     sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL); /* inherited by every thread: the main one waits for them */
     signal(SIGPIPE, SIG_IGN);
+    host_ignore_file_size_signal();
     struct host h = {.config = config};
     text[0] = '\0';
     sem_init(&h.prepared, 0, 0);
@@ -385,8 +363,7 @@ enum result host_run(const struct config *config, void (*on_serving)(const char 
     api_init();
     render_openapi(&h);
     start_clock(&h);
-    enum result result = raise_limits(config, text, text_size);
-    if (result == RESULT_OK) result = open_tls(&h, text, text_size);
+    enum result result = open_tls(&h, text, text_size);
     if (result == RESULT_OK) result = open_data(&h, text, text_size);
     if (result == RESULT_OK) result = open_parts(&h, text, text_size);
     if (result == RESULT_OK) result = serve(&h, &signals, on_serving, text, text_size);

@@ -66,10 +66,14 @@ static void on_batch(void *context)
     timer_wheel_tell(&l->timers, clock_monotonic_ns() / 1000000);
 }
 
+#define LOBBY_RING .entries = 256, .receive_buffer_count = 64
+
+uint64_t lobby_locked_bytes(void) { return io_locked_bytes(&(struct io_options){LOBBY_RING}); }
+
 static enum result open_lobby(struct lobby *l)
 {
     const struct config *c = l->config;
-    struct io_options io = {.entries = 256, .receive_buffer_count = 64, .receive_buffer_size_bytes = c->receive_buffer_size_bytes};
+    struct io_options io = {LOBBY_RING, .receive_buffer_size_bytes = c->receive_buffer_size_bytes};
     enum result result = io_create(&l->io, &io, l->text, l->text_size);
     if (result == RESULT_OK) io_on_batch(l->io, on_batch, l);
     if (result == RESULT_OK) result = buf_pool_create(&l->pool, 16u << 20);

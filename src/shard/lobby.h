@@ -8,6 +8,8 @@
 #include "shard/door.h"
 
 struct lobby;
+/* What its ring counts as locked memory. */
+uint64_t lobby_locked_bytes(void);
 /* Failure: `text` with the remedy (no io_uring and the like: found out here, before anything is recovered). */
 NODISCARD enum result lobby_start(struct lobby **out, const struct config *config, struct tls_identity *tls, const struct host_pages *pages,
                                   const int *listen_fds, uint32_t count, char *text, size_t text_size);

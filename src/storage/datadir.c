@@ -14,6 +14,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -76,17 +77,22 @@ static enum result refuse_foreign(const struct datadir *dir, struct refusal out)
     return result;
 }
 
-static enum result open_directory(struct datadir *dir, const char *path, struct refusal out)
+static enum result find_directory(struct datadir *dir, const char *path, struct refusal out)
 {
     if (strlen(path) >= sizeof dir->path)
         return refuse(out, RESULT_TOO_LARGE, "data directory: the path is longer than %zu bytes", sizeof dir->path - 1);
     strcpy(dir->path, path);
-    if (mkdir(path, 0700) != 0 && errno != EEXIST)
-        return refuse(out, result_from_errno(errno), "data directory %s: cannot be created (%s)", path, strerror(errno));
     dir->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir->dir_fd < 0)
         return refuse(out, result_from_errno(errno), "data directory %s: cannot be opened (%s)", path, strerror(errno));
     return RESULT_OK;
+}
+
+static enum result open_directory(struct datadir *dir, const char *path, struct refusal out)
+{
+    if (mkdir(path, 0700) != 0 && errno != EEXIST)
+        return refuse(out, result_from_errno(errno), "data directory %s: cannot be created (%s)", path, strerror(errno));
+    return find_directory(dir, path, out);
 }
 
 /* ---- lock ----------------------------------------------------------------------------------------------------------- */
@@ -213,19 +219,26 @@ static enum result check_shards(const struct datadir *dir, struct refusal out)
                   "alone cannot be older than the others", dir->path, text);
 }
 
-static enum result settle_format(struct datadir *dir, uint32_t shards_wanted, uint32_t shards_default, struct refusal out)
+/* MISSING: there is none yet, nothing is said. */
+static enum result read_format(struct datadir *dir, uint32_t shards_wanted, bool *same, const char **complaint, struct refusal out)
 {
-    bool same;
-    const char *complaint;
-    enum result result = format_load(dir->dir_fd, &dir->format, &same, &complaint);
-    if (result == RESULT_MISSING) return make_format(dir, shards_wanted != 0 ? shards_wanted : shards_default, out);
-    if (result != RESULT_OK) return refuse_format(dir, result, complaint, out);
+    enum result result = format_load(dir->dir_fd, &dir->format, same, complaint);
+    if (result == RESULT_MISSING) return result;
+    if (result != RESULT_OK) return refuse_format(dir, result, *complaint, out);
     if (shards_wanted != 0 && shards_wanted != dir->format.shards)
         return refuse(out, RESULT_DENIED,
                       "data directory %s: was made with %u shards, %u were asked; the number is fixed when the directory is made: "
                       "ask for %u or for none",
                       dir->path, dir->format.shards, shards_wanted, dir->format.shards);
-    result = check_shards(dir, out);
+    return check_shards(dir, out);
+}
+
+static enum result settle_format(struct datadir *dir, uint32_t shards_wanted, uint32_t shards_default, struct refusal out)
+{
+    bool same;
+    const char *complaint;
+    enum result result = read_format(dir, shards_wanted, &same, &complaint, out);
+    if (result == RESULT_MISSING) return make_format(dir, shards_wanted != 0 ? shards_wanted : shards_default, out);
     if (result != RESULT_OK) return result;
     if (complaint != NULL) heal_format(dir, complaint);
     if (dir->format.number < DATADIR_FORMAT) return upgrade(dir, out);
@@ -281,6 +294,36 @@ enum result datadir_open(struct datadir **out, const char *path, uint32_t shards
     }
     *out = dir;
     return RESULT_OK;
+}
+
+/* Where it is still to be made: the directory it would stand in must take it. */
+static enum result look_at_parent(const char *path, struct refusal out)
+{
+    char parent[PATH_MAX];
+    snprintf(parent, sizeof parent, "%s", path);
+    if (access(dirname(parent), W_OK | X_OK) == 0) return RESULT_OK;
+    return refuse(out, result_from_errno(errno), "data directory %s: cannot be created (%s)", path, strerror(errno));
+}
+
+enum result datadir_look(const char *path, uint32_t shards_wanted, uint32_t *shards, char *text, size_t text_size)
+{
+    struct datadir dir = {.lock_fd = -1};
+    struct refusal out = {text, text_size};
+    *shards = 0;
+    if (access(path, F_OK) != 0 && errno == ENOENT) return look_at_parent(path, out);
+    enum result result = find_directory(&dir, path, out);
+    if (result == RESULT_OK && access(path, W_OK | X_OK) != 0)
+        result = refuse(out, result_from_errno(errno), "data directory %s: cannot be written to (%s)", path, strerror(errno));
+    if (result == RESULT_OK) result = refuse_foreign(&dir, out);
+    bool same;
+    const char *complaint;
+    if (result == RESULT_OK) {
+        result = read_format(&dir, shards_wanted, &same, &complaint, out);
+        if (result == RESULT_OK) *shards = dir.format.shards;
+        if (result == RESULT_MISSING) result = RESULT_OK;
+    }
+    if (dir.dir_fd >= 0) close(dir.dir_fd);
+    return result;
 }
 
 void datadir_close(struct datadir *dir)

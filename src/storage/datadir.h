@@ -27,6 +27,9 @@ struct datadir;
  * is missing or another's or of another time (nothing is changed then). An older format that is read becomes this one, which is logged first. */
 NODISCARD enum result datadir_open(struct datadir **out, const char *path, uint32_t shards_wanted, uint32_t shards_default,
                                    char *text, size_t text_size);
+/* What datadir_open() would refuse, as far as it can be told without a change or the lock; *shards: how many it has, 0 when it is still to
+ * be made. */
+NODISCARD enum result datadir_look(const char *path, uint32_t shards_wanted, uint32_t *shards, char *text, size_t text_size);
 void datadir_close(struct datadir *dir); /* NULL: nothing to close */
 /* The next run begins: FORMAT and every shard's IDENTITY say so, synced. After the shards were recovered and found to fit together, before
  * anything is served. OK; FULL and the like with `text`: nothing may be written, and it may be tried again. */

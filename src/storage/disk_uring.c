@@ -387,7 +387,7 @@ static void disk_on_written(struct io_op *op, int32_t res, struct slice bytes)
     bool synced = !disk->direct && write->step == write->len;
     if (res == -EINTR || res == -EAGAIN) {
         disk_write_step(write);
-    } else if (res == -ENOSPC || res == -EDQUOT) {
+    } else if (res < 0 && result_from_errno(-res) == RESULT_FULL) {
         write->done(write, RESULT_FULL);
     } else if (res == -ECANCELED) {
         write->done(write, RESULT_CLOSED);

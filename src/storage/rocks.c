@@ -21,6 +21,7 @@
 #include "core/clock.h"
 #include "core/logger.h"
 #include "storage/trims.h"
+#include <dlfcn.h>
 #include <pthread.h>
 #include <rocksdb/c.h>
 #include <stdio.h>
@@ -313,7 +314,9 @@ static bool rocks_wrote(struct rocks *rocks, char *error)
         rocks->full = false;
         return true;
     }
-    if (result != RESULT_BUSY && result != RESULT_FULL) check_fatal("store %s: %s", rocks->path, text);
+    bool limited = strstr(text, "File too large") != NULL; /* RocksDB goes on after a full disk, after this it does not */
+    if (result != RESULT_BUSY && result != RESULT_FULL)
+        check_fatal("store %s: %s%s", rocks->path, text, limited ? ": the size of a file is limited (ulimit -f, LimitFSIZE=); the log holds everything" : "");
     if (result == RESULT_FULL && !rocks->full) LOG_WARN("store", "disk is full, writes wait path=\"%s\"", rocks->path);
     rocks->full = result == RESULT_FULL;
     return false;
@@ -456,6 +459,37 @@ static rocksdb_options_t *rocks_make_options(const struct rocks *rocks, char **e
     return made;
 }
 
+/* ---- what RocksDB throws -------------------------------------------------------------------------------------------- */
+
+/* C++ tells of exhausted memory and threads by exceptions, which end the process where nobody catches them, and RocksDB catches few. Its
+ * last words shall be ours. */
+static void on_no_memory(void)
+{
+    check_fatal("out of memory: the store needs more than the address space or the machine gives (ulimit -v, ulimit -d, MemoryMax=); the log holds "
+                "everything");
+}
+
+static void on_uncaught(void)
+{
+    check_fatal("the store ended on an error it cannot report: most likely no more threads (ulimit -u, LimitNPROC=, TasksMax=); the log holds everything");
+}
+
+/* std::set_new_handler and std::set_terminate, which have no C header. */
+static void take_exceptions(void)
+{
+    static const struct {
+        const char *symbol;
+        void (*handler)(void);
+    } hooks[] = {{"_ZSt15set_new_handlerPFvvE", on_no_memory}, {"_ZSt13set_terminatePFvvE", on_uncaught}};
+    for (size_t i = 0; i < COUNT_OF(hooks); i++) {
+        void (*(*set)(void (*)(void)))(void);
+        void *found = dlsym(RTLD_DEFAULT, hooks[i].symbol);
+        ASSERT(found != NULL);
+        memcpy(&set, &found, sizeof set);
+        (void)set(hooks[i].handler);
+    }
+}
+
 /* RocksDB's threads are the process's; two flush, two compact, however many shards there are. Compaction can wait, so
  * it runs on what the workers leave over (nice 19). */
 static void rocks_start_threads(void)
@@ -553,6 +587,8 @@ enum result rocks_open(struct rocks **out, const struct rocks_options *options, 
     rocks->view.ops = &rocks_view_ops;
     rocks->trims = trims_create();
     rocks->cache = cache_ref(options->block_cache_size_bytes);
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, take_exceptions);
     rocks_start_threads();
     rocks_make_handles(rocks);
 

@@ -1,8 +1,10 @@
 /* tests/core/host_test.c - limits go up, never down, and a limit that cannot is explained. */
 #include "core/host.h"
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -65,7 +67,21 @@ Test(host, locked_memory_reaches_at_least_the_hard_limit)
     rlim_t hard = limit.rlim_max;
     limit.rlim_cur = 65536;
     cr_assert_eq(setrlimit(RLIMIT_MEMLOCK, &limit), 0);
-    host_raise_locked_memory();
+    uint64_t reached = host_raise_locked_memory();
     getrlimit(RLIMIT_MEMLOCK, &limit);
     cr_assert_geq(limit.rlim_cur, hard);
+    cr_assert_eq(reached, limit.rlim_cur);
+}
+
+Test(host, a_write_past_the_limit_of_a_file_is_an_error)
+{
+    struct rlimit limit = {4096, 4096};
+    cr_assert_eq(host_limit(HOST_FILE_SIZE), HOST_UNLIMITED);
+    FILE *file = tmpfile();
+    host_ignore_file_size_signal();
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    cr_assert_eq(host_limit(HOST_FILE_SIZE), 4096);
+    cr_assert_eq(pwrite(fileno(file), "x", 1, 4096), -1);
+    cr_assert_eq(result_from_errno(errno), RESULT_FULL);
+    fclose(file);
 }

@@ -525,3 +525,15 @@ Test(io_refused, memlock)
 {
     expect_refusal(ENOMEM, RESULT_NOMEM, "locked-memory", "LimitMEMLOCK=infinity");
 }
+
+Test(io, sockets_within_locked_memory_are_whole_tables)
+{
+    const struct rlimit files = {2048, 2048}; /* bounds a table: 2048 places, 256 of them spare */
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &files), 0);
+    struct io_options options = {.entries = 256, .receive_buffer_count = 64, .sockets_max = 10000}; /* its further rings are as large */
+    uint64_t ring = io_locked_bytes(&options);
+    cr_expect_eq(io_sockets_within(&options, ring - 1), 0);
+    cr_expect_eq(io_sockets_within(&options, ring), 1792);
+    cr_expect_eq(io_sockets_within(&options, 3 * ring - 1), 2 * 1792);
+    cr_expect_eq(io_sockets_within(&options, 100 * ring), 10000);
+}

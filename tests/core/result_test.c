@@ -27,6 +27,7 @@ Test(result, from_errno_maps_what_callers_branch_on)
         {ENOENT, RESULT_MISSING},     {EEXIST, RESULT_EXISTS},
         {EPIPE, RESULT_CLOSED},       {ECONNRESET, RESULT_CLOSED},
         {ETIMEDOUT, RESULT_TIMEOUT},  {ETIME, RESULT_TIMEOUT},
+        {EFBIG, RESULT_FULL},
         {ENOSPC, RESULT_FULL},        {EDQUOT, RESULT_FULL},
         {ENOSYS, RESULT_UNSUPPORTED}, {EIO, RESULT_IO},
         {EILSEQ, RESULT_IO},

@@ -421,7 +421,7 @@ def too_low_limits_are_refused_with_the_remedy():
     if os.geteuid() != 0 or not binary_is_open_to_all():
         print("# not root, or the binary is not open to others: left out")
         return
-    refusal(server_of_nobody(), EXIT_FAILED, "locked-memory limit of 64 KiB is too small", "LimitMEMLOCK=", "ulimit -l",
+    refusal(server_of_nobody(), EXIT_FAILED, "locked-memory limit of 64 KiB", "LimitMEMLOCK=", "ulimit -l",
             before=as_nobody((resource.RLIMIT_MEMLOCK, 64 << 10)))
     refusal(server_of_nobody(connections_max=5000, direct_descriptors="false"), EXIT_FAILED, "open-file limit of 1024 is too small",
             "LimitNOFILE=6024", "ulimit -n 6024", "or a smaller connections_max", before=as_nobody((resource.RLIMIT_NOFILE, 1024)))

@@ -325,3 +325,31 @@ Test(datadir, keys_are_made_once_and_private)
     datadir_close(dir);
     scratch_deinit(&scratch);
 }
+
+Test(datadir, a_look_says_the_same_and_makes_nothing)
+{
+    struct scratch scratch;
+    scratch_init(&scratch);
+    char path[PATH_MAX], text[512] = "";
+    uint32_t shards = 9;
+    snprintf(path, sizeof path, "%s", scratch_path(&scratch, "data"));
+    cr_assert_eq(datadir_look(path, 0, &shards, text, sizeof text), RESULT_OK, "%s", text);
+    cr_expect_eq(shards, 0, "still to be made");
+    cr_expect_eq(access(path, F_OK), -1);
+    struct datadir *dir;
+    cr_assert_eq(datadir_open(&dir, path, 3, 0, text, sizeof text), RESULT_OK, "%s", text);
+    cr_assert_eq(datadir_look(path, 0, &shards, text, sizeof text), RESULT_OK, "also while it is open: %s", text);
+    cr_expect_eq(shards, 3);
+    cr_assert_eq(datadir_look(path, 4, &shards, text, sizeof text), RESULT_DENIED);
+    cr_expect_not_null(strstr(text, "made with 3 shards, 4 were asked"), "%s", text);
+    datadir_close(dir);
+    cr_assert_eq(datadir_look(scratch_path(&scratch, "data/FORMAT"), 0, &shards, text, sizeof text), RESULT_MISSING);
+    cr_assert_neq(datadir_look("/nowhere/data", 0, &shards, text, sizeof text), RESULT_OK);
+    cr_expect_not_null(strstr(text, "/nowhere/data: cannot be created"), "%s", text);
+    put_file(&scratch, "thesis.txt", "precious");
+    snprintf(path, sizeof path, "%s", scratch_path(&scratch, "thesis.txt"));
+    *strrchr(path, '/') = '\0';
+    cr_assert_eq(datadir_look(path, 0, &shards, text, sizeof text), RESULT_DENIED);
+    cr_expect_not_null(strstr(text, "not a Ringpost directory"), "%s", text);
+    scratch_deinit(&scratch);
+}
