@@ -26,11 +26,9 @@
     X(WRONG_PASSWORD,      "UNAUTHENTICATED",     401, false, "wrong name or password")                                \
     X(OTHER_USER,          "PERMISSION_DENIED",   403, false, "this connection belongs to another user or device")     \
     X(ORIGIN_REFUSED,      "PERMISSION_DENIED",   403, false, "this Origin is not allowed")                            \
-    X(NOT_A_MEMBER,        "PERMISSION_DENIED",   403, false, "you are not a member of this room")                     \
     X(ROLE_TOO_LOW,        "PERMISSION_DENIED",   403, false, "your role in this room does not allow that")            \
-    X(NOT_JOINABLE,        "PERMISSION_DENIED",   403, false, "this room takes members by invitation only")            \
     X(USER_NOT_FOUND,      "NOT_FOUND",           404, false, "there is no such user")                                 \
-    X(ROOM_NOT_FOUND,      "NOT_FOUND",           404, false, "there is no such room")                                 \
+    X(ROOM_NOT_FOUND,      "NOT_FOUND",           404, false, "there is no such room, or you are not in it")           \
     X(DEVICE_NOT_FOUND,    "NOT_FOUND",           404, false, "there is no such device")                               \
     X(MEMBER_NOT_FOUND,    "NOT_FOUND",           404, false, "that user is not a member of this room")                \
     X(NAME_TAKEN,          "ALREADY_EXISTS",      409, false, "this name is taken")                                    \

@@ -14,7 +14,7 @@ Test(error, rows_say_what_the_list_says)
     } cases[] = {
         {ERROR_NONE, "none", "OK", 200, false},
         {ERROR_ROOM_FULL, "room_full", "RESOURCE_EXHAUSTED", 409, false},
-        {ERROR_NOT_A_MEMBER, "not_a_member", "PERMISSION_DENIED", 403, false},
+        {ERROR_ROLE_TOO_LOW, "role_too_low", "PERMISSION_DENIED", 403, false},
         {ERROR_DISK_FULL, "disk_full", "RESOURCE_EXHAUSTED", 507, true},
         {ERROR_INTERNAL, "internal", "INTERNAL", 500, true},
     };

@@ -163,7 +163,7 @@ async def chat(door):
     await ben.door.push("typing", lambda typing: typing == pb.TypingNotice(room_id=room, user_id=ann.user_id))
     await ann.call("typing", room_id=room, stopped=True)
     await ben.door.push("typing", lambda typing: typing.stopped and typing.user_id == ann.user_id)
-    await refused("not_a_member", eve.call("subscribe", room_ids=[room]))
+    await refused("room_not_found", eve.call("subscribe", room_ids=[room]))
     await leave(ann, ben, eve)
 
 
@@ -179,7 +179,7 @@ async def rooms(door):
     got = await ann.call("get_room", room_id=room)
     assert got.room == made and got.role == pb.OWNER
 
-    await refused("not_joinable", cleo.call("join_room", room_id=room))
+    await refused("room_not_found", cleo.call("join_room", room_id=room))
     invited = await ann.call("invite", room_id=room, user_ids=[cleo.user_id, ben.user_id])
     assert (invited.added_count, invited.room.member_count) == (1, 3)
     await ben.door.event("room", lambda change: change.change == pb.MEMBER_JOINED and change.target_id == cleo.user_id)
@@ -202,13 +202,13 @@ async def rooms(door):
     removed = await ann.call("remove_members", room_id=room, user_ids=[dave.user_id])
     assert (removed.removed_count, removed.room.member_count) == (1, 3)
     await dave.door.event("room", lambda change: change.change == pb.ROOM_LEFT and change.actor_id == ann.user_id)
-    await refused("not_a_member", dave.send("still here?", room_id=room))
+    await refused("room_not_found", dave.send("still here?", room_id=room))
 
     await refused("owner_must_stay", ann.call("leave_room", room_id=room), 409)
     await ann.call("set_role", room_id=room, user_id=ben.user_id, role=pb.OWNER)
     assert (await ann.call("get_room", room_id=room)).role == pb.ADMIN
     await ann.call("leave_room", room_id=room)
-    await refused("not_a_member", ann.call("get_room", room_id=room), 403)
+    await refused("room_not_found", ann.call("get_room", room_id=room), 404)
     await refused("role_too_low", cleo.call("dismiss_room", room_id=room))
 
     own = (await ann.call("create_room", name="Short", member_ids=[cleo.user_id])).room.room_id
@@ -246,15 +246,15 @@ async def presence(door):
 
 # Who asks, the method, its fields from the world below, the reason and the HTTP status.
 REFUSALS = [
-    ("outsider", "send", lambda w: {"room_id": w["room"], "client_msg_id": "x", "body": b"x"}, "not_a_member", 403),
-    ("outsider", "history", lambda w: {"room_id": w["room"]}, "not_a_member", 403),
-    ("outsider", "mark_read", lambda w: {"room_id": w["room"], "seq": 1}, "not_a_member", 403),
-    ("outsider", "typing", lambda w: {"room_id": w["room"]}, "not_a_member", 403),
-    ("outsider", "members", lambda w: {"room_id": w["room"]}, "not_a_member", 403),
-    ("outsider", "get_room", lambda w: {"room_id": w["room"]}, "not_a_member", 403),
-    ("outsider", "leave_room", lambda w: {"room_id": w["room"]}, "not_a_member", 403),
-    ("outsider", "join_room", lambda w: {"room_id": w["room"]}, "not_joinable", 403),
-    ("outsider", "invite", lambda w: {"room_id": w["room"], "user_ids": [w["owner"].user_id]}, "not_a_member", 403),
+    ("outsider", "send", lambda w: {"room_id": w["room"], "client_msg_id": "x", "body": b"x"}, "room_not_found", 404),
+    ("outsider", "history", lambda w: {"room_id": w["room"]}, "room_not_found", 404),
+    ("outsider", "mark_read", lambda w: {"room_id": w["room"], "seq": 1}, "room_not_found", 404),
+    ("outsider", "typing", lambda w: {"room_id": w["room"]}, "room_not_found", 404),
+    ("outsider", "members", lambda w: {"room_id": w["room"]}, "room_not_found", 404),
+    ("outsider", "get_room", lambda w: {"room_id": w["room"]}, "room_not_found", 404),
+    ("outsider", "leave_room", lambda w: {"room_id": w["room"]}, "room_not_found", 404),
+    ("outsider", "join_room", lambda w: {"room_id": w["room"]}, "room_not_found", 404),
+    ("outsider", "invite", lambda w: {"room_id": w["room"], "user_ids": [w["owner"].user_id]}, "room_not_found", 404),
     ("member", "invite", lambda w: {"room_id": w["room"], "user_ids": [w["outsider"].user_id]}, "role_too_low", 403),
     ("member", "remove_members", lambda w: {"room_id": w["room"], "user_ids": [w["owner"].user_id]}, "role_too_low", 403),
     ("member", "update_room", lambda w: {"room_id": w["room"], "name": "No"}, "role_too_low", 403),
@@ -313,7 +313,23 @@ async def refusals(door):
             raise AssertionError(f"{who} {method} {fields(world)}: {wrong}") from None
         assert status not in CODES or error.code == CODES[status], (method, error)
         assert error.message and error.request_id and not error.retryable, (method, error)
+    await a_stranger_learns_nothing(outsider, owner.user_id, [world[name] for name in ("room", "dismissed", "direct")] + [world["room"] + 1000, 2**64 - 1])
     await leave(owner, member, outsider)
+
+
+async def a_stranger_learns_nothing(outsider, somebody, rooms):
+    """Whatever is behind the id of a room, and if there is nothing: the same answer, word for word."""
+    calls = {
+        "send": {"client_msg_id": "s", "body": b"x"}, "history": {}, "mark_read": {"seq": 1}, "typing": {}, "get_room": {}, "members": {},
+        "join_room": {}, "leave_room": {}, "update_room": {"name": "x"}, "dismiss_room": {}, "invite": {"user_ids": [somebody]}, "remove_members": {"user_ids": [somebody]},
+        "set_role": {"user_id": outsider.user_id, "role": pb.ADMIN},
+    }
+    for method, fields in calls.items():
+        answers = set()
+        for room in rooms:
+            error = await refused("room_not_found", outsider.call(method, room_id=room, **fields), 404)
+            answers.add((error.code, error.message, error.retryable, error.retry_after_ms))
+        assert len(answers) == 1, (method, answers)
 
 
 for a_door in DOORS:

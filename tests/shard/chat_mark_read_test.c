@@ -43,10 +43,10 @@ Test(chat_mark_read, is_for_members)
     struct world world = world_create(fixture_options(0, 1));
     uint64_t ada = world_user(&world, 0, "ada"), eve = world_user(&world, 0, "eve");
     uint64_t room_id = world_create_room(&world, ada, NULL, 0, true);
-    cr_expect_eq(world_read(&world, eve, room_id, 1), ERROR_NOT_A_MEMBER);
+    cr_expect_eq(world_read(&world, eve, room_id, 1), ERROR_ROOM_NOT_FOUND);
     cr_assert_eq(world_join(&world, eve, room_id), ERROR_NONE);
     cr_expect_eq(world_read(&world, eve, room_id, 1), ERROR_NONE);
     cr_assert_eq(world_leave(&world, eve, room_id), ERROR_NONE);
-    cr_expect_eq(world_read(&world, eve, room_id, 1), ERROR_NOT_A_MEMBER);
+    cr_expect_eq(world_read(&world, eve, room_id, 1), ERROR_ROOM_NOT_FOUND);
     world_destroy(&world);
 }

@@ -150,7 +150,7 @@ Test(chat_send, a_repeat_is_answered_even_when_the_sender_has_left_or_the_room_w
     cr_assert_eq(world_leave(&world, bob, room_id), ERROR_NONE);
     cr_expect_eq(world_send(&world, bob, room_id, "b", "hello"), ERROR_NONE);
     cr_expect_eq(world_sent(world.shards[0]).seq, 1);
-    cr_expect_eq(world_send(&world, bob, room_id, "new", "hello"), ERROR_NOT_A_MEMBER);
+    cr_expect_eq(world_send(&world, bob, room_id, "new", "hello"), ERROR_ROOM_NOT_FOUND);
     cr_assert_eq(world_dismiss(&world, ada, room_id), ERROR_NONE);
     cr_expect_eq(world_send(&world, ada, room_id, "new", "hello"), ERROR_ROOM_DISMISSED);
     cr_expect_eq(world_send(&world, ada, id_make(0, ID_ROOM, 4242), "new", "hello"), ERROR_ROOM_NOT_FOUND);
@@ -209,13 +209,14 @@ Test(chat_send, a_conversation_of_two_takes_no_operation_of_groups)
     uint64_t ada = world_user(&world, 0, "ada"), bob = world_user(&world, 0, "bob"), eve = world_user(&world, 0, "eve");
     cr_assert_eq(world_send_to(&world, ada, bob, "a", "hi"), ERROR_NONE);
     uint64_t room_id = world_sent(world.shards[0]).room_id;
-    cr_expect_eq(world_join(&world, eve, room_id), ERROR_ROOM_IS_DIRECT);
+    cr_expect_eq(world_join(&world, eve, room_id), ERROR_ROOM_NOT_FOUND, "a stranger learns nothing of it");
+    cr_expect_eq(world_join(&world, bob, room_id), ERROR_ROOM_IS_DIRECT);
     cr_expect_eq(world_invite(&world, ada, room_id, &eve, 1), ERROR_ROOM_IS_DIRECT);
     cr_expect_eq(world_leave(&world, ada, room_id), ERROR_ROOM_IS_DIRECT);
     cr_expect_eq(world_remove(&world, ada, room_id, &bob, 1), ERROR_ROOM_IS_DIRECT);
     cr_expect_eq(world_set_role(&world, ada, room_id, bob, ROLE_ADMIN), ERROR_ROOM_IS_DIRECT);
     cr_expect_eq(world_update(&world, ada, room_id, "x", true), ERROR_ROOM_IS_DIRECT);
     cr_expect_eq(world_dismiss(&world, ada, room_id), ERROR_ROOM_IS_DIRECT);
-    cr_expect_eq(world_send(&world, eve, room_id, "e", "me too"), ERROR_NOT_A_MEMBER);
+    cr_expect_eq(world_send(&world, eve, room_id, "e", "me too"), ERROR_ROOM_NOT_FOUND);
     world_destroy(&world);
 }

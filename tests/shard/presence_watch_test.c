@@ -392,7 +392,7 @@ Test(presence_watch, refuses_too_many)
     } cases[] = {{WATCH_USERS_MAX, 0, ERROR_NONE},
                  {WATCH_USERS_MAX + 1, 0, ERROR_BAD_FIELD},
                  {0, WATCH_ROOMS_MAX + 1, ERROR_BAD_FIELD},
-                 {0, 1, ERROR_NOT_A_MEMBER}};
+                 {0, 1, ERROR_ROOM_NOT_FOUND}};
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         subscribe(&eyes, ids, cases[i].users, ids, cases[i].rooms);
         pump();
@@ -445,7 +445,7 @@ Test(presence_watch, typing_goes_to_members_who_look_and_not_to_who_types)
     cr_expect_eq(other.frame_count, 0, "not to the one who types");
 
     type_in(room, eve);
-    cr_expect_eq(replied_error(), ERROR_NOT_A_MEMBER);
+    cr_expect_eq(replied_error(), ERROR_ROOM_NOT_FOUND);
     type_in(room + 1, bob);
     cr_expect_eq(replied_error(), ERROR_ROOM_NOT_FOUND);
     cr_expect_eq(eyes.frame_count, 1);
@@ -465,7 +465,7 @@ Test(presence_watch, a_room_of_others_refuses_the_whole_subscription)
     come(&eyes, eve, "web");
     subscribe(&eyes, &bob, 1, (uint64_t[]){own, room}, 2);
     pump();
-    cr_expect_eq(replied_error(), ERROR_NOT_A_MEMBER);
+    cr_expect_eq(replied_error(), ERROR_ROOM_NOT_FOUND);
     cr_expect_null(inbox_at(bob)->watchers);
     cr_expect_eq(fixture_entity(nodes[0].fixture, ENTITY_MEMBER, own, eve)->pins, 0, "nor is the own room looked at");
     cr_expect_null(eyes.session->watching);
@@ -483,7 +483,7 @@ Test(presence_watch, a_room_that_cannot_be_leaves_nothing_looked_at_either)
     cr_assert_not_null(inbox_at(bob)->watchers);
     subscribe(&eyes, &bob, 1, &nowhere, 1);
     pump();
-    cr_expect_eq(replied_error(), ERROR_NOT_A_MEMBER);
+    cr_expect_eq(replied_error(), ERROR_ROOM_NOT_FOUND);
     cr_expect_null(inbox_at(bob)->watchers);
     go(&eyes);
 }

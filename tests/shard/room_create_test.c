@@ -92,7 +92,7 @@ Test(room_create, an_id_asked_for_too_early_is_no_obstacle)
     struct world world = world_create(fixture_options(0, 1));
     uint64_t ada = world_user(&world, 0, "ada"), next = id_make(0, ID_ROOM, 1);
     cr_expect_eq(world_join(&world, ada, next), ERROR_ROOM_NOT_FOUND);
-    cr_expect_eq(world_read(&world, ada, next, 1), ERROR_NOT_A_MEMBER);
+    cr_expect_eq(world_read(&world, ada, next, 1), ERROR_ROOM_NOT_FOUND);
     cr_expect_eq(world_create_room(&world, ada, NULL, 0, false), next);
     cr_expect_eq(world_send(&world, ada, next, "m", "hello"), ERROR_NONE);
     world_destroy(&world);

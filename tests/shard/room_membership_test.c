@@ -78,7 +78,7 @@ Test(room_membership, roles_decide)
 {
 #define OK  ERROR_NONE
 #define LOW ERROR_ROLE_TOO_LOW
-#define OUT ERROR_NOT_A_MEMBER
+#define OUT ERROR_ROOM_NOT_FOUND
     static const struct {
         const char *name;
         enum error (*operation)(struct cast *, uint64_t actor);
@@ -86,7 +86,7 @@ Test(room_membership, roles_decide)
         enum error want[ROLE_KINDS]; /* owner, admin, member, stranger */
     } cases[] = {
         {"send", do_send, false, {OK, OK, OK, OUT}},
-        {"join a closed room", do_join, false, {OK, OK, OK, ERROR_NOT_JOINABLE}},
+        {"join a closed room", do_join, false, {OK, OK, OK, ERROR_ROOM_NOT_FOUND}},
         {"join an open room", do_join, true, {OK, OK, OK, OK}},
         {"leave", do_leave, false, {ERROR_OWNER_MUST_STAY, OK, OK, OUT}},
         {"update", do_update, false, {OK, OK, LOW, OUT}},
@@ -230,7 +230,7 @@ Test(room_membership, the_last_one_out_ends_the_room)
     cr_assert_eq(world_leave(&world, bob, room_id), ERROR_NONE);
     cr_assert_eq(world_leave(&world, ada, room_id), ERROR_NONE);
     cr_expect_eq(world_room(&world, room_id)->member_count, 0);
-    cr_expect_eq(world_join(&world, bob, room_id), ERROR_ROOM_DISMISSED);
+    cr_expect_eq(world_join(&world, bob, room_id), ERROR_ROOM_NOT_FOUND);
     cr_expect_eq(world_inbox(&world, ada)->room_count, 0);
     cr_expect_eq(fixture_count(world.shards[0], KEY_LOCAL, room_id), 0);
     world_destroy(&world);

@@ -175,7 +175,7 @@ Test(room_methods, two_people_on_two_shards_talk)
     cr_expect_eq(number("next_seq"), 1, "after_seq 0 goes upwards from the first message: %s", text);
     EXPECT(ERROR_NONE, bob, "/v1/chat/history", "{\"room_id\":\"%" ID "\",\"before_seq\":\"0\",\"limit\":1}", room_id);
     cr_expect_eq(number("next_seq"), 2, "before_seq 0 goes downwards from the newest: %s", text);
-    EXPECT(ERROR_NOT_A_MEMBER, user(1, 1), "/v1/chat/history", "{\"room_id\":\"%" ID "\"}", room_id);
+    EXPECT(ERROR_ROOM_NOT_FOUND, user(1, 1), "/v1/chat/history", "{\"room_id\":\"%" ID "\"}", room_id);
     EXPECT(ERROR_ROOM_IS_DIRECT, ada, "/v1/room/leave", "{\"room_id\":\"%" ID "\"}", room_id);
 }
 
@@ -189,9 +189,9 @@ Test(room_methods, pages_refuse_what_is_malformed)
     EXPECT(ERROR_BAD_FIELD, ada, "/v1/chat/conversations", "{\"cursor\":\"18446744073709551615\"}");
     EXPECT(ERROR_BAD_FIELD, ada, "/v1/room/members", "{\"room_id\":\"%" ID "\",\"limit\":501}", room_id);
     EXPECT(ERROR_BAD_FIELD, ada, "/v1/chat/mark_read", "{\"room_id\":\"%" ID "\"}", room_id);
-    EXPECT(ERROR_NOT_A_MEMBER, user(1, 0), "/v1/room/members", "{\"room_id\":\"%" ID "\"}", room_id);
-    EXPECT(ERROR_NOT_A_MEMBER, user(1, 0), "/v1/room/get", "{\"room_id\":\"%" ID "\"}", room_id);
-    EXPECT(ERROR_NOT_A_MEMBER, user(1, 0), "/v1/chat/mark_read", "{\"room_id\":\"%" ID "\",\"seq\":\"1\"}", room_id);
+    EXPECT(ERROR_ROOM_NOT_FOUND, user(1, 0), "/v1/room/members", "{\"room_id\":\"%" ID "\"}", room_id);
+    EXPECT(ERROR_ROOM_NOT_FOUND, user(1, 0), "/v1/room/get", "{\"room_id\":\"%" ID "\"}", room_id);
+    EXPECT(ERROR_ROOM_NOT_FOUND, user(1, 0), "/v1/chat/mark_read", "{\"room_id\":\"%" ID "\",\"seq\":\"1\"}", room_id);
 }
 
 /* ---- rooms ---- */
@@ -285,13 +285,13 @@ Test(room_methods, a_group_lives)
     cr_expect(strstr(text, "\"role\":\"ADMIN\"") != NULL, "%s", text);
     EXPECT(ERROR_NONE, bob, "/v1/room/update", "{\"room_id\":\"%" ID "\",\"name\":\"renamed\"}", room_id);
     cr_expect(strstr(text, "\"name\":\"renamed\"") && strstr(text, "\"joinable\":false"), "%s", text);
-    EXPECT(ERROR_NOT_JOINABLE, user(1, 2), "/v1/room/join", "{\"room_id\":\"%" ID "\"}", room_id);
+    EXPECT(ERROR_ROOM_NOT_FOUND, user(1, 2), "/v1/room/join", "{\"room_id\":\"%" ID "\"}", room_id);
     EXPECT(ERROR_BAD_FIELD, bob, "/v1/room/remove", "{\"room_id\":\"%" ID "\",\"user_ids\":[\"%" ID "\"]}", room_id,
            bob);
     EXPECT(ERROR_BAD_FIELD, bob, "/v1/room/remove", "{\"room_id\":\"%" ID "\"}", room_id);
     EXPECT(ERROR_NONE, bob, "/v1/room/remove", "{\"room_id\":\"%" ID "\",\"user_ids\":[\"%" ID "\"]}", room_id, eve);
     cr_expect_eq(number("removed_count"), 1);
-    EXPECT(ERROR_NOT_A_MEMBER, eve, "/v1/room/get", "{\"room_id\":\"%" ID "\"}", room_id);
+    EXPECT(ERROR_ROOM_NOT_FOUND, eve, "/v1/room/get", "{\"room_id\":\"%" ID "\"}", room_id);
     EXPECT(ERROR_OWNER_MUST_STAY, ada, "/v1/room/leave", "{\"room_id\":\"%" ID "\"}", room_id);
     EXPECT(ERROR_ROLE_TOO_LOW, bob, "/v1/room/dismiss", "{\"room_id\":\"%" ID "\"}", room_id);
     EXPECT(ERROR_NONE, ada, "/v1/room/dismiss", "{\"room_id\":\"%" ID "\"}", room_id);

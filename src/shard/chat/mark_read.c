@@ -17,7 +17,7 @@ enum error check_read(struct machine *machine, const struct command *command)
 {
     struct read_record read = COMMAND_RECORD(read, command);
     return machine_entity(machine, ENTITY_CONVERSATION, read.user_id, read.room_id)->exists ? ERROR_NONE
-                                                                                            : ERROR_NOT_A_MEMBER;
+                                                                                            : ERROR_ROOM_NOT_FOUND;
 }
 
 static void read_tell(struct machine *machine, const struct conversation *conversation, struct effects *effects)

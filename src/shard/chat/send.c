@@ -67,8 +67,8 @@ void needs_send(struct needs *needs, const struct command *command)
 static enum error send_admits(struct machine *machine, uint64_t room_id, uint64_t sender_id)
 {
     const struct room *room = room_of(machine_entity(machine, ENTITY_ROOM, room_id, 0));
-    if (!room->entity.exists) return ERROR_ROOM_NOT_FOUND;
-    if (!machine_entity(machine, ENTITY_MEMBER, room_id, sender_id)->exists) return ERROR_NOT_A_MEMBER;
+    bool is_member = machine_entity(machine, ENTITY_MEMBER, room_id, sender_id)->exists;
+    if (!room->entity.exists || !is_member) return ERROR_ROOM_NOT_FOUND;
     return room->dismissed ? ERROR_ROOM_DISMISSED : ERROR_NONE;
 }
 

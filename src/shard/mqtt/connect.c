@@ -165,6 +165,7 @@ void mqtt_session_ended(struct client *client, uint16_t close_code)
 
 enum mqtt_reason mqtt_reason_of(enum error error)
 {
+    if (error == ERROR_ROOM_NOT_FOUND) return MQTT_NOT_AUTHORIZED; /* there may be such a room, for others */
     switch (error_row(error)->status) {
     case 200: return MQTT_SUCCESS;
     case 401: return error == ERROR_WRONG_PASSWORD ? MQTT_BAD_CREDENTIALS : MQTT_NOT_AUTHORIZED;

@@ -19,8 +19,8 @@ enum error check_retained_clear(struct machine *machine, const struct command *c
 {
     struct retained_clear_record clear = COMMAND_RECORD(retained_clear, command);
     const struct room *room = room_of(machine_entity(machine, ENTITY_ROOM, clear.room_id, 0));
-    if (!room->entity.exists) return ERROR_ROOM_NOT_FOUND;
-    if (!machine_entity(machine, ENTITY_MEMBER, clear.room_id, command->actor_id)->exists) return ERROR_NOT_A_MEMBER;
+    bool is_member = machine_entity(machine, ENTITY_MEMBER, clear.room_id, command->actor_id)->exists;
+    if (!room->entity.exists || !is_member) return ERROR_ROOM_NOT_FOUND;
     return room->dismissed ? ERROR_ROOM_DISMISSED : ERROR_NONE;
 }
 

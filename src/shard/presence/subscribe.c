@@ -216,7 +216,7 @@ void handle_subscribe(struct shard *shard, struct request *request)
     add_ids(gather->room_ids, &gather->room_count, in->room_ids, in->n_room_ids);
     if (has_foreign_room(gather, request_machine(shard)->options.shard_count)) {
         watch_list_replace(session, NULL);
-        request_refuse(shard, request, ERROR_NOT_A_MEMBER);
+        request_refuse(shard, request, ERROR_ROOM_NOT_FOUND);
         return;
     }
 

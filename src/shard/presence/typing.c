@@ -5,8 +5,7 @@
 
 static enum error typing_check(const struct room *room, const struct member *member)
 {
-    if (!room->entity.exists) return ERROR_ROOM_NOT_FOUND;
-    if (!member->entity.exists) return ERROR_NOT_A_MEMBER;
+    if (!room->entity.exists || !member->entity.exists) return ERROR_ROOM_NOT_FOUND;
     return room->dismissed ? ERROR_ROOM_DISMISSED : ERROR_NONE;
 }
 

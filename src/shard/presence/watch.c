@@ -274,7 +274,7 @@ static enum error watch_check(struct shard *shard, struct request *request, cons
     enum error error = ERROR_NONE;
     while (next_user(shard, request, &users, &entity)) continue;
     while (next_member(shard, request, watch, &rooms, &entity))
-        if (entity != NULL && !entity->exists) error = ERROR_NOT_A_MEMBER;
+        if (entity != NULL && !entity->exists) error = ERROR_ROOM_NOT_FOUND;
     return error;
 }
 

@@ -29,7 +29,7 @@
 /* LETTER_WATCH, number = call. Ids: u64 little-endian, one after another. session_id 0: tell the presence, watch nothing. */
 #define WATCH_FIELDS(F) F(u64, session_id) F(u64, user_id) F(bytes, user_ids) F(bytes, room_ids)
 RECORD(watch, WATCH_FIELDS)
-/* LETTER_WATCHED, number = call: u8 NONE or NOT_A_MEMBER, which watches nothing; then one record per user that exists. */
+/* LETTER_WATCHED, number = call: u8 NONE or ROOM_NOT_FOUND, which watches nothing; then one record per user that exists. */
 #define PRESENCE_FIELDS(F) F(u64, user_id) F(bytes, packed) /* a Presence message */
 RECORD(presence, PRESENCE_FIELDS)
 /* LETTER_UNWATCH: number = session id, no payload.

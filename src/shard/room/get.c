@@ -14,9 +14,8 @@ const struct room *request_member_room(struct shard *shard, struct request *requ
     struct entity *room = request_entity(shard, request, ENTITY_ROOM, room_id, 0);
     struct entity *own = request_entity(shard, request, ENTITY_MEMBER, room_id, request->actor.user_id);
     if (request_waits(request)) return NULL;
-    enum error error = !room->exists ? ERROR_ROOM_NOT_FOUND : !own->exists ? ERROR_NOT_A_MEMBER : ERROR_NONE;
-    if (error != ERROR_NONE) {
-        request_refuse(shard, request, error);
+    if (!room->exists || !own->exists) {
+        request_refuse(shard, request, ERROR_ROOM_NOT_FOUND);
         return NULL;
     }
     if (member != NULL) *member = member_of(own);

@@ -30,14 +30,14 @@ void needs_members_add(struct needs *needs, const struct command *command)
     membership_needs(needs, add.room_id, command->actor_id, add.people);
 }
 
+/* A stranger learns of a room that it exists only where it is open to strangers. */
 static enum error check_join(struct machine *machine, uint64_t room_id, uint64_t actor_id)
 {
     const struct room *room = room_of(machine_entity(machine, ENTITY_ROOM, room_id, 0));
-    if (!room->entity.exists) return ERROR_ROOM_NOT_FOUND;
+    bool is_open = room->entity.exists && room->type == TYPE_GROUP && room->joinable && !room->dismissed;
+    if (!is_open && !member_at(machine, room_id, actor_id)->entity.exists) return ERROR_ROOM_NOT_FOUND;
     if (room->type == TYPE_DIRECT) return ERROR_ROOM_IS_DIRECT;
-    if (room->dismissed) return ERROR_ROOM_DISMISSED;
-    bool is_member = member_at(machine, room_id, actor_id)->entity.exists;
-    return room->joinable || is_member ? ERROR_NONE : ERROR_NOT_JOINABLE;
+    return room->dismissed ? ERROR_ROOM_DISMISSED : ERROR_NONE;
 }
 
 enum error check_members_add(struct machine *machine, const struct command *command)
@@ -108,9 +108,8 @@ static bool is_leave(const struct members_remove_record *remove, uint64_t actor_
 static enum error check_leave(struct machine *machine, uint64_t room_id, uint64_t actor_id)
 {
     const struct room *room = room_of(machine_entity(machine, ENTITY_ROOM, room_id, 0));
-    if (!room->entity.exists) return ERROR_ROOM_NOT_FOUND;
     const struct member *member = member_at(machine, room_id, actor_id);
-    if (!member->entity.exists) return ERROR_NOT_A_MEMBER;
+    if (!room->entity.exists || !member->entity.exists) return ERROR_ROOM_NOT_FOUND;
     if (room->type == TYPE_DIRECT) return ERROR_ROOM_IS_DIRECT;
     bool abandons = member->role == ROLE_OWNER && room->member_count > 1 && !room->dismissed;
     return abandons ? ERROR_OWNER_MUST_STAY : ERROR_NONE;

@@ -114,9 +114,8 @@ enum error room_admits(struct machine *machine, uint64_t room_id, uint64_t actor
                        struct room **out)
 {
     struct room *room = room_of(machine_entity(machine, ENTITY_ROOM, room_id, 0));
-    if (!room->entity.exists) return ERROR_ROOM_NOT_FOUND;
     const struct member *member = member_of(machine_entity(machine, ENTITY_MEMBER, room_id, actor_id));
-    if (!member->entity.exists) return ERROR_NOT_A_MEMBER;
+    if (!room->entity.exists || !member->entity.exists) return ERROR_ROOM_NOT_FOUND;
     if (room->type == TYPE_DIRECT) return ERROR_ROOM_IS_DIRECT;
     if (room->dismissed) return ERROR_ROOM_DISMISSED;
     if (member->role < role_min) return ERROR_ROLE_TOO_LOW;

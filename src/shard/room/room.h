@@ -82,7 +82,7 @@ void room_snapshot(const struct room *room, const struct machine *machine,
 void room_fill(const struct room *room, const struct machine *machine, Ringpost__V1__Room *out);
 
 /* Check: may `actor_id` do something in this group that takes at least `role_min`? Room and member are resident
- * (needs). NONE: *room is set. ROOM_NOT_FOUND, NOT_A_MEMBER, ROOM_IS_DIRECT, ROOM_DISMISSED, ROLE_TOO_LOW. */
+ * (needs). NONE: *room is set. ROOM_NOT_FOUND (also who is no member), ROOM_IS_DIRECT, ROOM_DISMISSED, ROLE_TOO_LOW. */
 enum error room_admits(struct machine *machine, uint64_t room_id, uint64_t actor_id, uint8_t role_min,
                        struct room **room);
 
