@@ -392,7 +392,9 @@ static bool session_try_push(struct session *session, struct session_frame *fram
 void session_push_frame(struct session *session, struct session_frame *frame, bool droppable)
 {
     if (session->encodes || (session->behind && droppable)) return;
-    (void)session_try_push(session, frame);
+    if (session_try_push(session, frame) || session->behind) return;
+    session_fall_behind(session); /* it must know that it knows less than it should */
+    session_drained(session);
 }
 
 void session_push_room(struct session *session, struct session_frame *frame)
@@ -450,8 +452,9 @@ void session_syncing(struct session *session) { session->missed_room = false; }
 void session_synced(struct session *session, uint64_t sync_key)
 {
     if (!session->behind) return;
+    bool told = session->told_behind; /* else it does not know that it missed presence */
     session->told_behind = session->owed_behind = false;
     /* More was applied while it read: told once more, or it would wait for pushes for ever. */
-    if (sync_key != session->inbox->head || session->missed_room) session_drained(session);
+    if (!told || sync_key != session->inbox->head || session->missed_room) session_drained(session);
     else session->behind = false;
 }
