@@ -115,7 +115,16 @@
       "Life of an access token. Short, because only its end takes it back everywhere.")                                \
     X(PERIOD, refresh_token_ttl, "30d", CONFIG_H(1), CONFIG_D(365),                                                    \
       "Life of a refresh token: how long a device may stay away without logging in again.")                            \
-    X(DURATION, token_leeway, "30s", 0, CONFIG_M(5), "Difference between clocks that is forgiven in a token's times.") \
+    X(DURATION, refresh_grace, "60s", 0, CONFIG_H(1),                                                                  \
+      "How long after a refresh the token it used up gets the same answer again, for a client that lost it. Later, and with "\
+      "any token used up before, the whole login ends: one of two who have it has stolen it.")                         \
+    X(DURATION, token_leeway, "30s", 0, CONFIG_M(5),                                                                   \
+      "Difference between clocks that is forgiven when a token is accepted. A socket ends when its token expires all the "\
+      "same.")                                                                                                         \
+    X(LIST, token_audiences, "ringpost", 0, CONFIG_ITEMS_MAX,                                                          \
+      "Names of this server in aud: an access token that has an aud must name one of them.")                           \
+    X(LIST, token_issuers, "ringpost", 0, CONFIG_ITEMS_MAX,                                                            \
+      "Who may issue access tokens with this server's key: one that has an iss must name one of them.")                \
     X(COUNT, password_ops, "2", 1, 64, "Passes of argon2id over a password; more cost an attacker and the server.")    \
     X(BYTES, password_memory, "19MiB", CONFIG_MIB(1), CONFIG_GIB(1), "Memory of argon2id for one password.")           \
     X(COUNT, password_threads, "2", 1, 64, "Threads that hash passwords, one each at a time, apart from the workers.") \

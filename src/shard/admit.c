@@ -1,4 +1,4 @@
-/* shard/admit.c - the actor's home shard lets a request pass: device not revoked, rate limits, then on to the owner.
+/* shard/admit.c - the actor's home shard lets a request pass: device known and not revoked, rate limits, then on to the owner.
  * A session's requests skip the device check: a session of a revoked device is ended when the device is. */
 #include "shard/account/account.h"
 #include "shard/rate_limit.h"
@@ -45,20 +45,16 @@ static uint16_t forward(struct shard *s, const struct method *method, const stru
     return owner;
 }
 
-void admit_run(struct shard *s, struct request *r)
+static void admit_on_let_in(struct shard *s, struct request *r, enum error error)
 {
-    const struct method *method = method_by_number(r->letter->method);
-    uint64_t user_id = r->actor.user_id;
-    struct entity *inbox = request_entity(s, r, ENTITY_INBOX, user_id, 0);
-    struct entity *account = request_entity(s, r, ENTITY_ACCOUNT, user_id, 0);
-    if (request_waits(r)) return;
-    enum error error = account_admits(account_of(account), r->actor.device_id, r->actor.issued_s);
     if (error != ERROR_NONE) {
-        request_refuse(s, r, error);
+        account_refuse_token(s, r, error);
         return;
     }
+    const struct method *method = method_by_number(r->letter->method);
+    struct inbox *inbox = inbox_of(machine_entity(s->machine, ENTITY_INBOX, r->actor.user_id, 0)); /* pinned */
     uint32_t retry_after_ms = 0;
-    error = admit_rate(s, method, inbox_of(inbox), &retry_after_ms);
+    error = admit_rate(s, method, inbox, &retry_after_ms);
     struct origin origin = r->letter->origin;
     if (error != ERROR_NONE) {
         refuse(s, &origin, method->number, error, retry_after_ms);
@@ -67,10 +63,18 @@ void admit_run(struct shard *s, struct request *r)
         return;
     }
     struct actor_record actor = r->actor;
-    actor.name = slice_text(inbox_of(inbox)->display_name);
+    actor.name = slice_text(inbox->display_name);
     s->running = NULL; /* r only waits for its end: the onward request reads its bytes */
     (void)forward(s, method, &actor, letter_payload(r->letter), &origin, 0);
     request_end(s, r);
+}
+
+void admit_run(struct shard *s, struct request *r)
+{
+    (void)request_entity(s, r, ENTITY_INBOX, r->actor.user_id, 0);
+    struct entity *account = request_entity(s, r, ENTITY_ACCOUNT, r->actor.user_id, 0);
+    if (request_waits(r)) return;
+    account_let_in(s, r, account_of(account), admit_on_let_in);
 }
 
 enum error session_take(struct session *session, const struct method *method, uint32_t *retry_after_ms)

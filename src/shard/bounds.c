@@ -61,6 +61,8 @@ static uint32_t account_bytes(enum command_type type)
     if (type == COMMAND_REFRESH)
         return refresh_record_size(&(struct refresh_record){.device_id = device_id, .old_hash = hash, .new_hash = hash});
     if (type == COMMAND_DEVICE_REVOKE) return device_revoke_record_size(&(struct device_revoke_record){.device_id = device_id});
+    if (type == COMMAND_REVOCATION_TIME)
+        return revocation_time_record_size(&(struct revocation_time_record){.device_id = device_id});
     return seen_record_size(&(struct seen_record){.device_id = device_id});
 }
 
@@ -84,6 +86,7 @@ static uint32_t record_bytes(enum command_type type, uint32_t body_size_max)
     case COMMAND_DEVICE_PUT:
     case COMMAND_REFRESH:
     case COMMAND_DEVICE_REVOKE:
+    case COMMAND_REVOCATION_TIME:
     case COMMAND_SEEN: return account_bytes(type);
     case COMMAND_SEND: return send_bytes(body_size_max);
     case COMMAND_READ: return read_record_size(&(struct read_record){0});

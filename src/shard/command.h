@@ -18,6 +18,7 @@ struct effects;
     X(DEVICE_PUT, 11, device_put)        /* account/login.c */                                                        \
     X(REFRESH, 12, refresh)              /* account/refresh.c */                                                      \
     X(DEVICE_REVOKE, 13, device_revoke)  /* account/device.c */                                                       \
+    X(REVOCATION_TIME, 15, revocation_time) /* account/device.c */                                                    \
     X(SEEN, 14, seen)                    /* presence/seen.c */                                                        \
     X(SEND, 20, send)                    /* chat/send.c */                                                            \
     X(READ, 21, read)                    /* chat/mark_read.c */                                                       \

@@ -77,18 +77,42 @@ bool door_login_allowed(struct door *d, const struct conn *conn, uint32_t *retry
 {
     struct in6_addr peer = conn_address(conn);
     bool allowed = login_limit_take(d->logins, &peer, d->options.ports.now_ns(d->options.ports.context) / 1000000, retry_after_ms);
-    if (!allowed) metrics_add(&d->options.metrics->rate_limited, 1);
+    if (!allowed) {
+        metrics_add(&d->options.metrics->rate_limited, 1);
+        refusal_note(REFUSAL_LOGIN_RATE, &peer, "retry_after_ms=%u", *retry_after_ms);
+    }
     return allowed;
 }
 
-enum error door_verify(const struct door *d, struct slice token, struct token_claims *claims)
+void door_note_token(const struct conn *conn, const char *because, uint64_t user_id)
 {
+    struct in6_addr peer = conn_address(conn);
+    refusal_note(REFUSAL_TOKEN, &peer, "user_id=%llu because=\"%s\"", (unsigned long long)user_id, because);
+}
+
+enum error door_verify(const struct door *d, const struct conn *conn, struct slice token, struct token_claims *claims,
+                       const char **detail)
+{
+    static const char nowhere[] = "sub names no user of this server";
     uint64_t now_s = d->options.ports.now_ms(d->options.ports.context) / 1000;
-    enum result result = token_verify(d->options.token_keys, token, now_s, d->options.token_leeway_s,
-                                      d->options.token_lifetime_max_s, claims);
-    if (result == RESULT_TIMEOUT) return ERROR_TOKEN_EXPIRED;
-    if (result != RESULT_OK || id_partition(claims->user_id) >= d->options.shard_count) return ERROR_TOKEN_INVALID;
-    return ERROR_NONE;
+    enum token_flaw flaw = token_verify(d->options.token_keys, token, now_s, &d->options.token_terms, claims);
+    bool is_here = flaw != TOKEN_FLAW_NONE || id_partition(claims->user_id) < d->options.shard_count;
+    *detail = NULL;
+    if (flaw == TOKEN_FLAW_NONE && is_here) return ERROR_NONE;
+    const char *text = is_here ? token_flaw_text(flaw) : nowhere;
+    door_note_token(conn, text, token_flaw_is_signed(flaw) ? claims->user_id : 0);
+    if (flaw == TOKEN_FLAW_EXPIRED) return ERROR_TOKEN_EXPIRED;
+    if (!is_here || token_flaw_is_told(flaw)) *detail = text;
+    return ERROR_TOKEN_INVALID;
+}
+
+/* A shard refused somebody for who they are; it does not know from where they come. `conn` NULL: they have gone. */
+static void note_refusal(const struct conn *conn, const struct letter *letter)
+{
+    if (letter->noted == 0) return;
+    struct in6_addr peer = conn == NULL ? in6addr_any : conn_address(conn);
+    refusal_note((enum refusal)(letter->noted - 1), conn == NULL ? NULL : &peer, "user_id=%llu because=%s",
+                 (unsigned long long)letter->number, error_row((enum error)letter->error)->reason);
 }
 
 /* ---- answers ---- */
@@ -237,6 +261,7 @@ void door_on_reply(struct door *d, const struct letter *letter)
     struct conn *conn = server_find(d->server, (struct conn_handle){letter->origin.slot, letter->origin.generation});
     metrics_observe(&d->options.metrics->request_ns,
                     d->options.ports.now_ns(d->options.ports.context) - letter->origin.started_ns);
+    note_refusal(conn, letter);
     if (conn == NULL) return;
     if (letter->origin.door == CONN_DOOR_HTTP) {
         door_reply_http(d, conn, letter);
@@ -256,11 +281,13 @@ void door_on_reply(struct door *d, const struct letter *letter)
 
 /* ---- requests ---- */
 
-static struct actor_record actor_of(const struct token_claims *claims)
+struct actor_record door_actor(const struct token_claims *claims)
 {
     return (struct actor_record){.user_id = claims->user_id,
                                  .issued_s = claims->issued_s,
                                  .expires_s = claims->expires_s,
+                                 .own = claims->own,
+                                 .generation = claims->generation,
                                  .device_id = slice_text(claims->device_id),
                                  .platform = slice_text(claims->platform)};
 }
@@ -268,7 +295,7 @@ static struct actor_record actor_of(const struct token_claims *claims)
 static void post_auth(struct door *d, struct client *client, const struct token_claims *claims, bool json, uint64_t id,
                       struct slice payload)
 {
-    struct actor_record actor = actor_of(claims);
+    struct actor_record actor = door_actor(claims);
     struct letter *letter = letter_make(LETTER_REQUEST, 0, id_partition(claims->user_id), &actor, payload);
     letter->origin = door_origin(d, client->conn, json, id);
     letter->method = RINGPOST__V1__REQUEST__METHOD_AUTH;
@@ -362,11 +389,14 @@ static void on_auth(struct door *d, struct client *client, bool json, const stru
     struct slice token = SLICE_EMPTY;
     struct token_claims claims;
     enum error error = ERROR_BAD_REQUEST;
-    if (envelope_peek_bytes(request->payload, 1, &token) == RESULT_OK) error = door_verify(d, token, &claims);
-    if (error == ERROR_NONE && client->session != NULL && claims.user_id != client->session->inbox->entity.key.a)
+    const char *detail = NULL;
+    if (envelope_peek_bytes(request->payload, 1, &token) == RESULT_OK) error = door_verify(d, client->conn, token, &claims, &detail);
+    if (error == ERROR_NONE && client->session != NULL && claims.user_id != client->session->inbox->entity.key.a) {
         error = ERROR_OTHER_USER;
+        door_note_token(client->conn, error_row(error)->reason, claims.user_id);
+    }
     if (error != ERROR_NONE) {
-        refuse(client, json, request->id, error, NULL, 0);
+        refuse(client, json, request->id, error, detail, 0);
         return;
     }
     if (d->options.ports.is_local(d->options.ports.context, id_partition(claims.user_id)))
@@ -382,6 +412,7 @@ static void on_open_method(struct door *d, struct client *client, bool json, con
     uint16_t shard = 0;
     uint32_t retry_after_ms = 0;
     enum error error = method_route(method, request->payload, 0, d->options.shard_count, &shard);
+    if (error == ERROR_TOKEN_INVALID) door_note_token(client->conn, "it is no refresh token", 0);
     if (error == ERROR_NONE && !door_login_allowed(d, client->conn, &retry_after_ms)) error = ERROR_RATE_LIMITED;
     if (error != ERROR_NONE) {
         refuse(client, json, request->id, error, NULL, retry_after_ms);

@@ -12,6 +12,7 @@
 #ifndef SHARD_DOOR_H
 #define SHARD_DOOR_H
 
+#include "api/token.h"
 #include "net/conn.h"
 #include "net/server.h"
 #include "shard/shard.h"
@@ -45,7 +46,7 @@ struct door_options {
     struct door_ports ports;
     uint16_t worker, shard_count;
     const struct token_keys *token_keys;
-    uint32_t token_leeway_s, token_lifetime_max_s;
+    struct token_terms token_terms;
     uint32_t logins_per_second, logins_burst; /* of one address; 0: no limit */
     uint32_t heartbeat_interval_ms, frame_size_max, authenticate_timeout_ms, outbound_soft_bytes;
     const struct host_pages *pages; /* health, metrics, version, OpenAPI */

@@ -251,12 +251,13 @@ static enum error read_message(struct door *d, const struct http_request *reques
     return result == RESULT_OK ? ERROR_NONE : ERROR_BAD_REQUEST;
 }
 
-static enum error make_letter(struct door *d, const struct http_request *request, const struct method *method,
-                              struct letter **letter)
+static enum error make_letter(struct door *d, const struct conn *conn, const struct http_request *request,
+                              const struct method *method, struct letter **letter, const char **detail)
 {
     uint16_t shard = 0;
     if (method->access == ACCESS_OPEN) {
         enum error error = method_route(method, writer_slice(&d->packed), 0, d->options.shard_count, &shard);
+        if (error == ERROR_TOKEN_INVALID) door_note_token(conn, "it is no refresh token", 0);
         if (error != ERROR_NONE) return error;
         *letter = letter_make(LETTER_REQUEST, 0, shard, NULL, writer_slice(&d->packed));
         (*letter)->admitted = true;
@@ -265,13 +266,9 @@ static enum error make_letter(struct door *d, const struct http_request *request
     struct token_claims claims;
     struct slice token = bearer(request);
     if (token.len == 0) return ERROR_NOT_AUTHENTICATED;
-    enum error error = door_verify(d, token, &claims);
+    enum error error = door_verify(d, conn, token, &claims, detail);
     if (error != ERROR_NONE) return error;
-    struct actor_record actor = {.user_id = claims.user_id,
-                                 .issued_s = claims.issued_s,
-                                 .expires_s = claims.expires_s,
-                                 .device_id = slice_text(claims.device_id),
-                                 .platform = slice_text(claims.platform)};
+    struct actor_record actor = door_actor(&claims);
     *letter = letter_make(LETTER_REQUEST, 0, id_partition(claims.user_id), &actor, writer_slice(&d->packed));
     return ERROR_NONE;
 }
@@ -280,6 +277,7 @@ static void on_method(struct door *d, struct conn *conn, const struct http_reque
                       uint8_t cors)
 {
     char text[DOOR_ORIGIN_TEXT_MAX] = "";
+    const char *detail = NULL;
     struct letter *letter = NULL;
     metrics_add(&d->options.metrics->requests, 1);
     enum error error = method->access == ACCESS_SOCKET ? ERROR_SOCKET_ONLY : ERROR_NONE;
@@ -287,12 +285,13 @@ static void on_method(struct door *d, struct conn *conn, const struct http_reque
     if (error == ERROR_NONE && !door_origin_allowed(d, request)) error = ERROR_ORIGIN_REFUSED;
     if (error == ERROR_ORIGIN_REFUSED) snprintf(text, sizeof text, "%s", door_note_origin(d, conn, request));
     if (error == ERROR_NONE) error = read_message(d, request, method, text, sizeof text);
+    if (text[0] != '\0') detail = text;
     uint32_t retry_after_ms = 0;
     if (error == ERROR_NONE && method->access == ACCESS_OPEN && !door_login_allowed(d, conn, &retry_after_ms))
         error = ERROR_RATE_LIMITED;
-    if (error == ERROR_NONE) error = make_letter(d, request, method, &letter);
+    if (error == ERROR_NONE) error = make_letter(d, conn, request, method, &letter, &detail);
     if (error != ERROR_NONE) {
-        refuse(d, conn, error, text[0] == '\0' ? NULL : text, retry_after_ms, method->is_read ? "GET, HEAD, POST" : "POST", cors);
+        refuse(d, conn, error, detail, retry_after_ms, method->is_read ? "GET, HEAD, POST" : "POST", cors);
         return;
     }
     letter->origin = door_origin(d, conn, true, 0);

@@ -41,8 +41,12 @@ struct client { /* of a WebSocket or TCP connection: *conn_user() */
     struct mqtt *mqtt; /* NULL: it speaks envelopes */
 };
 
-/* Fills claims from "Bearer …" or a bare token. NONE, TOKEN_INVALID, TOKEN_EXPIRED. */
-enum error door_verify(const struct door *door, struct slice token, struct token_claims *claims);
+/* NONE and the claims; or TOKEN_INVALID, TOKEN_EXPIRED, which are noted; *detail: what the peer may be told of the reason, or NULL. */
+enum error door_verify(const struct door *door, const struct conn *conn, struct slice token, struct token_claims *claims,
+                       const char **detail);
+struct actor_record door_actor(const struct token_claims *claims);
+/* A token that is good but not here: noted. */
+void door_note_token(const struct conn *conn, const char *because, uint64_t user_id);
 /* No further frames until its requests under way are fewer, and nothing is waited for. */
 void door_client_pause(struct client *client);
 /* Its request went to that shard: no further frames while that is full. */

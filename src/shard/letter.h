@@ -44,7 +44,8 @@ struct origin {
 /* Who asks; verified by the door (signature, expiry) and by the user's home shard (device not revoked). */
 #define ACTOR_FIELDS(F)                                                                                                \
     F(u64, user_id) F(u64, issued_s) F(u64, expires_s) F(bytes, device_id) F(bytes, platform) F(bytes, name)
-RECORD(actor, ACTOR_FIELDS)
+#define ACTOR_FIELDS_2(F) F(u8, own) F(u64, generation) /* own: this server made the token, for that generation of the device */
+RECORD_2(actor, ACTOR_FIELDS, ACTOR_FIELDS_2)
 
 struct letter {
     struct letter *next;
@@ -53,6 +54,7 @@ struct letter {
     uint16_t from_shard, to_shard;
     uint16_t method;     /* REQUEST, REPLY: field number in Request.method */
     uint8_t error;       /* REPLY: enum error */
+    uint8_t noted;       /* REPLY: enum refusal + 1 that its door notes, with the user id in `number`; 0: none */
     bool admitted;       /* REQUEST: the actor's home shard has let it pass */
     uint32_t retry_after_ms;
     struct origin origin;

@@ -85,7 +85,7 @@ enum error method_route(const struct method *method, struct slice payload, uint6
 {
     uint64_t id = 0;
     struct slice text = SLICE_EMPTY;
-    char device_id[TOKEN_DEVICE_MAX + 1];
+    struct token_refresh refresh;
     switch (method->owner) {
     case OWNER_ACTOR: return route_id(actor_id, ERROR_TOKEN_INVALID, shard_count, shard);
     case OWNER_NAME:
@@ -94,8 +94,8 @@ enum error method_route(const struct method *method, struct slice payload, uint6
         return ERROR_NONE;
     case OWNER_REFRESH:
         if (envelope_peek_bytes(payload, method->owner_field, &text) != RESULT_OK) return ERROR_BAD_REQUEST;
-        if (token_refresh_parse(text, &id, device_id) != RESULT_OK) return ERROR_TOKEN_INVALID;
-        return route_id(id, ERROR_TOKEN_INVALID, shard_count, shard);
+        if (token_refresh_parse(text, &refresh) != RESULT_OK) return ERROR_TOKEN_INVALID;
+        return route_id(refresh.user_id, ERROR_TOKEN_INVALID, shard_count, shard);
     case OWNER_ROOM:
         if (envelope_peek_u64(payload, method->owner_field, &id) != RESULT_OK) return ERROR_BAD_REQUEST;
         return route_id(id, ERROR_ROOM_NOT_FOUND, shard_count, shard);

@@ -22,12 +22,17 @@ RECORD_2(limits, LIMITS_FIELDS, LIMITS_FIELDS_2)
 RECORD(user_create, USER_CREATE_FIELDS)
 #define DEVICE_PUT_FIELDS(F)                                                                                           \
     F(u64, user_id) F(bytes, device_id) F(bytes, platform) F(bytes, name) F(bytes, refresh_hash) F(u64, refresh_expires_ms)
-RECORD(device_put, DEVICE_PUT_FIELDS)
+/* issued_s: of a backend's token that the device is listed for, 0: of none; family: of the new refresh token */
+#define DEVICE_PUT_FIELDS_2(F) F(u64, issued_s) F(u64, family)
+RECORD_2(device_put, DEVICE_PUT_FIELDS, DEVICE_PUT_FIELDS_2)
 #define REFRESH_FIELDS(F)                                                                                              \
     F(u64, user_id) F(bytes, device_id) F(bytes, old_hash) F(bytes, new_hash) F(u64, refresh_expires_ms)
-RECORD(refresh, REFRESH_FIELDS)
+#define REFRESH_FIELDS_2(F) F(u64, family) F(u32, number)
+RECORD_2(refresh, REFRESH_FIELDS, REFRESH_FIELDS_2)
 #define DEVICE_REVOKE_FIELDS(F) F(u64, user_id) F(bytes, device_id)
 RECORD(device_revoke, DEVICE_REVOKE_FIELDS)
+#define REVOCATION_TIME_FIELDS(F) F(u64, user_id) F(bytes, device_id)
+RECORD(revocation_time, REVOCATION_TIME_FIELDS)
 #define SEEN_FIELDS(F) F(u64, user_id) F(bytes, device_id)
 RECORD(seen, SEEN_FIELDS)
 
@@ -102,7 +107,10 @@ RECORD(account, ACCOUNT_FIELDS)
 #define DEVICE_FIELDS(F)                                                                                               \
     F(bytes, platform) F(bytes, name) F(u64, created_ms) F(u64, last_seen_ms) F(u64, valid_after_s) F(u8, revoked)          \
     F(bytes, refresh_hash) F(u64, refresh_expires_ms)
-RECORD(device, DEVICE_FIELDS)
+/* generation: log index of the command that made or last revoked the device; family and number: of the refresh token that is good;
+ * refreshed_ms: when that took the place of the one before */
+#define DEVICE_FIELDS_2(F) F(u64, generation) F(u64, family) F(u32, refresh_number) F(u64, refreshed_ms)
+RECORD_2(device, DEVICE_FIELDS, DEVICE_FIELDS_2)
 /* counted: 1 when direct_count is known; else the conversations of two are counted when it is loaded */
 #define INBOX_FIELDS(F) F(u32, room_count) F(u32, large_count) F(u64, last_seen_ms)
 #define INBOX_FIELDS_2(F) F(u8, counted) F(u32, direct_count) F(u32, unanswered_count)

@@ -612,6 +612,8 @@ void request_answer(struct shard *s, const struct answer *answer)
     reply->method = answer->method;
     reply->error = (uint8_t)answer->error;
     reply->retry_after_ms = answer->retry_after_ms;
+    reply->noted = answer->noted;
+    reply->number = answer->user_id;
     s->options.ports.reply(s->options.ports.context, reply);
 }
 
@@ -647,6 +649,19 @@ void request_refuse(struct shard *s, struct request *r, enum error error) { answ
 void request_refuse_because(struct shard *s, struct request *r, enum error error, const char *detail)
 {
     answer(s, r, error, slice_text(detail));
+}
+
+void request_refuse_peer(struct shard *s, struct request *r, enum error error, const char *detail, enum refusal refusal,
+                         uint64_t user_id)
+{
+    ASSERT(r->letter->kind == LETTER_REQUEST);
+    request_answer(s, &(struct answer){.origin = &r->letter->origin,
+                                       .method = r->letter->method,
+                                       .error = error,
+                                       .payload = detail == NULL ? SLICE_EMPTY : slice_text(detail),
+                                       .noted = (uint8_t)(refusal + 1),
+                                       .user_id = user_id});
+    request_end(s, r);
 }
 
 void requests_deinit(struct shard *s)

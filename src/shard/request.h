@@ -13,6 +13,7 @@
 #define SHARD_REQUEST_H
 
 #include "api/envelope.h"
+#include "core/refusal.h"
 #include "ringpost/v1/ringpost.pb-c.h"
 #include "shard/shard.h"
 
@@ -107,6 +108,9 @@ void request_reply_packed(struct shard *shard, struct request *request, struct s
 void request_refuse(struct shard *shard, struct request *request, enum error error);
 /* With words for this case, e.g. which field is wrong; `detail` is copied. */
 void request_refuse_because(struct shard *shard, struct request *request, enum error error, const char *detail);
+/* Refused for who they are, or say they are: the door notes it with the peer's address. `detail` NULL: none; `user_id` 0: unknown. */
+void request_refuse_peer(struct shard *shard, struct request *request, enum error error, const char *detail, enum refusal refusal,
+                         uint64_t user_id);
 /* No answer is owed (letters that are not client requests). */
 void request_end(struct shard *shard, struct request *request);
 

@@ -15,7 +15,7 @@ struct session {
     struct inbox *inbox;    /* pinned */
     struct shard *shard;
     uint64_t id;            /* slot | generation << 32: names it in letters */
-    uint64_t issued_s, expires_s;
+    uint64_t issued_s, expires_s; /* session_set_times() changes them */
     void *connection;       /* the port's */
     struct watch_list *watching; /* presence/watch.c; NULL: nothing */
     bool json : 1, behind : 1, told_behind : 1;
@@ -81,9 +81,11 @@ void session_syncing(struct session *session);
 void session_synced(struct session *session, uint64_t sync_key);
 /* Tells why (push session_end) and closes. */
 void session_kick(struct session *session, uint16_t close_code, const char *reason);
-/* Its token is over, leeway included. */
+/* It lives as long as this token. */
+void session_set_times(struct session *session, uint64_t issued_s, uint64_t expires_s);
+/* Its token is over. Leeway is for accepting one, not for staying with it. */
 bool session_expired(const struct session *session, uint64_t now_s);
-/* Ends sessions whose token expired, tells those that are owed a `behind`; looks at a part of the table at each call. */
+/* About once a second: ends sessions whose token expired, tells those that are owed a `behind`. */
 void session_sweep(struct shard *shard, uint64_t now_s);
 
 #endif

@@ -26,10 +26,11 @@ struct call {
 struct session_table {
     struct session_slot {
         struct session *session; /* NULL: free */
-        uint32_t generation, next_free;
+        uint32_t generation;
+        uint32_t due_s_or_next; /* when the sweep has to look at it; of a free one: the next free one */
     } *slots;
     uint32_t capacity, count; /* count: ever used; beyond it nothing is touched */
-    uint32_t first_free, sweep_at; /* first_free: UINT32_MAX: none below count */
+    uint32_t first_free; /* first_free: UINT32_MAX: none below count */
 };
 
 struct shard {
@@ -93,6 +94,8 @@ struct answer {
     enum error error;
     uint32_t retry_after_ms;
     struct slice payload; /* with an error: detail */
+    uint8_t noted;        /* as in a letter */
+    uint64_t user_id;     /* of the one that was refused; 0: none */
 };
 void request_answer(struct shard *shard, const struct answer *answer);
 /* NONE: in the log batch (stage LOGGED). With needs missing: NONE too, stage still RUNNING. Else the refusal; nothing changed. */

@@ -54,6 +54,7 @@ struct worker {
     bool bell_ready;
     uint64_t now_ms, now_ns; /* of this stage of the turn; 0: not read yet */
     uint64_t stop_started_ms;
+    const char *audiences[CONFIG_ITEMS_MAX], *issuers[CONFIG_ITEMS_MAX]; /* the door's */
     bool settled; /* counted in *options.settled */
     enum { RUN_SERVING, RUN_CLOSING_CONNECTIONS, RUN_SETTLING, RUN_WAITING, RUN_SEALING, RUN_ENDED } phase;
 };
@@ -544,19 +545,30 @@ static void pin(const struct worker *w)
         LOG_WARN("worker", "cannot pin worker=%u", w->options.number);
 }
 
+static void list_names(const struct config_items *items, const char *names[CONFIG_ITEMS_MAX])
+{
+    for (uint32_t i = 0; i < items->count; i++) names[i] = config_item(items, i);
+}
+
 static enum result make_door(struct worker *w)
 {
     const struct config *c = w->options.config;
+    list_names(&c->token_audiences, w->audiences);
+    list_names(&c->token_issuers, w->issuers);
     struct door_options options = {
         .ports = {.context = w, .post = port_post, .is_local = port_is_local, .is_full = port_is_full, .io_of = port_io_of,
                   .now_ms = port_now_ms, .now_ns = port_now_ns},
         .worker = w->options.number,
         .shard_count = w->options.shard_count,
         .token_keys = w->options.token_keys,
-        .token_leeway_s = c->token_leeway_ms / 1000,
+        .token_terms = {.leeway_s = c->token_leeway_ms / 1000,
+                        .lifetime_max_s = c->access_token_ttl_ms / 1000,
+                        .audiences = w->audiences,
+                        .audience_count = c->token_audiences.count,
+                        .issuers = w->issuers,
+                        .issuer_count = c->token_issuers.count},
         .logins_per_second = c->rate_logins_per_second,
         .logins_burst = c->rate_logins_burst,
-        .token_lifetime_max_s = c->access_token_ttl_ms / 1000,
         .heartbeat_interval_ms = c->heartbeat_interval_ms,
         .frame_size_max = c->frame_size_max_bytes,
         .authenticate_timeout_ms = c->authenticate_timeout_ms,

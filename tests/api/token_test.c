@@ -13,6 +13,13 @@
 #define HEADER       "{\"alg\":\"HS256\",\"typ\":\"JWT\",\"kid\":\"k1\"}"
 #define CLAIMS       "{\"sub\":\"42\",\"dev\":\"phone-1\",\"plt\":\"ios\",\"iat\":1000000,\"exp\":1003600}"
 
+static const char *const audiences[] = {"ringpost", "chat.example.com"}, *const issuers[] = {"ringpost"};
+static const struct token_terms terms = {.leeway_s = LEEWAY,
+                                         .lifetime_max_s = LIFETIME,
+                                         .audiences = audiences,
+                                         .audience_count = COUNT_OF(audiences),
+                                         .issuers = issuers,
+                                         .issuer_count = COUNT_OF(issuers)};
 static struct token_keys *keys;
 static struct writer out;
 static void setup(void)
@@ -63,7 +70,8 @@ Test(token, minted_tokens_verify)
                                   .expires_s = NOW + LIFETIME},
                         got;
     token_mint(keys, &minted, &out);
-    cr_assert_eq(token_verify(keys, writer_slice(&out), NOW, LEEWAY, LIFETIME, &got), RESULT_OK);
+    cr_assert_eq(token_verify(keys, writer_slice(&out), NOW, &terms, &got), TOKEN_FLAW_NONE);
+    cr_expect_not(got.own);
     cr_expect_eq(got.user_id, minted.user_id);
     cr_expect_str_eq(got.device_id, minted.device_id);
     cr_expect_str_eq(got.platform, "");
@@ -73,28 +81,37 @@ Test(token, minted_tokens_verify)
 
 Test(token, longest_claims_fit)
 {
-    struct token_claims minted = {.user_id = UINT64_MAX, .issued_s = INT64_MAX - LIFETIME, .expires_s = INT64_MAX}, got;
+    struct token_claims minted = {.user_id = UINT64_MAX,
+                                  .issued_s = INT64_MAX - LIFETIME,
+                                  .expires_s = INT64_MAX,
+                                  .own = true,
+                                  .generation = INT64_MAX},
+                        got;
     memset(minted.device_id, 'd', TOKEN_DEVICE_MAX);
     memset(minted.platform, 'p', TOKEN_PLATFORM_MAX);
     token_mint(keys, &minted, &out);
-    cr_assert_eq(token_verify(keys, writer_slice(&out), INT64_MAX - 10, LEEWAY, LIFETIME, &got), RESULT_OK);
+    cr_assert_eq(token_verify(keys, writer_slice(&out), INT64_MAX - 10, &terms, &got), TOKEN_FLAW_NONE);
     cr_expect_str_eq(got.device_id, minted.device_id);
+    cr_expect(got.own);
+    cr_expect_eq(got.generation, minted.generation);
 }
 
-/* Made by Python's hmac, json and base64 as an app's backend would: other order of members, no "typ", a claim of its
- * own. */
+/* Made by Python's hmac, json and base64 as an app's backend would: other order of members, no "typ", times with fractions, a list of
+ * audiences. */
 Test(token, a_backends_token_verifies)
 {
     static const char token[] = "eyJraWQiOiAiazEiLCAiYWxnIjogIkhTMjU2In0."
-                                "eyJleHAiOiAxMDAwNjAwLCAiaWF0IjogMTAwMDAwMCwgInBsdCI6ICJ3ZWIiLCAiZGV2IjogIndlYi03IiwgIn"
-                                "N1YiI6ICIyODE0NzQ5NzY3MTA2NTciLCAiaXNzIjogImJhY2tlbmQifQ."
-                                "zWofTCA_nlPOxnsEZz4mBwUIL-cezJDo7-NfpnkPLVY";
+                                "eyJleHAiOiAxMDAwNjAwLjc1LCAiaWF0IjogMTAwMDAwMC4yNSwgInBsdCI6ICJ3ZWIiLCAiZGV2IjogIndlYi03IiwgInN1YiI6I"
+                                "CIyODE0NzQ5NzY3MTA2NTciLCAiaXNzIjogInJpbmdwb3N0IiwgImF1ZCI6IFsib3RoZXIiLCAiY2hhdC5leGFtcGxlLmNvbSJdfQ."
+                                "Vxw-SNkOo1RX07cLIy3vbHuXC7h7VLLvN8N0lYUq_o4";
     struct token_claims got;
-    cr_assert_eq(token_verify(keys, SLICE_TEXT(token), NOW + 5, LEEWAY, LIFETIME, &got), RESULT_OK);
+    cr_assert_eq(token_verify(keys, SLICE_TEXT(token), NOW + 5, &terms, &got), TOKEN_FLAW_NONE);
     cr_expect_eq(got.user_id, 281474976710657);
     cr_expect_str_eq(got.device_id, "web-7");
     cr_expect_str_eq(got.platform, "web");
+    cr_expect_eq(got.issued_s, NOW);
     cr_expect_eq(got.expires_s, NOW + 600);
+    cr_expect_not(got.own);
 }
 
 /* ---- forging --------------------------------------------------------------------------------------------------- */
@@ -123,10 +140,17 @@ static struct slice forge(const char *header, const char *claims, const char *se
     return writer_slice(&out);
 }
 
-static enum result verify(struct slice token)
+static enum token_flaw flaw_of(struct slice token)
 {
     struct token_claims claims;
-    return token_verify(keys, token, NOW, LEEWAY, LIFETIME, &claims);
+    return token_verify(keys, token, NOW, &terms, &claims);
+}
+
+static enum result verify(struct slice token)
+{
+    enum token_flaw flaw = flaw_of(token);
+    if (flaw == TOKEN_FLAW_EXPIRED) return RESULT_TIMEOUT;
+    return flaw == TOKEN_FLAW_NONE ? RESULT_OK : RESULT_MALFORMED;
 }
 
 Test(token, headers_are_exactly_ours)
@@ -173,7 +197,7 @@ Test(token, claims_are_checked_one_by_one)
         enum result want;
     } cases[] = {
         {"{" WHO "," WHEN "}", RESULT_OK},
-        {"{" WHO "," WHEN ",\"iss\":\"app\",\"roles\":[1]}", RESULT_OK},
+        {"{" WHO "," WHEN ",\"iss\":\"ringpost\",\"roles\":[1]}", RESULT_OK},
         {"{" WHO "," WHEN ",\"nbf\":1000030}", RESULT_OK},
         {"{" WHO "," WHEN ",\"nbf\":1000031}", RESULT_MALFORMED},
         {"{" WHO "," WHEN ",\"nbf\":\"soon\"}", RESULT_MALFORMED},
@@ -197,7 +221,10 @@ Test(token, claims_are_checked_one_by_one)
         {"{" WHO ",\"exp\":1003600}", RESULT_MALFORMED},
         {"{" WHO ",\"iat\":1000000}", RESULT_MALFORMED},
         {"{" WHO ",\"iat\":\"1000000\",\"exp\":1003600}", RESULT_MALFORMED},
-        {"{" WHO ",\"iat\":1000000.0,\"exp\":1003600}", RESULT_MALFORMED},
+        {"{" WHO ",\"iat\":1000000.0,\"exp\":1003600}", RESULT_OK},
+        {"{" WHO ",\"iat\":1000000.9,\"exp\":1.0036009e6,\"nbf\":1000030.9}", RESULT_OK},
+        {"{" WHO ",\"iat\":-0.5,\"exp\":1003600}", RESULT_MALFORMED},
+        {"{" WHO ",\"iat\":1000000,\"exp\":1e300}", RESULT_MALFORMED},
         {"{" WHO ",\"iat\":-1,\"exp\":1003600}", RESULT_MALFORMED},
         {"{" WHO ",\"iat\":1000030,\"exp\":1003600}", RESULT_OK},
         {"{" WHO ",\"iat\":1000031,\"exp\":1003600}", RESULT_MALFORMED},
@@ -214,6 +241,53 @@ Test(token, claims_are_checked_one_by_one)
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++)
         cr_expect_eq(verify(forge(HEADER, cases[i].claims, SECRET)), cases[i].want, "%s", cases[i].claims);
+}
+
+Test(token, the_flaw_is_named)
+{
+    static const struct {
+        const char *header, *claims, *secret;
+        enum token_flaw want;
+        bool want_told;
+    } cases[] = {
+        {HEADER, CLAIMS, SECRET, TOKEN_FLAW_NONE, false},
+        {"{}", CLAIMS, SECRET, TOKEN_FLAW_ALGORITHM, true},
+        {"[]", CLAIMS, SECRET, TOKEN_FLAW_SHAPE, true},
+        {"{\"alg\":\"HS512\",\"kid\":\"k1\"}", CLAIMS, SECRET, TOKEN_FLAW_ALGORITHM, true},
+        {"{\"alg\":\"HS256\"}", CLAIMS, SECRET, TOKEN_FLAW_HEADER, true},
+        {"{\"alg\":\"HS256\",\"kid\":\"k3\"}", CLAIMS, SECRET, TOKEN_FLAW_KEY, false},
+        {HEADER, CLAIMS, OTHER_SECRET, TOKEN_FLAW_SIGNATURE, false},
+        {HEADER, "no object", SECRET, TOKEN_FLAW_CLAIMS, true},
+        {HEADER, "{\"sub\":42,\"dev\":\"d\",\"plt\":\"web\"," WHEN "}", SECRET, TOKEN_FLAW_SUBJECT, true},
+        {HEADER, "{\"sub\":\"42\",\"dev\":\"\",\"plt\":\"web\"," WHEN "}", SECRET, TOKEN_FLAW_DEVICE, true},
+        {HEADER, "{\"sub\":\"42\",\"dev\":\"d\"," WHEN "}", SECRET, TOKEN_FLAW_PLATFORM, true},
+        {HEADER, "{" WHO ",\"iat\":\"now\",\"exp\":1003600}", SECRET, TOKEN_FLAW_TIMES, true},
+        {HEADER, "{" WHO "," WHEN ",\"gen\":\"1\"}", SECRET, TOKEN_FLAW_TIMES, true},
+        {HEADER, "{" WHO "," WHEN ",\"gen\":1.5}", SECRET, TOKEN_FLAW_TIMES, true},
+        {HEADER, "{" WHO ",\"iat\":1000000,\"exp\":1000000.5}", SECRET, TOKEN_FLAW_ORDER, true},
+        {HEADER, "{" WHO ",\"iat\":1000000,\"exp\":1003601}", SECRET, TOKEN_FLAW_LIFETIME, true},
+        {HEADER, "{" WHO ",\"iat\":1000031,\"exp\":1003600}", SECRET, TOKEN_FLAW_FUTURE, true},
+        {HEADER, "{" WHO "," WHEN ",\"nbf\":1000031}", SECRET, TOKEN_FLAW_NOT_YET, true},
+        {HEADER, "{" WHO ",\"iat\":999000,\"exp\":999970}", SECRET, TOKEN_FLAW_EXPIRED, true},
+        {HEADER, "{" WHO "," WHEN ",\"aud\":\"other\"}", SECRET, TOKEN_FLAW_AUDIENCE, true},
+        {HEADER, "{" WHO "," WHEN ",\"aud\":\"\"}", SECRET, TOKEN_FLAW_AUDIENCE, true},
+        {HEADER, "{" WHO "," WHEN ",\"aud\":[]}", SECRET, TOKEN_FLAW_AUDIENCE, true},
+        {HEADER, "{" WHO "," WHEN ",\"aud\":[\"other\",7]}", SECRET, TOKEN_FLAW_AUDIENCE, true},
+        {HEADER, "{" WHO "," WHEN ",\"aud\":null}", SECRET, TOKEN_FLAW_AUDIENCE, true},
+        {HEADER, "{" WHO "," WHEN ",\"aud\":{\"a\":\"ringpost\"}}", SECRET, TOKEN_FLAW_AUDIENCE, true},
+        {HEADER, "{" WHO "," WHEN ",\"aud\":\"ringpost\"}", SECRET, TOKEN_FLAW_NONE, false},
+        {HEADER, "{" WHO "," WHEN ",\"aud\":[\"other\",\"ringpost\"]}", SECRET, TOKEN_FLAW_NONE, false},
+        {HEADER, "{" WHO "," WHEN ",\"iss\":\"evil\"}", SECRET, TOKEN_FLAW_ISSUER, true},
+        {HEADER, "{" WHO "," WHEN ",\"iss\":[\"ringpost\"]}", SECRET, TOKEN_FLAW_ISSUER, true},
+        {HEADER, "{" WHO "," WHEN ",\"iss\":\"Ringpost\"}", SECRET, TOKEN_FLAW_ISSUER, true},
+        {HEADER, "{" WHO "," WHEN ",\"iss\":\"ringpost\"}", SECRET, TOKEN_FLAW_NONE, false},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        enum token_flaw flaw = flaw_of(forge(cases[i].header, cases[i].claims, cases[i].secret));
+        cr_expect_eq(flaw, cases[i].want, "case %zu: %s", i, token_flaw_text(flaw));
+        cr_expect_eq(token_flaw_is_told(flaw), cases[i].want_told, "case %zu", i);
+    }
+    cr_expect_eq(flaw_of(SLICE_TEXT("a.b")), TOKEN_FLAW_SHAPE);
 }
 
 Test(token, no_prefix_verifies)
@@ -268,26 +342,46 @@ Test(token, unsigned_tokens_are_refused)
 
 Test(token, refresh_tokens_come_back)
 {
-    uint8_t random[32];
-    for (uint8_t i = 0; i < sizeof random; i++) random[i] = (uint8_t)(i * 7);
-    char device[TOKEN_DEVICE_MAX + 1] = "", got_device[TOKEN_DEVICE_MAX + 1];
+    struct token_refresh made = {.family = UINT64_MAX - 7, .number = UINT32_MAX - 9}, got;
     for (uint32_t len = 1; len <= TOKEN_DEVICE_MAX; len++) {
-        device[len - 1] = 'x';
+        made.device_id[len - 1] = 'x';
+        made.user_id = UINT64_MAX - len;
         writer_reset(&out);
-        token_refresh_make(UINT64_MAX - len, device, random, &out);
+        token_refresh_make(keys, &made, &out);
         cr_expect_leq(out.len, TOKEN_REFRESH_MAX);
-        uint64_t user_id;
-        cr_assert_eq(token_refresh_parse(writer_slice(&out), &user_id, got_device), RESULT_OK);
-        cr_expect_eq(user_id, UINT64_MAX - len);
-        cr_expect_str_eq(got_device, device);
-        for (uint32_t cut = 0; cut < out.len; cut++)
-            cr_expect_eq(token_refresh_parse(slice_of(out.data, cut), &user_id, got_device), RESULT_MALFORMED);
+        cr_assert_eq(token_refresh_parse(writer_slice(&out), &got), RESULT_OK);
+        cr_expect_eq(memcmp(&got, &made, sizeof got), 0);
+        cr_expect(token_refresh_is_ours(keys, writer_slice(&out)));
+        for (uint32_t cut = 0; cut < out.len; cut++) {
+            cr_expect_eq(token_refresh_parse(slice_of(out.data, cut), &got), RESULT_MALFORMED);
+            cr_expect_not(token_refresh_is_ours(keys, slice_of(out.data, cut)));
+        }
     }
+}
+
+Test(token, only_a_key_makes_refresh_tokens)
+{
+    struct token_keys *others;
+    cr_assert_eq(token_keys_create(&others), RESULT_OK);
+    cr_assert_eq(token_keys_add(others, "k2", SLICE_TEXT(OTHER_SECRET)), RESULT_OK);
+    struct token_refresh refresh = {.user_id = 42, .device_id = "phone", .family = 7, .number = 3};
+    token_refresh_make(others, &refresh, &out);
+    cr_expect(token_refresh_is_ours(keys, writer_slice(&out)), "any of the keys will do");
+    writer_reset(&out);
+    token_refresh_make(keys, &refresh, &out);
+    cr_expect_not(token_refresh_is_ours(others, writer_slice(&out)));
+    for (uint32_t i = 0; i < out.len; i++) {
+        uint8_t kept = out.data[i];
+        out.data[i] = kept == 'A' ? 'B' : 'A';
+        cr_expect_not(token_refresh_is_ours(keys, writer_slice(&out)), "byte %u", i);
+        out.data[i] = kept;
+    }
+    token_keys_destroy(others);
 }
 
 Test(token, bad_refresh_tokens_are_refused)
 {
-    uint8_t bytes[8 + 1 + 3 + 32] = {1, 0, 0, 0, 0, 0, 0, 0, 3, 'a', 'b', 'c'};
+    uint8_t bytes[8 + 1 + 3 + 8 + 4 + 20] = {1, 0, 0, 0, 0, 0, 0, 0, 3, 'a', 'b', 'c'};
     static const struct {
         const char *name;
         size_t at;
@@ -308,9 +402,9 @@ Test(token, bad_refresh_tokens_are_refused)
         changed[cases[i].at] = cases[i].value;
         writer_reset(&out);
         append_base64url(changed, sizeof changed);
-        uint64_t user_id;
-        char device[TOKEN_DEVICE_MAX + 1];
-        cr_expect_eq(token_refresh_parse(writer_slice(&out), &user_id, device), cases[i].want, "%s", cases[i].name);
+        struct token_refresh refresh;
+        cr_expect_eq(token_refresh_parse(writer_slice(&out), &refresh), cases[i].want, "%s", cases[i].name);
+        cr_expect_not(token_refresh_is_ours(keys, writer_slice(&out)), "%s", cases[i].name);
     }
 }
 

@@ -47,6 +47,16 @@ static enum error turn_over(struct fixture *f, uint64_t user_id, const char *dev
     return FIXTURE_RUN(f, user_id, REFRESH, refresh, &record);
 }
 
+/* A token that this server made for a generation of the device, or (`generation` NULL) one of a backend. */
+static enum error admits(const struct account *account, const char *device_id, const uint64_t *generation, uint64_t issued_s)
+{
+    struct actor_record actor = {.device_id = slice_text(device_id),
+                                 .issued_s = issued_s,
+                                 .own = generation != NULL,
+                                 .generation = generation == NULL ? 0 : *generation};
+    return account_admits(account, &actor);
+}
+
 static struct account *account_at(struct fixture *f, uint64_t user_id)
 {
     return account_of(fixture_entity(f, ENTITY_ACCOUNT, user_id, 0));
@@ -62,30 +72,38 @@ static struct device *device_at(struct fixture *f, uint64_t user_id, const char 
 Test(account_device, admission)
 {
     struct device devices[] = {
-        {.device_id = "fresh"},
-        {.device_id = "again", .valid_after_s = NOW_S}, /* revoked before, logged in since */
-        {.device_id = "gone", .valid_after_s = NOW_S, .revoked = true},
+        {.device_id = "fresh", .generation = 5},
+        {.device_id = "again", .generation = 9, .valid_after_s = NOW_S}, /* revoked before, logged in since */
+        {.device_id = "gone", .generation = 8, .valid_after_s = NOW_S, .revoked = true},
+        {.device_id = "tomorrow", .generation = 7, .valid_after_s = NOW_S + 86400}, /* the same, by a clock that was ahead */
     };
     struct account account = {.entity.exists = true, .devices = devices, .device_count = COUNT_OF(devices)};
     struct account nobody = {.entity.exists = false};
     static const struct {
         const char *name, *device_id;
-        bool user_exists;
-        uint64_t issued_s;
+        bool user_exists, own;
+        uint64_t generation, issued_s;
         enum error want;
     } cases[] = {
-        {"a device in use", "fresh", true, NOW_S, ERROR_NONE},
-        {"a device in use, old token", "fresh", true, 1, ERROR_NONE},
-        {"a device never heard of", "other", true, NOW_S, ERROR_NONE},
-        {"a token from before the revocation", "again", true, NOW_S - 1, ERROR_DEVICE_REVOKED},
-        {"a token from the login after it", "again", true, NOW_S, ERROR_NONE},
-        {"a revoked device", "gone", true, NOW_S - 1, ERROR_DEVICE_REVOKED},
-        {"a revoked device, token minted since", "gone", true, NOW_S, ERROR_NONE},
-        {"no such user", "fresh", false, NOW_S, ERROR_USER_NOT_FOUND},
+        {"a backend's, a device in use", "fresh", true, false, 0, NOW_S, ERROR_NONE},
+        {"a backend's, a device in use, old token", "fresh", true, false, 0, 1, ERROR_NONE},
+        {"a backend's, a device never heard of", "other", true, false, 0, NOW_S, ERROR_NONE},
+        {"a backend's, from before the revocation", "again", true, false, 0, NOW_S - 1, ERROR_DEVICE_REVOKED},
+        {"a backend's, after it", "again", true, false, 0, NOW_S, ERROR_NONE},
+        {"a backend's, a revoked device", "gone", true, false, 0, NOW_S - 1, ERROR_DEVICE_REVOKED},
+        {"a backend's, a revoked device, token minted since", "gone", true, false, 0, NOW_S, ERROR_NONE},
+        {"a backend's, nobody's", "fresh", false, false, 0, NOW_S, ERROR_USER_NOT_FOUND},
+        {"ours, a device in use", "fresh", true, true, 5, 1, ERROR_NONE},
+        {"ours, of an older generation", "again", true, true, 8, NOW_S + 10, ERROR_DEVICE_REVOKED},
+        {"ours, of the generation since the new login", "again", true, true, 9, NOW_S - 10, ERROR_NONE},
+        {"ours, since a revocation that is to come", "tomorrow", true, true, 7, NOW_S, ERROR_NONE},
+        {"ours, of a generation that was never there", "fresh", true, true, 6, NOW_S, ERROR_DEVICE_REVOKED},
+        {"ours, of a device that was forgotten", "other", true, true, 5, NOW_S, ERROR_DEVICE_REVOKED},
+        {"ours, nobody's", "fresh", false, true, 5, NOW_S, ERROR_USER_NOT_FOUND},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
-        enum error error =
-            account_admits(cases[i].user_exists ? &account : &nobody, slice_text(cases[i].device_id), cases[i].issued_s);
+        enum error error = admits(cases[i].user_exists ? &account : &nobody, cases[i].device_id,
+                                  cases[i].own ? &cases[i].generation : NULL, cases[i].issued_s);
         cr_expect_eq(error, cases[i].want, "%s", cases[i].name);
     }
 }
@@ -191,13 +209,13 @@ Test(account_device, revoking_ends_tokens_and_sessions)
     cr_expect(slice_equal(kicked, SLICE_TEXT("laptop")));
 
     const struct account *account = account_at(f, user_id);
-    cr_expect_eq(account_admits(account, SLICE_TEXT("laptop"), NOW_S), ERROR_DEVICE_REVOKED, "tokens of that very second too");
-    cr_expect_eq(account_admits(account, SLICE_TEXT("laptop"), NOW_S + 1), ERROR_NONE);
+    cr_expect_eq(admits(account, "laptop", NULL, NOW_S), ERROR_DEVICE_REVOKED, "tokens of that very second too");
+    cr_expect_eq(admits(account, "laptop", NULL, NOW_S + 1), ERROR_NONE);
     cr_expect_eq(turn_over(f, user_id, "laptop", hash_a, hash_b), ERROR_TOKEN_INVALID);
     cr_expect_eq(account_active_count(account_at(f, user_id), NOW_MS), 0);
 
     cr_assert_eq(put(f, user_id, "laptop", hash_b), ERROR_NONE);
-    cr_expect_eq(account_admits(account_at(f, user_id), SLICE_TEXT("laptop"), NOW_S), ERROR_DEVICE_REVOKED,
+    cr_expect_eq(admits(account_at(f, user_id), "laptop", NULL, NOW_S), ERROR_DEVICE_REVOKED,
                  "the old tokens stay dead after a new login");
     cr_expect_eq(turn_over(f, user_id, "laptop", hash_b, hash_c), ERROR_NONE);
     fixture_destroy(f);
@@ -220,7 +238,7 @@ Test(account_device, revoking_what_was_never_listed_leaves_a_tombstone)
     struct fixture *f = fixture_at(NOW_MS);
     uint64_t user_id = fixture_add_user(f, "alice");
     cr_assert_eq(revoke(f, user_id, "minted"), ERROR_NONE);
-    cr_expect_eq(account_admits(account_at(f, user_id), SLICE_TEXT("minted"), NOW_S), ERROR_DEVICE_REVOKED);
+    cr_expect_eq(admits(account_at(f, user_id), "minted", NULL, NOW_S), ERROR_DEVICE_REVOKED);
     cr_expect_eq(revoke(f, user_id + 1, "minted"), ERROR_USER_NOT_FOUND);
     fixture_destroy(f);
 }

@@ -1,6 +1,8 @@
 /* tests/shard/account_login_test.c - a person's way through one whole shard: register, log in, authenticate a socket, refresh, list,
  * log out, revoke. The log is on a disk in memory and the store beside it; passwords are hashed when the test pumps. */
 #include "shard_fixture.h"
+#include "shard/records.h"
+#include "shard/request.h"
 #include <criterion/criterion.h>
 
 #define NOW_MS UINT64_C(1700000000500)
@@ -53,6 +55,8 @@ static struct actor_record actor_of(const struct token_claims *claims)
     return (struct actor_record){.user_id = claims->user_id,
                                  .issued_s = claims->issued_s,
                                  .expires_s = claims->expires_s,
+                                 .own = claims->own,
+                                 .generation = claims->generation,
                                  .device_id = slice_text(claims->device_id),
                                  .platform = slice_text(claims->platform)};
 }
@@ -80,20 +84,37 @@ static enum error do_revoke(const struct token_claims *claims, const char *devic
     return rig_call(&actor, 0, 0, "/v1/account/revoke_device", &in.base);
 }
 
-static Ringpost__V1__DevicesResponse *devices_of(const struct token_claims *claims)
+static enum error do_devices(const struct token_claims *claims)
 {
     Ringpost__V1__DevicesRequest in = RINGPOST__V1__DEVICES_REQUEST__INIT;
     struct actor_record actor = actor_of(claims);
-    (void)rig_call(&actor, 0, 0, "/v1/account/devices", &in.base);
+    return rig_call(&actor, 0, 0, "/v1/account/devices", &in.base);
+}
+
+static Ringpost__V1__DevicesResponse *devices_of(const struct token_claims *claims)
+{
+    (void)do_devices(claims);
     return rig_replied(&ringpost__v1__devices_response__descriptor);
 }
 
 static struct token_claims claims_of(const char *access_token)
 {
     struct token_claims claims;
-    enum result res = token_verify(rig.keys, slice_text(access_token), rig.now_ms / 1000, 30, ACCESS_TTL_S, &claims);
-    cr_assert_eq(res, RESULT_OK);
+    static const struct token_terms terms = {.leeway_s = 30, .lifetime_max_s = ACCESS_TTL_S};
+    uint64_t now_s = (rig.now_ms + (uint64_t)rig.clock_error_ms) / 1000;
+    cr_assert_eq(token_verify(rig.keys, slice_text(access_token), now_s, &terms, &claims), TOKEN_FLAW_NONE);
+    cr_expect(claims.own);
     return claims;
+}
+
+/* As a backend mints them now. */
+static struct token_claims minted_for(const struct token_claims *claims, const char *device_id)
+{
+    uint64_t now_s = (rig.now_ms + (uint64_t)rig.clock_error_ms) / 1000;
+    struct token_claims minted = {.user_id = claims->user_id, .issued_s = now_s, .expires_s = now_s + ACCESS_TTL_S};
+    strcpy(minted.device_id, device_id);
+    strcpy(minted.platform, "kiosk");
+    return minted;
 }
 
 /* Registered and logged in; the claims of the access token, and the refresh token. */
@@ -167,10 +188,17 @@ Test(account_login, an_unknown_name_and_a_wrong_password_look_the_same)
         {"alice", "correct horse", "lap top", ERROR_BAD_FIELD, 0},
         {"alice", "correct horse", "laptop", ERROR_NONE, 1},
     };
+    static const struct {
+        uint8_t noted;
+        bool user_known;
+    } notes[COUNT_OF(cases)] = {{REFUSAL_WRONG_PASSWORD + 1, true}, {REFUSAL_UNKNOWN_USER + 1, false},
+                                {REFUSAL_UNKNOWN_USER + 1, false}, {REFUSAL_WRONG_PASSWORD + 1, true}};
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         rig.hash_count = 0;
         cr_expect_eq(do_login(cases[i].name, cases[i].password, cases[i].device_id), cases[i].want, "case %zu", i);
         cr_expect_eq(rig.hash_count, cases[i].want_hashes, "case %zu", i);
+        cr_expect_eq(rig.reply->noted, notes[i].noted, "case %zu: what the log tells apart", i);
+        cr_expect_eq(rig.reply->number != 0, notes[i].user_known, "case %zu", i);
     }
 }
 
@@ -197,7 +225,6 @@ Test(account_login, a_refresh_token_is_traded_once)
     cr_expect_eq(claims_of(fresh->access_token).issued_s, claims.issued_s + 300);
     cr_expect_str_eq(claims_of(fresh->access_token).platform, "web");
     cr_expect_str_neq(fresh->refresh_token, token);
-    cr_expect_eq(do_refresh(token), ERROR_TOKEN_INVALID, "the old one");
     cr_expect_eq(do_refresh("garbage"), ERROR_TOKEN_INVALID);
     cr_expect_eq(do_refresh(""), ERROR_TOKEN_INVALID);
     cr_expect_eq(do_refresh(fresh->refresh_token), ERROR_NONE, "the new one, in spite of that");
@@ -212,7 +239,161 @@ Test(account_login, a_refresh_token_ends)
     cr_expect_eq(do_refresh(token), ERROR_TOKEN_EXPIRED);
 }
 
+/* A refresh that answers; its tokens. */
+static struct token_claims refreshed(const char *token, char next[256])
+{
+    cr_assert_eq(do_refresh(token), ERROR_NONE);
+    Ringpost__V1__RefreshResponse *fresh = rig_replied(&ringpost__v1__refresh_response__descriptor);
+    strcpy(next, fresh->refresh_token);
+    struct token_claims claims = claims_of(fresh->access_token);
+    ringpost__v1__refresh_response__free_unpacked(fresh, NULL);
+    return claims;
+}
+
+Test(account_login, a_lost_answer_to_a_refresh_comes_again)
+{
+    char first[256], second[256], again[256], third[256];
+    (void)log_in("laptop", first);
+    (void)refreshed(first, second);
+    rig.now_ms += rig.limits.refresh_grace_ms - 1;
+    struct token_claims claims = refreshed(first, again);
+    cr_expect_str_eq(again, second);
+    cr_expect_eq(do_devices(&claims), ERROR_NONE);
+    (void)refreshed(again, third);
+    cr_expect_str_neq(third, second);
+    rig_close_shard(0);
+    rig_open_shard(0);
+    (void)refreshed(again, second);
+    cr_expect_str_eq(third, second, "after a restart, too");
+}
+
+Test(account_login, two_refreshes_at_once_get_the_same_token)
+{
+    char token[256], next[256];
+    (void)log_in("laptop", token);
+    Ringpost__V1__RefreshRequest in = RINGPOST__V1__REFRESH_REQUEST__INIT;
+    in.refresh_token = token;
+    rig.reply_count = 0;
+    rig_send(NULL, 0, 0, "/v1/account/refresh", &in.base);
+    rig_send(NULL, 0, 0, "/v1/account/refresh", &in.base);
+    cr_assert_eq(rig.reply_count, 0, "both wait for the log");
+    rig_pump();
+    cr_assert_eq(rig.reply_count, 2);
+    Ringpost__V1__RefreshResponse *second = rig_replied(&ringpost__v1__refresh_response__descriptor);
+    (void)refreshed(token, next);
+    cr_expect_str_eq(next, second->refresh_token);
+    ringpost__v1__refresh_response__free_unpacked(second, NULL);
+}
+
+Test(account_login, a_used_refresh_token_ends_its_family)
+{
+    static const struct {
+        const char *name;
+        uint32_t refreshes; /* since the token that is shown again */
+        bool late;          /* after the grace */
+        bool other_family;  /* logged in again since */
+        enum error want_after; /* of the access token that was good until then */
+    } cases[] = {
+        {"the one before, in time", 1, false, false, ERROR_NONE},
+        {"the one before, too late", 1, true, false, ERROR_DEVICE_REVOKED},
+        {"an older one", 2, false, false, ERROR_DEVICE_REVOKED},
+        {"one of an earlier login", 2, true, true, ERROR_NONE},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        char old[256], token[256];
+        struct token_claims claims = log_in("laptop", old);
+        strcpy(token, old);
+        for (uint32_t n = 0; n < cases[i].refreshes; n++) claims = refreshed(token, token);
+        if (cases[i].late) rig.now_ms += rig.limits.refresh_grace_ms;
+        if (cases[i].other_family) claims = log_in("laptop", token);
+        cr_assert_eq(do_auth(&claims, 0), ERROR_NONE);
+        rig.end_count = 0;
+        bool ends = cases[i].want_after != ERROR_NONE;
+        bool repeats = !ends && !cases[i].other_family;
+        cr_expect_eq(do_refresh(old), repeats ? ERROR_NONE : ERROR_TOKEN_INVALID, "%s", cases[i].name);
+        cr_expect_eq(rig.reply->noted, repeats ? 0 : REFUSAL_TOKEN + 1, "%s", cases[i].name);
+        cr_expect_eq(rig.end_count, ends, "%s: sockets end, too", cases[i].name);
+        cr_expect_eq(do_devices(&claims), cases[i].want_after, "%s", cases[i].name);
+        cr_expect_eq(do_refresh(token), ends ? ERROR_TOKEN_INVALID : ERROR_NONE, "%s", cases[i].name);
+        session_close(rig.bound);
+        rig.bound = NULL;
+    }
+}
+
+/* ---- clocks that are wrong ---- */
+
+#define DAY_MS INT64_C(86400000)
+
+Test(account_login, a_refresh_token_judged_expired_is_good_again_when_the_clock_is)
+{
+    char token[256];
+    (void)log_in("laptop", token);
+    rig.clock_error_ms = 32 * DAY_MS;
+    cr_expect_eq(do_refresh(token), ERROR_TOKEN_EXPIRED);
+    (void)log_in("phone", NULL); /* writes with that time */
+    rig_close_shard(0);
+    rig_open_shard(0);
+    rig.clock_error_ms = 0;
+    char next[256];
+    struct token_claims claims = refreshed(token, next);
+    cr_expect_eq(do_auth(&claims, 0), ERROR_NONE);
+}
+
+Test(account_login, a_logout_tomorrow_does_not_lock_out_today)
+{
+    struct token_claims before = log_in("laptop", NULL), minted = minted_for(&before, "laptop");
+    rig.clock_error_ms = DAY_MS;
+    cr_expect_eq(do_logout(&before), ERROR_NONE);
+    rig.clock_error_ms = 0;
+    cr_expect_eq(do_auth(&before, 0), ERROR_DEVICE_REVOKED);
+    cr_expect_eq(do_devices(&minted), ERROR_DEVICE_REVOKED, "issued before");
+    struct token_claims after = log_in("laptop", NULL);
+    cr_expect_eq(after.issued_s, rig.now_ms / 1000);
+    cr_expect_eq(do_devices(&after), ERROR_NONE);
+    cr_expect_eq(do_auth(&after, 0), ERROR_NONE);
+    rig.now_ms += 2000;
+    minted = minted_for(&before, "laptop");
+    cr_expect_eq(do_devices(&minted), ERROR_NONE, "the first refusal has told that the time of the logout was wrong");
+}
+
+/* ---- devices of a backend ---- */
+
+Test(account_login, a_backends_device_is_known_from_its_first_request)
+{
+    struct token_claims claims = log_in("laptop", NULL), kiosk = minted_for(&claims, "kiosk");
+    cr_expect_eq(do_revoke(&claims, "kiosk"), ERROR_DEVICE_NOT_FOUND);
+    cr_expect_eq(do_devices(&kiosk), ERROR_NONE);
+    Ringpost__V1__DevicesResponse *devices = devices_of(&claims);
+    cr_assert_eq(devices->n_devices, 2);
+    cr_expect_str_eq(devices->devices[1]->device_id, "kiosk");
+    cr_expect_str_eq(devices->devices[1]->platform, "kiosk");
+    ringpost__v1__devices_response__free_unpacked(devices, NULL);
+    uint64_t commands = rig.metrics.commands_proposed;
+    cr_expect_eq(do_devices(&kiosk), ERROR_NONE);
+    cr_expect_eq(rig.metrics.commands_proposed, commands, "known: nothing is written");
+
+    struct token_claims tablet = minted_for(&claims, "tablet"), fourth = minted_for(&claims, "fourth");
+    cr_expect_eq(do_devices(&tablet), ERROR_NONE);
+    cr_expect_eq(do_devices(&fourth), ERROR_TOO_MANY_DEVICES);
+    cr_expect_eq(do_revoke(&claims, "kiosk"), ERROR_NONE);
+    cr_expect_eq(do_devices(&kiosk), ERROR_DEVICE_REVOKED);
+    cr_expect_eq(rig.reply->noted, REFUSAL_TOKEN + 1);
+    cr_expect_eq(do_devices(&fourth), ERROR_NONE);
+    rig.now_ms += 2000;
+    kiosk = minted_for(&claims, "kiosk");
+    cr_expect_eq(do_devices(&kiosk), ERROR_TOO_MANY_DEVICES, "coming back needs a place");
+}
+
 /* ---- sockets ---- */
+
+Test(account_login, a_token_that_has_expired_opens_no_socket)
+{
+    struct token_claims claims = log_in("laptop", NULL);
+    rig.now_ms += ACCESS_TTL_S * 1000;
+    cr_expect_eq(do_devices(&claims), ERROR_NONE, "the door's leeway has let it pass");
+    cr_expect_eq(do_auth(&claims, 0), ERROR_TOKEN_EXPIRED);
+    cr_expect_null(rig.bound);
+}
 
 Test(account_login, auth_binds_the_socket)
 {
@@ -232,8 +413,7 @@ Test(account_login, auth_binds_the_socket)
 Test(account_login, auth_lists_a_device_that_a_backend_vouches_for)
 {
     struct token_claims claims = log_in("laptop", NULL);
-    struct token_claims minted = claims;
-    strcpy(minted.device_id, "kiosk");
+    struct token_claims minted = minted_for(&claims, "kiosk");
     cr_assert_eq(do_auth(&minted, 0), ERROR_NONE);
     cr_assert_not_null(rig.bound);
     Ringpost__V1__DevicesResponse *devices = devices_of(&claims);
@@ -247,19 +427,25 @@ Test(account_login, auth_lists_a_device_that_a_backend_vouches_for)
 
 Test(account_login, a_device_revoked_while_it_is_being_listed_gets_no_session)
 {
-    struct token_claims minted = log_in("laptop", NULL);
-    strcpy(minted.device_id, "kiosk");
+    struct token_claims claims = log_in("laptop", NULL), minted = minted_for(&claims, "kiosk");
     struct actor_record actor = actor_of(&minted);
-    Ringpost__V1__LogoutRequest logout = RINGPOST__V1__LOGOUT_REQUEST__INIT;
+    struct device_revoke_record revoke = {.user_id = claims.user_id, .device_id = SLICE_TEXT("kiosk")};
+    struct writer bytes;
+    writer_init(&bytes, 0);
+    device_revoke_record_write(&bytes, &revoke);
     Ringpost__V1__AuthRequest auth = RINGPOST__V1__AUTH_REQUEST__INIT;
     rig.reply_count = 0;
-    rig_send(&actor, 0, 0, "/v1/account/logout", &logout.base);
-    rig_send(&actor, 0, 0, "/v1/account/auth", &auth.base); /* admitted: the logout is not durable yet */
+    shard_propose_internal(rig.shards[0], COMMAND_DEVICE_REVOKE, claims.user_id, writer_slice(&bytes));
+    rig_send(&actor, 0, 0, "/v1/account/auth", &auth.base); /* admitted: the revocation is not durable yet */
+    writer_deinit(&bytes);
     cr_assert_eq(rig.reply_count, 0);
     rig_pump();
-    cr_expect_eq(rig.reply_count, 2);
+    cr_expect_eq(rig.reply_count, 1);
     cr_expect_eq(rig.reply->error, ERROR_DEVICE_REVOKED);
     cr_expect_null(rig.bound);
+    Ringpost__V1__DevicesResponse *devices = devices_of(&claims);
+    cr_expect_eq(devices->n_devices, 1, "nor a place on the list");
+    ringpost__v1__devices_response__free_unpacked(devices, NULL);
 }
 
 Test(account_login, auth_of_a_socket_that_is_gone_leaves_no_session)
@@ -279,8 +465,7 @@ Test(account_login, auth_again_extends_and_never_shortens)
     cr_assert_eq(do_auth(&claims, 0), ERROR_NONE);
     struct session *session = rig.bound;
     uint64_t session_id = session->id;
-    struct token_claims other_device = claims, other_user = claims, longer = claims;
-    strcpy(other_device.device_id, "phone");
+    struct token_claims other_device = minted_for(&claims, "phone"), other_user = claims, longer = claims;
     other_user.user_id++;
     longer.issued_s += 100;
     longer.expires_s += 100;
@@ -323,7 +508,8 @@ Test(account_login, logout_ends_session_and_tokens)
     ringpost__v1__devices_response__free_unpacked(devices, NULL);
 
     struct token_claims again = log_in("laptop", NULL); /* within the same second */
-    cr_expect_gt(again.issued_s, claims.issued_s);
+    cr_expect_eq(again.issued_s, claims.issued_s);
+    cr_expect_eq(do_auth(&claims, 0), ERROR_DEVICE_REVOKED);
     session_close(rig.bound);
     rig.bound = NULL;
     cr_expect_eq(do_auth(&again, 0), ERROR_NONE);
@@ -352,8 +538,8 @@ Test(account_login, all_of_it_survives_a_restart)
     rig_open_shard(0);
     cr_expect_eq(do_auth(&phone, 0), ERROR_DEVICE_REVOKED);
     cr_expect_eq(do_register("alice", "correct horse"), ERROR_NAME_TAKEN);
+    cr_expect_eq(do_devices(&laptop), ERROR_NONE, "of its generation");
     cr_expect_eq(do_refresh(token), ERROR_NONE);
-    cr_expect_eq(do_refresh(token), ERROR_TOKEN_INVALID);
     cr_expect_eq(do_login("alice", "correct horse", "phone"), ERROR_NONE);
 }
 

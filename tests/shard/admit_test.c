@@ -70,6 +70,7 @@ Test(admit, what_belongs_elsewhere_goes_there_with_the_actors_name)
     uint64_t alice = rig_add_user(0, "alice");
     Ringpost__V1__GetRoomRequest in = RINGPOST__V1__GET_ROOM_REQUEST__INIT;
     in.room_id = id_make(1, ID_ROOM, 77);
+    rig_know(alice, "phone");
     struct actor_record actor = rig_actor(alice, "phone");
     rig.letters_held = true;
     rig_send(&actor, 0, 0, "/v1/room/get", &in.base);

@@ -11,7 +11,7 @@ static void set_old_limits(void)
     rig.machine.room_members_max = 3;
     rig.machine.fanout_threshold = 2;
     rig.machine.inbox_events_max = 5;
-    rig.machine.devices_per_user_max = 2;
+    rig.machine.devices_per_user_max = 3; /* the phone, too */
     rig.machine.dedup_entries = 2048;
     rig.machine.repeat_window_ms = 60000;
     rig.machine.repeats_per_sender = 10;

@@ -193,10 +193,13 @@ Test(methods, names_spread_over_the_shards)
 
 Test(methods, a_refresh_token_names_its_user)
 {
-    uint8_t random[32] = {1};
     struct writer token;
     writer_init(&token, 0);
-    token_refresh_make(user_on(5), "laptop", random, &token);
+    struct token_keys *keys;
+    cr_assert_eq(token_keys_create(&keys), RESULT_OK);
+    cr_assert_eq(token_keys_add(keys, "test", SLICE_TEXT("0123456789abcdef0123456789abcdef")), RESULT_OK);
+    token_refresh_make(keys, &(struct token_refresh){.user_id = user_on(5), .device_id = "laptop"}, &token);
+    token_keys_destroy(keys);
     writer_u8(&token, '\0');
     Ringpost__V1__RefreshRequest in = RINGPOST__V1__REFRESH_REQUEST__INIT;
     in.refresh_token = (char *)token.data;

@@ -24,9 +24,10 @@ Test(records, keep_their_form)
     STORED(command, 17)
     STORED(limits, 29) /* 21 without the second list */
     STORED(user_create, 13)
-    STORED(device_put, 33)
-    STORED(refresh, 29)
+    STORED(device_put, 49)
+    STORED(refresh, 41)
     STORED(device_revoke, 13)
+    STORED(revocation_time, 13)
     STORED(seen, 13)
     STORED(send, 46)
     STORED(read, 25)
@@ -49,7 +50,7 @@ Test(records, keep_their_form)
     STORED(stream, 17)
     STORED(name, 13)
     STORED(account, 21)
-    STORED(device, 46)
+    STORED(device, 74) /* 46 without the second list */
     STORED(inbox, 26) /* 17 without the second list */
     STORED(conversation, 29)
     STORED(room, 41) /* 33 without the second list */

@@ -19,6 +19,7 @@ static void open_rig(void)
     rig_open();
     alice = rig_add_user(0, "alice");
     bob = rig_add_user(1, "bob");
+    rig_know(bob, "phone");
     cr_assert_eq(rig_say(alice, bob, "first", "hello"), ERROR_NONE);
     said = 1;
 }

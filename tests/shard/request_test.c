@@ -82,6 +82,7 @@ Test(request, an_id_asked_for_before_it_is_given_is_as_new_as_it_was_when_evicte
     rig.limits.rooms_per_user_max = 1000;
     rig_open();
     uint64_t alice = rig_add_user(0, "alice"), bob = rig_add_user(0, "bob"), room_id = id_make(0, ID_ROOM, 1), seq = 0;
+    rig_know(alice, "phone");
     rig.stores_held = true;
     struct actor_record actor = rig_actor(alice, "phone");
     Ringpost__V1__GetRoomRequest in = RINGPOST__V1__GET_ROOM_REQUEST__INIT;
@@ -106,6 +107,7 @@ Test(request, those_who_wait_for_one_entity_share_its_load)
     rig_begin(1);
     rig_open();
     uint64_t alice = rig_add_user(0, "alice");
+    rig_know(alice, "phone");
     rig.stores_held = true;
     uint64_t reads = rig.metrics.store_reads;
     for (int i = 0; i < 5; i++) ask_user(alice, alice + 7);
@@ -125,6 +127,7 @@ Test(request, who_waits_for_the_store_is_counted_and_bounded)
     rig.limits.requests_parked_max = 2;
     rig_open();
     uint64_t alice = rig_add_user(0, "alice");
+    rig_know(alice, "phone");
     rig.stores_held = true;
     ask_user(alice, alice + 7); /* a load */
     ask_sync(alice);            /* a read */
@@ -482,6 +485,7 @@ Test(request, many_questions_are_under_way_at_once)
     rig_open();
     uint64_t alice = rig_add_user(0, "alice");
     uint64_t bob = rig_add_user(1, "bob");
+    rig_know(alice, "phone");
     rig.letters_held = true;
     Ringpost__V1__PresenceRequest in = RINGPOST__V1__PRESENCE_REQUEST__INIT;
     uint64_t ids[2] = {alice, bob};

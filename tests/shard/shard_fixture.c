@@ -172,6 +172,7 @@ void rig_begin(uint16_t shard_count)
                                         .access_token_ttl_s = 600,
                                         .refresh_token_ttl_s = 3600,
                                         .token_leeway_s = 30,
+                                        .refresh_grace_ms = 60000,
                                         .clock_skew_max_ms = 5000},
                              .pool_size_bytes = 1 << 20,
                              .log_pending_max_bytes = 1 << 20,
@@ -280,6 +281,14 @@ struct actor_record rig_actor(uint64_t user_id, const char *device_id)
                                  .expires_s = rig.now_ms / 1000 + rig.limits.access_token_ttl_s,
                                  .device_id = slice_text(device_id),
                                  .platform = SLICE_TEXT("test")};
+}
+
+void rig_know(uint64_t user_id, const char *device_id)
+{
+    Ringpost__V1__DevicesRequest in = RINGPOST__V1__DEVICES_REQUEST__INIT;
+    struct actor_record actor = rig_actor(user_id, device_id);
+    cr_assert_eq(rig_call(&actor, 0, 0, "/v1/account/devices", &in.base), ERROR_NONE);
+    rig.reply_count = 0;
 }
 
 static void send_packed(const struct actor_record *actor, uint16_t shard, uint64_t session_id, const char *path,

@@ -77,7 +77,10 @@ struct letter *rig_take_letter(void); /* or to the test, whose it is then */
 
 /* A user as registration leaves one behind; display name = name. Pumps. */
 uint64_t rig_add_user(uint16_t shard, const char *name);
+/* With a token as a backend mints them. The first that a shard sees of a device makes it write: where that would be in the way,
+ * rig_know() has it known. */
 struct actor_record rig_actor(uint64_t user_id, const char *device_id);
+void rig_know(uint64_t user_id, const char *device_id);
 
 /* As the doors do it: a letter to the actor's home shard, or (NULL) to `shard`; with a session (not 0) through that. Does not pump. */
 void rig_send(const struct actor_record *actor, uint16_t shard, uint64_t session_id, const char *path,

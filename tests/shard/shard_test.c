@@ -14,6 +14,7 @@ Test(shard, a_closing_shard_refuses_writes_and_answers_reads)
     rig_open();
     uint64_t alice = rig_add_user(0, "alice"), bob = rig_add_user(0, "bob");
     cr_assert_eq(rig_say(alice, bob, "1", "one"), ERROR_NONE);
+    rig_know(bob, "phone");
     shard_begin_close(rig.shards[0]);
     cr_expect(shard_quiet(rig.shards[0]));
     cr_expect_eq(rig_say(alice, bob, "2", "two"), ERROR_NOT_READY);
@@ -100,7 +101,8 @@ Test(shard, a_read_between_two_commands_of_a_batch_sees_the_first)
     rig_send(&actor, 0, 0, "/v1/room/join", &join.base);
     rig_pump();
     Ringpost__V1__AuthRequest auth = RINGPOST__V1__AUTH_REQUEST__INIT;
-    rig_send(&actor, 0, 0, "/v1/account/auth", &auth.base); /* lists the device by a command of its own */
+    struct actor_record tablet = rig_actor(carol, "tablet");
+    rig_send(&tablet, 0, 0, "/v1/account/auth", &auth.base); /* lists the device by a command of its own */
     rig_pump();
     cr_assert_null(rig.bound);
     rig.disks_held = false;

@@ -36,6 +36,9 @@ static struct call *begin(struct world *w, struct app *d, const struct call_type
     call->claims = d->claims;
     call->began_s = world_now_s(w);
     call->clock_steps = w->clock_steps;
+    call->clock_eras = w->clock_eras;
+    call->clock_was_right = world_clock_is_right(w);
+    call->began_right_ms = world_right_ms(w);
     call->is_member = -1;
     writer_init(&call->payload, 0);
     return call;
@@ -63,6 +66,8 @@ static void post(struct world *w, const struct call *call, const struct method *
     struct actor_record actor = {.user_id = claims->user_id,
                                  .issued_s = claims->issued_s,
                                  .expires_s = claims->expires_s,
+                                 .own = claims->own,
+                                 .generation = claims->generation,
                                  .device_id = slice_text(claims->device_id),
                                  .platform = slice_text(claims->platform)};
     uint16_t to = id_partition(claims->user_id);
@@ -94,12 +99,13 @@ static bool go(struct world *w, struct call *call, const ProtobufCMessage *reque
     bool by_session = app_is_connected(d) && fresh && method->number != RINGPOST__V1__REQUEST__METHOD_AUTH;
     bool by_socket = method->access == ACCESS_SOCKET || call->lane == LANE_SYNC; /* pushes go on after a sync by the same socket */
     call->over_session = by_session && method->access != ACCESS_OPEN && (by_socket || dice_percent(&w->dice, 70));
-    call->must_fail |= !call->over_session && method->access != ACCESS_OPEN && call->claims.issued_s < d->revoked_before_s;
+    call->must_fail |= !call->over_session && method->access != ACCESS_OPEN && app_is_revoked(d, &call->claims);
     report_hash_u64(call->request_id, d->number);
     report_hash(writer_slice(&call->payload));
     TRACE("device %u asks: %s, request %lu, token of %lu at %lu%s", d->number, call->type->name, (unsigned long)call->request_id, (unsigned long)call->claims.issued_s, (unsigned long)world_now_s(w),
           call->over_session ? " by its session" : "");
     if (call->over_session) {
+        call->expires_s = d->link->doubtful ? 0 : d->link->expires_s;
         struct origin origin = origin_of(call);
         session_request(d->link->session, method, writer_slice(&call->payload), &origin);
     } else {
@@ -108,14 +114,24 @@ static bool go(struct world *w, struct call *call, const ProtobufCMessage *reque
     return true;
 }
 
+/* The clock was right from before the call on. */
+static bool under_right_clock(const struct world *w, const struct call *call)
+{
+    return call->clock_was_right && world_clock_is_right(w) && call->clock_eras == w->clock_eras;
+}
+
 /* What is never an ordinary outcome of what devices ask here. */
-static void expect_refusal(const struct call *call, const struct letter *letter)
+static void expect_refusal(const struct world *w, const struct call *call, const struct letter *letter)
 {
     enum error error = (enum error)letter->error;
     struct slice detail = letter_payload(letter);
     bool bad = error == ERROR_BAD_REQUEST || error == ERROR_BAD_FIELD;
     bool possible = error != ERROR_INTERNAL && error != ERROR_UNKNOWN_METHOD && error != ERROR_BODY_TOO_LARGE &&
                     error != ERROR_METHOD_NOT_ALLOWED && (!bad || call->may_be_bad);
+    bool early = error == ERROR_TOKEN_EXPIRED && under_right_clock(w, call) && !call->device->doubtful && call->over_session &&
+                 call->expires_s * 1000 > world_right_ms(w) + CLOCK_SKEW_MS;
+    EXPECT(!early, "%s is refused because of a token that expires in %lu s", call->type->name,
+           (unsigned long)(call->expires_s - world_right_ms(w) / 1000));
     EXPECT(error < ERROR_COUNT && possible, "%s is refused: %s %.*s", call->type->name, error_row(error)->reason,
            (int)detail.len, (const char *)detail.data);
 }
@@ -126,8 +142,10 @@ static void after_refusal(struct world *w, struct app *d, const struct call *cal
     if (error_row(error)->retryable) d->patience_ns = w->now_ns + PATIENCE_NS;
     if (error == ERROR_DISK_FULL) d->patience_ns = w->now_ns + 10 * PATIENCE_NS;
     if (error == ERROR_TOO_MANY_DEVICES) d->patience_ns = w->now_ns + 100 * PATIENCE_NS;
+    if (error == ERROR_TOO_MANY_DEVICES && same_token && !d->claims.own) app_forget_token(w, d); /* a backend's: it may not come in */
     if ((error == ERROR_DEVICE_REVOKED || error == ERROR_TOKEN_INVALID) && same_token) app_forget_token(w, d);
-    if (error == ERROR_TOKEN_EXPIRED && (same_token || call->over_session)) app_forget_token(w, d);
+    bool of_refresh = call->type->method == RINGPOST__V1__REQUEST__METHOD_REFRESH; /* good again when the clock is */
+    if (error == ERROR_TOKEN_EXPIRED && !of_refresh && (same_token || call->over_session)) app_forget_token(w, d);
 }
 
 void calls_answer(struct world *w, struct call *call, const struct letter *letter)
@@ -135,7 +153,7 @@ void calls_answer(struct world *w, struct call *call, const struct letter *lette
     struct slice payload = letter_payload(letter);
     if (letter->error != ERROR_NONE) {
         w->people->refusals++;
-        expect_refusal(call, letter);
+        expect_refusal(w, call, letter);
         after_refusal(w, call->device, call, (enum error)letter->error);
         if (call->type->refused != NULL) call->type->refused(w, call, (enum error)letter->error);
     } else {
@@ -203,9 +221,14 @@ static void take_tokens(struct world *w, struct call *call, const char *access_t
 {
     struct app *d = call->device;
     struct token_claims claims;
-    enum result result = token_verify(w->keys, slice_text(access_token), world_now_s(w), w->profile.limits.token_leeway_s + 5,
-                                      w->profile.limits.access_token_ttl_s, &claims);
-    EXPECT(result == RESULT_OK, "a token that is not valid: %s", result_text(result));
+    bool same_clock = call->clock_eras == w->clock_eras; /* since it was made, certainly */
+    const struct token_terms terms = {.leeway_s = same_clock ? w->profile.limits.token_leeway_s + 5 : UINT32_MAX,
+                                      .lifetime_max_s = w->profile.limits.access_token_ttl_s};
+    enum token_flaw flaw = token_verify(w->keys, slice_text(access_token), world_now_s(w), &terms, &claims);
+    EXPECT(flaw == TOKEN_FLAW_NONE, "a token that is not valid: %s", token_flaw_text(flaw));
+    EXPECT(claims.own, "a token of the server that does not say so");
+    d->doubtful = !under_right_clock(w, call);
+    if (d->generation < claims.generation) d->generation = claims.generation;
     EXPECT(claims.user_id == d->person->user_id && strcmp(claims.device_id, d->device_id) == 0, "a token of somebody else");
     d->claims = claims;
     EXPECT(strlen(refresh_token) <= TOKEN_REFRESH_MAX, "a refresh token of %zu bytes", strlen(refresh_token));
@@ -217,6 +240,7 @@ static void login_answered(struct world *w, struct call *call, const void *messa
     const Ringpost__V1__LoginResponse *r = message;
     EXPECT(r->user_id == call->device->person->user_id, "logged in as somebody else");
     take_tokens(w, call, r->access_token, r->refresh_token);
+    call->device->used_is_newest = false;
 }
 
 static void login_refused(struct world *w, struct call *call, enum error error)
@@ -237,6 +261,7 @@ static void mint_token(struct world *w, struct app *d)
     d->claims = (struct token_claims){
         .user_id = d->person->user_id, .platform = "backend", .issued_s = now_s, .expires_s = now_s + w->profile.limits.access_token_ttl_s};
     memcpy(d->claims.device_id, d->device_id, sizeof d->device_id);
+    d->doubtful = !world_clock_is_right(w);
 }
 
 bool calls_login(struct world *w, struct app *d)
@@ -259,20 +284,32 @@ static void refresh_answered(struct world *w, struct call *call, const void *mes
 {
     const Ringpost__V1__RefreshResponse *r = message;
     struct app *d = call->device;
-    memcpy(d->used_token, d->refresh_token, sizeof d->used_token);
+    bool repeated = call->successor[0] != '\0';
+    EXPECT(!repeated || strcmp(call->successor, r->refresh_token) == 0, "device %u: a used refresh token has two successors", d->number);
+    uint64_t grace_ms = w->profile.limits.refresh_grace_ms + CLOCK_SKEW_MS;
+    EXPECT(!repeated || !under_right_clock(w, call) || d->doubtful || call->began_s * 1000 <= d->refreshed_ms + grace_ms,
+           "device %u: a refresh token that was used long ago works", d->number);
+    if (!repeated) memcpy(d->used_token, d->refresh_token, sizeof d->used_token);
+    if (!repeated) d->refreshed_ms = world_now_ms(w);
+    bool newest = !repeated || strcmp(d->refresh_token, r->refresh_token) == 0;
     take_tokens(w, call, r->access_token, r->refresh_token);
+    d->used_is_newest = newest;
 }
 
 static void refresh_refused(struct world *w, struct call *call, enum error error)
 {
-    (void)w;
-    if (error == ERROR_TOKEN_INVALID && !call->must_fail) call->device->refresh_token[0] = '\0';
+    struct app *d = call->device;
+    bool early = error == ERROR_TOKEN_EXPIRED && under_right_clock(w, call) && !d->doubtful && !call->must_fail;
+    EXPECT(!early, "device %u: a refresh token of a day has expired", d->number);
+    if (error == ERROR_TOKEN_INVALID) d->used_is_newest = false;
+    if (error == ERROR_TOKEN_INVALID && !call->must_fail) d->refresh_token[0] = '\0';
 }
 
-/* It may have been used up. */
+/* It may have been used up; a used one may have ended its family. */
 static void refresh_lost(struct world *w, struct call *call)
 {
     (void)w;
+    call->device->used_is_newest = false;
     if (!call->must_fail) call->device->refresh_token[0] = '\0';
 }
 
@@ -286,24 +323,23 @@ static bool call_refresh(struct world *w, struct app *d)
     Ringpost__V1__RefreshRequest request = RINGPOST__V1__REFRESH_REQUEST__INIT;
     request.refresh_token = again ? d->used_token : d->refresh_token;
     struct call *call = begin(w, d, &refresh_type, LANE_MAIN);
-    call->must_fail = again;
+    if (again && d->used_is_newest) memcpy(call->successor, d->refresh_token, sizeof call->successor);
+    call->must_fail = again && call->successor[0] == '\0';
     return go(w, call, &request.base);
 }
 
 /* ---- devices ---------------------------------------------------------------------------------------------------------- */
 
-static void mark_revoked(struct world *w, struct app *d, uint64_t began_s)
-{
-    if (d->revoked_before_s < began_s + 1) d->revoked_before_s = began_s + 1;
-    if (d->claims.user_id != 0 && d->claims.issued_s < d->revoked_before_s) app_forget_token(w, d);
-}
-
 static void revoke_answered(struct world *w, struct call *call, const void *message)
 {
     (void)message;
-    /* The command's time may be one after the clock was set back. */
+    struct app *d = people_app(w->people, call->number);
+    if (d->revoked_generation < call->generation) d->revoked_generation = call->generation;
+    /* The command's time may be one after the clock was set back; and who had another clock cannot tell at all. */
     uint64_t began_s = call->clock_steps == w->clock_steps ? call->began_s : call->began_s - CLOCK_STEP_S_MAX;
-    mark_revoked(w, people_app(w->people, call->number), began_s);
+    bool told = under_right_clock(w, call) && d->revoked_before_s < began_s + 1;
+    if (told) d->revoked_before_s = began_s + 1;
+    if (d->claims.user_id != 0 && app_is_revoked(d, &d->claims)) app_forget_token(w, d);
 }
 
 static const struct call_type logout_type = {"logout", RINGPOST__V1__REQUEST__METHOD_LOGOUT, revoke_answered, NULL, NULL};
@@ -313,6 +349,7 @@ static bool call_logout(struct world *w, struct app *d)
 {
     struct call *call = begin(w, d, &logout_type, LANE_MAIN);
     call->number = d->number;
+    call->generation = d->generation;
     Ringpost__V1__LogoutRequest request = RINGPOST__V1__LOGOUT_REQUEST__INIT;
     return go(w, call, &request.base);
 }
@@ -322,6 +359,7 @@ static bool call_revoke(struct world *w, struct app *d)
     struct app *other = &d->person->devices[dice_below(&w->dice, w->people->device_count)];
     struct call *call = begin(w, d, &revoke_type, LANE_MAIN);
     call->number = other->number;
+    call->generation = other->generation;
     Ringpost__V1__RevokeDeviceRequest request = RINGPOST__V1__REVOKE_DEVICE_REQUEST__INIT;
     request.device_id = other->device_id;
     return go(w, call, &request.base);
@@ -330,7 +368,8 @@ static bool call_revoke(struct world *w, struct app *d)
 static void devices_answered(struct world *w, struct call *call, const void *message)
 {
     const Ringpost__V1__DevicesResponse *r = message;
-    EXPECT(r->n_devices <= w->profile.devices_max_ever, "device %u's user has %zu devices", call->device->number,
+    /* One that had expired by a wrong clock has given up its place and takes it again. */
+    EXPECT(r->n_devices <= w->profile.devices_max_ever || w->profile.clock_leaps, "device %u's user has %zu devices", call->device->number,
            r->n_devices);
 }
 
@@ -347,6 +386,12 @@ static bool call_devices(struct world *w, struct app *d)
 
 /* ---- auth ------------------------------------------------------------------------------------------------------------- */
 
+/* Still the connection that the call was made by. */
+static bool same_link(const struct call *call)
+{
+    return call->device->link != NULL && call->device->link->generation == call->number;
+}
+
 static void auth_answered(struct world *w, struct call *call, const void *message)
 {
     const Ringpost__V1__AuthResponse *r = message;
@@ -354,14 +399,9 @@ static void auth_answered(struct world *w, struct call *call, const void *messag
     EXPECT(r->user_id == d->person->user_id, "the session of somebody else");
     EXPECT(r->sync_key >= call->floor, "the stream of user %u went back from %lu to %lu", d->person->number,
            (unsigned long)call->floor, (unsigned long)r->sync_key);
+    if (same_link(call)) d->link->expires_s = r->expires_ms / 1000;
     (void)w;
     d->wants_sync = true;
-}
-
-/* Still the connection that the call was made by. */
-static bool same_link(const struct call *call)
-{
-    return call->device->link != NULL && call->device->link->generation == call->number;
 }
 
 static void auth_refused(struct world *w, struct call *call, enum error error)
@@ -381,6 +421,8 @@ bool calls_auth(struct world *w, struct app *d)
     struct call *call = begin(w, d, &auth_type, LANE_MAIN);
     if (d->link == NULL) app_connect(w, d);
     call->number = d->link->generation;
+    d->link->claims = d->claims;
+    d->link->doubtful |= d->doubtful;
     call->floor = d->person->newest_event;
     return go(w, call, &request.base);
 }
@@ -434,10 +476,22 @@ static void learn_direct(struct world *w, const struct attempt *a)
         if (users[i] < USERS_MAX && room->members[users[i]].version == 0) room->members[users[i]].known = 1;
 }
 
+/* A message is of the time in which it was first asked for, or asked for again. */
+static void expect_right_time(const struct world *w, const struct call *call, const struct attempt *a,
+                              const Ringpost__V1__SendResponse *r)
+{
+    uint64_t latest_ms = world_right_ms(w) + CLOCK_SKEW_MS + CLOCK_STEP_S_MAX * 1000, forgiven_ms = 2 * CLOCK_SKEW_MS + CLOCK_STEP_S_MAX * 1000;
+    if (a->acked || a->doubtful || !under_right_clock(w, call)) return;
+    EXPECT(r->time_ms <= latest_ms, "m%u is of a time %lu s from now", call->number, (unsigned long)((r->time_ms - world_right_ms(w)) / 1000));
+    EXPECT(r->time_ms + forgiven_ms >= a->first_right_ms, "m%u is of a time %lu s before it was sent", call->number,
+           (unsigned long)((a->first_right_ms - r->time_ms) / 1000));
+}
+
 static void send_answered(struct world *w, struct call *call, const void *message)
 {
     const struct attempt *a = &w->oracle->attempts[call->number];
     bool first = !a->acked && call->floor == 0;
+    expect_right_time(w, call, a, message);
     oracle_saw_ack(w->oracle, call->number, message);
     learn_direct(w, a);
     EXPECT(!first || call->is_member != 0, "somebody who is no member sent m%u", call->number);
@@ -495,6 +549,8 @@ static void begin_try(struct world *w, struct call *call, struct first_try *firs
 static bool send_attempt(struct world *w, struct app *d, uint32_t number, enum variant variant)
 {
     struct attempt *a = &w->oracle->attempts[number];
+    if (a->first_right_ms == 0) a->first_right_ms = world_right_ms(w);
+    a->doubtful |= !world_clock_is_right(w);
     Ringpost__V1__SendRequest request = RINGPOST__V1__SEND_REQUEST__INIT;
     Ringpost__V1__Properties properties = RINGPOST__V1__PROPERTIES__INIT;
     char client_id[24], text[ATTEMPT_TEXT_MAX], content_type[24];

@@ -26,7 +26,12 @@ struct call {
     uint64_t room_id, seq, floor, began_s;
     uint64_t user_ids[USERS_MAX];
     uint32_t user_count, number;
-    uint32_t clock_steps; /* of the world, when the call began */
+    uint32_t clock_steps, clock_eras; /* of the world, when the call began */
+    bool clock_was_right;
+    uint64_t began_right_ms; /* and when that was */
+    uint64_t expires_s;      /* of its session, as the server has said; 0: unknown */
+    uint64_t generation;     /* REVOKE: the newest the device had then */
+    char successor[TOKEN_REFRESH_MAX + 1]; /* REFRESH of a used token: what it was traded for; "": nothing may come of it */
     uint32_t version; /* of the caller's membership, when the call began */
     int is_member;
 };

@@ -27,6 +27,8 @@ struct attempt {
     bool acked, seen;                /* seen: by the audit now running */
     uint64_t msg_id, seq, time_ms;   /* of the first ack */
     struct first_try first;
+    uint64_t first_right_ms;         /* when it was first sent */
+    bool doubtful;                   /* under a clock that may have been wrong, then or later */
     uint64_t floor_seq;              /* somebody had seen this seq in the room before it was sent the first time */
 };
 

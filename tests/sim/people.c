@@ -219,6 +219,24 @@ void app_forget_token(struct world *w, struct app *d)
     d->refresh_token[0] = '\0';
 }
 
+bool app_is_revoked(const struct app *d, const struct token_claims *claims)
+{
+    return claims->own ? claims->generation <= d->revoked_generation : claims->issued_s < d->revoked_before_s;
+}
+
+void people_on_clock_era(struct world *w)
+{
+    for (uint32_t i = 0; i < w->people->person_count; i++)
+        for (uint32_t n = 0; n < DEVICES_MAX; n++) {
+            struct app *d = &w->people->persons[i].devices[n];
+            d->revoked_before_s = 0;
+            if (d->claims.user_id != 0) d->doubtful = true;
+        }
+    for (struct link *link = w->people->links; link != NULL; link = link->next) link->doubtful = true;
+    for (uint32_t i = 0; i < w->oracle->attempt_count; i++)
+        if (!w->oracle->attempts[i].acked) w->oracle->attempts[i].doubtful = true;
+}
+
 bool people_on_bind(struct world *w, const struct origin *origin, struct session *session)
 {
     struct link *link = w->people->links;
@@ -229,7 +247,7 @@ bool people_on_bind(struct world *w, const struct origin *origin, struct session
     link->session = session;
     session->connection = link;
     const struct app *d = people_app(w->people, origin->slot);
-    EXPECT(session->issued_s >= d->revoked_before_s, "device %u is revoked and gets a session", d->number);
+    EXPECT(!app_is_revoked(d, &link->claims), "device %u is revoked and gets a session", d->number);
     return true;
 }
 
@@ -266,6 +284,10 @@ void people_on_end(struct world *w, struct session *session, uint16_t close_code
     ASSERT(link->session == session);
     TRACE("server ends connection %u: %u %s", link->generation, close_code, reason);
     link->state = LINK_ENDED;
+    bool early = close_code == CLOSE_NOT_AUTHENTICATED && world_clock_is_right(w) && !link->doubtful &&
+                 link->expires_s * 1000 > world_right_ms(w) + CLOCK_SKEW_MS;
+    EXPECT(!early, "connection %u is ended %lu s before its token expires", link->generation,
+           (unsigned long)(link->expires_s - world_right_ms(w) / 1000));
     bool out = close_code == CLOSE_REVOKED || close_code == CLOSE_NOT_AUTHENTICATED;
     if (out && link->app != NULL) app_forget_token(w, link->app);
 }
@@ -458,7 +480,7 @@ static void expect_converged(const struct app *d)
     if (!app_is_connected(d)) return;
     EXPECT(d->sync_key == d->person->stream_head, "device %u is connected and stands at %lu, its stream at %lu", d->number,
            (unsigned long)d->sync_key, (unsigned long)d->person->stream_head);
-    EXPECT(d->link->session->issued_s >= d->revoked_before_s, "device %u is revoked and has a session", d->number);
+    EXPECT(!app_is_revoked(d, &d->link->claims), "device %u is revoked and has a session", d->number);
 }
 
 static void expect_presence(const struct world *w, const struct app *d)

@@ -42,6 +42,9 @@ struct link { /* a connection */
     enum link_state state;
     uint32_t generation; /* no other link has it */
     struct session *session;
+    struct token_claims claims; /* shown last */
+    uint64_t expires_s;         /* as the server has said; 0: not yet */
+    bool doubtful;
     struct frame *first, *last;
     uint32_t queued_bytes;
     bool above_soft;
@@ -58,7 +61,12 @@ struct app {
 
     struct token_claims claims, old_claims; /* user_id 0: none; old: of a token that was revoked */
     char refresh_token[TOKEN_REFRESH_MAX + 1], used_token[TOKEN_REFRESH_MAX + 1]; /* "": none */
-    uint64_t revoked_before_s; /* an answer said that tokens issued before are refused */
+    bool used_is_newest;       /* the refresh token has the place of the used one */
+    uint64_t refreshed_ms;     /* when it got that, as the device's server said the time */
+    bool doubtful;             /* a clock that may have been wrong had a part in its tokens */
+    uint64_t generation;       /* the newest of the tokens it ever had */
+    /* An answer said that these are refused: of a backend, issued before; the server's, of a generation up to that. */
+    uint64_t revoked_before_s, revoked_generation;
 
     struct link *link; /* NULL: not connected */
 
@@ -135,6 +143,10 @@ void app_connect(struct world *world, struct app *app);
 void app_disconnect(struct world *world, struct app *app);
 /* Some device of the person has a session, as the server sees it. */
 bool person_is_online(const struct people *people, const struct person *person);
+/* An answer has said that this token is refused from now on. */
+bool app_is_revoked(const struct app *device, const struct token_claims *claims);
+/* The trusted clock may be wrong from now on, or is right again: what was judged by the other time is doubtful. */
+void people_on_clock_era(struct world *world);
 /* The token is of no use any more. */
 void app_forget_token(struct world *world, struct app *device);
 

@@ -23,7 +23,9 @@
     X(any_password, "every password fits")                                                                             \
     X(window_of_sends, "what is promised does not go round again: the window of repeats counts everybody's sends")    \
     X(last_send_only, "of somebody's sends only the last is kept from what others push out")                           \
-    X(properties_ignored, "a message sent again with other properties is taken for the same")
+    X(properties_ignored, "a message sent again with other properties is taken for the same") \
+    X(clock_believed, "every step of the wall clock is followed at once")                                              \
+    X(time_never_back, "what a clock that was ahead has said stays the time until that time has come")
 
 #define PLANT_AS_ENUM(name, text) PLANT_##name,
 enum plant { PLANT_none, PLANT_LIST(PLANT_AS_ENUM) PLANT_COUNT };

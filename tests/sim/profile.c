@@ -36,7 +36,8 @@ static struct shard_limits roll_limits(struct dice *dice)
                                  .access_token_ttl_s = PICK(dice, 3600, 3600, 60),
                                  .refresh_token_ttl_s = 86400,
                                  .token_leeway_s = 5,
-                                 .clock_skew_max_ms = 5000};
+                                 .refresh_grace_ms = PICK(dice, 0, 2000, 60000),
+                                 .clock_skew_max_ms = CLOCK_SKEW_MS};
 }
 
 static void roll_weights(struct profile *p, struct dice *dice)
@@ -124,6 +125,8 @@ struct profile profile_roll(struct dice *dice)
                         .pool_size_bytes = PICK(dice, 1u << 20, 1u << 20, 16384, 4096),
                         .talk_percent = PICK(dice, 25, 40, 70, 90),
                         .clock_steps_back = dice_one_in(dice, 4),
+                        .clock_leaps = dice_one_in(dice, 3),
+                        .clock_hold_ms = PICK(dice, 5000, 10000),
                         .rests_with_crash = dice_percent(dice, 70)};
     p.outbound_soft_bytes = PICK(dice, 500, 3000, 100000);
     p.outbound_hard_bytes = p.outbound_soft_bytes * PICK(dice, 2, 4);

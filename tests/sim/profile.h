@@ -8,6 +8,7 @@
 
 #define SHARDS_MAX 4
 #define USERS_MAX 12
+#define CLOCK_SKEW_MS 5000u
 #define DEVICES_MAX 3 /* per user */
 
 /* What may happen in one step. Weights are relative. */
@@ -45,7 +46,9 @@ struct profile {
     uint32_t talk_percent;    /* of a device's doings: sends */
     uint32_t length;          /* times the usual number of steps: long enough for the time of repeated sends to be over */
     uint32_t token_ttl_s;
-    bool clock_steps_back;
+    bool clock_steps_back;    /* by so little that it is followed */
+    bool clock_leaps;         /* by hours, for a moment or for long */
+    uint32_t clock_hold_ms;   /* how long a leap must hold to be believed */
     bool limits_change;       /* from life to life */
     bool has_babbler;         /* one person does most of what is done */
     /* Of all lives so far. */

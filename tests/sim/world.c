@@ -18,6 +18,8 @@
 #define REST_ROUNDS_MAX 20000             /* a world that does not settle hangs */
 #define WALL_BASE_MS 1700000000000u
 #define APPLY_BUDGET_MAX 8
+#define LOOK_MS 250u                      /* the owner of the trusted clock looks at the wall clock so often, or now and then later */
+#define LEAP_DAYS_MAX 40
 
 /* ---- letters ---------------------------------------------------------------------------------------------------------- */
 
@@ -108,9 +110,20 @@ static bool deliver(struct world *w, uint32_t from, uint32_t to)
 
 /* ---- ports ------------------------------------------------------------------------------------------------------------ */
 
-uint64_t world_now_ms(const struct world *w) { return w->wall_base_ms + w->now_ns / 1000000; }
+static uint64_t wall_ms(const struct world *w) { return world_right_ms(w) + (uint64_t)w->wall_error_ms; }
 
-static uint64_t port_now_ms(void *context) { return world_now_ms(context); }
+uint64_t world_now_ms(const struct world *w)
+{
+    if (w->plant == PLANT_clock_believed) return wall_ms(w);
+    uint64_t now_ms = trusted_clock_at(&w->clock, w->now_ns / 1000000);
+    return w->plant == PLANT_time_never_back && now_ms < w->clock_last_ms ? w->clock_last_ms : now_ms;
+}
+
+static uint64_t port_now_ms(void *context)
+{
+    struct world *w = context;
+    return w->clock_last_ms = world_now_ms(w);
+}
 
 static uint64_t port_now_ns(void *context)
 {
@@ -197,6 +210,63 @@ static bool finish_password(struct world *w, enum result result)
     return true;
 }
 
+/* ---- the clock -------------------------------------------------------------------------------------------------------- */
+
+static void clock_doubt(struct world *w, bool may_be_wrong)
+{
+    if (w->clock_may_be_wrong == may_be_wrong) return;
+    w->clock_may_be_wrong = may_be_wrong;
+    w->clock_eras++;
+    if (w->people != NULL) people_on_clock_era(w);
+    TRACE("the trusted clock %s", may_be_wrong ? "may be wrong" : "is right");
+}
+
+/* What the world may expect of the trusted clock: nothing while a leap lasts so long that it is believed, or was there at the start; and
+ * then until the right time has held for as long. */
+static void clock_judge(struct world *w)
+{
+    uint64_t since_ms = (w->now_ns - w->error_changed_ns) / 1000000;
+    uint64_t longest_look_ms = LEAP_NS / 1000000 + LOOK_MS;
+    if (w->wall_error_ms != 0 && since_ms + longest_look_ms >= w->profile.clock_hold_ms) clock_doubt(w, true);
+    if (w->wall_error_ms == 0 && since_ms >= w->profile.clock_hold_ms + 3 * longest_look_ms) clock_doubt(w, false);
+}
+
+static void clock_leap(struct world *w, int64_t error_ms)
+{
+    TRACE("the wall clock is wrong by %ld s", (long)(error_ms / 1000));
+    report_hash_u64((uint64_t)error_ms, 0);
+    w->wall_error_ms = error_ms;
+    w->error_changed_ns = w->now_ns;
+}
+
+static void clock_look(struct world *w)
+{
+    if (w->wall_error_ms != 0 && w->now_ns >= w->error_until_ns) clock_leap(w, 0);
+    int64_t step_ms;
+    (void)trusted_clock_observe(&w->clock, w->now_ns / 1000000, wall_ms(w), &step_ms);
+    clock_judge(w);
+}
+
+/* For a moment, or for longer than it takes to be believed. */
+static void clock_maybe_leap(struct world *w)
+{
+    if (!w->profile.clock_leaps || w->wall_error_ms != 0 || !dice_one_in(&w->dice, 2500)) return;
+    int64_t hours = (int64_t)dice_between(&w->dice, 1, dice_one_in(&w->dice, 2) ? 24 * LEAP_DAYS_MAX : 3);
+    bool is_long = dice_one_in(&w->dice, 3);
+    uint64_t hold_ns = (uint64_t)w->profile.clock_hold_ms * 1000000;
+    w->error_until_ns = w->now_ns + (is_long ? 2 * hold_ns : dice_below(&w->dice, (uint32_t)(hold_ns / 4000)) * 1000ull);
+    clock_leap(w, dice_one_in(&w->dice, 2) ? -hours * 3600000 : hours * 3600000);
+}
+
+/* A process that starts believes the wall clock. */
+static void clock_start(struct world *w)
+{
+    trusted_clock_init(&w->clock, CLOCK_SKEW_MS, w->profile.clock_hold_ms, w->now_ns / 1000000, wall_ms(w));
+    if (w->wall_error_ms != 0) clock_doubt(w, true);
+    else if (w->now_ns > w->error_changed_ns) clock_doubt(w, false);
+    w->clock_last_ms = 0;
+}
+
 /* ---- lives ------------------------------------------------------------------------------------------------------------ */
 
 /* Planted bug: what a shard takes for new after a restart. */
@@ -218,6 +288,7 @@ static void expect_positions_fit(const struct world *w)
 
 static void open_all(struct world *w, bool may_break)
 {
+    clock_start(w);
     if (!w->settling) profile_change_limits(&w->profile, &w->dice); /* else it is to come back as it was */
     for (uint16_t i = 0; i < world_shard_count(w); i++) {
         uint32_t tries = 0;
@@ -234,7 +305,7 @@ static void open_all(struct world *w, bool may_break)
 /* Never farther than tokens forgive. */
 static void step_clock_back(struct world *w)
 {
-    uint64_t now_ms = world_now_ms(w);
+    uint64_t now_ms = world_right_ms(w);
     if (now_ms < w->wall_latest_ms) return; /* it has not caught up yet */
     w->wall_latest_ms = now_ms;
     w->wall_base_ms -= dice_below(&w->dice, CLOCK_STEP_S_MAX * 1000);
@@ -296,6 +367,7 @@ static void round_of_turns(struct world *w)
 {
     report.step++;
     w->now_ns += ROUND_NS;
+    clock_look(w);
     while (finish_password(w, RESULT_OK)) continue;
     for (uint16_t i = 0; i < world_shard_count(w); i++) turn_shard(w, i);
 }
@@ -519,8 +591,11 @@ static void step(struct world *w)
     uint32_t at = dice_below(&w->dice, total), action = 0;
     while (at >= w->profile.weights[action]) at -= w->profile.weights[action++];
     report.step++;
+    uint64_t before_ns = w->now_ns;
     w->now_ns += dice_one_in(&w->dice, 600) ? LEAP_NS : dice_below(&w->dice, STEP_NS_MAX);
     if (w->profile.clock_steps_back && dice_one_in(&w->dice, 5000)) step_clock_back(w);
+    clock_maybe_leap(w);
+    if (w->now_ns / 1000000 / LOOK_MS != before_ns / 1000000 / LOOK_MS) clock_look(w);
     act(w, (enum action)action);
 }
 

@@ -12,6 +12,7 @@
 #ifndef TESTS_SIM_WORLD_H
 #define TESTS_SIM_WORLD_H
 
+#include "core/clock.h"
 #include "sim/dice.h"
 #include "sim/node.h"
 #include "sim/plant.h"
@@ -43,7 +44,12 @@ struct world {
     struct renumbering renumberings[SHARDS_MAX][SHARDS_MAX];
     struct password_job *passwords_first, *passwords_last;
     uint32_t passwords_waiting;
-    uint64_t now_ns, wall_base_ms, wall_latest_ms; /* wall: base and now; latest: before it was last set back */
+    uint64_t now_ns, wall_base_ms, wall_latest_ms; /* right time: base and now; latest: before it was last set back */
+    struct trusted_clock clock;                    /* of the process */
+    int64_t wall_error_ms;                         /* of the wall clock; 0: it is right */
+    uint64_t error_changed_ns, error_until_ns;     /* when it last leapt; when it will be set right */
+    bool clock_may_be_wrong;                       /* the trusted one: the wall clock was wrong for long, or at a start */
+    uint64_t clock_last_ms;                        /* planted bug time_never_back */
     struct buf_pool *pool;
     struct token_keys *keys;
     struct people *people;
@@ -52,6 +58,7 @@ struct world {
     bool settling; /* people finish what they began and begin nothing */
     bool comparing; /* and nothing may change any more */
     uint32_t crashes, restarts, rests, clock_steps;
+    uint32_t clock_eras; /* grows when the trusted clock may begin or cease to be wrong */
 };
 
 struct world *world_create(uint64_t seed, enum plant plant);
@@ -59,7 +66,10 @@ void world_destroy(struct world *world);
 /* A whole life: `steps` steps, then a rest with every check. Returns the hash of all that happened. */
 uint64_t world_run(struct world *world, uint32_t steps);
 
+/* What the process takes for the time, and what it is. */
 uint64_t world_now_ms(const struct world *world);
+static inline uint64_t world_right_ms(const struct world *world) { return world->wall_base_ms + world->now_ns / 1000000; }
+static inline bool world_clock_is_right(const struct world *world) { return !world->clock_may_be_wrong; }
 static inline uint64_t world_now_s(const struct world *world) { return world_now_ms(world) / 1000; }
 static inline uint16_t world_shard_count(const struct world *world) { return world->profile.machine.shard_count; }
 /* Takes the letter of a client. */

@@ -1,6 +1,7 @@
 /* shard/account/account.c - one user's account in memory and in the store: the account row and one row per device.
- * A revoked device stays as a tombstone, because its valid_after_s is what refuses its old tokens; tombstones are few (see
- * ACCOUNT_RECORDS_PER_DEVICE) and the longest gone go first. */
+ * A generation of a device begins when it is made and when it is revoked, and is named by the log index of that command, so that none
+ * ever comes again, not even after the row was forgotten. A revoked device stays as a tombstone, because its valid_after_s is what
+ * refuses the old tokens of a backend; tombstones are few (see ACCOUNT_RECORDS_PER_DEVICE) and the longest gone go first. */
 #include "shard/account/account_internal.h"
 #include "shard/keys.h"
 #include "shard/memory.h"
@@ -46,11 +47,13 @@ struct device *account_device(const struct account *account, struct slice device
     return NULL;
 }
 
-enum error account_admits(const struct account *account, struct slice device_id, uint64_t issued_s)
+enum error account_admits(const struct account *account, const struct actor_record *actor)
 {
     if (!account->entity.exists) return ERROR_USER_NOT_FOUND;
-    const struct device *device = account_device(account, device_id);
-    return device != NULL && issued_s < device->valid_after_s ? ERROR_DEVICE_REVOKED : ERROR_NONE;
+    const struct device *device = account_device(account, actor->device_id);
+    bool is_valid = actor->own != 0 ? device != NULL && device->generation == actor->generation
+                                    : device == NULL || actor->issued_s >= device->valid_after_s;
+    return is_valid ? ERROR_NONE : ERROR_DEVICE_REVOKED;
 }
 
 bool account_device_active(const struct device *device, uint64_t time_ms)
@@ -76,13 +79,14 @@ static struct device *append_device(struct account *account, struct slice device
     return device;
 }
 
-struct device *account_add_device(struct account *account, struct slice device_id, uint64_t time_ms)
+struct device *account_add_device(struct account *account, struct slice device_id, const struct command *command)
 {
     struct device *device = account_device(account, device_id);
     if (device != NULL) return device;
     device = append_device(account, device_id);
     device->name = memory_text(SLICE_EMPTY);
-    device->created_ms = time_ms;
+    device->created_ms = command->time_ms;
+    device->generation = command->index;
     return device;
 }
 
@@ -152,7 +156,11 @@ void account_put_device(const struct account *account, const struct device *devi
                                    .valid_after_s = device->valid_after_s,
                                    .revoked = device->revoked ? 1 : 0,
                                    .refresh_hash = slice_of(device->refresh_hash, sizeof device->refresh_hash),
-                                   .refresh_expires_ms = device->refresh_expires_ms};
+                                   .refresh_expires_ms = device->refresh_expires_ms,
+                                   .generation = device->generation,
+                                   .family = device->refresh_family,
+                                   .refresh_number = device->refresh_number,
+                                   .refreshed_ms = device->refreshed_ms};
     EFFECTS_PUT(effects, &key, device, &record);
 }
 
@@ -192,6 +200,10 @@ static bool load_device(void *context, struct slice key, struct slice value)
     device->valid_after_s = record.valid_after_s;
     device->refresh_expires_ms = record.refresh_expires_ms;
     device->revoked = record.revoked != 0;
+    device->generation = record.generation;
+    device->refresh_family = record.family;
+    device->refresh_number = record.refresh_number;
+    device->refreshed_ms = record.refreshed_ms;
     return true;
 }
 

@@ -5,6 +5,7 @@
 
 #include "api/name.h"
 #include "api/token.h"
+#include "shard/letter.h"
 #include "shard/machine.h"
 
 struct request;
@@ -22,9 +23,13 @@ struct device {
     char platform[TOKEN_PLATFORM_MAX + 1];
     char *name; /* owned */
     uint64_t created_ms, last_seen_ms;
-    uint64_t valid_after_s; /* tokens issued before are refused */
+    uint64_t generation;    /* of tokens that this server makes for it; those of another are refused */
+    uint64_t valid_after_s; /* tokens of a backend that were issued before are refused */
     uint64_t refresh_expires_ms;
     uint8_t refresh_hash[TOKEN_HASH_SIZE]; /* zeros: none */
+    uint64_t refresh_family;               /* 0: none, or of an older version */
+    uint32_t refresh_number;
+    uint64_t refreshed_ms;
     bool revoked;
 };
 
@@ -46,9 +51,16 @@ struct account_place {
 struct account_place account_place_of(struct slice name, uint16_t shard_count);
 /* NULL when there is no such device. */
 struct device *account_device(const struct account *account, struct slice device_id);
-/* May a token of that device and that issue time still be used? NONE, DEVICE_REVOKED, USER_NOT_FOUND. A device never heard of is fine
- * (an app's backend minted the token), and so is a token made after its device was revoked: that is how one logs in again. */
-enum error account_admits(const struct account *account, struct slice device_id, uint64_t issued_s);
+/* May the actor's token still be used? NONE, DEVICE_REVOKED, USER_NOT_FOUND. One that this server made counts for one generation of its
+ * device, whatever the clocks said. One that an app's backend minted is judged by its time: a device never heard of is fine, and so is
+ * a token issued after its device was revoked. */
+enum error account_admits(const struct account *account, const struct actor_record *actor);
+/* The door of everything an actor asks for, whose account is resident: `then` runs with NONE, at once or when the device was put on the
+ * list because this is the first that is seen of it; or with why not. It must answer and end the request. */
+void account_let_in(struct shard *shard, struct request *request, struct account *account,
+                    void (*then)(struct shard *shard, struct request *request, enum error error));
+/* Refuses what account_let_in() has not let in. */
+void account_refuse_token(struct shard *shard, struct request *request, enum error error);
 void account_put_device(const struct account *account, const struct device *device, struct effects *effects);
 
 /* Validation shared by doors and commands. */

@@ -14,7 +14,7 @@
 #define ACCOUNT_RECORDS_PER_DEVICE 4
 
 /* The device, made when there was none. Pointers to other devices of the account are stale afterwards. */
-struct device *account_add_device(struct account *account, struct slice device_id, uint64_t time_ms);
+struct device *account_add_device(struct account *account, struct slice device_id, const struct command *command);
 void account_rename_device(struct device *device, struct slice name);
 /* Removes the longest revoked or expired devices while the account holds more records than it may. Pointers to devices are stale
  * afterwards. */
@@ -26,21 +26,27 @@ uint32_t account_active_count(const struct account *account, uint64_t time_ms);
 void account_put(const struct account *account, struct effects *effects);
 void account_fill_user(Ringpost__V1__User *out, uint64_t user_id, char *name, char *display_name);
 
+/* ---- device.c ---- */
+
+void account_propose_revoke(struct shard *shard, struct request *request, uint64_t user_id, struct slice device_id,
+                            void (*then)(struct shard *, struct request *, enum error));
+/* The actor's token was refused: if its device was revoked by a clock that was ahead, tokens from now on are not. */
+void account_correct_revocation(struct shard *shard, const struct account *account, const struct actor_record *actor);
+
 /* ---- grant.c ---- */
 
 /* The secrets of one login or refresh between its proposal and its answer: kept in request->state, because they must not stand in the
  * log; wiped when the request ends. */
 struct grant {
-    uint64_t user_id;
+    struct token_refresh refresh; /* what the refresh token says */
     uint64_t refresh_expires_ms;
     struct writer refresh_token; /* NUL-terminated */
     struct writer access_token;  /* NUL-terminated */
     uint64_t access_expires_ms;
     uint8_t refresh_hash[TOKEN_HASH_SIZE];
-    char device_id[TOKEN_DEVICE_MAX + 1];
 };
-/* A new refresh token for the device; request->state is the grant. */
-struct grant *grant_make(struct shard *shard, struct request *request, uint64_t user_id, const char *device_id);
+/* The refresh token that `refresh` describes, of a new family when it names none; request->state is the grant. */
+struct grant *grant_make(struct shard *shard, struct request *request, const struct token_refresh *refresh);
 /* Fills access_token, once the grant is durable. */
 void grant_mint_access(struct shard *shard, struct grant *grant, const struct account *account);
 

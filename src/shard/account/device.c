@@ -1,5 +1,6 @@
 /* shard/account/device.c - the list of a user's devices, and ending one: by its own logout or from another device.
- * Revoking refuses every token issued up to that second, forgets the refresh token and ends the device's sessions. */
+ * Revoking begins a new generation of the device, so that every token of ours before it is refused; refuses a backend's tokens issued up to
+ * that second; forgets the refresh token and ends the device's sessions. */
 #include "shard/account/account_internal.h"
 #include "shard/records.h"
 #include "shard/session.h"
@@ -63,20 +64,20 @@ void handle_devices(struct shard *shard, struct request *request)
 
 /* ---- logout, revoke_device -------------------------------------------------------------------------------------------- */
 
-static void propose_revoke(struct shard *shard, struct request *request, struct slice device_id)
+void account_propose_revoke(struct shard *shard, struct request *request, uint64_t user_id, struct slice device_id,
+                            void (*then)(struct shard *, struct request *, enum error))
 {
-    struct device_revoke_record record = {.user_id = request->actor.user_id, .device_id = device_id};
+    struct device_revoke_record record = {.user_id = user_id, .device_id = device_id};
     struct writer bytes;
     writer_init(&bytes, 0);
     device_revoke_record_write(&bytes, &record);
-    request_propose(shard, request, COMMAND_DEVICE_REVOKE, writer_slice(&bytes));
+    request_propose_then(shard, request, COMMAND_DEVICE_REVOKE, writer_slice(&bytes), then);
     writer_deinit(&bytes);
 }
 
-/* A device that only ever showed tokens of an app's backend has no row yet: it gets a tombstone, so that its tokens end. */
 void handle_logout(struct shard *shard, struct request *request)
 {
-    propose_revoke(shard, request, request->actor.device_id);
+    account_propose_revoke(shard, request, request->actor.user_id, request->actor.device_id, NULL);
 }
 
 void handle_revoke_device(struct shard *shard, struct request *request)
@@ -91,7 +92,7 @@ void handle_revoke_device(struct shard *shard, struct request *request)
         request_refuse(shard, request, ERROR_DEVICE_NOT_FOUND);
         return;
     }
-    propose_revoke(shard, request, device_id);
+    account_propose_revoke(shard, request, request->actor.user_id, device_id, NULL);
 }
 
 /* ---- the command ------------------------------------------------------------------------------------------------------ */
@@ -114,12 +115,15 @@ void apply_device_revoke(struct machine *machine, const struct command *command,
     struct device_revoke_record record = COMMAND_RECORD(device_revoke, command);
     struct account *account = account_of(machine_entity(machine, ENTITY_ACCOUNT, record.user_id, 0));
     struct inbox *inbox = inbox_of(machine_entity(machine, ENTITY_INBOX, record.user_id, 0));
-    struct device *device = account_add_device(account, record.device_id, command->time_ms);
+    struct device *device = account_add_device(account, record.device_id, command);
     uint64_t valid_after_s = command->time_ms / MS_PER_SECOND + 1;
     if (device->valid_after_s < valid_after_s) device->valid_after_s = valid_after_s; /* a clock that stepped back opens nothing */
     device->revoked = true;
+    device->generation = command->index;
     device->refresh_expires_ms = 0;
     memset(device->refresh_hash, 0, sizeof device->refresh_hash);
+    device->refresh_family = 0;
+    device->refresh_number = 0;
     account_put_device(account, device, effects);
     account_trim_devices(account, machine->options.devices_per_user_max, command->time_ms, effects);
     effects_kick(effects, inbox, record.device_id);
@@ -128,4 +132,46 @@ void apply_device_revoke(struct machine *machine, const struct command *command,
     Ringpost__V1__RevokeDeviceResponse response;
     ringpost__v1__revoke_device_response__init(&response);
     effects_reply(effects, &response.base);
+}
+
+/* ---- revoked by a clock that was ahead ---------------------------------------------------------------------------------- */
+
+/* Nobody can tell whether a backend's token is from before or after a revocation at a time that is still to come. It is refused, and
+ * the revocation is taken for one of now: tokens issued from now on are judged rightly. */
+void account_correct_revocation(struct shard *shard, const struct account *account, const struct actor_record *actor)
+{
+    const struct shard_ports *ports = shard_ports(shard);
+    const struct device *device = actor->own == 0 ? account_device(account, actor->device_id) : NULL;
+    uint64_t latest_ms = ports->now_ms(ports->context) + shard_limits(shard)->clock_skew_max_ms + MS_PER_SECOND;
+    if (device == NULL || device->valid_after_s <= latest_ms / MS_PER_SECOND) return;
+    struct revocation_time_record record = {.user_id = actor->user_id, .device_id = actor->device_id};
+    struct writer bytes;
+    writer_init(&bytes, 0);
+    revocation_time_record_write(&bytes, &record);
+    shard_propose_internal(shard, COMMAND_REVOCATION_TIME, actor->user_id, writer_slice(&bytes));
+    writer_deinit(&bytes);
+}
+
+void needs_revocation_time(struct needs *needs, const struct command *command)
+{
+    struct revocation_time_record record = COMMAND_RECORD(revocation_time, command);
+    (void)needs_entity(needs, ENTITY_ACCOUNT, record.user_id, 0);
+}
+
+enum error check_revocation_time(struct machine *machine, const struct command *command)
+{
+    struct revocation_time_record record = COMMAND_RECORD(revocation_time, command);
+    const struct account *account = account_of(machine_entity(machine, ENTITY_ACCOUNT, record.user_id, 0));
+    return account_device(account, record.device_id) != NULL ? ERROR_NONE : ERROR_DEVICE_NOT_FOUND;
+}
+
+void apply_revocation_time(struct machine *machine, const struct command *command, struct effects *effects)
+{
+    struct revocation_time_record record = COMMAND_RECORD(revocation_time, command);
+    struct account *account = account_of(machine_entity(machine, ENTITY_ACCOUNT, record.user_id, 0));
+    struct device *device = account_device(account, record.device_id);
+    uint64_t valid_after_s = command->time_ms / MS_PER_SECOND + 1;
+    if (device->valid_after_s <= valid_after_s) return;
+    device->valid_after_s = valid_after_s;
+    account_put_device(account, device, effects);
 }

@@ -3,7 +3,6 @@
 #include "shard/memory.h"
 #include <sodium.h>
 
-#define GRANT_RANDOM_SIZE 32
 #define MS_PER_SECOND 1000u
 
 static void wipe(struct writer *writer)
@@ -20,25 +19,21 @@ static void grant_free(void *state)
     free(grant);
 }
 
-struct grant *grant_make(struct shard *shard, struct request *request, uint64_t user_id, const char *device_id)
+struct grant *grant_make(struct shard *shard, struct request *request, const struct token_refresh *refresh)
 {
     const struct shard_ports *ports = shard_ports(shard);
-    ASSERT(strlen(device_id) <= TOKEN_DEVICE_MAX);
     if (request->state != NULL) request->free_state(request->state); /* the handler runs again */
     struct grant *grant = memory_alloc(sizeof *grant);
     request->state = grant;
     request->free_state = grant_free;
-    grant->user_id = user_id;
+    grant->refresh = *refresh;
+    while (grant->refresh.family == 0) ports->random(ports->context, &grant->refresh.family, sizeof grant->refresh.family);
     grant->refresh_expires_ms =
         ports->now_ms(ports->context) + (uint64_t)shard_limits(shard)->refresh_token_ttl_s * MS_PER_SECOND;
-    memcpy(grant->device_id, device_id, strlen(device_id) + 1);
     writer_init(&grant->refresh_token, 0);
     writer_init(&grant->access_token, 0);
 
-    uint8_t random[GRANT_RANDOM_SIZE];
-    ports->random(ports->context, random, sizeof random);
-    token_refresh_make(user_id, device_id, random, &grant->refresh_token);
-    sodium_memzero(random, sizeof random);
+    token_refresh_make(shard_token_keys(shard), &grant->refresh, &grant->refresh_token);
     token_hash(writer_slice(&grant->refresh_token), grant->refresh_hash);
     writer_u8(&grant->refresh_token, '\0');
     return grant;
@@ -47,13 +42,12 @@ struct grant *grant_make(struct shard *shard, struct request *request, uint64_t 
 void grant_mint_access(struct shard *shard, struct grant *grant, const struct account *account)
 {
     const struct shard_ports *ports = shard_ports(shard);
-    const struct device *device = account_device(account, slice_text(grant->device_id));
+    const struct device *device = account_device(account, slice_text(grant->refresh.device_id));
     uint64_t now_s = ports->now_ms(ports->context) / MS_PER_SECOND;
-    struct token_claims claims = {.user_id = grant->user_id, .issued_s = now_s};
-    memcpy(claims.device_id, grant->device_id, sizeof claims.device_id);
-    if (device != NULL) {
-        /* A login in the second of a logout must not be refused as one before it. */
-        if (claims.issued_s < device->valid_after_s) claims.issued_s = device->valid_after_s;
+    struct token_claims claims = {.user_id = grant->refresh.user_id, .issued_s = now_s, .own = true};
+    memcpy(claims.device_id, grant->refresh.device_id, sizeof claims.device_id);
+    if (device != NULL) { /* else it was forgotten since: the token is of no generation */
+        claims.generation = device->generation;
         memcpy(claims.platform, device->platform, sizeof claims.platform);
     }
     claims.expires_s = claims.issued_s + shard_limits(shard)->access_token_ttl_s;

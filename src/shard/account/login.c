@@ -28,13 +28,13 @@ static void login_on_durable(struct shard *shard, struct request *request, enum 
         return;
     }
     struct grant *grant = request->state;
-    struct account *account = account_of(machine_entity(request_machine(shard), ENTITY_ACCOUNT, grant->user_id, 0));
+    struct account *account = account_of(machine_entity(request_machine(shard), ENTITY_ACCOUNT, grant->refresh.user_id, 0));
     grant_mint_access(shard, grant, account);
     Ringpost__V1__User user;
-    account_fill_user(&user, grant->user_id, account->name, account->display_name);
+    account_fill_user(&user, grant->refresh.user_id, account->name, account->display_name);
     Ringpost__V1__LoginResponse response;
     ringpost__v1__login_response__init(&response);
-    response.user_id = grant->user_id;
+    response.user_id = grant->refresh.user_id;
     response.access_token = (char *)grant->access_token.data;
     response.access_expires_ms = grant->access_expires_ms;
     response.refresh_token = (char *)grant->refresh_token.data;
@@ -52,18 +52,22 @@ static void login_on_verified(struct shard *shard, struct request *request, stru
         request_refuse(shard, request, ERROR_SERVER_BUSY);
         return;
     }
-    if (!job->verify || !job->fits) {
-        request_refuse(shard, request, ERROR_WRONG_PASSWORD);
+    const struct name *name = name_of(name_entity(shard, request, in->name)); /* pinned since handle_login */
+    if (!job->verify || !job->fits) { /* one answer for both, but not one line in the log */
+        request_refuse_peer(shard, request, ERROR_WRONG_PASSWORD, NULL, job->verify ? REFUSAL_WRONG_PASSWORD : REFUSAL_UNKNOWN_USER,
+                            job->verify ? name->user_id : 0);
         return;
     }
-    const struct name *name = name_of(name_entity(shard, request, in->name)); /* pinned since handle_login */
-    struct grant *grant = grant_make(shard, request, name->user_id, in->device_id);
-    struct device_put_record record = {.user_id = grant->user_id,
+    struct token_refresh refresh = {.user_id = name->user_id};
+    memcpy(refresh.device_id, in->device_id, strlen(in->device_id) + 1); /* wrong_field() has looked at it */
+    struct grant *grant = grant_make(shard, request, &refresh);
+    struct device_put_record record = {.user_id = refresh.user_id,
                                        .device_id = slice_text(in->device_id),
                                        .platform = slice_text(in->platform),
                                        .name = name_slice(&device_name),
                                        .refresh_hash = slice_of(grant->refresh_hash, sizeof grant->refresh_hash),
-                                       .refresh_expires_ms = grant->refresh_expires_ms};
+                                       .refresh_expires_ms = grant->refresh_expires_ms,
+                                       .family = grant->refresh.family};
     struct writer bytes;
     writer_init(&bytes, 0);
     device_put_record_write(&bytes, &record);
@@ -108,6 +112,7 @@ enum error check_device_put(struct machine *machine, const struct command *comma
     const struct account *account = account_of(machine_entity(machine, ENTITY_ACCOUNT, record.user_id, 0));
     if (!account->entity.exists) return ERROR_USER_NOT_FOUND;
     const struct device *device = account_device(account, record.device_id);
+    if (device != NULL && record.issued_s != 0 && record.issued_s < device->valid_after_s) return ERROR_DEVICE_REVOKED; /* meanwhile */
     if (device != NULL && account_device_active(device, command->time_ms)) return ERROR_NONE;
     return account_active_count(account, command->time_ms) < machine->options.devices_per_user_max ? ERROR_NONE : ERROR_TOO_MANY_DEVICES;
 }
@@ -116,7 +121,7 @@ void apply_device_put(struct machine *machine, const struct command *command, st
 {
     struct device_put_record record = COMMAND_RECORD(device_put, command);
     struct account *account = account_of(machine_entity(machine, ENTITY_ACCOUNT, record.user_id, 0));
-    struct device *device = account_add_device(account, record.device_id, command->time_ms);
+    struct device *device = account_add_device(account, record.device_id, command);
     if (device->revoked) device->created_ms = command->time_ms; /* a tombstone logs in again: it is new on the list */
     device->revoked = false;
     device->last_seen_ms = command->time_ms;
@@ -128,6 +133,8 @@ void apply_device_put(struct machine *machine, const struct command *command, st
         ASSERT(record.refresh_hash.len == sizeof device->refresh_hash);
         memcpy(device->refresh_hash, record.refresh_hash.data, sizeof device->refresh_hash);
         device->refresh_expires_ms = record.refresh_expires_ms;
+        device->refresh_family = record.family;
+        device->refresh_number = 0;
     }
     account_put_device(account, device, effects);
     account_trim_devices(account, machine->options.devices_per_user_max, command->time_ms, effects);

@@ -337,13 +337,15 @@ static void connect_by_token(struct client *client, const struct mqtt_connect *c
 {
     struct mqtt *mqtt = client->mqtt;
     struct token_claims claims;
-    enum error error = door_verify(client->door, connect->password, &claims);
+    const char *detail;
+    enum error error = door_verify(client->door, client->conn, connect->password, &claims, &detail);
     if (error != ERROR_NONE) {
         mqtt_end(client, MQTT_NOT_AUTHORIZED);
         return;
     }
     if (!mqtt->assigned && strcmp(mqtt->entry->client_id, claims.device_id) != 0) {
-        mqtt_end(client, MQTT_BAD_CLIENT_ID); /* the client id is the device, and the token names another */
+        door_note_token(client->conn, "the client id is the device, and the token names another", claims.user_id);
+        mqtt_end(client, MQTT_BAD_CLIENT_ID);
         return;
     }
     enter(client, &claims);
@@ -408,8 +410,9 @@ static void logged_in(struct client *client, const struct letter *letter)
 {
     struct slice token = SLICE_EMPTY;
     struct token_claims claims;
+    const char *detail;
     bool fine = envelope_peek_bytes(letter_payload(letter), 2, &token) == RESULT_OK &&
-                door_verify(client->door, token, &claims) == ERROR_NONE;
+                door_verify(client->door, client->conn, token, &claims, &detail) == ERROR_NONE;
     if (fine) enter(client, &claims);
     else mqtt_end(client, MQTT_UNSPECIFIED);
 }
@@ -469,10 +472,12 @@ static void authenticated(struct client *client)
 {
     struct mqtt *mqtt = client->mqtt;
     if (!user_name_fits(client)) {
+        door_note_token(client->conn, "the user name is not that of the token", client->session->inbox->entity.key.a);
         mqtt_end(client, MQTT_BAD_CREDENTIALS);
         return;
     }
-    if (mqtt->entry->by_password) client->session->expires_s = NO_EXPIRY_S; /* who showed the password needs no token */
+    /* Who showed the password needs no token. */
+    if (mqtt->entry->by_password) session_set_times(client->session, client->session->issued_s, NO_EXPIRY_S);
     mqtt->phase = MQTT_OPENING;
     if (!mqtt_ask_will(client)) open_after_take_over(client);
 }
