@@ -82,7 +82,8 @@ async def accounts(door):
 
     refreshed = await tablet.call("refresh", refresh_token=tablet.refresh_token)
     assert refreshed.user_id == ann.user_id and refreshed.access_expires_ms > time.time() * 1000
-    await refused("token_invalid", tablet.call("refresh", refresh_token=tablet.refresh_token), 401)  # works once
+    again = await tablet.call("refresh", refresh_token=tablet.refresh_token)
+    assert again.refresh_token == refreshed.refresh_token, "for a client that lost the answer"
     await tablet.authenticate(refreshed.access_token)
     await refused("token_invalid", tablet.call("refresh", refresh_token="rubbish"), 401)
 
@@ -642,11 +643,11 @@ async def a_room_grows_large_and_nothing_is_lost_in_between():
 
 # ---- tokens ------------------------------------------------------------------------------------------------------------------
 
-def minted(name, user_id, device_id="from-the-app", lifetime=60, issued=None, kid="default", key=None, **header):
+def minted(name, user_id, device_id="from-the-app", lifetime=60, issued=None, kid="default", key=None, claims=(), **header):
     """A token as an app's own backend makes it."""
     key = key or (server(name).data_dir / "keys" / kid).read_bytes()
     issued = int(time.time()) if issued is None else issued
-    claims = {"sub": str(user_id), "dev": device_id, "plt": "app", "iat": issued, "exp": issued + lifetime}
+    claims = {"sub": str(user_id), "dev": device_id, "plt": "app", "iat": issued, "exp": issued + lifetime} | dict(claims)
     return jwt.encode(claims, key, algorithm="HS256", headers={"kid": kid} | header)
 
 
@@ -663,6 +664,68 @@ async def an_apps_backend_mints_tokens():
     web = await Http.open(server())
     web.token = token
     assert (await web.call("user", user_id=ann.user_id)).user.name == ann.name
+    now = time.time()
+    web.token = minted("usual", ann.user_id, issued=now, claims={"nbf": now - 0.5, "aud": ["app", "ringpost"], "iss": "ringpost"})
+    assert (await web.call("user", user_id=ann.user_id)).user.name == ann.name, "times with fractions"
+    await leave(ann)
+
+
+@checks
+async def a_backends_device_is_known_from_its_first_request():
+    ann, = await people(1, WebSocketJson)
+    web = await Http.open(server())
+    web.token = minted("usual", ann.user_id, "kiosk")
+    await refused("device_not_found", ann.call("revoke_device", device_id="kiosk"))
+    assert (await web.call("user", user_id=ann.user_id)).user.name == ann.name
+    assert "kiosk" in [device.device_id for device in (await ann.call("devices")).devices]
+    await ann.call("revoke_device", device_id="kiosk")
+    await refused("device_revoked", web.call("devices"), 401)
+    assert "kiosk" not in [device.device_id for device in (await ann.call("devices")).devices]
+    await leave(ann)
+
+
+@checks
+async def a_refresh_token_that_is_shown_again_ends_its_login():
+    ann, = await people(1, WebSocketJson)
+    stolen = await ann.again(server(), WebSocketJson, "stolen")
+    first = stolen.refresh_token
+    second = await ann.call("refresh", refresh_token=first)
+    third = await ann.call("refresh", refresh_token=second.refresh_token)
+    web = await Http.open(server())
+    web.token = third.access_token
+    await web.call("devices")
+    error = await refused("token_invalid", ann.call("refresh", refresh_token=first))
+    assert "used before" in error.message
+    assert (await stolen.door.push("session_end")).reason == "revoked"
+    await refused("device_revoked", web.call("devices"), 401)
+    await refused("token_invalid", ann.call("refresh", refresh_token=third.refresh_token))
+    assert await ann.call("devices"), "other devices go on"
+    await leave(ann)
+
+
+@checks
+async def who_is_refused_leaves_a_line():
+    ann, = await people(1, WebSocketJson)
+    web = await Http.open(server())
+    before = len(server().log_lines())
+    await refused("wrong_password", web.call("login", name=ann.name, password="not that one", device_id="d"))
+    await refused("wrong_password", web.call("login", name="nobody-" + ann.name, password="whatever it is", device_id="d"))
+    web.token = minted("usual", ann.user_id, key=bytes(32))
+    error = await refused("token_invalid", web.call("devices"))
+    assert "signature" not in error.message, "nothing about keys"
+    web.token = minted("usual", ann.user_id, claims={"aud": "another"})
+    error = await refused("token_invalid", web.call("devices"))
+    assert "token_audiences" in error.message, error.message
+    web.token = minted("usual", ann.user_id, claims={"iss": "another"})
+    assert "token_issuers" in (await refused("token_invalid", web.call("devices"))).message
+    await refused("token_invalid", web.call("refresh", refresh_token="rubbish"))
+    wanted = ["reason=wrong_password", "reason=unknown_user", "its signature does not fit", "token_audiences", "token_issuers",
+              "it is no refresh token"]
+
+    def written():
+        lines = [line for line in server().log_lines()[before:] if "message=refused" in line and "address=127.0.0.1" in line]
+        return all(any(want in line for line in lines) for want in wanted)
+    wait_for("a line for each of them", written)
     await leave(ann)
 
 
@@ -684,6 +747,8 @@ async def tokens_that_are_not_good_are_refused():
         "cut": (good[:-1], "token_invalid"),
         "nobody": (minted("usual", (ann.user_id & ~(2**38 - 1)) + 2**37), "user_not_found"),
         "another shard": (minted("usual", 2**63 + 5), "token_invalid"),
+        "for others": (minted("usual", ann.user_id, claims={"aud": ["others"]}), "token_invalid"),
+        "of others": (minted("usual", ann.user_id, claims={"iss": "others"}), "token_invalid"),
         "rubbish": ("a.b.c", "token_invalid"),
     }
     web = await Http.open(server())
@@ -697,6 +762,23 @@ async def tokens_that_are_not_good_are_refused():
             raise AssertionError(f"{what}: {wrong}") from None
     await leave(ann)
     await socket_.close()
+
+
+@checks
+async def leeway_is_for_accepting_a_token_and_not_for_staying_with_it():
+    ann, = await people(1, WebSocketJson)  # the usual leeway of half a minute
+    over = minted("usual", ann.user_id, "over", issued=int(time.time()) - 10, lifetime=5)
+    web = await Http.open(server())
+    web.token = over
+    assert await web.call("devices"), "within the leeway"
+    for door in SOCKET_DOORS:
+        connection = await door.open(server())
+        await refused("token_expired", connection.call("auth", access_token=over))
+        ends = int(time.time()) + 2
+        await connection.call("auth", access_token=minted("usual", ann.user_id, "short", issued=ends - 30, lifetime=30))
+        await connection.push("session_end", lambda end: end.reason == "expired")
+        assert ends <= time.time() < ends + 25, "not after the leeway"
+    await leave(ann)
 
 
 @checks
