@@ -8,6 +8,7 @@
 #include "client/identity.h"
 #include "core/check.h"
 #include "core/clock.h"
+#include "core/secret.h"
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -84,10 +85,16 @@ static bool identity_read(struct identity *s, const json_t *root)
            read_number(root, "refresh_expires_ms", &s->refresh_expires_ms) && read_number(root, "sync_key", &s->sync_key);
 }
 
-static enum result identity_load(struct identity *identity)
+/* `text` gets words only where the result says too little. */
+static enum result identity_load(struct identity *identity, char *text, size_t text_size)
 {
     int fd = open(identity->path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return errno == ENOENT ? RESULT_MISSING : result_from_errno(errno);
+    enum result private = secret_check_file(fd, identity->path, SECRET_OURS, text, text_size);
+    if (private != RESULT_OK) {
+        close(fd);
+        return private;
+    }
     json_error_t error;
     json_t *root = json_loadfd(fd, JSON_REJECT_DUPLICATES, &error);
     close(fd);
@@ -117,14 +124,15 @@ enum result identity_open(struct identity *identity, const char *server, const c
         snprintf(text, text_size, "no place for the identity file: set HOME or XDG_STATE_HOME to an absolute path");
         return RESULT_MALFORMED;
     }
-    enum result res = identity_load(identity);
+    text[0] = '\0';
+    enum result res = identity_load(identity, text, text_size);
     if (res == RESULT_MISSING) {
         uint64_t random;
         clock_random(&random, sizeof random);
         snprintf(identity->device_id, sizeof identity->device_id, "cli-%016llx", (unsigned long long)random);
         return RESULT_OK;
     }
-    if (res != RESULT_OK)
+    if (res != RESULT_OK && text[0] == '\0')
         snprintf(text, text_size, "%s: %s", identity->path,
                  res == RESULT_CORRUPT ? "not an identity file; remove it and log in again" : result_text(res));
     return res;
@@ -172,7 +180,8 @@ void identity_unlock(struct identity *identity)
 enum result identity_reload(struct identity *identity)
 {
     ASSERT(identity->lock_fd >= 0);
-    enum result res = identity_load(identity);
+    char text[IDENTITY_PATH_MAX + 256];
+    enum result res = identity_load(identity, text, sizeof text);
     if (res != RESULT_MISSING) return res;
     identity_forget_user(identity);
     return RESULT_OK;

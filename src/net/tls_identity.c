@@ -6,6 +6,7 @@
 #include "net/tls_identity.h"
 #include "core/check.h"
 #include "core/clock.h"
+#include "core/secret.h"
 #include "net/tls_ticket.h"
 #include <wolfssl/options.h> /* before every other header of wolfSSL */
 #include <wolfssl/ssl.h>
@@ -101,14 +102,16 @@ static enum result pem_read_open(struct pem *pem, int fd, struct explanation to)
     return RESULT_OK;
 }
 
-static enum result pem_read(struct pem *pem, const char *option, const char *file, struct explanation to)
+/* `is_secret`: nobody else may read the file. */
+static enum result pem_read(struct pem *pem, const char *option, const char *file, bool is_secret, struct explanation to)
 {
     *pem = (struct pem){.file = file};
     int fd = open(file, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return explain(to, result_from_errno(errno), "%s: cannot open %s: %s. Remedy: a path this user may read",
                        option, file, strerror(errno));
-    enum result res = pem_read_open(pem, fd, to);
+    enum result res = is_secret ? secret_check_file(fd, file, SECRET_OURS_OR_ROOT, to.text, to.size) : RESULT_OK;
+    if (res == RESULT_OK) res = pem_read_open(pem, fd, to);
     close(fd);
     if (res != RESULT_OK) pem_free(pem);
     return res;
@@ -269,8 +272,8 @@ static enum result context_create(WOLFSSL_CTX **out, struct tls_identity *identi
 {
     *out = NULL;
     struct pem certificate = {0}, key = {0};
-    enum result res = pem_read(&certificate, "tls_certificate_file", identity->certificate_file, to);
-    if (res == RESULT_OK) res = pem_read(&key, "tls_key_file", identity->key_file, to);
+    enum result res = pem_read(&certificate, "tls_certificate_file", identity->certificate_file, false, to);
+    if (res == RESULT_OK) res = pem_read(&key, "tls_key_file", identity->key_file, true, to);
     WOLFSSL_CTX *context = res == RESULT_OK ? wolfSSL_CTX_new(wolfSSLv23_server_method()) : NULL;
     if (res == RESULT_OK && (context == NULL || !context_set_server(context, identity)))
         res = explain(to, RESULT_NOMEM, "TLS cannot be set up: out of memory, or this wolfSSL lacks what is needed");
@@ -363,7 +366,7 @@ static enum result trust_load(WOLFSSL_CTX *context, const char *authority_file, 
 {
     const char *file = authority_file != NULL ? authority_file : SYSTEM_AUTHORITIES;
     struct pem authorities;
-    enum result res = pem_read(&authorities, "authorities", file, to);
+    enum result res = pem_read(&authorities, "authorities", file, false, to);
     if (res != RESULT_OK) return res;
     /* One that is expired, or of a kind that this library lacks, is nobody's fault here: the others count. */
     int loaded =

@@ -9,6 +9,7 @@
 #include "core/check.h"
 #include "core/clock.h"
 #include "core/logger.h"
+#include "core/secret.h"
 #include "storage/identity.h"
 #include "storage/wholefile.h"
 #include <dirent.h>
@@ -372,25 +373,58 @@ enum result datadir_path(const struct datadir *dir, const char *part, char *out,
     return RESULT_OK;
 }
 
-static enum result read_or_make_key(int keys_fd, const char *name, uint8_t *out, size_t len)
+/* ---- keys ----------------------------------------------------------------------------------------------------------- */
+
+static enum result read_open_key(int fd, const char *path, uint8_t *out, size_t len, struct refusal refusal)
 {
-    size_t got;
-    enum result result = wholefile_read(keys_fd, name, out, len, &got);
-    if (result == RESULT_OK) return got == len ? RESULT_OK : RESULT_CORRUPT;
-    if (result != RESULT_MISSING) return result;
-    clock_random(out, len);
-    return wholefile_write(keys_fd, name, out, len);
+    enum result result = secret_check_file(fd, path, SECRET_OURS, refusal.text, refusal.size);
+    if (result != RESULT_OK) return result;
+    uint8_t more;
+    size_t got = 0;
+    result = wholefile_read_open(fd, out, len, &got);
+    if (result == RESULT_OK && got == len) got += read(fd, &more, sizeof more) == 1;
+    if (result != RESULT_OK) return refuse(refusal, result, "%s: cannot be read (%s)", path, result_text(result));
+    if (got != len)
+        return refuse(refusal, RESULT_CORRUPT,
+                      "%s has %s than %zu bytes and is no key. Remedy: the file from a backup; or remove it, and a new key is made with "
+                      "which access tokens made before are worthless",
+                      path, got < len ? "fewer" : "more", len);
+    if (!secret_is_random(slice_of(out, len)))
+        return refuse(refusal, RESULT_CORRUPT,
+                      "%s is no key: nearly all its bytes are the same, anybody can guess it. Remedy: the file from a backup; or remove it, "
+                      "and a new key is made with which access tokens made before are worthless",
+                      path);
+    return RESULT_OK;
 }
 
-enum result datadir_key(struct datadir *dir, const char *name, uint8_t *out, size_t len)
+static enum result read_or_make_key(int keys_fd, const char *name, const char *path, uint8_t *out, size_t len, struct refusal refusal)
+{
+    int fd = openat(keys_fd, name, O_RDONLY | O_CLOEXEC);
+    enum result result = RESULT_OK;
+    if (fd < 0 && errno == ENOENT) {
+        clock_random(out, len);
+        result = wholefile_write(keys_fd, name, out, len);
+        if (result != RESULT_OK) return refuse(refusal, result, "%s: cannot be made (%s)", path, result_text(result));
+        fd = openat(keys_fd, name, O_RDONLY | O_CLOEXEC); /* if it would be refused at the next start, it is now */
+    }
+    if (fd < 0) return refuse(refusal, result_from_errno(errno), "%s: cannot be opened (%s)", path, strerror(errno));
+    result = read_open_key(fd, path, out, len, refusal);
+    close(fd);
+    return result;
+}
+
+enum result datadir_key(struct datadir *dir, const char *name, uint8_t *out, size_t len, char *text, size_t text_size)
 {
     ASSERT(strlen(name) <= WHOLEFILE_NAME_MAX && strchr(name, '/') == NULL && name[0] != '.');
+    struct refusal refusal = {text, text_size};
     char path[PATH_MAX];
     enum result result = datadir_path(dir, "keys", path, sizeof path);
-    if (result != RESULT_OK) return result;
-    int keys_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (keys_fd < 0) return result_from_errno(errno);
-    result = read_or_make_key(keys_fd, name, out, len);
+    int keys_fd = result == RESULT_OK ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (result == RESULT_OK && keys_fd < 0) result = result_from_errno(errno);
+    if (result != RESULT_OK) return refuse(refusal, result, "%s/keys: cannot be opened (%s)", dir->path, result_text(result));
+    size_t path_len = strlen(path);
+    snprintf(path + path_len, sizeof path - path_len, "/%s", name); /* for people only */
+    result = read_or_make_key(keys_fd, name, path, out, len, refusal);
     close(keys_fd);
     return result;
 }

@@ -40,7 +40,8 @@ uint32_t datadir_shards(const struct datadir *dir);
 const char *datadir_id(const struct datadir *dir);
 /* Path of a part: "shard-0003/log"; creates the directories. `out` gets the whole path; TOO_LARGE when it does not fit. */
 NODISCARD enum result datadir_path(const struct datadir *dir, const char *part, char *out, size_t out_size);
-/* Reads keys/NAME, or creates it with `len` random bytes (mode 0600, synced). */
-NODISCARD enum result datadir_key(struct datadir *dir, const char *name, uint8_t *out, size_t len);
+/* Reads keys/NAME, or creates it with `len` random bytes (mode 0600, synced). Refused with `text`: another length, bytes that nobody drew
+ * (core/secret.h), a mode or an owner that lets others read or change it. */
+NODISCARD enum result datadir_key(struct datadir *dir, const char *name, uint8_t *out, size_t len, char *text, size_t text_size);
 
 #endif

@@ -40,11 +40,9 @@ enum result wholefile_write(int dir_fd, const char *name, const void *data, size
     return result;
 }
 
-enum result wholefile_read(int dir_fd, const char *name, void *data, size_t size, size_t *len)
+enum result wholefile_read_open(int fd, void *data, size_t size, size_t *len)
 {
     *len = 0;
-    int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return result_from_errno(errno);
     enum result result = RESULT_OK;
     while (*len < size && result == RESULT_OK) {
         ssize_t got = read(fd, (uint8_t *)data + *len, size - *len);
@@ -52,6 +50,15 @@ enum result wholefile_read(int dir_fd, const char *name, void *data, size_t size
         if (got > 0) *len += (size_t)got;
         else if (errno != EINTR) result = result_from_errno(errno);
     }
+    return result;
+}
+
+enum result wholefile_read(int dir_fd, const char *name, void *data, size_t size, size_t *len)
+{
+    *len = 0;
+    int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return result_from_errno(errno);
+    enum result result = wholefile_read_open(fd, data, size, len);
     close(fd);
     return result;
 }

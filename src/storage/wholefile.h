@@ -17,6 +17,9 @@ NODISCARD enum result wholefile_write(int dir_fd, const char *name, const void *
 /* Reads at most `size` bytes. MISSING when there is no such file. */
 NODISCARD enum result wholefile_read(int dir_fd, const char *name, void *data, size_t size, size_t *len);
 
+/* The same of an open file. */
+NODISCARD enum result wholefile_read_open(int fd, void *data, size_t size, size_t *len);
+
 /* Lines of text are sealed by a last one, "sum=<16 hex>": the xxh3 of all bytes before it. */
 #define WHOLEFILE_SUM_SIZE 21
 /* Puts that line behind `len` bytes of text, where there is room for it and a NUL; gives the length with it. */

@@ -118,6 +118,16 @@ Test(identity, a_file_that_is_no_identity_is_reported)
     }
 }
 
+Test(identity, a_file_that_others_can_read_is_refused)
+{
+    struct identity identity, read;
+    open_identity(&identity);
+    save_user(&identity, 7);
+    cr_assert_eq(chmod(identity.path, 0640), 0);
+    cr_expect_eq(identity_open(&read, "127.0.0.1:7800", "", text, sizeof text), RESULT_DENIED);
+    cr_expect_not_null(strstr(text, "chmod 600"), "%s", text);
+}
+
 Test(identity, the_position_never_goes_back)
 {
     struct identity first, second;

@@ -2,6 +2,7 @@
 #include "core/check.h"
 #include "net/tls_fixture.h"
 #include <stdlib.h>
+#include <sys/stat.h>
 
 Test(tls_identity, says_what_is_wrong_with_a_file)
 {
@@ -46,6 +47,26 @@ Test(tls_identity, names_a_file_that_cannot_be_read)
         cr_expect_null(identity);
         cr_expect_not_null(strstr(text, cases[i].text), "%s", text);
     }
+}
+
+Test(tls_identity, a_key_that_others_can_read_is_refused)
+{
+    char path_certificate[FIXTURE_PATH_SIZE], path_key[FIXTURE_PATH_SIZE], text[512];
+    struct tls_identity *identity;
+    fixture_write(path_certificate, fixture_certificate);
+    fixture_write(path_key, fixture_key);
+    cr_assert_eq(chmod(path_certificate, 0644), 0);
+    cr_assert_eq(chmod(path_key, 0644), 0);
+    cr_expect_eq(tls_identity_create(&identity, path_certificate, path_key, text, sizeof text), RESULT_DENIED);
+    cr_expect_not_null(strstr(text, path_key), "%s", text);
+    cr_expect_not_null(strstr(text, "Remedy: chmod 6"), "%s", text);
+    cr_assert_eq(chmod(path_key, 0600), 0);
+    cr_assert_eq(tls_identity_create(&identity, path_certificate, path_key, text, sizeof text), RESULT_OK, "%s", text);
+    cr_assert_eq(chmod(path_key, 0604), 0);
+    cr_expect_eq(tls_identity_reload(identity, text, sizeof text), RESULT_DENIED, "%s", text);
+    tls_identity_destroy(identity);
+    unlink(path_key);
+    unlink(path_certificate);
 }
 
 Test(tls_identity, a_reload_that_fails_changes_nothing)
