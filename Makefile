@@ -13,7 +13,8 @@ LDFLAGS += -pthread $(SAN_FLAGS)
 
 LAYERS := core storage net api mqtt web shard client cli
 TEST_LAYERS := core storage net api mqtt web shard client
-LIBS_core := -luring -linih -lxxhash
+# A sanitizer brings its own malloc.
+LIBS_core := -luring -linih -lxxhash $(if $(SAN),,-ljemalloc)
 # RocksDB and wolfSSL as `make fast-deps` built them, when it did; FAST_DEPS=no takes Debian's all the same.
 FAST_DEPS ?= $(if $(wildcard build/deps/versions),yes,no)
 ifeq ($(FAST_DEPS),yes)

@@ -28,6 +28,18 @@ struct io_completion { /* a copied CQE */
 
 /* ---- operations ------------------------------------------------------------------------------------ */
 
+/* The kernel takes them in the order they were given, so the first round uses a new one each time. */
+uint64_t io_memory_bytes(const struct io *io)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < io->ring_count; i++) {
+        const struct io_ring *ring = io->rings[i];
+        uint64_t used = ring->given_back_count - ring->buffer_count;
+        bytes += (used < ring->buffer_count ? used : ring->buffer_count) * ring->buffer_size_bytes;
+    }
+    return bytes;
+}
+
 uint32_t io_armed_count(const struct io *io)
 {
     return io->armed_count - io->more_poll.armed; /* its own watch of the further rings does not count */

@@ -109,5 +109,7 @@ void io_cancel(struct io *io, struct io_op *op, struct io_op *victim);
  * at most `budget` completions. Returns how many ran. */
 uint32_t io_turn(struct io *io, uint32_t wait_ms, uint32_t budget);
 uint32_t io_armed_count(const struct io *io);
+/* Memory of the receive buffers that were used. */
+uint64_t io_memory_bytes(const struct io *io);
 
 #endif

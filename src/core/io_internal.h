@@ -33,6 +33,7 @@ struct io_ring {
     size_t buffer_ring_size_bytes;
     uint8_t *buffers;
     uint32_t buffer_count, buffer_size_bytes;
+    uint64_t given_back_count; /* the first time all at once, then one after each use */
     uint32_t places_used; /* sockets in the table and accepts that are armed */
 };
 
@@ -73,6 +74,7 @@ static inline void io_buffer_give_back(struct io_ring *ring, uint16_t buffer_id)
     slot->bid = buffer_id;
     /* Release: the slot is whole before the kernel sees the new tail. */
     __atomic_store_n(&ring->buffer_ring->tail, (uint16_t)(tail + 1), __ATOMIC_RELEASE);
+    ring->given_back_count++;
 }
 
 #endif

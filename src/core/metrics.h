@@ -70,6 +70,24 @@
     X(mqtt_dropped_behind, "behind")                 /* to a client, QoS 0: events that are not kept any more */       \
     X(mqtt_dropped_slow, "slow")                     /* to a client, QoS 0: it reads too slowly */
 
+/* Memory by what it is for: ringpost_memory_bytes{part="…"}. A worker sets its own, once a second; what is of the process is added
+ * when the text is made. `heap`: of which arenas it is (core/heap.h), so that what is left of them can be told. */
+#define METRICS_MEMORY_LIST(X)                                                                                         \
+    X(PAYLOADS, "payloads", WORKERS)               /* what waits to be sent */                                         \
+    X(INPUT, "input", WORKERS)                     /* messages and requests that are not whole yet, TLS records */     \
+    X(CONNECTIONS, "connections", WORKERS)         /* their slots and addresses */                                     \
+    X(REPEAT_WINDOW, "repeat_window", WORKERS)                                                                         \
+    X(LOG_BATCHES, "log_batches", WORKERS)                                                                             \
+    X(STORE_BATCHES, "store_batches", WORKERS)     /* on their way to RocksDB, and kept to be filled again */          \
+    X(MEMTABLES, "memtables", OTHERS)                                                                                  \
+    X(BLOCK_CACHE, "block_cache", OTHERS)          /* of all stores; told by worker 0 */                               \
+    X(TABLE_READERS, "table_readers", OTHERS)                                                                          \
+    X(RECEIVE_BUFFERS, "receive_buffers", NONE)
+
+#define METRICS_MEMORY_AS_ENUM(NAME, part, heap) METRICS_MEMORY_##NAME,
+enum metrics_memory { METRICS_MEMORY_LIST(METRICS_MEMORY_AS_ENUM) METRICS_MEMORY_COUNT };
+#undef METRICS_MEMORY_AS_ENUM
+
 #define METRICS_HISTOGRAM_LIST(X)                                                                                      \
     X(request_ns, "ringpost_request_seconds", "From a decoded request to its queued reply")                           \
     X(commit_ns, "ringpost_log_commit_seconds", "From submitting a log batch to its durability")                      \
@@ -93,6 +111,8 @@ struct metrics {
 #define METRICS_FIELD(field, name, help) struct metrics_histogram field;
     METRICS_HISTOGRAM_LIST(METRICS_FIELD)
 #undef METRICS_FIELD
+    _Atomic uint64_t memory[METRICS_MEMORY_COUNT];
+    _Atomic uint64_t memory_untouched; /* of the worker's heap: asked for and not used yet, so it is not resident */
 };
 
 /* Only the owning worker adds, so a relaxed load and store is enough and costs no locked instruction. */

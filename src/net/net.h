@@ -10,8 +10,8 @@
  *   tls.h         a TLS session as a filter over bytes;  tls_identity.h certificates;  tls_ticket.h keys of session tickets
  *   output.h      what waits to be sent
  *   peers.h       connections per address
- *   conn_internal.h   struct conn and struct server, shared by conn.c (life cycle), conn_time.c (time-outs), conn_move.c
- *                 (detach and adopt), door_*.c (one per door: events of a parser to callbacks) and server.c
+ *   conn_internal.h   struct conn and struct server, shared by conn.c (life cycle), conn_time.c (time-outs), conn_memory.c
+ *                 (what connections hold, and who goes), conn_move.c (detach and adopt), door_*.c (one per door: events of a parser to callbacks) and server.c
  * Threads: everything belongs to one worker. Includes: core/ only (never storage/). */
 #ifndef NET_NET_H
 #define NET_NET_H

@@ -82,6 +82,13 @@ void server_reap_slot(struct conn *conn)
     server->free_slots = conn;
 }
 
+uint64_t server_memory_bytes(const struct server *server)
+{
+    return (uint64_t)server->slot_count * sizeof(struct conn) + server->chunk_count * sizeof(struct conn *) +
+           (uint64_t)server->peers.capacity * sizeof(struct peers_entry) +
+           (uint64_t)server->options.accepts_per_turn_max * sizeof *server->accepts;
+}
+
 uint32_t server_connection_count(const struct server *server)
 {
     return server->connection_count;

@@ -15,6 +15,7 @@
 #include "shard/dedup.h"
 #include "shard/memory.h"
 #include "shard/senders.h"
+#include <malloc.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -99,6 +100,25 @@ void dedup_destroy(struct dedup *d)
     release(d);
     free(d->blocks);
     free(d);
+}
+
+/* About so much of memory from memory_alloc_table(), when `bytes` of it in a row were written, or that many pages anywhere. */
+static uint64_t touched(uint64_t size, uint64_t bytes)
+{
+    if (size >= MEMORY_LARGE_PAGE) bytes = (bytes + MEMORY_LARGE_PAGE - 1) / MEMORY_LARGE_PAGE * MEMORY_LARGE_PAGE;
+    return bytes < size ? bytes : size;
+}
+
+struct dedup_memory dedup_memory(const struct dedup *d)
+{
+    uint64_t table_size = (uint64_t)d->bucket_count * sizeof *d->buckets, ring_size = (uint64_t)d->limits.capacity * sizeof *d->ring;
+    uint64_t page = table_size >= MEMORY_LARGE_PAGE ? MEMORY_LARGE_PAGE : MEMORY_SMALL_PAGE;
+    uint64_t table = touched(table_size, d->added < table_size / page ? d->added * page : table_size); /* each add may touch another one */
+    uint64_t ring = touched(ring_size, d->added < d->limits.capacity ? d->added * sizeof *d->ring : ring_size);
+    uint64_t senders = (uint64_t)d->senders.slot_count * sizeof *d->senders.slots + (uint64_t)d->senders.per_sender * sizeof(uint32_t);
+    uint64_t asked = malloc_usable_size(d->table_memory) + malloc_usable_size(d->ring_memory) + malloc_usable_size(d->senders.memory);
+    return (struct dedup_memory){.touched_bytes = table + ring + senders + d->block_capacity * sizeof *d->blocks,
+                                 .untouched_bytes = asked - table - ring - (uint64_t)d->senders.slot_count * sizeof *d->senders.slots};
 }
 
 void dedup_id(struct dedup_entry *entry, uint64_t scope, uint64_t sender_id, struct slice client_id)

@@ -75,5 +75,10 @@ struct dedup_report {
     uint32_t allowance;       /* of each sender's last sends, so many are known for the whole window */
 };
 void dedup_report(const struct dedup *dedup, uint64_t now_ms, struct dedup_report *out);
+struct dedup_memory {
+    uint64_t touched_bytes;
+    uint64_t untouched_bytes; /* asked for, but the system has not given a page for it yet */
+};
+struct dedup_memory dedup_memory(const struct dedup *dedup);
 
 #endif

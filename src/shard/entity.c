@@ -90,6 +90,11 @@ enum result entity_table_create(struct entity_table **out, struct machine *machi
     return RESULT_OK;
 }
 
+uint64_t entity_table_untouched_bytes(const struct entity_table *table)
+{
+    return (uint64_t)(table->bucket_count_max - table->bucket_count) * sizeof *table->buckets;
+}
+
 static void order_remove(struct order *order, struct entity *e)
 {
     if (e->warmer != NULL) e->warmer->colder = e->colder;

@@ -77,6 +77,8 @@ struct entity *entity_find(struct entity_table *table, struct entity_key key);
 struct entity *entity_create(struct entity_table *table, struct entity_key key);
 static inline void entity_pin(struct entity *entity) { entity->pins++; }
 void entity_unpin(struct entity_table *table, struct entity **entity); /* leaves NULL */
+/* Of the buckets it has room for, those that no page stands for yet. */
+uint64_t entity_table_untouched_bytes(const struct entity_table *table);
 /* Drops cold entities down to the limit; once per turn, never while a command is being applied. */
 void entity_table_trim(struct entity_table *table);
 

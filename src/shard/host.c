@@ -8,6 +8,7 @@
 #include "api/token.h"
 #include "core/check.h"
 #include "core/clock.h"
+#include "core/heap.h"
 #include "core/host.h"
 #include "core/io.h"
 #include "core/logger.h"
@@ -168,6 +169,7 @@ static void *crew_main(void *context)
 {
     struct crew *member = context;
     struct host *h = member->host;
+    heap_enter_worker();
     member->result = worker_prepare(&member->worker, &member->options, &member->replayed, member->text, sizeof member->text);
     if (member->result != RESULT_OK) h->failed = true;
     sem_post(&h->prepared);

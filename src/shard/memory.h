@@ -8,6 +8,8 @@
 #include <sys/mman.h>
 
 #define CACHE_LINE 64 /* bytes */
+#define MEMORY_LARGE_PAGE ((size_t)2 << 20)
+#define MEMORY_SMALL_PAGE ((size_t)4 << 10)
 
 static inline void *memory_alloc(size_t size) /* zeroed */
 {
@@ -19,12 +21,11 @@ static inline void *memory_alloc(size_t size) /* zeroed */
  * which is only an advice, it costs no walk of the page table beside the cache miss. What is not come to stays unused. */
 static inline void *memory_alloc_table(void **memory, size_t size)
 {
-    const size_t large_page = (size_t)2 << 20;
-    size_t alignment = size < large_page ? CACHE_LINE : large_page;
+    size_t alignment = size < MEMORY_LARGE_PAGE ? CACHE_LINE : MEMORY_LARGE_PAGE;
     *memory = memory_alloc(size + alignment);
     uint8_t *first = *memory;
     first += -(uintptr_t)first & (alignment - 1);
-    if (size >= large_page) (void)madvise(first, size, MADV_HUGEPAGE);
+    if (size >= MEMORY_LARGE_PAGE) (void)madvise(first, size, MADV_HUGEPAGE);
     return first;
 }
 static inline void *memory_resize(void *old, size_t size)

@@ -22,6 +22,17 @@ static uint64_t outbound_least(const struct config *c)
     return kib_up(c->outbound_soft_bytes + (uint64_t)bounds_page_span(c->body_size_max_bytes, c->rooms_per_user_max));
 }
 
+/* What one connection may hold, in either direction, with the memory it takes beside its bytes. */
+static uint64_t held_most(const struct config *c)
+{
+    uint64_t largest = c->outbound_hard_bytes > c->http_body_size_max_bytes ? c->outbound_hard_bytes : c->http_body_size_max_bytes;
+    return largest * 3 / 2;
+}
+
+static uint64_t memory_least(const struct config *c) { return kib_up(2 * held_most(c)); }
+
+static uint64_t address_least(const struct config *c) { return c->connection_memory_per_address_bytes == 0 ? 0 : kib_up(held_most(c)); }
+
 static uint64_t frame_most(const struct config *c) { return c->outbound_hard_bytes; }
 
 static uint64_t request_least(const struct config *c) { return kib_up((uint64_t)c->body_size_max_bytes / 3 * 4 + ENVELOPE_BYTES); }
@@ -70,6 +81,10 @@ static const struct rule rules[] = {
     {OPTION(outbound_hard), RULE_LEAST, outbound_least, {LOWER(outbound_soft), LOWER(body_size_max), LOWER(rooms_per_user_max)},
      "a connection is read until outbound_soft waits for it, and the two pages it may have asked for by then must fit, or it is closed for "
      "each of them"},
+    {OPTION(connection_memory), RULE_LEAST, memory_least, {LOWER(outbound_hard), LOWER(http_body_size_max)},
+     "one connection at its limits, which takes half as much memory again, must leave room for the others"},
+    {OPTION(connection_memory_per_address), RULE_LEAST, address_least, {LOWER(outbound_hard), LOWER(http_body_size_max)},
+     "one connection at its limits takes half as much memory again, and must not be too much for its address"},
     {OPTION(frame_size_max), RULE_MOST, frame_most, {RAISE(outbound_hard)}, "a frame that is passed on must fit what waits for one connection"},
     {OPTION(frame_size_max), RULE_LEAST, request_least, {LOWER(body_size_max)}, "a message travels in a frame, and JSON writes its body a third longer"},
     {OPTION(http_body_size_max), RULE_LEAST, request_least, {LOWER(body_size_max)},

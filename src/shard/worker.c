@@ -3,6 +3,7 @@
  * logs (bounded by STOP_SHARDS_MS), then wait only for what the disk and the storage thread still hold. */
 #include "shard/worker.h"
 #include "core/check.h"
+#include "core/buf.h"
 #include "core/clock.h"
 #include "core/host.h"
 #include "core/io.h"
@@ -385,6 +386,32 @@ static void heed_shut(struct worker *w)
     for (uint32_t i = 0; i < w->shard_count; i++) shard_set_shut(w->shards[i].shard, shut);
 }
 
+static void report_memory(const struct worker *w)
+{
+    _Atomic uint64_t *memory = w->options.metrics->memory;
+    uint64_t repeats = 0, batches = 0, untouched = 0;
+    for (uint32_t i = 0; i < w->shard_count; i++) {
+        const struct machine *machine = shard_machine(w->shards[i].shard);
+        struct dedup_memory window = dedup_memory(machine->dedup);
+        repeats += window.touched_bytes;
+        untouched += window.untouched_bytes + entity_table_untouched_bytes(machine->entities);
+        batches += commitlog_memory_bytes(shard_log(w->shards[i].shard));
+    }
+    struct store_memory store = storage_thread_memory(w->storage);
+    size_t payloads = buf_pool_used_bytes(w->pool);
+    metrics_set(&memory[METRICS_MEMORY_PAYLOADS], payloads);
+    metrics_set(&memory[METRICS_MEMORY_INPUT], buf_pool_charged_bytes(w->pool) - payloads);
+    metrics_set(&memory[METRICS_MEMORY_CONNECTIONS], server_memory_bytes(w->server));
+    metrics_set(&memory[METRICS_MEMORY_REPEAT_WINDOW], repeats);
+    metrics_set(&w->options.metrics->memory_untouched, untouched);
+    metrics_set(&memory[METRICS_MEMORY_LOG_BATCHES], batches);
+    metrics_set(&memory[METRICS_MEMORY_STORE_BATCHES], storage_thread_batches_bytes(w->storage));
+    metrics_set(&memory[METRICS_MEMORY_MEMTABLES], store.memtables_bytes);
+    metrics_set(&memory[METRICS_MEMORY_TABLE_READERS], store.table_readers_bytes);
+    metrics_set(&memory[METRICS_MEMORY_BLOCK_CACHE], w->options.number == 0 ? store.block_cache_bytes : 0);
+    metrics_set(&memory[METRICS_MEMORY_RECEIVE_BUFFERS], io_memory_bytes(w->io));
+}
+
 static void on_tick(struct timer *timer)
 {
     struct worker *w = CONTAINER_OF(timer, struct worker, tick);
@@ -392,6 +419,7 @@ static void on_tick(struct timer *timer)
     observe_clock(w);
     for (uint32_t i = 0; i < w->shard_count; i++) shard_tick(w->shards[i].shard);
     report_shards(w);
+    report_memory(w);
     timer_arm(&w->timers, &w->tick, timer_wheel_time_ms(&w->timers) + TICK_MS);
 }
 
@@ -610,6 +638,7 @@ static enum result open_outside(struct worker *w, char *text, size_t text_size)
     heed_shut(w);
     w->tick.fired = on_tick;
     report_shards(w);
+    report_memory(w);
     timer_arm(&w->timers, &w->tick, timer_wheel_time_ms(&w->timers) + TICK_MS);
     atomic_store(&w->options.ios[w->options.number], w->io); /* from here on nothing fails: until all have settled it stays */
     return RESULT_OK;

@@ -383,6 +383,11 @@ void commitlog_seal(struct commitlog *log)
 }
 
 uint64_t commitlog_last_index(const struct commitlog *log) { return log->last_index; }
+uint64_t commitlog_memory_bytes(const struct commitlog *log)
+{
+    return log->held_size_bytes + (uint64_t)log->spare_count * log->chunk_size_bytes;
+}
+
 uint64_t commitlog_durable_index(const struct commitlog *log) { return log->durable_index; }
 
 bool commitlog_idle(const struct commitlog *log)

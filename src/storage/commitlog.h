@@ -109,6 +109,7 @@ void commitlog_flush(struct commitlog *log);
 void commitlog_seal(struct commitlog *log);
 
 uint64_t commitlog_last_index(const struct commitlog *log);    /* appended; 0 when empty */
+uint64_t commitlog_memory_bytes(const struct commitlog *log);  /* batches under way, and chunks kept for the next */
 uint64_t commitlog_durable_index(const struct commitlog *log);
 bool commitlog_idle(const struct commitlog *log); /* nothing collected, nothing in flight */
 bool commitlog_writing(const struct commitlog *log); /* a write is in flight: it may not be closed */

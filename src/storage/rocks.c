@@ -267,6 +267,21 @@ uint64_t rocks_durable_index(struct rocks *rocks)
     return index;
 }
 
+void rocks_memory(struct rocks *rocks, uint64_t *memtables_bytes, uint64_t *table_readers_bytes)
+{
+    *memtables_bytes = *table_readers_bytes = 0;
+    (void)rocksdb_property_int(rocks->db, "rocksdb.size-all-mem-tables", memtables_bytes);
+    (void)rocksdb_property_int(rocks->db, "rocksdb.estimate-table-readers-mem", table_readers_bytes);
+}
+
+uint64_t rocks_cache_bytes(void)
+{
+    pthread_mutex_lock(&cache_mutex);
+    uint64_t bytes = cache == NULL ? 0 : rocksdb_cache_get_usage(cache);
+    pthread_mutex_unlock(&cache_mutex);
+    return bytes;
+}
+
 uint64_t rocks_applied_index(const struct rocks *rocks) { return rocks->applied; }
 uint64_t rocks_flushing_index(const struct rocks *rocks) { return rocks->flushing; }
 

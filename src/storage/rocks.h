@@ -46,4 +46,8 @@ uint64_t rocks_durable_index(struct rocks *rocks);
 uint64_t rocks_applied_index(const struct rocks *rocks);
 uint64_t rocks_flushing_index(const struct rocks *rocks);
 
+/* What it holds in memory: memtables, those being flushed too, and what is kept of each file beside the block cache. */
+void rocks_memory(struct rocks *rocks, uint64_t *memtables_bytes, uint64_t *table_readers_bytes);
+uint64_t rocks_cache_bytes(void); /* the block cache */
+
 #endif

@@ -34,6 +34,7 @@
 #define SPARE_SIZE_MAX (1u << 20) /* ... of at most so many bytes */
 #define RETRY_MS 5           /* between two tries to write what is held back */
 #define POLL_MS 20           /* between two looks at a flush under way */
+#define WEIGH_MS 1000        /* between two looks at RocksDB's memory */
 #define IDLE_MS 60000        /* a net under a lost wake */
 #define STOP_RETRY_MAX 200   /* tries to write what is held back before the thread ends without */
 #define NOW_RETRY_MAX 2000   /* tries of write_now */
@@ -90,6 +91,10 @@ struct storage_thread {
     /* Storage thread. */
     uint32_t kept_count;
     struct shelf *kept[STORAGE_THREAD_STORES_MAX];
+    uint64_t weighed_ns;
+
+    /* Storage thread writes, any reads. */
+    _Atomic uint64_t memtables_bytes, table_readers_bytes, block_cache_bytes;
 };
 
 static struct shelf *shelf_of(struct store *store) { return CONTAINER_OF(store, struct shelf, store); }
@@ -207,10 +212,28 @@ static uint32_t keep_house_of(struct shelf *shelf, uint64_t now_ns, uint32_t flu
     return wait_ms;
 }
 
+/* Asks RocksDB what it holds, which takes its mutex: once in a while. */
+static void weigh(struct storage_thread *thread, uint64_t now_ns)
+{
+    if (now_ns - thread->weighed_ns < WEIGH_MS * NS_PER_MS) return;
+    thread->weighed_ns = now_ns;
+    uint64_t memtables = 0, table_readers = 0;
+    for (uint32_t i = 0; i < thread->kept_count; i++) {
+        uint64_t own_memtables, own_readers;
+        rocks_memory(thread->kept[i]->rocks, &own_memtables, &own_readers);
+        memtables += own_memtables;
+        table_readers += own_readers;
+    }
+    atomic_store_explicit(&thread->memtables_bytes, memtables, memory_order_relaxed);
+    atomic_store_explicit(&thread->table_readers_bytes, table_readers, memory_order_relaxed);
+    atomic_store_explicit(&thread->block_cache_bytes, rocks_cache_bytes(), memory_order_relaxed);
+}
+
 static uint32_t keep_house(struct storage_thread *thread)
 {
-    uint32_t wait_ms = IDLE_MS;
     uint64_t now_ns = clock_monotonic_ns();
+    uint32_t wait_ms = thread->kept_count > 0 ? WEIGH_MS : IDLE_MS; /* what RocksDB's own threads do changes its memory, too */
+    weigh(thread, now_ns);
     for (uint32_t i = 0; i < thread->kept_count; i++)
         wait_ms = least(wait_ms, keep_house_of(thread->kept[i], now_ns, thread->options.flush_interval_ms));
     return wait_ms;
@@ -461,6 +484,27 @@ void storage_thread_run(struct storage_thread *thread, void (*maintain)(void *co
     if (m == NULL || m->under_way) return; /* without memory: asked again next turn */
     m->under_way = true;
     ask(thread, &m->job);
+}
+
+struct store_memory storage_thread_memory(const struct storage_thread *thread)
+{
+    return (struct store_memory){
+        .memtables_bytes = atomic_load_explicit(&thread->memtables_bytes, memory_order_relaxed),
+        .table_readers_bytes = atomic_load_explicit(&thread->table_readers_bytes, memory_order_relaxed),
+        .block_cache_bytes = atomic_load_explicit(&thread->block_cache_bytes, memory_order_relaxed),
+    };
+}
+
+uint64_t storage_thread_batches_bytes(const struct storage_thread *thread)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < thread->shelf_count; i++)
+        bytes += atomic_load_explicit(&thread->shelves[i]->backlog_bytes, memory_order_relaxed);
+    for (const struct store_job *job = thread->spares; job != NULL; job = job->next) {
+        const struct write_job *spare = (const struct write_job *)(const void *)job;
+        bytes += sizeof *spare + spare->operations.capacity;
+    }
+    return bytes;
 }
 
 /* ---- start and stop -------------------------------------------------------------------------------------------------- */

@@ -143,6 +143,14 @@ void storage_thread_set_doorbell(struct storage_thread *thread, struct doorbell 
 void storage_thread_publish(struct storage_thread *thread);
 uint32_t storage_thread_collect(struct storage_thread *thread, uint32_t budget);
 bool storage_thread_readable(struct storage_thread *thread); /* after raising the worker's sleeping flag, before sleeping */
+/* Any thread. What the thread's stores hold in memory, as its last look at them found it (one a second, while there is something to do). */
+struct store_memory {
+    uint64_t memtables_bytes, table_readers_bytes;
+    uint64_t block_cache_bytes; /* of all stores of the process */
+};
+struct store_memory storage_thread_memory(const struct storage_thread *thread);
+/* Worker. Batches under way to the thread, and those kept to be filled again. */
+uint64_t storage_thread_batches_bytes(const struct storage_thread *thread);
 /* Lets the storage thread call `maintain(context)` between jobs, e.g. commitlog_maintain. Worker. While one such call is under way
  * another for the same context is not queued, so it may be asked for every turn. */
 #define STORAGE_THREAD_STORES_MAX 1024 /* and as many contexts */

@@ -45,7 +45,7 @@ Test(metrics, every_line_obeys_the_grammar_and_follows_its_type)
             sscanf(line, "# TYPE %127s", family);
         } else {
             cr_expect(
-                matches("^[a-z_]+([{](worker=\"[0-9]+\"(,le=\"([0-9.e+-]+|[+]Inf)\"|,reason=\"[a-z_]+\")?|[a-z]+=\"[a-z_]+\")[}])? [0-9]+([.][0-9]+)?$", line),
+                matches("^[a-z_]+([{](worker=\"[0-9]+\"(,le=\"([0-9.e+-]+|[+]Inf)\"|,(reason|part)=\"[a-z_]+\")?|[a-z]+=\"[a-z_]+\")[}])? [0-9]+([.][0-9]+)?$", line),
                 "%s", line);
             cr_expect_eq(strncmp(line, family, strlen(family)), 0, "%s stands under %s", line, family);
             samples++;
@@ -77,6 +77,33 @@ Test(metrics, values_carry_their_worker)
     };
     for (size_t i = 0; i < COUNT_OF(wants); i++) cr_expect_not_null(strstr(text, wants[i]), "%s", wants[i]);
     free(text);
+}
+
+static uint64_t sum_of_memory(const char *text, uint64_t *resident)
+{
+    uint64_t sum = 0;
+    for (const char *at = text; (at = strstr(at, "\nringpost_memory_bytes{")) != NULL;) {
+        at = strstr(at, "} ") + 2;
+        sum += strtoull(at, NULL, 10);
+    }
+    *resident = strtoull(strstr(text, "\nprocess_resident_memory_bytes ") + strlen("\nprocess_resident_memory_bytes "), NULL, 10);
+    return sum;
+}
+
+Test(metrics, parts_of_the_memory_sum_to_what_is_resident)
+{
+    static const size_t sizes[] = {0, 1 << 20, 64 << 20};
+    for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+        char *taken = sizes[i] == 0 ? NULL : malloc(sizes[i]);
+        if (taken != NULL) memset(taken, 1, sizes[i]);
+        metrics_set(&first.memory[METRICS_MEMORY_MEMTABLES], sizes[i]); /* it is known what this is for */
+        uint64_t resident;
+        char *text = render();
+        cr_expect_eq(sum_of_memory(text, &resident), resident, "with %zu bytes", sizes[i]);
+        cr_expect_gt(resident, sizes[i]);
+        free(text);
+        free(taken);
+    }
 }
 
 Test(metrics, histogram_text_is_cumulative_and_adds_up)

@@ -20,6 +20,7 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -584,6 +585,20 @@ class Person:
         messages.reverse()
         assert [message.seq for message in messages] == list(range(1, page.head_seq + 1))
         return messages
+
+
+class SlowReader:
+    """Logs in over raw TCP with a small receive buffer, and reads nothing more."""
+
+    def __init__(self, server, person):
+        self.socket = socket.socket()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.socket.connect((LOCALHOST, server.port))
+        auth = pb.Envelope(request=pb.Request(id=1, auth=pb.AuthRequest(access_token=person.token))).SerializeToString()
+        self.socket.sendall(b"RPT1" + struct.pack(">I", len(auth)) + auth)
+
+    def close(self):
+        self.socket.close()
 
 
 def texts(messages):

@@ -5,12 +5,10 @@ Nothing may be refused or lost, nobody disconnected, and each sender's messages 
 """
 import asyncio
 import queue
-import socket
-import struct
 
 import paho.mqtt.client as paho
 
-from harness import (DEADLINE_SECONDS, LOCALHOST, PASSWORD, Checks, Http, Person, Server, Tcp, WebSocketBinary, WebSocketJson, pb, texts,
+from harness import (DEADLINE_SECONDS, LOCALHOST, PASSWORD, Checks, Http, Person, Server, SlowReader, Tcp, WebSocketBinary, WebSocketJson, texts,
                      wait_for)
 
 checks = Checks()
@@ -61,17 +59,6 @@ async def sockets_are_slowed_down_by_two_workers():
     await overload_sockets(2)
 
 
-class SlowReader:
-    """Logs in over raw TCP with a small receive buffer, and reads nothing more."""
-
-    def __init__(self, server, person):
-        self.socket = socket.socket()
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self.socket.connect((LOCALHOST, server.port))
-        auth = pb.Envelope(request=pb.Request(id=1, auth=pb.AuthRequest(access_token=person.token))).SerializeToString()
-        self.socket.sendall(b"RPT1" + struct.pack(">I", len(auth)) + auth)
-
-
 SLOW_READERS, SLOW_MESSAGES, SLOW_BODY = 12, 80, 30000
 
 
@@ -116,7 +103,7 @@ async def slow_readers_do_not_end_other_connections():
     assert "limit=connection_memory" in line and "address=127.0.0.1" in line, line
     assert not any(one.door.closed.done() for one in people)
     for reader in readers:
-        reader.socket.close()
+        reader.close()
     await asyncio.to_thread(wait_for, "the crowd's memory", lambda: server.metric("ringpost_connections_open") <= 2 + len(people))
     server.stop()
 
