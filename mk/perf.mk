@@ -19,10 +19,15 @@ GENERATOR_OBJECTS := $(filter-out $(BUILD)/perf/load.o,$(PERF_OBJECTS)) $(PERF_S
 $(BUILD)/crowd: $(BUILD)/perf/crowd/crowd.o $(GENERATOR_OBJECTS)
 	$(CC) $(LDFLAGS) -o $@ $^ -lprotobuf-c -lsodium -lssl -lcrypto -luring
 
-.PHONY: load floor crowd bench-smoke bench-peers test-perf
+.PHONY: load floor crowd soak bench-smoke bench-peers test-perf
 load: $(BUILD)/load
 floor: $(BUILD)/floor
 crowd: $(BUILD)/crowd
+# Memory over half an hour, with crowds of slow readers; ARGS="--minutes 3" and the like.
+soak: deps-perf
+	@mk/install_packages.sh $(DEPS_CHARTS)
+	@$(BUILD_ALL) load
+	perf/soak/run $(ARGS)
 # Every workload for a second (`make bench`: all of them in full): that it runs and that nothing is lost, no matter how fast.
 bench-smoke: all load floor
 	perf/run --smoke
