@@ -7,6 +7,7 @@ DEPS_TEST := libcriterion-dev libssl-dev openssl python3 python3-websockets pyth
 DEPS_PERF := libssl-dev openssl python3
 # Only `make bench-peers`: the servers of others (perf/peers/install keeps them from starting as services) and its charts.
 DEPS_PEERS := mosquitto nats-server rabbitmq-server ejabberd
+DEPS_BRIDGE := mosquitto
 DEPS_CHARTS := python3-matplotlib
 DEPS_FUZZ := clang libclang-rt-dev
 DEPS_LINT := clang-format clang-tidy cppcheck
@@ -17,6 +18,7 @@ deps:
 	@mk/install_packages.sh $(DEPS)
 deps-test:
 	@mk/install_packages.sh $(DEPS) $(DEPS_TEST)
+	@perf/peers/install $(DEPS_BRIDGE)
 deps-perf:
 	@mk/install_packages.sh $(DEPS) $(DEPS_PERF)
 deps-fuzz:

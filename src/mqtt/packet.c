@@ -8,6 +8,8 @@
 #define FLAG_DUPLICATE 0x08u
 #define FLAGS_RESERVED 0x02u /* SUBSCRIBE, UNSUBSCRIBE, PUBREL must carry it */
 
+#define VERSION_BRIDGE 0x80u
+
 enum connect_flag {
     CONNECT_RESERVED = 0x01,
     CONNECT_CLEAN = 0x02,
@@ -44,6 +46,8 @@ static enum mqtt_reason read_protocol(struct mqtt_connect *out, struct cursor *c
     if (c->bad) return MQTT_MALFORMED;
     bool old = slice_equal(name, SLICE_TEXT("MQIsdp"));
     if (!old && !slice_equal(name, SLICE_TEXT("MQTT"))) return MQTT_MALFORMED;
+    out->bridge = version == (MQTT_3_1_1 | VERSION_BRIDGE);
+    if (out->bridge) version = MQTT_3_1_1;
     if (old || (version != MQTT_3_1_1 && version != MQTT_5)) return MQTT_UNSUPPORTED_VERSION;
     out->version = (enum mqtt_version)version;
     return MQTT_SUCCESS;
@@ -257,7 +261,7 @@ uint8_t mqtt_connack_code(enum mqtt_reason reason)
     if (reason == MQTT_UNSUPPORTED_VERSION) return 1;
     if (reason == MQTT_BAD_CLIENT_ID) return 2;
     if (reason == MQTT_BAD_CREDENTIALS) return 4;
-    if (reason == MQTT_NOT_AUTHORIZED) return 5;
+    if (reason == MQTT_NOT_AUTHORIZED || reason == MQTT_BAD_TOPIC) return 5; /* of the will: it will not be better later */
     return 3;
 }
 

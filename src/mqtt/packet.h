@@ -35,6 +35,7 @@ enum mqtt_type {
 enum mqtt_reason {
     MQTT_SUCCESS = 0x00,
     MQTT_DISCONNECT_WITH_WILL = 0x04,
+    MQTT_NO_SUBSCRIBERS = 0x10,
     MQTT_NO_SUBSCRIPTION = 0x11,
     MQTT_UNSPECIFIED = 0x80,
     MQTT_MALFORMED = 0x81,
@@ -72,6 +73,7 @@ struct mqtt_will {
 struct mqtt_connect {
     enum mqtt_version version;
     bool clean_start, has_user_name, has_password, has_will;
+    bool bridge; /* of another broker (mosquitto's try_private: the high bit of the version): wants nothing back that it sent */
     uint16_t keep_alive_s;
     struct slice client_id, user_name, password;
     struct mqtt_properties properties;

@@ -509,6 +509,16 @@ class Messages(unittest.TestCase):
         Device(alice, "sensor", will=(f"u/{bob.id}", "never said", 1)).leave()
         bob_room = bob.say({"to_user_id": alice.id}, "marker")["room_id"]
         self.assertEqual(bob.history(bob_room), ["gone", "gone", "marker"])
+        for version in (paho.MQTTv311, paho.MQTTv5):
+            for topic in ("homeassistant/status", "tele/x/LWT", "$SYS/broker/connection/x/state"):
+                before = metric('"will"')
+                stranger = Device(alice, "sensor", version, will=(topic, "gone", 1, True))
+                self.assertEqual(metric('"will"'), before + 1)
+                self.assertEqual(stranger.connack[1] if version == paho.MQTTv311 else stranger.connack[1].value, 0)
+                stranger.publish("$SYS/x", "for nobody", 1)
+                self.assertIsNone(stranger.ended)
+                stranger.drop()
+        self.assertEqual(bob.history(bob_room), ["gone", "gone", "marker"])
         nobody = Device(alice, "sensor", will=("u/nobody", "x", 1))
         self.assertEqual(nobody.connack[1].value, 0x90)
         nobody.drop()
@@ -1055,6 +1065,69 @@ class Mosquitto(unittest.TestCase):
             listener.wait(DEADLINE_S)
             listener.stdout.close()
             self.assertEqual(got, [f"u/{bob.name}|one", f"u/{bob.name}|two"])
+
+
+BROKER = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+
+
+@unittest.skipUnless(BROKER, "there is no mosquitto")
+class Bridge(unittest.TestCase):
+    """Another broker with its defaults: try_private, notifications with a will at $SYS, a session that is kept."""
+
+    def bridge(self, alice, room, *more):
+        self.place = tempfile.TemporaryDirectory(prefix="ringpost-bridge-")
+        self.addCleanup(self.place.cleanup)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        path = os.path.join(self.place.name, "mosquitto.conf")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("\n".join((f"listener {port} 127.0.0.1", "allow_anonymous true", "log_type all", "connection ringpost",
+                                  f"address 127.0.0.1:{server.port}", f"remote_username {alice.name}", f"remote_password {PASSWORD}",
+                                  "remote_clientid bridge", f"topic r/{room} both 1", "restart_timeout 1", *more, "")))
+        self.log = os.path.join(self.place.name, "log")
+        with open(self.log, "w", encoding="utf-8") as log:
+            broker = subprocess.Popen([BROKER, "-c", path], stdout=log, stderr=subprocess.STDOUT)
+        self.addCleanup(lambda: (broker.terminate(), broker.wait(DEADLINE_S)))
+        return port
+
+    def read_log(self):
+        with open(self.log, encoding="utf-8", errors="replace") as log:
+            return log.read()
+
+    def both_ways(self, *more):
+        alice, bob = Person("alice"), Person("bob")
+        room = alice.room(bob)
+        wills, reserved = metric('"will"'), metric('"reserved_topic"')
+        port = self.bridge(alice, room, *more)
+        wait_for("the bridge to listen", lambda: "Received SUBACK" in self.read_log())
+        inside = paho.Client("inside", protocol=paho.MQTTv311)
+        heard = queue.Queue()
+        inside.on_message = lambda client, data, message: heard.put(message.payload.decode())
+        subscribed = queue.Queue()
+        inside.on_subscribe = lambda *rest: subscribed.put(True)
+        inside.connect("127.0.0.1", int(port))
+        inside.loop_start()
+        inside.subscribe(f"r/{room}", 1)
+        subscribed.get(timeout=DEADLINE_S)
+        for i in range(3):
+            inside.publish(f"r/{room}", f"from the bridge {i}", 1)
+            self.assertEqual(heard.get(timeout=DEADLINE_S), f"from the bridge {i}")
+            wait_for("it to arrive", lambda: f"from the bridge {i}" in bob.history(room))
+            bob.say({"room_id": room}, f"from here {i}")
+            self.assertEqual(heard.get(timeout=DEADLINE_S), f"from here {i}", "and no echo of what it sent")
+        inside.disconnect()
+        inside.loop_stop()
+        self.assertEqual(bob.history(room), [f"from {where} {i}" for i in range(3) for where in ("the bridge", "here")])
+        self.assertGreater(metric('"will"'), wills)
+        self.assertGreater(metric('"reserved_topic"'), reserved)
+        self.assertEqual(self.read_log().count("Received SUBACK"), 1, "it connected once")
+
+    def test_a_bridge_with_defaults(self):
+        self.both_ways()
+
+    def test_a_bridge_of_mqtt_5(self):
+        self.both_ways("bridge_protocol_version mqttv50")
 
 
 class Lines(unittest.TextTestResult):

@@ -15,6 +15,8 @@ static const struct decode_case {
     {"connect, trailing byte", {(const uint8_t *)"\x10\x0e\0\4MQTT\4\2\0\x3c\0\1ax", 16}, MQTT_3_1_1, MQTT_MALFORMED},
     {"connect, reserved flag", {(const uint8_t *)"\x10\x0d\0\4MQTT\4\3\0\x3c\0\1a", 15}, MQTT_3_1_1, MQTT_MALFORMED},
     {"connect, version 6", {(const uint8_t *)"\x10\x0d\0\4MQTT\6\2\0\x3c\0\1a", 15}, MQTT_3_1_1, MQTT_UNSUPPORTED_VERSION},
+    {"connect, of a bridge", {(const uint8_t *)"\x10\x0d\0\4MQTT\x84\2\0\x3c\0\1a", 15}, MQTT_3_1_1, MQTT_SUCCESS},
+    {"connect, version 5 of a bridge", {(const uint8_t *)"\x10\x0e\0\4MQTT\x85\2\0\x3c\0\0\1a", 16}, MQTT_3_1_1, MQTT_UNSUPPORTED_VERSION},
     {"connect, 3.1", {(const uint8_t *)"\x10\x0f\0\6MQIsdp\3\2\0\x3c\0\1a", 17}, MQTT_3_1_1, MQTT_UNSUPPORTED_VERSION},
     {"connect, other name", {(const uint8_t *)"\x10\x0d\0\4mqtt\4\2\0\x3c\0\1a", 15}, MQTT_3_1_1, MQTT_MALFORMED},
     {"connect, password without name", {(const uint8_t *)"\x10\x10\0\4MQTT\4\x42\0\x3c\0\1a\0\1p", 18}, MQTT_3_1_1, MQTT_MALFORMED},

@@ -5,6 +5,7 @@
  * reason in DISCONNECT, 3.1.1 just sees the end. */
 #include "api/wire.h"
 #include "core/clock.h"
+#include "core/refusal.h"
 #include "net/mqttframe.h"
 #include "shard/account/account.h"
 #include "shard/memory.h"
@@ -275,12 +276,14 @@ static void take_will_properties(struct writer *block, const struct mqtt_propert
     }
 }
 
-/* The will is kept as the PUBLISH it will be. */
-static enum mqtt_reason take_will(struct mqtt *mqtt, const struct mqtt_connect *connect)
+/* The will is kept as the PUBLISH it will be. One for a topic of another world, as many clients and bridges have by default, is dropped:
+ * refused, they would come again for ever and never be of use. */
+static void take_will(struct mqtt *mqtt, const struct mqtt_connect *connect)
 {
-    if (!connect->has_will) return MQTT_SUCCESS;
+    if (!connect->has_will) return;
     struct mqtt_target target = mqtt_target_of(connect->will.topic);
-    if (target.kind == MQTT_TARGET_NONE) return MQTT_BAD_TOPIC;
+    mqtt->entry->will_dropped = target.kind == MQTT_TARGET_NONE;
+    if (mqtt->entry->will_dropped) return;
     struct mqtt_publish publish = {
         .topic = connect->will.topic, .payload = connect->will.payload, .retain = connect->will.retain};
     struct writer block;
@@ -294,7 +297,6 @@ static enum mqtt_reason take_will(struct mqtt *mqtt, const struct mqtt_connect *
     writer_init(&mqtt->will->packet, 0);
     mqtt_encode_publish(&mqtt->will->packet, connect->version, &publish, connect->will.payload.len);
     writer_deinit(&block);
-    return MQTT_SUCCESS;
 }
 
 static enum mqtt_reason take_connect(struct mqtt *mqtt, const struct mqtt_connect *connect)
@@ -303,6 +305,7 @@ static enum mqtt_reason take_connect(struct mqtt *mqtt, const struct mqtt_connec
     clock_random(&mqtt->epoch, sizeof mqtt->epoch);
     mqtt->entry = memory_alloc(sizeof *mqtt->entry);
     mqtt->version = (uint8_t)connect->version;
+    mqtt->bridge = connect->bridge;
     mqtt->entry->clean_start = connect->clean_start;
     mqtt->keep_alive_s = connect->keep_alive_s;
     mqtt->problem_info = mqtt_property_number(properties, MQTT_REQUEST_PROBLEM_INFO, 1) != 0;
@@ -315,7 +318,7 @@ static enum mqtt_reason take_connect(struct mqtt *mqtt, const struct mqtt_connec
     if (mqtt_property_bytes(properties, MQTT_AUTH_DATA).data != NULL) return MQTT_PROTOCOL_ERROR;
     if (!connect->has_password) return MQTT_NOT_AUTHORIZED;
     enum mqtt_reason reason = take_client_id(mqtt, connect);
-    if (reason == MQTT_SUCCESS) reason = take_will(mqtt, connect);
+    if (reason == MQTT_SUCCESS) take_will(mqtt, connect);
     if (reason == MQTT_SUCCESS && connect->user_name.len > 0) mqtt->entry->user_name = memory_text(connect->user_name);
     return reason;
 }
@@ -502,6 +505,15 @@ static void write_connack(struct client *client)
     mqtt_send(client);
 }
 
+void mqtt_note_will(struct client *client, const char *why)
+{
+    const struct session *session = client->session;
+    struct in6_addr address = conn_address(client->conn);
+    metrics_add(&client->door->options.metrics->mqtt_dropped_will, 1);
+    refusal_note(REFUSAL_MQTT_WILL, &address, "user=%llu device=%s why=%s", (unsigned long long)session->inbox->entity.key.a,
+                 session->device_id, why);
+}
+
 static void opened(struct client *client, const struct letter *letter)
 {
     struct mqtt *mqtt = client->mqtt;
@@ -513,6 +525,7 @@ static void opened(struct client *client, const struct letter *letter)
     if (mqtt->session_present) mqtt->old_epoch = session.epoch;
     mqtt->phase = MQTT_SERVING;
     mqtt->begun = true;
+    if (mqtt->entry->will_dropped) mqtt_note_will(client, "topic");
     write_connack(client);
     entry_forget(mqtt);
     if (mqtt->phase != MQTT_SERVING) return;

@@ -79,6 +79,7 @@ struct mqtt_receipt { /* a publish of QoS 1 or 2 on its way; they are acknowledg
     uint16_t packet_id;
     uint8_t qos, error;
     bool done;
+    bool unheard; /* a $ topic: taken, and for nobody */
     bool again; /* came with DUP: its id is the one that packet id had */
 };
 struct mqtt_recent { /* which id a publish got, for when it is sent again */
@@ -129,6 +130,7 @@ struct mqtt_entry { /* heap: what only CONNECT to CONNACK needs */
     char client_id[MQTT_CLIENT_ID_MAX + 1];
     char *user_name; /* owned */
     bool clean_start, by_password;
+    bool will_dropped; /* it gave one whose topic names nothing here */
 };
 struct mqtt_input { /* heap: bytes not looked at yet; WebSocket, or while something waits */
     struct writer bytes;
@@ -141,6 +143,7 @@ struct mqtt {
     uint8_t phase;
     uint8_t room_type; /* of room_id */
     bool websocket : 1, problem_info : 1;
+    bool bridge : 1;    /* every subscription is without what it sent itself */
     bool assigned : 1;  /* the client left its id to us */
     bool nameless : 1;  /* and it follows from the epoch, not from the device */
     bool begun : 1;     /* CONNACK said yes */
@@ -205,6 +208,8 @@ void mqtt_end_because(struct client *client, enum mqtt_reason reason, const char
 struct slice mqtt_reason_string(struct client *client, const char *why);
 /* What was received before is still answered: a message on disk has its acknowledgement, whatever is wrong with what came after it. */
 void mqtt_end_when_answered(struct client *client, enum mqtt_reason reason);
+/* A will goes nowhere: counted, and a line in the log. */
+void mqtt_note_will(struct client *client, const char *why);
 /* Sends the packets in door->mqtt->out and empties it. */
 void mqtt_send(struct client *client);
 void mqtt_too_slow(struct client *client);

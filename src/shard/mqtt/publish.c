@@ -290,9 +290,9 @@ static void acknowledge(struct client *client, const struct mqtt_receipt *receip
 {
     struct mqtt *mqtt = client->mqtt;
     struct door *d = client->door;
-    enum mqtt_reason reason = mqtt_reason_of((enum error)receipt->error);
+    enum mqtt_reason reason = receipt->unheard ? MQTT_NO_SUBSCRIBERS : mqtt_reason_of((enum error)receipt->error);
     struct slice block = SLICE_EMPTY;
-    if (reason != MQTT_SUCCESS && mqtt->problem_info)
+    if (receipt->error != ERROR_NONE && mqtt->problem_info)
         block = mqtt_reason_string(client, error_row((enum error)receipt->error)->reason);
     mqtt_encode_ack(&d->mqtt->out, (enum mqtt_version)mqtt->version, receipt->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC,
                     receipt->packet_id, reason, block);
@@ -548,6 +548,17 @@ static enum mqtt_reason resolve_alias(struct mqtt *mqtt, const struct mqtt_publi
     return MQTT_SUCCESS;
 }
 
+/* A topic of the broker's own, where a bridge says that it is there: nobody can listen to it here. */
+static void publish_to_nobody(struct client *client, const struct mqtt_publish *publish)
+{
+    struct mqtt_sender *sender = sender_of(client->mqtt);
+    metrics_add(&client->door->options.metrics->mqtt_dropped_reserved_topic, 1);
+    if (publish->qos == 0) return;
+    uint64_t number = receipt_add(sender, publish);
+    receipt_at(sender, number)->unheard = true;
+    receipt_done(client, number, ERROR_NONE);
+}
+
 void mqtt_publish(struct client *client, const struct mqtt_publish *publish, struct slice packet)
 {
     struct mqtt *mqtt = client->mqtt;
@@ -555,6 +566,10 @@ void mqtt_publish(struct client *client, const struct mqtt_publish *publish, str
     enum mqtt_reason reason = resolve_alias(mqtt, publish, &topic);
     if (reason != MQTT_SUCCESS) {
         mqtt_end_when_answered(client, reason);
+        return;
+    }
+    if (topic.data[0] == '$') {
+        publish_to_nobody(client, publish);
         return;
     }
     struct mqtt_sender *sender = sender_of(mqtt);
@@ -599,6 +614,7 @@ void mqtt_publish_will(struct client *client)
     enum mqtt_reason reason = mqtt_decode(&packet, (enum mqtt_version)client->mqtt->version, writer_slice(&will->packet));
     ASSERT(reason == MQTT_SUCCESS);
     uint32_t wait_ms = 0;
-    if (take_rate(client, &wait_ms) == ERROR_NONE) carry_out(client, &packet.as.publish, &will->target, MQTT_NOBODY);
-    else metrics_add(&client->door->options.metrics->mqtt_dropped_will, 1);
+    enum error error = take_rate(client, &wait_ms);
+    if (error == ERROR_NONE) carry_out(client, &packet.as.publish, &will->target, MQTT_NOBODY);
+    else mqtt_note_will(client, error_row(error)->reason);
 }

@@ -131,7 +131,7 @@ static enum mqtt_reason understand(const struct client *client, const struct mqt
                                    struct mqtt_subscription *subscription)
 {
     const struct inbox *inbox = client->session->inbox;
-    *subscription = (struct mqtt_subscription){.qos = filter->qos, .no_local = filter->no_local, .since_key = inbox->head};
+    *subscription = (struct mqtt_subscription){.qos = filter->qos, .no_local = filter->no_local || client->mqtt->bridge, .since_key = inbox->head};
     if (slice_equal(filter->text, SLICE_TEXT("r/+"))) {
         subscription->kind = MQTT_ALL_ROOMS;
         return MQTT_SUCCESS;
