@@ -125,17 +125,33 @@ static enum mqtt_reason read_publish(struct mqtt_publish *out, struct cursor *c,
     return MQTT_SUCCESS;
 }
 
+/* May a client give this reason in a packet of that type? */
+static bool reason_valid(uint8_t reason, enum mqtt_type type)
+{
+    static const uint8_t published[] = {0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99};
+    static const uint8_t released[] = {0x00, 0x92};
+    static const uint8_t farewell[] = {0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99};
+    static const uint8_t auth[] = {0x18, 0x19};
+    struct slice list = slice_of(published, sizeof published);
+    if (type == MQTT_PUBREL || type == MQTT_PUBCOMP) list = slice_of(released, sizeof released);
+    if (type == MQTT_DISCONNECT) list = slice_of(farewell, sizeof farewell);
+    if (type == MQTT_AUTH) list = slice_of(auth, sizeof auth);
+    return memchr(list.data, reason, list.len) != NULL;
+}
+
 static enum mqtt_reason read_ack(struct mqtt_ack *out, struct cursor *c, enum mqtt_version version, enum mqtt_type type)
 {
     *out = (struct mqtt_ack){0};
     out->packet_id = mqtt_read_u16(c);
     if (c->bad || out->packet_id == 0) return MQTT_MALFORMED;
-    if (version == MQTT_5 && cursor_left(c) > 0) out->reason = cursor_u8(c);
+    bool given = version == MQTT_5 && cursor_left(c) > 0;
+    if (given) out->reason = cursor_u8(c);
     if (version == MQTT_5 && cursor_left(c) > 0) {
         enum mqtt_reason reason = read_properties(&out->properties, c, version, type);
         if (reason != MQTT_SUCCESS) return reason;
     }
-    return cursor_done(c) ? MQTT_SUCCESS : MQTT_MALFORMED;
+    if (!cursor_done(c)) return MQTT_MALFORMED;
+    return !given || reason_valid(out->reason, type) ? MQTT_SUCCESS : MQTT_PROTOCOL_ERROR;
 }
 
 /* '#' only at the end, each wildcard a whole level. */
@@ -159,8 +175,10 @@ static enum mqtt_reason read_filter(struct mqtt_filter *out, struct cursor *c, e
     out->no_local = (options & 4) != 0;
     out->retain_as_published = (options & 8) != 0;
     out->retain_handling = options >> 4 & 3;
-    if (out->qos == 3 || (version == MQTT_3_1_1 && options > 2)) return MQTT_MALFORMED;
-    return out->retain_handling == 3 || (options & 0xc0) != 0 ? MQTT_PROTOCOL_ERROR : MQTT_SUCCESS;
+    if ((options & 0xc0) != 0 || (version == MQTT_3_1_1 && options > 2)) return MQTT_MALFORMED;
+    bool shared = out->text.len >= 7 && memcmp(out->text.data, "$share/", 7) == 0;
+    bool wrong = out->qos == 3 || out->retain_handling == 3 || (shared && out->no_local);
+    return wrong ? MQTT_PROTOCOL_ERROR : MQTT_SUCCESS;
 }
 
 static enum mqtt_reason read_subscribe(struct mqtt_subscribe *out, struct cursor *c, enum mqtt_version version,
@@ -190,12 +208,14 @@ static enum mqtt_reason read_farewell(struct mqtt_farewell *out, struct cursor *
                                       enum mqtt_type type)
 {
     *out = (struct mqtt_farewell){0};
-    if (version == MQTT_5 && cursor_left(c) > 0) out->reason = cursor_u8(c);
+    bool given = version == MQTT_5 && cursor_left(c) > 0;
+    if (given) out->reason = cursor_u8(c);
     if (version == MQTT_5 && cursor_left(c) > 0) {
         enum mqtt_reason reason = read_properties(&out->properties, c, version, type);
         if (reason != MQTT_SUCCESS) return reason;
     }
-    return cursor_done(c) ? MQTT_SUCCESS : MQTT_MALFORMED;
+    if (!cursor_done(c)) return MQTT_MALFORMED;
+    return !given || reason_valid(out->reason, type) ? MQTT_SUCCESS : MQTT_PROTOCOL_ERROR;
 }
 
 static bool flags_valid(enum mqtt_type type, uint8_t flags)

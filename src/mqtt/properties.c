@@ -141,15 +141,16 @@ bool mqtt_property_next(struct cursor *c, struct mqtt_property_value *property)
     return !c->bad;
 }
 
-static bool allowed(const struct mqtt_property_value *property, unsigned where, uint64_t *seen)
+/* What stands where it must not is malformed; what stands twice, or says what it must not, is against the protocol. */
+static enum mqtt_properties_verdict judge(const struct mqtt_property_value *property, unsigned where, uint64_t *seen)
 {
     const struct row *row = &rows[property->id];
     uint64_t bit = 1ull << property->id;
+    if ((row->where & 1u << where) == 0) return MQTT_PROPERTIES_MALFORMED;
     bool repeated = (*seen & bit) != 0 && property->id != MQTT_USER_PROPERTY;
     *seen |= bit;
-    if (repeated || (row->where & 1u << where) == 0) return false;
-    if (row->value == VALUE_FLAG && property->number > 1) return false;
-    return !row->not_zero || property->number != 0;
+    bool wrong = (row->value == VALUE_FLAG && property->number > 1) || (row->not_zero && property->number == 0);
+    return repeated || wrong ? MQTT_PROPERTIES_PROTOCOL : MQTT_PROPERTIES_OK;
 }
 
 enum mqtt_properties_verdict mqtt_properties_read(struct mqtt_properties *out, struct cursor *c, unsigned where)
@@ -161,10 +162,13 @@ enum mqtt_properties_verdict mqtt_properties_read(struct mqtt_properties *out, s
     struct cursor block = cursor_of(slice_of(data, len));
     struct mqtt_property_value property;
     uint64_t seen = 0;
-    bool fine = true;
-    while (mqtt_property_next(&block, &property)) fine = allowed(&property, where, &seen) && fine;
+    enum mqtt_properties_verdict verdict = MQTT_PROPERTIES_OK; /* the first that is wrong says how */
+    while (mqtt_property_next(&block, &property)) {
+        enum mqtt_properties_verdict one = judge(&property, where, &seen);
+        if (verdict == MQTT_PROPERTIES_OK) verdict = one;
+    }
     if (block.bad) return MQTT_PROPERTIES_MALFORMED;
-    if (!fine) return MQTT_PROPERTIES_PROTOCOL;
+    if (verdict != MQTT_PROPERTIES_OK) return verdict;
     out->block = slice_of(data, len);
     return MQTT_PROPERTIES_OK;
 }

@@ -72,8 +72,8 @@ struct mqtt_property_value {
 /* The next property of a block; false at the end and when `c` is bad. */
 bool mqtt_property_next(struct cursor *c, struct mqtt_property_value *property);
 enum mqtt_properties_verdict { MQTT_PROPERTIES_OK, MQTT_PROPERTIES_MALFORMED, MQTT_PROPERTIES_PROTOCOL };
-/* Reads length and block. PROTOCOL: a property twice, in the wrong packet, or with a forbidden value. `where`: the
- * packet type, or MQTT_IN_WILL. */
+/* Reads length and block. MALFORMED: also a property in the wrong packet; PROTOCOL: one twice, or with a forbidden value. `where`:
+ * the packet type, or MQTT_IN_WILL. */
 enum mqtt_properties_verdict mqtt_properties_read(struct mqtt_properties *out, struct cursor *c, unsigned where);
 /* The number of a property, or `missing` when it is not there. */
 uint32_t mqtt_property_number(const struct mqtt_properties *properties, enum mqtt_property id, uint32_t missing);
