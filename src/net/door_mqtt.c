@@ -1,6 +1,7 @@
 /* net/door_mqtt.c - MQTT on raw TCP: whole packets go to the layer above, head and all; it speaks the protocol.
- * Failure: what is no packet, or too large a one, closes the connection. Nobody is pinged: MQTT's keep-alive is the
- * client's, conn_set_keep_alive() says how long it may be silent. */
+ * Failure: what is no packet, or too large a one, is the end of the connection; the layer above may say so first. Nobody is pinged:
+ * MQTT's keep-alive is the client's, conn_set_keep_alive() says how long it may be silent. */
+#include "core/check.h"
 #include "net/conn_internal.h"
 
 void door_mqtt_open(struct conn *conn)
@@ -25,8 +26,11 @@ static bool door_mqtt_place(struct conn *conn, struct mqttframe_parser *parser)
 
 static void door_mqtt_fail(struct conn *conn, struct mqttframe_parser *parser, uint16_t code, const char *reason)
 {
+    const struct server *server = conn->server;
     mqttframe_parser_reset(parser);
-    conn_close(conn, (struct conn_goodbye){code, reason});
+    if (server->events.on_broken != NULL && code != WEBSOCKET_CODE_INTERNAL) server->events.on_broken(server->context, conn, code);
+    else conn_close(conn, (struct conn_goodbye){code, reason});
+    ASSERT(conn->paused || conn->state != CONN_OPEN);
 }
 
 void door_mqtt_feed(struct conn *conn, struct slice *in)

@@ -19,6 +19,9 @@ struct server_events {
                        struct http_response *refusal);
     void (*on_open)(void *context, struct conn *conn); /* the door is known and it is WEBSOCKET or TCP: frames may flow */
     void (*on_frame)(void *context, struct conn *conn, enum conn_frame encoding, struct slice payload);
+    /* MQTT: what comes is no packet (CODE_PROTOCOL) or too large a one (CODE_TOO_LARGE), nothing further can be read. The handler closes
+     * the connection, or pauses it for good and closes it later. May be NULL: net closes it. */
+    void (*on_broken)(void *context, struct conn *conn, uint16_t websocket_code);
     void (*on_drained)(void *context, struct conn *conn); /* outbound fell from above the soft limit to below half of it */
     void (*on_stopping)(void *context, struct conn *conn); /* the server stops: a last word, before it closes the connection; may be NULL */
     void (*on_resumed)(void *context, struct conn *conn); /* after conn_resume(), before the frames that wait; may be NULL */

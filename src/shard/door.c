@@ -550,6 +550,12 @@ static void on_drained(void *context, struct conn *conn)
     door_client_resume(client);
 }
 
+static void on_broken(void *context, struct conn *conn, uint16_t websocket_code)
+{
+    (void)context;
+    mqtt_on_broken(client_of(conn), websocket_code == WEBSOCKET_CODE_TOO_LARGE);
+}
+
 static void on_stopping(void *context, struct conn *conn)
 {
     (void)context;
@@ -582,6 +588,7 @@ const struct server_events door_events = {
     .on_upgrade = on_upgrade,
     .on_open = on_open,
     .on_frame = on_frame,
+    .on_broken = on_broken,
     .on_drained = on_drained,
     .on_stopping = on_stopping,
     .on_resumed = on_resumed,

@@ -559,6 +559,27 @@ Test(mqtt_deliver, only_members_clear_what_is_retained)
     cr_expect_str_eq(text, "state");
 }
 
+Test(mqtt_deliver, what_is_no_packet_does_not_throw_away_acknowledgements)
+{
+    static const struct {
+        const char *bytes;
+        uint8_t want;
+    } cases[] = {{"\x32\xff\xff\xff\xff\1", MQTT_MALFORMED}, {"\x32\xff\xff\x7f", MQTT_PACKET_TOO_LARGE}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct mqtt_client sender;
+        mqtt_come(&sender, alice, "sender", (struct mqtt_how){.version = MQTT_5});
+        rig.disks_held = true;
+        mqtt_say(&sender, "u/bob", "durable", 0x32, 9);
+        peer_send(&sender.peer, cases[i].bytes, strlen(cases[i].bytes));
+        mqtt_settle();
+        rig.disks_held = false;
+        cr_expect_eq(mqtt_expect(&sender, MQTT_PUBACK).packet_id, 9);
+        cr_expect_eq(mqtt_expect(&sender, MQTT_DISCONNECT).reason, cases[i].want);
+        mqtt_expect_end(&sender);
+        mqtt_drop(&sender);
+    }
+}
+
 /* ---- held while the shard is full ---- */
 
 static uint64_t held(void)

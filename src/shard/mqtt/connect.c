@@ -682,6 +682,11 @@ void mqtt_on_resumed(struct client *client)
     if (client->mqtt->input != NULL) process(client);
 }
 
+void mqtt_on_broken(struct client *client, bool too_large)
+{
+    mqtt_end_when_answered(client, too_large ? MQTT_PACKET_TOO_LARGE : MQTT_MALFORMED);
+}
+
 void mqtt_on_stopping(struct client *client)
 {
     enum mqtt_phase phase = (enum mqtt_phase)client->mqtt->phase;

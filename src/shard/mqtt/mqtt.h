@@ -35,6 +35,8 @@ void mqtt_on_missed(struct client *client);
 void mqtt_on_drained(struct client *client);
 /* The connection takes frames again: what waits goes on. */
 void mqtt_on_resumed(struct client *client);
+/* Nothing further can be read: what comes is no packet, or one that is too large. */
+void mqtt_on_broken(struct client *client, bool too_large);
 /* The server stops. */
 void mqtt_on_stopping(struct client *client);
 /* The connection is gone: will and cursor. The session is still there. */
