@@ -79,5 +79,6 @@ docs-check: all
 	    suite=$${test%%::*} name=$${test#*::}; \
 	    if [ "$$suite" = "$${suite%.*}" ]; then grep -rqE "Test\($$suite, $$name\b" --include=*_test.c tests; \
 	    else grep -qE "\b$$name\b" tests/e2e/$$suite; fi || { echo "not ok docs: docs/strictness.md names $$test, which is not there"; exit 1; }; done
+	@RINGPOST_BIN=$(BUILD)/ringpost tests/documents_test.py
 	@{ echo "$$OPTIONS_HEAD"; $(BUILD)/ringpost config options; } | cmp -s - docs/options.md \
 	    && echo "ok docs: docs/options.md is what the binary says" || { echo "not ok docs: docs/options.md is old: run make docs"; exit 1; }

@@ -131,6 +131,15 @@ static enum result open_trust(struct remote *remote, char *text, size_t text_siz
     return tls_trust_create(&remote->trust, file != NULL && file[0] != '\0' ? file : NULL, text, text_size);
 }
 
+/* What must stand behind another command so that it means the same server and login. */
+static void remote_say_options(const struct remote *remote, char *text, size_t text_size)
+{
+    bool usual = strcmp(remote->name, REMOTE_SERVER_DEFAULT) == 0 || remote->server == NULL; /* NULL: the environment says so */
+    bool has_profile = remote->profile != NULL && remote->profile[0] != '\0';
+    snprintf(text, text_size, "%s%s%s%s%s%s", usual ? "" : " --server ", usual ? "" : remote->name, remote->authority_file != NULL ? " --ca-file " : "",
+             remote->authority_file != NULL ? remote->authority_file : "", has_profile ? " --profile " : "", has_profile ? remote->profile : "");
+}
+
 enum cli_exit remote_open(struct remote *remote, bool anonymous)
 {
     const char *server = remote->server != NULL ? remote->server : getenv("RINGPOST_CLI_SERVER");
@@ -147,8 +156,10 @@ enum cli_exit remote_open(struct remote *remote, bool anonymous)
         return res == RESULT_MALFORMED ? CLI_EXIT_USAGE : CLI_EXIT_FAILED;
     }
     if (!anonymous && !identity_is_logged_in(&remote->identity)) {
-        remote_complain("nobody is logged in at %s%s%s; try: ringpost user login NAME%s%s, or user register", remote->name,
-                        profile[0] != '\0' ? " as profile " : "", profile, profile[0] != '\0' ? " --profile " : "", profile);
+        char options[400];
+        remote_say_options(remote, options, sizeof options);
+        remote_complain("nobody is logged in at %s%s%s; try: ringpost user login NAME%s, or user register", remote->name,
+                        profile[0] != '\0' ? " as profile " : "", profile, options);
         identity_close(&remote->identity);
         return CLI_EXIT_LOGIN;
     }
@@ -191,9 +202,11 @@ enum cli_exit remote_explain(const struct remote *remote, enum result result, co
 {
     if (error != NULL) return explain_error(error);
     const char *why = client_text(remote->client);
+    char options[400];
     switch ((int)result) {
     case RESULT_DENIED:
-        remote_complain("%s; log in again: ringpost user login NAME", why);
+        remote_say_options(remote, options, sizeof options);
+        remote_complain("%s; log in again: ringpost user login NAME%s", why, options);
         return CLI_EXIT_LOGIN;
     case RESULT_IO:
         remote_complain("%s%s", why, strstr(why, "cannot connect") != NULL ? " (is the server running? ringpost serve)" : "");

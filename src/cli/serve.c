@@ -3,11 +3,13 @@
  * reason and remedy; exit 1 (2 for a command line that is not understood). */
 #include "cli/cli.h"
 #include "cli/load.h"
+#include "cli/remote.h"
 #include "core/config.h"
 #include "core/logger.h"
 #include "core/version.h"
 #include "shard/fitness.h"
 #include "shard/host.h"
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -37,13 +39,17 @@ static void print_help(void)
 
 static bool serves_tls;
 
+/* What to type on this machine: the program as it was called, and --server where it is not what the client takes by itself. */
 static void on_serving(const char *address, uint16_t port)
 {
+    char host[256], server[300] = "";
     const char *colon = strrchr(address, ':');
-    int host_len = colon == NULL ? (int)strlen(address) : (int)(colon - address);
-    bool any = strncmp(address, "0.0.0.0", 7) == 0 || strncmp(address, "[::]", 4) == 0;
-    printf("Ringpost %s is serving: open %s://%.*s:%u/ in a browser, or run `ringpost chat`\n", version_text,
-           serves_tls ? "https" : "http", any ? 9 : host_len, any ? "localhost" : address, port);
+    bool any = strncmp(address, "0.0.0.0:", 8) == 0 || strncmp(address, "[::]:", 5) == 0;
+    snprintf(host, sizeof host, "%.*s:%u", any ? 9 : (int)(colon - address), any ? "localhost" : address, port);
+    bool usual = !serves_tls && (strcmp(host, REMOTE_SERVER_DEFAULT) == 0 || (any && port == 7800));
+    if (!usual) snprintf(server, sizeof server, " --server %s%s", serves_tls ? "tls://" : "", host);
+    printf("Ringpost %s is serving: open %s://%s/ in a browser, or run `%s chat%s`\n", version_text, serves_tls ? "https" : "http", host,
+           program_invocation_name, server);
     fflush(stdout);
 }
 

@@ -12,7 +12,7 @@ import resource
 import shutil
 import subprocess
 
-from harness import (BINARY, TOP, Checks, Closed, Person, Refused, Server, WebSocketBinary, clean_environment, die_with_parent, eventually, new_directory,
+from harness import (BINARY, LOCALHOST, TOP, Checks, Closed, Person, Refused, Server, WebSocketBinary, clean_environment, die_with_parent, eventually, new_directory,
                      pb, wait_for)
 
 checks = Checks()
@@ -122,6 +122,35 @@ def a_comment_behind_a_value_is_none_of_it_and_what_a_shell_would_replace_is_ref
         serve = subprocess.run([BINARY, "serve", "--config", with_file(content)], capture_output=True, text=True, check=False,
                                env=clean_environment())
         assert serve.returncode == 2 and says in serve.stderr, serve
+
+
+# ---- hints ---------------------------------------------------------------------------------------------------------------------
+
+@checks
+def the_first_line_names_the_server_that_it_is_about():
+    for listen, environment in ((f"{LOCALHOST}:0", {}), ("0.0.0.0:0", {}), ("[::1]:0", {})):
+        server = Server(shards=1)
+        server.launch(listen=listen)
+        line = wait_for("the first line", server.output)
+        hint = re.search(r"run `(\S+) chat --server (\S+)`", line)
+        assert hint and hint.group(1) == str(BINARY), line
+        assert f"http://{hint.group(2)}/" in line and not hint.group(2).startswith("0.0.0.0"), line
+        answer = subprocess.run([BINARY, "tail", "--server", hint.group(2)], capture_output=True, text=True, check=False,
+                                env=clean_environment() | {"HOME": str(server.directory)})
+        assert answer.returncode == 3 and f"ringpost user login NAME --server {hint.group(2)}" in answer.stderr, answer
+        server.kill()
+
+
+@checks
+def the_tour_of_the_readme_works_as_it_stands():
+    server = Server(shards=2).start()
+    text = (TOP / "README.md").read_text()
+    steps = [re.search(rf"\*\*With {name}\*\*[\s\S]*?\n\n((?:    .*\n|\n)+)", text).group(1) for name in ("curl", "MQTT")]
+    script = "\n".join(line.strip() for line in "".join(steps).splitlines()).replace("7800", str(server.port)).replace("curl ", "curl -sS ")
+    tour = subprocess.run(["bash", "-eu", "-c", script + "\nwait\n"], capture_output=True, text=True, timeout=60, check=False, cwd=server.directory)
+    assert tour.returncode == 0 and "error" not in tour.stdout, tour
+    assert '"body":"SGVsbG8="' in tour.stdout and tour.stdout.rstrip().endswith("hello"), tour.stdout
+    server.stop()
 
 
 # ---- the machine ------------------------------------------------------------------------------------------------------------
