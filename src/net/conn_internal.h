@@ -120,6 +120,11 @@ _Static_assert(sizeof(struct conn) <= CONN_SIZE_MAX, "hundreds of thousands of t
 
 #define SERVER_CHUNK_SLOTS 256 /* slots are made in chunks that never move */
 
+#define SERVER_JUDGED_MAX 16
+struct judged {
+    uint64_t key, until; /* not looked at again until so much is counted */
+};
+
 struct server {
     struct server_options options;
     struct server_events events;
@@ -141,6 +146,9 @@ struct server {
     struct conn *free_slots;
     uint32_t connection_count;
     struct peers peers;
+
+    struct judged judged[SERVER_JUDGED_MAX]; /* addresses above their limit by what is counted, and below it by what it costs */
+    uint32_t judged_next;
 
     struct conn *dirty;
     struct conn *ready, *ready_last;
@@ -226,7 +234,6 @@ void conn_charge(struct conn *conn, uint32_t *charged, uint32_t bytes);
 void conn_forget_held(struct conn *conn);
 /* Evicts those that hold most, until `bytes` are free or about to be; the pool's make_room, `context` is the server. */
 void server_make_room(void *context, size_t bytes);
-void server_make_room_of(struct server *server, uint64_t key, uint64_t bytes);
 
 /* ---- conn_tls.c -------------------------------------------------------------------------------------------------- */
 /* True when `in`, what was received, is TLS: of a session, or it begins one. */

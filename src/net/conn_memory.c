@@ -4,10 +4,10 @@
  *
  *   limit                       counted                                  at the limit
  *   outbound_hard               bytes that wait for one connection       it is closed by the layer above, with a reason (1013)
- *   memory_per_address_max      held by all connections of an address    those of this address that hold most are reset, an eighth of the limit
- *   the pool's size             held by all of the worker                those that hold most are reset, a sixteenth of the pool
+ *   memory_per_address_max      cost of all connections of an address    those of this address that hold most are reset, an eighth of the limit
+ *   the pool's size             memory of all of the worker              those that hold most are reset, a sixteenth of the pool
  *
- * So whoever is answered next never pays for others. Of those that hold much the first to go are those that took, or sent, nothing for
+ * Cost: of a payload that several wait for each has its part. So whoever is answered next never pays for others. Of those that hold much the first to go are those that took, or sent, nothing for
  * STALLED_MS: a client that reads, but has just been told much, is no slow reader. A reset, and no farewell: what those hold is needed now, and they do not take what was
  * queued before. The kernel lets go of a send in flight a moment later; until then it is expected (core/buf.h).
  *
@@ -43,6 +43,12 @@ static uint32_t conn_held_bytes(const struct conn *conn)
     return held;
 }
 
+/* What would be free without it. */
+static uint32_t conn_cost_bytes(const struct conn *conn)
+{
+    return conn_held_bytes(conn) - conn->out.held_bytes + output_cost_bytes(&conn->out);
+}
+
 static uint32_t writer_held(const struct writer *writer) { return (uint32_t)writer->capacity; }
 
 static uint32_t conn_partial_bytes(const struct conn *conn)
@@ -76,6 +82,8 @@ void conn_note_input(struct conn *conn)
     conn_note_held(conn);
 }
 
+static void server_judge_address(struct server *server, uint64_t key, uint64_t held);
+
 void conn_note_held(struct conn *conn)
 {
     uint32_t units = conn_held_bytes(conn) / HELD_UNIT_SIZE;
@@ -87,7 +95,7 @@ void conn_note_held(struct conn *conn)
     uint64_t held = (uint64_t)peers_hold(&server->peers, key, (int32_t)units - conn->held_units) * HELD_UNIT_SIZE;
     conn->held_units = (uint16_t)units;
     uint64_t limit = server->options.memory_per_address_max_bytes;
-    if (more && limit > 0 && held > limit) server_make_room_of(server, key, held - limit + limit / ROOM_OF_ADDRESS);
+    if (more && limit > 0 && held > limit) server_judge_address(server, key, held);
 }
 
 void conn_forget_held(struct conn *conn)
@@ -101,8 +109,8 @@ void conn_forget_held(struct conn *conn)
 
 /* ---- who goes ---------------------------------------------------------------------------------------------------- */
 
-/* Gives back at once what no operation in flight needs. Returns what it held. */
-static uint32_t conn_evict(struct conn *conn, const char *limit)
+/* Gives back at once what no operation in flight needs. */
+static void conn_evict(struct conn *conn, const char *limit)
 {
     struct server *server = conn->server;
     uint32_t held = conn_held_bytes(conn);
@@ -113,11 +121,10 @@ static uint32_t conn_evict(struct conn *conn, const char *limit)
     if (conn->send.armed && conn->tls == NULL) output_cut(&conn->out);
     else output_clear(&conn->out);
     conn->evicted = conn->reset = true;
-    conn->expected_bytes = conn_held_bytes(conn);
+    conn->expected_bytes = conn_cost_bytes(conn);
     buf_pool_expect(server->pool, conn->expected_bytes);
     conn_abort(conn);
     server_mark_ready(conn);
-    return held;
 }
 
 static uint32_t held_class(uint32_t held)
@@ -140,7 +147,7 @@ static uint32_t eviction_candidate(const struct eviction *eviction, const struct
     bool here = conn->state != CONN_CLOSED && conn->state != CONN_CLOSING && !conn->evicted;
     if (!here || (eviction->stalled && !conn_is_stalled(conn))) return 0;
     if (eviction->one_address && peers_key(&conn->peer) != eviction->key) return 0;
-    return conn_held_bytes(conn);
+    return conn_cost_bytes(conn);
 }
 
 static void evict_class(struct eviction *eviction, uint32_t class)
@@ -148,13 +155,12 @@ static void evict_class(struct eviction *eviction, uint32_t class)
     struct server *server = eviction->server;
     for (uint32_t slot = 0; slot < server->slot_count && eviction->freed < eviction->wanted; slot++) {
         struct conn *conn = server_slot(server, slot);
-        uint32_t held = eviction_candidate(eviction, conn);
-        if (held == 0 || held_class(held) != class) continue;
+        uint32_t cost = eviction_candidate(eviction, conn);
+        if (cost == 0 || held_class(cost) != class) continue;
         size_t before = buf_pool_used_bytes(server->pool);
-        held = conn_evict(conn, eviction->limit);
-        /* What others refer to as well does not come back to the pool with this one. */
-        uint64_t returned = before - buf_pool_used_bytes(server->pool) + conn->expected_bytes;
-        eviction->freed += eviction->one_address ? held : returned;
+        conn_evict(conn, eviction->limit);
+        uint64_t returned = before - buf_pool_used_bytes(server->pool) + conn->expected_bytes; /* as the pool counts it */
+        eviction->freed += eviction->one_address ? cost : returned;
     }
 }
 
@@ -185,8 +191,35 @@ void server_make_room(void *context, size_t bytes)
     evict(&eviction);
 }
 
-void server_make_room_of(struct server *server, uint64_t key, uint64_t bytes)
+/* ---- addresses --------------------------------------------------------------------------------------------------- */
+
+static struct judged *server_find_judged(struct server *server, uint64_t key)
 {
-    struct eviction eviction = {.server = server, .limit = "connection_memory_per_address", .one_address = true, .key = key, .wanted = bytes};
+    for (uint32_t i = 0; i < SERVER_JUDGED_MAX; i++)
+        if (server->judged[i].key == key && server->judged[i].until > 0) return &server->judged[i];
+    return NULL;
+}
+
+static uint64_t address_cost(struct eviction *eviction)
+{
+    uint64_t cost = 0;
+    for (uint32_t slot = 0; slot < eviction->server->slot_count; slot++)
+        cost += eviction_candidate(eviction, server_slot(eviction->server, slot));
+    return cost;
+}
+
+/* More than the limit is counted. A payload that many of its connections wait for is counted for each of them, so only now is looked what
+ * they cost together; and not again before that, too, may have come to the limit, or an eighth beyond. */
+static void server_judge_address(struct server *server, uint64_t key, uint64_t held)
+{
+    uint64_t limit = server->options.memory_per_address_max_bytes, room = limit / ROOM_OF_ADDRESS;
+    struct judged *judged = server_find_judged(server, key);
+    if (judged != NULL && held < judged->until) return;
+    if (judged == NULL) judged = &server->judged[server->judged_next++ % SERVER_JUDGED_MAX];
+    struct eviction eviction = {.server = server, .limit = "connection_memory_per_address", .one_address = true, .key = key};
+    uint64_t cost = address_cost(&eviction);
+    *judged = (struct judged){key, held + (cost + room < limit ? limit - cost : room)};
+    if (cost <= limit) return;
+    eviction.wanted = cost - limit + room;
     evict(&eviction);
 }

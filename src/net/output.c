@@ -257,6 +257,14 @@ void output_sent(struct output *output, uint32_t bytes)
     ASSERT(bytes == 0 && (output->head != NULL) == (output->bytes > 0));
 }
 
+uint32_t output_cost_bytes(const struct output *output)
+{
+    uint32_t cost = output->held_bytes;
+    for (const struct output_piece *piece = output->head; piece != NULL; piece = piece->next)
+        if (piece->shared != NULL) cost -= piece_shared(piece).len - piece_shared(piece).len / piece->shared->refs;
+    return cost;
+}
+
 /* The last piece a send in flight may read from. */
 static struct output_piece *output_last_in_flight(const struct output *output)
 {

@@ -44,6 +44,8 @@ const struct msghdr *output_gather(struct output *output, struct slice *data);
 struct slice output_peek(const struct output *output, uint8_t *scratch, uint32_t size);
 /* `bytes` of what output_gather() or output_peek() gave left; frees what is no longer needed. */
 void output_sent(struct output *output, uint32_t bytes);
+/* Of held_bytes, what would be free without it: of a payload that n queues refer to, its n-th part. Looks at every piece. */
+uint32_t output_cost_bytes(const struct output *output);
 /* Drops what no send in flight reads from. The rest may end in the middle of a frame: the connection is of no use any more. */
 void output_cut(struct output *output);
 /* Copies all that waits to `out`, which has room for output->bytes. */

@@ -109,6 +109,30 @@ Test(conn_memory, an_address_holds_no_more_than_its_part)
     fini();
 }
 
+/* The same for all: it costs what one of them would. */
+Test(conn_memory, a_payload_that_several_wait_for_costs_an_address_its_bytes_once)
+{
+    init(4u << 20);
+    for (uint32_t n = 0; n < 50; n++) {
+        struct buf *buf = buf_try_get(h.pool, 60000);
+        cr_assert_not_null(buf);
+        buf->len = 60000;
+        for (size_t i = 0; i < COUNT_OF(conns); i++)
+            cr_assert_eq(conn_send_frame(conns[i], CONN_FRAME_BINARY, SLICE_TEXT("head"), buf), RESULT_OK, "%u", n);
+        buf_unref(&buf);
+    }
+    cr_expect_eq(evicted(), 0, "12 MB are waited for, and take 3");
+    for (uint32_t n = 0; n < 30 && evicted() == 0; n++) {
+        struct buf *buf = buf_try_get(h.pool, 60000);
+        cr_assert_not_null(buf);
+        buf->len = 60000;
+        for (size_t i = 0; i < COUNT_OF(conns); i++) (void)!conn_send_frame(conns[i], CONN_FRAME_BINARY, SLICE_TEXT("head"), buf);
+        buf_unref(&buf);
+    }
+    cr_expect_gt(evicted(), 0, "4.8 MB are too much");
+    fini();
+}
+
 Test(conn_memory, what_is_received_in_parts_counts)
 {
     init(0);
