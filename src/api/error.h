@@ -39,7 +39,7 @@
     X(OWNER_MUST_STAY,     "FAILED_PRECONDITION", 409, false, "the owner must hand the room over or dismiss it")       \
     X(TOO_MANY_ROOMS,      "RESOURCE_EXHAUSTED",  409, false, "a user has all the rooms they may have")                \
     X(TOO_MANY_UNANSWERED, "RESOURCE_EXHAUSTED",  409, false, "too many people have not answered your first message yet") \
-    X(TOO_MANY_DEVICES,    "RESOURCE_EXHAUSTED",  409, false, "this user has all the devices they may have")           \
+    X(TOO_MANY_DEVICES,    "RESOURCE_EXHAUSTED",  409, false, "all devices this user may have are in use: log one out")           \
     X(UPGRADE_REQUIRED,    "FAILED_PRECONDITION", 426, false, "this path is for WebSockets")                          \
     X(RATE_LIMITED,        "RESOURCE_EXHAUSTED",  429, true,  "too many requests: wait")                               \
     X(SERVER_BUSY,         "RESOURCE_EXHAUSTED",  503, true,  "a limit of the server is reached: try again")           \

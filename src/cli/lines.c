@@ -106,6 +106,16 @@ static void print_change(FILE *out, const Ringpost__V1__RoomChange *change)
     line_print_text(out, room_name, strlen(room_name));
 }
 
+static void print_device(FILE *out, const Ringpost__V1__DeviceEnd *device)
+{
+    fputs("                     * device ", out);
+    line_print_text(out, device->device_id, strlen(device->device_id));
+    fputs(" was logged out", out);
+    if (device->for_device_id[0] == '\0') return;
+    fputs(": its place went to ", out);
+    line_print_text(out, device->for_device_id, strlen(device->for_device_id));
+}
+
 void line_print_event(FILE *out, const Ringpost__V1__Event *event)
 {
     switch ((int)event->kind_case) {
@@ -115,6 +125,7 @@ void line_print_event(FILE *out, const Ringpost__V1__Event *event)
         fprintf(out, "                     room %llu  * read up to #%llu", (unsigned long long)event->read->room_id,
                 (unsigned long long)event->read->read_seq);
         break;
+    case RINGPOST__V1__EVENT__KIND_DEVICE: print_device(out, event->device); break;
     default: fputs("                     * something this version does not know", out);
     }
     fputc('\n', out);

@@ -109,8 +109,9 @@
                                                                                                                        \
     G("Accounts")                                                                                                      \
     X(COUNT, devices_per_user_max, "10", 1, 1000,                                                                      \
-      "Devices one user is logged in on, and sockets one user has open; a login on one more device is refused, one "   \
-      "more socket takes the place of the oldest of its device or is refused.")                                        \
+      "Devices one user is logged in on, and sockets one user has open. One more device takes the place of the one "   \
+      "unseen for longest of those without a connection and a kept MQTT session, one more socket that of the oldest "  \
+      "of its device; where there is none it is refused.")                                                             \
     X(DURATION, access_token_ttl, "1h", CONFIG_M(1), CONFIG_H(1),                                                      \
       "Life of an access token. Short, because only its end takes it back everywhere.")                                \
     X(PERIOD, refresh_token_ttl, "30d", CONFIG_H(1), CONFIG_D(365),                                                    \

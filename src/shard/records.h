@@ -22,8 +22,9 @@ RECORD_2(limits, LIMITS_FIELDS, LIMITS_FIELDS_2)
 RECORD(user_create, USER_CREATE_FIELDS)
 #define DEVICE_PUT_FIELDS(F)                                                                                           \
     F(u64, user_id) F(bytes, device_id) F(bytes, platform) F(bytes, name) F(bytes, refresh_hash) F(u64, refresh_expires_ms)
-/* issued_s: of a backend's token that the device is listed for, 0: of none; family: of the new refresh token */
-#define DEVICE_PUT_FIELDS_2(F) F(u64, issued_s) F(u64, family)
+/* issued_s: of a backend's token that the device is listed for, 0: of none; family: of the new refresh token; frees: the device that
+ * gives its place where there is none left, empty: none */
+#define DEVICE_PUT_FIELDS_2(F) F(u64, issued_s) F(u64, family) F(bytes, frees)
 RECORD_2(device_put, DEVICE_PUT_FIELDS, DEVICE_PUT_FIELDS_2)
 #define REFRESH_FIELDS(F)                                                                                              \
     F(u64, user_id) F(bytes, device_id) F(bytes, old_hash) F(bytes, new_hash) F(u64, refresh_expires_ms)
@@ -128,11 +129,14 @@ RECORD_2(room, ROOM_FIELDS, ROOM_FIELDS_2)
 RECORD(member, MEMBER_FIELDS)
 
 /* An event of a user's stream: u8 event_kind, then the record. Messages are stored once per shard and named here. */
-enum event_kind { EVENT_MESSAGE = 1, EVENT_READ = 2, EVENT_CHANGE = 3 };
+enum event_kind { EVENT_MESSAGE = 1, EVENT_READ = 2, EVENT_CHANGE = 3, EVENT_DEVICE = 4 };
 #define EVENT_MESSAGE_FIELDS(F) F(u64, room_id) F(u64, seq)
 RECORD(event_message, EVENT_MESSAGE_FIELDS)
 #define EVENT_READ_FIELDS(F) F(u64, room_id) F(u64, read_seq)
 RECORD(event_read, EVENT_READ_FIELDS)
+/* A device was logged out. for_device_id: the one that took its place; empty: it was revoked */
+#define EVENT_DEVICE_FIELDS(F) F(bytes, device_id) F(bytes, name) F(bytes, for_device_id)
+RECORD(event_device, EVENT_DEVICE_FIELDS)
 /* EVENT_CHANGE: a relay_change_record, its `change` as this user sees it. */
 
 #endif

@@ -15,7 +15,7 @@ import time
 import jwt
 import websockets
 
-from harness import (DOORS, HTTP_PATHS, LOCALHOST, METHODS, REQUEST_TYPES, SOCKET_DOORS, Checks, Http, Person, Server, Tcp, WebSocketBinary,
+from harness import (DOORS, HTTP_PATHS, LOCALHOST, METHODS, REQUEST_TYPES, SOCKET_DOORS, Checks, Http, Person, Refused, Server, Tcp, WebSocketBinary,
                      WebSocketJson, eventually, pb, refused, texts, wait_for)
 
 checks = Checks()
@@ -830,14 +830,24 @@ async def sessions_of_a_device_stand_side_by_side_up_to_a_limit():
 @checks
 async def a_user_has_a_limited_number_of_devices():
     name = "impatient"
-    ann, = await people(1, Http, name)
-    await ann.again(server(name), Http, "second")
+    ann, = await people(1, Tcp, name)
+    second = await ann.again(server(name), Tcp, "second")
     stranger = await Http.open(server(name))
     login = {"name": ann.name, "password": "correct horse battery"}
     await refused("too_many_devices", stranger.call("login", device_id="third", **login), 409)
+    await leave(second)
+
+    async def gives_its_place():
+        try:
+            return await stranger.call("login", device_id="third", **login)
+        except Refused as refusal:
+            assert refusal.reason == "too_many_devices"
+    assert await eventually("the second one's connection to be gone", gives_its_place), "who is not connected makes room"
+    await ann.door.event("device", lambda ended: (ended.device_id, ended.for_device_id) == ("second", "third"))
+    await ann.call("revoke_device", device_id="third")
+    assert await stranger.call("login", device_id="second", **login)
     assert await stranger.call("login", device_id="second", **login), "a known one may"
-    await ann.call("revoke_device", device_id="second")
-    assert await stranger.call("login", device_id="third", **login)
+    await leave(ann)
 
 
 # ---- limits -----------------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@
 #include "shard/records.h"
 #include "shard/request.h"
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 #define NOW_MS UINT64_C(1700000000500)
 #define ACCESS_TTL_S 600
@@ -204,12 +205,50 @@ Test(account_login, an_unknown_name_and_a_wrong_password_look_the_same)
 
 Test(account_login, devices_are_limited)
 {
-    (void)log_in("one", NULL);
-    (void)log_in("two", NULL);
-    struct token_claims claims = log_in("three", NULL);
-    cr_expect_eq(do_login("alice", "correct horse", "four"), ERROR_TOO_MANY_DEVICES);
-    cr_expect_eq(do_revoke(&claims, "one"), ERROR_NONE);
+    struct token_claims one = log_in("one", NULL), two = log_in("two", NULL), three = log_in("three", NULL);
+    cr_expect_eq(do_auth(&one, 0), ERROR_NONE);
+    cr_expect_eq(do_auth(&two, 0), ERROR_NONE);
+    cr_expect_eq(do_auth(&three, 0), ERROR_NONE);
+    cr_expect_eq(do_login("alice", "correct horse", "four"), ERROR_TOO_MANY_DEVICES, "all of them are connected");
+    cr_expect_eq(do_revoke(&three, "one"), ERROR_NONE);
     cr_expect_eq(do_login("alice", "correct horse", "four"), ERROR_NONE);
+}
+
+/* The stream's only event is the end of that device. */
+static void expect_end(uint64_t user_id, const char *device_id, const char *for_device_id)
+{
+    Ringpost__V1__SyncRequest in = RINGPOST__V1__SYNC_REQUEST__INIT;
+    struct actor_record actor = rig_actor(user_id, "one");
+    cr_assert_eq(rig_call(&actor, 0, 0, "/v1/chat/sync", &in.base), ERROR_NONE);
+    Ringpost__V1__SyncResponse *page = rig_replied(&ringpost__v1__sync_response__descriptor);
+    cr_assert_eq(page->n_events, 1);
+    cr_assert_eq(page->events[0]->kind_case, RINGPOST__V1__EVENT__KIND_DEVICE);
+    cr_expect_str_eq(page->events[0]->device->device_id, device_id);
+    cr_expect_str_eq(page->events[0]->device->for_device_id, for_device_id);
+    ringpost__v1__sync_response__free_unpacked(page, NULL);
+}
+
+/* Throw-away devices never lock a person out: who is not there gives way, the one unseen for longest first, and the others hear it. */
+Test(account_login, an_idle_device_gives_its_place)
+{
+    struct token_claims one = log_in("one", NULL), two, three, four;
+    rig.now_ms += 1000;
+    two = log_in("two", NULL);
+    rig.now_ms += 1000;
+    three = log_in("three", NULL);
+    cr_expect_eq(do_auth(&one, 0), ERROR_NONE);
+    four = log_in("four", NULL);
+    cr_expect_eq(do_devices(&two), ERROR_DEVICE_REVOKED, "unseen for longest of those without a connection");
+    cr_expect_eq(do_devices(&one), ERROR_NONE);
+    cr_expect_eq(do_devices(&three), ERROR_NONE);
+    cr_expect_eq(do_devices(&four), ERROR_NONE);
+    expect_end(one.user_id, "two", "four");
+    for (int i = 0; i < 20; i++) { /* private windows */
+        char device_id[16];
+        snprintf(device_id, sizeof device_id, "window%d", i);
+        cr_expect_eq(do_login("alice", "correct horse", device_id), ERROR_NONE);
+    }
+    cr_expect_eq(do_devices(&one), ERROR_NONE, "who is connected stays");
 }
 
 /* ---- refresh ---- */
@@ -374,6 +413,9 @@ Test(account_login, a_backends_device_is_known_from_its_first_request)
 
     struct token_claims tablet = minted_for(&claims, "tablet"), fourth = minted_for(&claims, "fourth");
     cr_expect_eq(do_devices(&tablet), ERROR_NONE);
+    cr_expect_eq(do_auth(&claims, 0), ERROR_NONE);
+    cr_expect_eq(do_auth(&kiosk, 0), ERROR_NONE);
+    cr_expect_eq(do_auth(&tablet, 0), ERROR_NONE);
     cr_expect_eq(do_devices(&fourth), ERROR_TOO_MANY_DEVICES);
     cr_expect_eq(do_revoke(&claims, "kiosk"), ERROR_NONE);
     cr_expect_eq(do_devices(&kiosk), ERROR_DEVICE_REVOKED);
@@ -381,6 +423,7 @@ Test(account_login, a_backends_device_is_known_from_its_first_request)
     cr_expect_eq(do_devices(&fourth), ERROR_NONE);
     rig.now_ms += 2000;
     kiosk = minted_for(&claims, "kiosk");
+    cr_expect_eq(do_auth(&fourth, 0), ERROR_NONE);
     cr_expect_eq(do_devices(&kiosk), ERROR_TOO_MANY_DEVICES, "coming back needs a place");
 }
 

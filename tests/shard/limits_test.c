@@ -77,6 +77,7 @@ static void live(void)
         char id[2] = {(char)('a' + i), '\0'};
         cr_expect_eq(rig_say(users[0], users[1], id, "hello"), ERROR_NONE);
     }
+    cr_expect_eq(come_with("phone"), ERROR_NONE, "who is connected keeps the place");
     cr_expect_eq(come_with("laptop"), ERROR_NONE);
     cr_expect_eq(come_with("tablet"), ERROR_NONE);
     cr_expect_eq(come_with("kiosk"), ERROR_TOO_MANY_DEVICES);

@@ -354,8 +354,10 @@ static bool take_event(void *context, uint64_t sync_key, struct slice event)
     struct cursor c = cursor_of(event);
     uint8_t kind = cursor_u8(&c);
     struct event_read_record read;
+    struct event_device_record ended;
     if (kind == EVENT_MESSAGE) take_message_event(a, &c);
     else if (kind == EVENT_CHANGE) take_change_event(a, &c);
+    else if (kind == EVENT_DEVICE) EXPECT(event_device_record_read(&ended, &c) && cursor_done(&c), "user %lx: a bad event", (unsigned long)a->user_id);
     else EXPECT(kind == EVENT_READ && event_read_record_read(&read, &c), "user %lx: a bad event", (unsigned long)a->user_id);
     return true;
 }

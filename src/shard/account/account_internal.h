@@ -28,6 +28,18 @@ void account_fill_user(Ringpost__V1__User *out, uint64_t user_id, char *name, ch
 
 /* ---- device.c ---- */
 
+/* Apply: ends the device with every token of it and its sessions, and tells the user's stream. for_device_id: which one takes its place.
+ * Account and inbox are resident. */
+void account_end_device(struct machine *machine, struct account *account, struct device *device, struct slice for_device_id,
+                        const struct command *command, struct effects *effects);
+
+/* ---- place.c ---- */
+
+/* For a device that is not on the account's list: *frees is the device that gives its place, empty when there is room or nobody to give one.
+ * False: what it looks at is being loaded, and the handler returns. */
+bool account_find_place(struct shard *shard, struct request *request, const struct account *account, struct slice device_id,
+                        struct slice *frees);
+
 void account_propose_revoke(struct shard *shard, struct request *request, uint64_t user_id, struct slice device_id,
                             void (*then)(struct shard *, struct request *, enum error));
 /* The actor's token was refused: if its device was revoked by a clock that was ahead, tokens from now on are not. */

@@ -82,13 +82,14 @@ void handle_auth(struct shard *shard, struct request *request)
 
 /* ---- who may come in ---------------------------------------------------------------------------------------------------- */
 
-static void list_device(struct shard *shard, struct request *request,
+static void list_device(struct shard *shard, struct request *request, const struct account *account,
                         void (*then)(struct shard *shard, struct request *request, enum error error))
 {
     struct device_put_record record = {.user_id = request->actor.user_id,
                                        .device_id = request->actor.device_id,
                                        .platform = request->actor.platform,
                                        .issued_s = request->actor.issued_s};
+    if (!account_find_place(shard, request, account, request->actor.device_id, &record.frees)) return;
     struct writer bytes;
     writer_init(&bytes, 0);
     device_put_record_write(&bytes, &record);
@@ -102,6 +103,6 @@ void account_let_in(struct shard *shard, struct request *request, struct account
     enum error error = account_admits(account, &request->actor);
     const struct device *device = account_device(account, request->actor.device_id);
     if (error == ERROR_DEVICE_REVOKED) account_correct_revocation(shard, account, &request->actor);
-    if (error == ERROR_NONE && (device == NULL || device->revoked)) list_device(shard, request, then);
+    if (error == ERROR_NONE && (device == NULL || device->revoked)) list_device(shard, request, account, then);
     else then(shard, request, error);
 }

@@ -3,6 +3,7 @@
  * that second; forgets the refresh token and ends the device's sessions. */
 #include "shard/account/account_internal.h"
 #include "shard/records.h"
+#include "shard/room/view.h"
 #include "shard/session.h"
 
 #define MS_PER_SECOND 1000u
@@ -110,12 +111,25 @@ enum error check_device_revoke(struct machine *machine, const struct command *co
     return machine_entity(machine, ENTITY_ACCOUNT, record.user_id, 0)->exists ? ERROR_NONE : ERROR_USER_NOT_FOUND;
 }
 
-void apply_device_revoke(struct machine *machine, const struct command *command, struct effects *effects)
+static void tell_end(struct machine *machine, struct inbox *inbox, const struct device *device, struct slice for_device_id,
+                     struct effects *effects)
 {
-    struct device_revoke_record record = COMMAND_RECORD(device_revoke, command);
-    struct account *account = account_of(machine_entity(machine, ENTITY_ACCOUNT, record.user_id, 0));
-    struct inbox *inbox = inbox_of(machine_entity(machine, ENTITY_INBOX, record.user_id, 0));
-    struct device *device = account_add_device(account, record.device_id, command);
+    struct event_device_record record = {
+        .device_id = slice_text(device->device_id), .name = slice_text(device->name), .for_device_id = for_device_id};
+    uint32_t event = effects_event_begin(effects);
+    event_pack_device(&effects->bytes, &record);
+    effects_event_end(effects, event);
+    writer_reset(&effects->scratch);
+    writer_u8(&effects->scratch, EVENT_DEVICE);
+    event_device_record_write(&effects->scratch, &record);
+    inbox_append(machine, inbox, event, writer_slice(&effects->scratch), effects);
+}
+
+void account_end_device(struct machine *machine, struct account *account, struct device *device, struct slice for_device_id,
+                        const struct command *command, struct effects *effects)
+{
+    struct inbox *inbox = inbox_of(machine_entity(machine, ENTITY_INBOX, account->entity.key.a, 0));
+    if (!device->revoked) tell_end(machine, inbox, device, for_device_id, effects);
     uint64_t valid_after_s = command->time_ms / MS_PER_SECOND + 1;
     if (device->valid_after_s < valid_after_s) device->valid_after_s = valid_after_s; /* a clock that stepped back opens nothing */
     device->revoked = true;
@@ -125,8 +139,16 @@ void apply_device_revoke(struct machine *machine, const struct command *command,
     device->refresh_family = 0;
     device->refresh_number = 0;
     account_put_device(account, device, effects);
+    effects_kick(effects, inbox, slice_text(device->device_id));
+}
+
+void apply_device_revoke(struct machine *machine, const struct command *command, struct effects *effects)
+{
+    struct device_revoke_record record = COMMAND_RECORD(device_revoke, command);
+    struct account *account = account_of(machine_entity(machine, ENTITY_ACCOUNT, record.user_id, 0));
+    struct device *device = account_add_device(account, record.device_id, command);
+    account_end_device(machine, account, device, SLICE_EMPTY, command, effects);
     account_trim_devices(account, machine->options.devices_per_user_max, command->time_ms, effects);
-    effects_kick(effects, inbox, record.device_id);
 
     /* LogoutResponse and RevokeDeviceResponse are the same bytes: none. */
     Ringpost__V1__RevokeDeviceResponse response;

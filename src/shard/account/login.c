@@ -43,6 +43,12 @@ static void login_on_durable(struct shard *shard, struct request *request, enum 
     request_reply(shard, request, &response.base);
 }
 
+/* Resident since handle_login. */
+static struct account *login_account(struct shard *shard, struct request *request, const struct name *name)
+{
+    return account_of(request_entity(shard, request, ENTITY_ACCOUNT, name->user_id, 0));
+}
+
 static void login_on_verified(struct shard *shard, struct request *request, struct password_job *job)
 {
     Ringpost__V1__LoginRequest *in = REQUEST_UNPACK(shard, request, LoginRequest);
@@ -58,6 +64,8 @@ static void login_on_verified(struct shard *shard, struct request *request, stru
                             job->verify ? name->user_id : 0);
         return;
     }
+    struct slice frees; /* what it looks at is pinned since handle_login, unless the list has become full since */
+    if (!account_find_place(shard, request, login_account(shard, request, name), slice_text(in->device_id), &frees)) return;
     struct token_refresh refresh = {.user_id = name->user_id};
     memcpy(refresh.device_id, in->device_id, strlen(in->device_id) + 1); /* wrong_field() has looked at it */
     struct grant *grant = grant_make(shard, request, &refresh);
@@ -67,7 +75,8 @@ static void login_on_verified(struct shard *shard, struct request *request, stru
                                        .name = name_slice(&device_name),
                                        .refresh_hash = slice_of(grant->refresh_hash, sizeof grant->refresh_hash),
                                        .refresh_expires_ms = grant->refresh_expires_ms,
-                                       .family = grant->refresh.family};
+                                       .family = grant->refresh.family,
+                                       .frees = frees};
     struct writer bytes;
     writer_init(&bytes, 0);
     device_put_record_write(&bytes, &record);
@@ -92,7 +101,9 @@ void handle_login(struct shard *shard, struct request *request)
     const char *stored_hash = NULL; /* unknown name: making a hash takes as long as trying one */
     if (name->exists) {
         struct entity *account = request_entity(shard, request, ENTITY_ACCOUNT, name_of(name)->user_id, 0);
+        struct slice frees;
         if (account == NULL) return;
+        if (account->exists && !account_find_place(shard, request, account_of(account), slice_text(in->device_id), &frees)) return;
         if (account->exists) stored_hash = account_of(account)->password_hash;
     }
     request_hash_password(shard, request, in->password, stored_hash, login_on_verified);
@@ -104,6 +115,16 @@ void needs_device_put(struct needs *needs, const struct command *command)
 {
     struct device_put_record record = COMMAND_RECORD(device_put, command);
     (void)needs_entity(needs, ENTITY_ACCOUNT, record.user_id, 0);
+    if (record.frees.len > 0) (void)needs_entity(needs, ENTITY_INBOX, record.user_id, 0);
+}
+
+/* The device that gives its place, if that is needed and it still has one. */
+static struct device *device_freed(const struct machine *machine, const struct account *account, const struct device_put_record *record,
+                                   uint64_t time_ms)
+{
+    bool is_full = account_active_count(account, time_ms) >= machine->options.devices_per_user_max;
+    struct device *device = is_full && record->frees.len > 0 ? account_device(account, record->frees) : NULL;
+    return device != NULL && account_device_active(device, time_ms) ? device : NULL;
 }
 
 enum error check_device_put(struct machine *machine, const struct command *command)
@@ -114,14 +135,20 @@ enum error check_device_put(struct machine *machine, const struct command *comma
     const struct device *device = account_device(account, record.device_id);
     if (device != NULL && record.issued_s != 0 && record.issued_s < device->valid_after_s) return ERROR_DEVICE_REVOKED; /* meanwhile */
     if (device != NULL && account_device_active(device, command->time_ms)) return ERROR_NONE;
-    return account_active_count(account, command->time_ms) < machine->options.devices_per_user_max ? ERROR_NONE : ERROR_TOO_MANY_DEVICES;
+    uint32_t active = account_active_count(account, command->time_ms);
+    if (device_freed(machine, account, &record, command->time_ms) != NULL) active--;
+    return active < machine->options.devices_per_user_max ? ERROR_NONE : ERROR_TOO_MANY_DEVICES;
 }
 
 void apply_device_put(struct machine *machine, const struct command *command, struct effects *effects)
 {
     struct device_put_record record = COMMAND_RECORD(device_put, command);
     struct account *account = account_of(machine_entity(machine, ENTITY_ACCOUNT, record.user_id, 0));
-    struct device *device = account_add_device(account, record.device_id, command);
+    struct device *device = account_device(account, record.device_id);
+    bool is_listed = device != NULL && account_device_active(device, command->time_ms);
+    struct device *freed = is_listed ? NULL : device_freed(machine, account, &record, command->time_ms);
+    if (freed != NULL) account_end_device(machine, account, freed, record.device_id, command, effects);
+    device = account_add_device(account, record.device_id, command);
     if (device->revoked) device->created_ms = command->time_ms; /* a tombstone logs in again: it is new on the list */
     device->revoked = false;
     device->last_seen_ms = command->time_ms;

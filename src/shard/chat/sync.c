@@ -50,11 +50,14 @@ static bool event_pack(struct page *page, struct slice value)
     uint8_t kind = cursor_u8(&c);
     struct event_read_record read;
     struct relay_change_record change;
+    struct event_device_record device;
     if (kind == EVENT_MESSAGE) return event_message_read(page, &c);
     if (kind == EVENT_READ && event_read_record_read(&read, &c))
         event_pack_read(page->out, &read);
     else if (kind == EVENT_CHANGE && relay_change_record_read(&change, &c))
         event_pack_change(page->out, &change);
+    else if (kind == EVENT_DEVICE && event_device_record_read(&device, &c))
+        event_pack_device(page->out, &device);
     else
         return false;
     return true;

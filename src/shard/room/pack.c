@@ -43,8 +43,9 @@ enum change_field {
     CHANGE_PEER_NAME,
     CHANGE_READ_SEQ,
 };
-enum event_field { EVENT_FIELD_MESSAGE = 2, EVENT_FIELD_READ, EVENT_FIELD_ROOM };
+enum event_field { EVENT_FIELD_MESSAGE = 2, EVENT_FIELD_READ, EVENT_FIELD_ROOM, EVENT_FIELD_DEVICE };
 enum read_field { READ_ROOM_ID = 1, READ_READ_SEQ };
+enum device_end_field { DEVICE_END_DEVICE_ID = 1, DEVICE_END_NAME, DEVICE_END_FOR_DEVICE_ID };
 
 void message_pack(struct writer *out, uint64_t room_id, const struct message_record *message)
 {
@@ -109,6 +110,16 @@ void event_pack_change(struct writer *out, const struct relay_change_record *cha
     wire_write_tag(out, EVENT_FIELD_ROOM, WIRE_BYTES);
     size_t begin = wire_nest_begin(out);
     view_pack_change(out, change, change->change == CHANGE_ROOM_JOINED ? change->head_seq : 0);
+    wire_nest_end(out, begin);
+}
+
+void event_pack_device(struct writer *out, const struct event_device_record *device)
+{
+    wire_write_tag(out, EVENT_FIELD_DEVICE, WIRE_BYTES);
+    size_t begin = wire_nest_begin(out);
+    wire_write_bytes(out, DEVICE_END_DEVICE_ID, device->device_id);
+    wire_write_bytes(out, DEVICE_END_NAME, device->name);
+    wire_write_bytes(out, DEVICE_END_FOR_DEVICE_ID, device->for_device_id);
     wire_nest_end(out, begin);
 }
 

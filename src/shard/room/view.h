@@ -59,5 +59,6 @@ void snapshot_pack(struct writer *out, const struct snapshot_record *snapshot, u
 void event_pack_message(struct writer *out, uint64_t room_id, const struct message_record *message);
 void event_pack_change(struct writer *out, const struct relay_change_record *change);
 void event_pack_read(struct writer *out, const struct event_read_record *read);
+void event_pack_device(struct writer *out, const struct event_device_record *device);
 
 #endif
