@@ -508,7 +508,7 @@ def the_check_says_what_is_wrong():
              ((good[0], f"--tls_key_file={key}"), 2, "does not belong to the certificate"),
              ((good[0],), 2, "go together"),
              (("--tls_required=true",), 2, "needs a certificate"),
-             ((good[0], "--tls_key_file=/nowhere/tls.key"), 2, "cannot open /nowhere/tls.key: No such file"),
+             ((good[0], "--tls_key_file=/nowhere/tls.key"), 1, "cannot open /nowhere/tls.key: No such file"),
              ((f"--tls_certificate_file={key}", good[1]), 2, "there is no certificate in")]
     for options, code, text in cases:
         done = ringpost("config", "check", "--connections_max=1000", *options)
@@ -516,7 +516,7 @@ def the_check_says_what_is_wrong():
         if code == 0 or options == cases[2][0] or options == cases[3][0]:
             continue
         started = ringpost("serve", "--data_dir", str(new_directory("never")), "--listen=127.0.0.1:0", *options)
-        assert started.returncode == 1 and text in started.stderr, (options, started)
+        assert started.returncode == code and text in started.stderr, (options, started)
 
 
 @checks
