@@ -59,3 +59,27 @@ Test(records, keep_their_form)
     STORED(event_read, 17)
     STORED(event_device, 13)
 }
+
+/* What an older server wrote: the first list under version 1. The second means the former behaviour then. */
+Test(records, of_an_older_server_read_with_nothing_in_the_second_list)
+{
+    static const uint8_t hash[32] = {7};
+    struct writer w;
+    writer_init(&w, 0);
+    writer_u8(&w, 1);
+    writer_bytes(&w, SLICE_TEXT("web"));
+    writer_bytes(&w, SLICE_TEXT("My laptop"));
+    for (uint64_t number = 1; number <= 3; number++) writer_u64(&w, number); /* created, last seen, valid after */
+    writer_u8(&w, 1);
+    writer_bytes(&w, slice_of(hash, sizeof hash));
+    writer_u64(&w, 4);
+    struct device_record device;
+    memset(&device, 0xff, sizeof device);
+    struct cursor c = cursor_of(writer_slice(&w));
+    cr_assert(device_record_read(&device, &c) && cursor_done(&c));
+    cr_expect(slice_equal(device.platform, SLICE_TEXT("web")) && slice_equal(device.name, SLICE_TEXT("My laptop")));
+    cr_expect(device.created_ms == 1 && device.last_seen_ms == 2 && device.valid_after_s == 3 && device.refresh_expires_ms == 4);
+    cr_expect(device.revoked == 1 && slice_equal(device.refresh_hash, slice_of(hash, sizeof hash)));
+    cr_expect(device.generation == 0 && device.family == 0 && device.refresh_number == 0 && device.refreshed_ms == 0);
+    writer_deinit(&w);
+}
