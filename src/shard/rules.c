@@ -58,7 +58,7 @@ static uint64_t request_rate(const struct config *c) { return c->rate_requests_p
 
 static uint64_t request_burst(const struct config *c) { return c->rate_requests_per_second == 0 ? UINT32_MAX : c->rate_requests_burst; }
 
-static uint64_t shard_number(const struct config *c) { return c->shards == 0 ? UINT32_MAX : c->shards; }
+static uint64_t address_memory_most(const struct config *c) { return c->connection_memory_bytes; }
 
 /* ---- the table ---- */
 
@@ -98,8 +98,8 @@ static const struct rule rules[] = {
     {OPTION(access_token_ttl), RULE_MOST, access_most, {RAISE(refresh_token_ttl)}, "the refresh token renews the other one"},
     {OPTION(token_leeway), RULE_MOST, leeway_most, {RAISE(access_token_ttl)}, "a token would be good for longer after its end than before it"},
     {OPTION(rate_messages_per_second), RULE_NO_EFFECT_ABOVE, request_rate, {RAISE(rate_requests_per_second)}, "messages are requests too"},
+    {OPTION(connection_memory_per_address), RULE_NO_EFFECT_ABOVE, address_memory_most, {RAISE(connection_memory)}, "all addresses share that"},
     {OPTION(rate_messages_burst), RULE_NO_EFFECT_ABOVE, request_burst, {RAISE(rate_requests_burst)}, "messages are requests too"},
-    {OPTION(workers), RULE_NO_EFFECT_ABOVE, shard_number, {RAISE(shards)}, "a worker without a shard has nothing to do"},
 };
 
 static bool holds(const struct rule *rule, const struct config *config)

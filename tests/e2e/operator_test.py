@@ -149,7 +149,10 @@ def the_tour_of_the_readme_works_as_it_stands():
     script = "\n".join(line.strip() for line in "".join(steps).splitlines()).replace("7800", str(server.port)).replace("curl ", "curl -sS ")
     tour = subprocess.run(["bash", "-eu", "-c", script + "\nwait\n"], capture_output=True, text=True, timeout=60, check=False, cwd=server.directory)
     assert tour.returncode == 0 and "error" not in tour.stdout, tour
-    assert '"body":"SGVsbG8="' in tour.stdout and tour.stdout.rstrip().endswith("hello"), tour.stdout
+    assert tour.stdout.rstrip().endswith("hello"), tour.stdout
+    token = json.loads((server.directory / "login.json").read_text())["access_token"]
+    wait_for("the message in carol's stream, which may be another shard's",
+             lambda: '"body":"SGVsbG8="' in server.get("/v1/chat/sync?sync_key=0", {"Authorization": f"Bearer {token}"})[1])
     server.stop()
 
 
@@ -165,6 +168,15 @@ def nobody_may_run_it():
     if not may:
         print("# not root, or the binary is not open to others: left out")
     return may
+
+
+def kernel_is_new_enough():
+    """Sockets in tables, and rings that count as locked memory: what the cases below are about."""
+    new = tuple(int(part) for part in re.match(r"(\d+)\.(\d+)", os.uname().release).groups()) >= (6, 13)
+    new = new and check("--shards=1", before=as_nobody(LOCKED=64 * KIB, FILES=20000))[0] != 0
+    if not new:
+        print("# this kernel counts sockets as files or rings as nothing: left out")
+    return new
 
 
 def as_nobody(**limits):
@@ -223,7 +235,7 @@ def agree(server, **limits):
 
 @checks
 def check_and_serve_judge_the_machine_alike():
-    if not nobody_may_run_it():
+    if not nobody_may_run_it() or not kernel_is_new_enough():
         return
     cases = [  # options, limits, does it serve, what is said
         ({"shards": 2}, {"LOCKED": 8 * MIB, "FILES": 20000}, True, ""),
@@ -248,7 +260,7 @@ def check_and_serve_judge_the_machine_alike():
 
 @checks
 def many_workers_of_an_ordinary_user_share_eight_mebibytes():
-    if not nobody_may_run_it():
+    if not nobody_may_run_it() or not kernel_is_new_enough():
         return
     server = of_nobody(shards=15, workers=15)
     served, said = agree(server, LOCKED=8 * MIB, FILES=20000)

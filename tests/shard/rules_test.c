@@ -76,6 +76,11 @@ Test(rules, what_does_not_fit_is_refused_and_the_remedy_helps)
     }
 }
 
+Test(rules, no_limit_is_no_small_limit)
+{
+    cr_expect_eq(load("outbound_hard = 64MiB\nconnection_memory_per_address = 0\n"), RESULT_OK, "%s", text);
+}
+
 Test(rules, tls_needs_both_files)
 {
     cr_expect_eq(load("tls_certificate_file = a\n"), RESULT_MALFORMED);
@@ -88,11 +93,10 @@ Test(rules, tls_needs_both_files)
 
 Test(rules, an_option_without_effect_is_remarked_when_somebody_set_it)
 {
-    cr_assert_eq(load("rate_messages_per_second = 1000\nrate_messages_burst = 1k\nworkers = 8\nshards = 2\n"), RESULT_OK, "%s", text);
+    cr_assert_eq(load("rate_messages_per_second = 1000\nrate_messages_burst = 1k\n"), RESULT_OK, "%s", text);
     static const char *const says[] = {
         "rate_messages_per_second = 1k (x.conf:1) has no effect above 50 with rate_requests_per_second = 50 (default)",
         "rate_messages_burst = 1k (x.conf:2) has no effect above 200",
-        "workers = 8 (x.conf:3) has no effect above 2 with shards = 2 (x.conf:4)",
     };
     for (uint32_t i = 0; i < COUNT_OF(says); i++) {
         cr_assert(rules_remark(&config, i, text, sizeof text));
