@@ -7,9 +7,10 @@
  *   memory_per_address_max      cost of all connections of an address    those of this address that hold most are reset, an eighth of the limit
  *   the pool's size             memory of all of the worker              those that hold most are reset, a sixteenth of the pool
  *
- * Cost: of a payload that several wait for each has its part. So whoever is answered next never pays for others. Of those that hold much the first to go are those that took, or sent, nothing for
- * STALLED_MS: a client that reads, but has just been told much, is no slow reader. A reset, and no farewell: what those hold is needed now, and they do not take what was
- * queued before. The kernel lets go of a send in flight a moment later; until then it is expected (core/buf.h).
+ * Cost: of a payload that several wait for each has its part. So whoever is answered next never pays for others. Of those that hold
+ * much the first to go are those that took, or sent, nothing for STALLED_MS: a client that reads, but has just been told much, is no slow
+ * reader. A reset, and no farewell: what they hold is needed now, and they do not take what was queued before. The kernel lets go of a
+ * send in flight a moment later; until then it is expected (core/buf.h).
  *
  * Addresses are counted in units, so that a connection whose queue empties every turn costs no look-up. To find who holds most every slot
  * is looked at, some times: 10 ms for 200,000 of them, and then there is room for megabytes. */
