@@ -88,7 +88,7 @@ NODISCARD enum result envelope_unpack(struct envelope_arena *arena, const Protob
 struct envelope_send {
     uint64_t room_id, to_user_id;
     struct slice client_msg_id; /* UTF-8 without a NUL */
-    int32_t kind;
+    int32_t kind, published_qos;
     struct slice body;
     const struct Ringpost__V1__Properties *properties; /* NULL: none */
 };

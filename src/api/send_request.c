@@ -5,7 +5,7 @@
 #include "api/utf8.h"
 #include "api/wire.h"
 
-enum { ROOM_ID = 1, TO_USER_ID = 2, CLIENT_MSG_ID = 3, KIND = 4, BODY = 5, FIELD_COUNT = BODY };
+enum { ROOM_ID = 1, TO_USER_ID = 2, CLIENT_MSG_ID = 3, KIND = 4, BODY = 5, PROPERTIES = 6, PUBLISHED_QOS = 7, FIELD_COUNT = PUBLISHED_QOS };
 #define HEAD_SIZE_MAX 6 /* tag and length; the generic reader takes no longer ones, however they are padded */
 
 static bool is_client_msg_id(struct slice text)
@@ -25,8 +25,9 @@ bool envelope_unpack_send(struct envelope_send *out, struct slice packed)
     while (c.at != c.end) {
         const uint8_t *start = c.at;
         if (*start >= 0x80 || !wire_next(&c, &field)) return false; /* all tags have one byte */
-        bool is_number = field.number == ROOM_ID || field.number == TO_USER_ID || field.number == KIND;
-        if (field.number > FIELD_COUNT || (seen & 1u << field.number) != 0) return false;
+        bool is_number = field.number == ROOM_ID || field.number == TO_USER_ID || field.number == KIND ||
+                         field.number == PUBLISHED_QOS;
+        if (field.number > FIELD_COUNT || field.number == PROPERTIES || (seen & 1u << field.number) != 0) return false;
         if (field.type != (is_number ? WIRE_VARINT : WIRE_BYTES)) return false;
         if (!is_number && field.bytes.data - start > HEAD_SIZE_MAX) return false;
         seen |= 1u << field.number;
@@ -42,6 +43,10 @@ bool envelope_unpack_send(struct envelope_send *out, struct slice packed)
             out->kind = (int32_t)field.value;
             break;
         case BODY: out->body = field.bytes; break;
+        case PUBLISHED_QOS:
+            if (field.value > INT32_MAX) return false;
+            out->published_qos = (int32_t)field.value;
+            break;
         }
     }
     return true;

@@ -41,7 +41,9 @@ RECORD(seen, SEEN_FIELDS)
 #define SEND_FIELDS(F)                                                                                                 \
     F(u64, room_id) F(u64, low_id) F(u64, high_id) F(u8, kind) F(bytes, client_msg_id) F(bytes, sender_name)            \
     F(bytes, peer_name) F(bytes, body) F(bytes, properties)
-RECORD(send, SEND_FIELDS)
+/* published_qos: enum PublishedQos */
+#define SEND_FIELDS_2(F) F(u8, published_qos)
+RECORD_2(send, SEND_FIELDS, SEND_FIELDS_2)
 #define READ_FIELDS(F) F(u64, user_id) F(u64, room_id) F(u64, seq)
 RECORD(read, READ_FIELDS)
 
@@ -81,7 +83,8 @@ RECORD(relay_name, RELAY_NAME_FIELDS)
 #define MESSAGE_FIELDS(F)                                                                                              \
     F(u64, msg_id) F(u64, seq) F(u64, sender_id) F(u64, time_ms) F(u8, kind) F(bytes, sender_name) F(bytes, client_msg_id) \
     F(bytes, body) F(bytes, properties)
-RECORD(message, MESSAGE_FIELDS)
+#define MESSAGE_FIELDS_2(F) F(u8, published_qos)
+RECORD_2(message, MESSAGE_FIELDS, MESSAGE_FIELDS_2)
 #define RELAY_MESSAGE_FIELDS(F) F(u64, room_id) F(u8, large) F(bytes, message)
 RECORD(relay_message, RELAY_MESSAGE_FIELDS)
 /* What a member's shard keeps of a room. */

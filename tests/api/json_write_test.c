@@ -80,7 +80,7 @@ Test(json_write, all_fields_are_shown_but_unset_messages_and_empty_lists)
                 "{\"name\":\"\",\"joinable\":false,\"client_room_id\":\"\"}");
     expect_json(
         &ringpost__v1__send_request__descriptor, SLICE_TEXT("\x08\x01\x20\x06\x2a\x02\xfb\xff"),
-        "{\"room_id\":\"1\",\"to_user_id\":\"0\",\"client_msg_id\":\"\",\"kind\":\"CUSTOM\",\"body\":\"+/8=\"}");
+        "{\"room_id\":\"1\",\"to_user_id\":\"0\",\"client_msg_id\":\"\",\"kind\":\"CUSTOM\",\"body\":\"+/8=\",\"published_qos\":\"NOT_SAID\"}");
     expect_json(&ringpost__v1__presence__descriptor,
                 SLICE_TEXT("\x10\x01\x22\x01"
                            "a\x22\x00"),

@@ -14,6 +14,7 @@ static bool check_same(struct envelope_arena *arena, struct slice packed)
     cr_assert_eq(envelope_unpack(arena, &ringpost__v1__send_request__descriptor, packed, &message), RESULT_OK);
     const Ringpost__V1__SendRequest *book = (const Ringpost__V1__SendRequest *)(const void *)message;
     cr_assert(mine.room_id == book->room_id && mine.to_user_id == book->to_user_id && mine.kind == (int32_t)book->kind);
+    cr_assert_eq(mine.published_qos, (int32_t)book->published_qos);
     cr_assert(slice_equal(mine.client_msg_id, slice_text(book->client_msg_id)));
     cr_assert(slice_equal(mine.body, slice_of(book->body.data, book->body.len)));
     cr_assert(mine.properties == NULL && book->properties == NULL);
@@ -39,7 +40,9 @@ Test(send_request, plain_forms_and_others)
         {"an id that is not UTF-8", "\x1a\x01\xff", 3, false},
         {"a room twice", "\x08\x07\x08\x07", 4, false},
         {"properties", "\x32\x00", 2, false},
-        {"a field of a newer contract", "\x38\x01", 2, false},
+        {"a quality of service", "\x38\x01", 2, true},
+        {"a quality that is negative", "\x38\xff\xff\xff\xff\x0f", 6, false},
+        {"a field of a newer contract", "\x40\x01", 2, false},
         {"field 33, whose bit is field 1's", "\x88\x02\x01", 3, false},
         {"a room of another type", "\x0a\x00", 2, false},
         {"a body cut short", "\x2a\x03hi", 4, false},

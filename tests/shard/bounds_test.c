@@ -201,7 +201,7 @@ static void get_stuck(void)
     rig.limits.body_size_max_bytes = 1 << 20;
     open_rig();
     rig.letters_held = true;
-    stuck_len = commitlog_body_limit(rig.shards[0]->log) - 17 - 46 - NAME_SIZE_MAX - 1 /* client_msg_id */;
+    stuck_len = commitlog_body_limit(rig.shards[0]->log) - 17 - 47 - NAME_SIZE_MAX - 1 /* client_msg_id */;
     cr_assert_eq(say(alice, bob, "1", stuck_len + 1, 0), ERROR_BODY_TOO_LARGE);
     cr_assert_eq(say(alice, bob, "1", stuck_len, 0), ERROR_NONE);
     for (struct letter *letter; (letter = rig_take_letter()) != NULL;) letter_free(letter);

@@ -199,6 +199,44 @@ Test(mqtt_deliver, what_was_not_acknowledged_comes_again)
     mqtt_leave(&phone);
 }
 
+/* What the message was published with, if that is less than what was granted; another door's comes with what was granted. */
+Test(mqtt_deliver, delivered_with_the_smaller_qos)
+{
+    uint64_t small_id = make_room("small"), large_id = make_room("large");
+    uint64_t more[] = {rig_add_user(0, "carol"), rig_add_user(0, "dave")};
+    Ringpost__V1__InviteRequest in = RINGPOST__V1__INVITE_REQUEST__INIT;
+    in.room_id = large_id;
+    in.user_ids = more;
+    in.n_user_ids = 2;
+    struct actor_record actor = rig_actor(alice, "other");
+    cr_assert_eq(rig_call(&actor, 0, 0, "/v1/room/invite", &in.base), ERROR_NONE);
+    struct mqtt_client sender;
+    mqtt_come(&sender, alice, "sender", (struct mqtt_how){.version = MQTT_5});
+    for (uint8_t granted = 0; granted <= 2; granted++) {
+        char topics[3][32], text[16];
+        snprintf(topics[0], 32, "u/bob");
+        snprintf(topics[1], 32, "r/%llu", (unsigned long long)small_id);
+        snprintf(topics[2], 32, "r/%llu", (unsigned long long)large_id);
+        mqtt_come(&phone, bob, "phone", (struct mqtt_how){.version = MQTT_5});
+        for (uint32_t i = 0; i < 3; i++) cr_assert_eq(mqtt_listen(&phone, topics[i], granted), granted);
+        for (uint32_t i = 0; i < 9; i++) {
+            uint8_t published = (uint8_t)(i % 3), want = published < granted ? published : granted;
+            snprintf(text, sizeof text, "%u of %u", i, granted);
+            mqtt_say(&sender, topics[i / 3], text, (uint8_t)(0x30 | published << 1), (uint16_t)(i + 1));
+            if (published > 0) (void)mqtt_expect(&sender, published == 1 ? MQTT_PUBACK : MQTT_PUBREC);
+            struct mqtt_got got = expect_message();
+            cr_expect_str_eq(got.text, text);
+            cr_expect_eq(got.flags, want << 1, "granted %d, published %d, %s: %d", granted, published, topics[i / 3], got.flags);
+        }
+        char id[] = "http 0";
+        id[5] = (char)('0' + granted);
+        write_to_room(alice, small_id, id, id);
+        cr_expect_eq(expect_message().flags, granted << 1, "from another door");
+        mqtt_leave(&phone);
+    }
+    mqtt_leave(&sender);
+}
+
 Test(mqtt_deliver, qos_2_once_over_every_step)
 {
     mqtt_come(&phone, bob, "phone", (struct mqtt_how){.persistent = true});

@@ -122,7 +122,8 @@ void apply_send(struct machine *machine, const struct command *command, struct e
                                    .sender_name = send.sender_name,
                                    .client_msg_id = send.client_msg_id,
                                    .body = send.body,
-                                   .properties = send.properties};
+                                   .properties = send.properties,
+                                   .published_qos = send.published_qos};
     struct room *room = room_of(machine_entity(machine, ENTITY_ROOM, room_id, 0));
     struct message_record message = room_append(machine, room, &draft, effects);
     entry.result_id = message.msg_id;
@@ -147,6 +148,8 @@ static const char *send_fault(const struct shard *shard, const struct request *r
     if (in->properties != NULL && protobuf_c_message_get_packed_size(&in->properties->base) > PROPERTIES_SIZE_MAX)
         return "properties: at most 4096 bytes packed";
     if (in->kind < 0 || in->kind > RINGPOST__V1__MESSAGE_KIND__CUSTOM) return "kind: not a MessageKind";
+    bool known_qos = in->published_qos >= 0 && in->published_qos <= RINGPOST__V1__PUBLISHED_QOS__EXACTLY_ONCE;
+    if (!known_qos) return "published_qos: not a PublishedQos";
     if (is_text && in->body.len == 0) return "body: must not be empty";
     *error = ERROR_BODY_TOO_LARGE;
     if (in->body.len > shard_limits(shard)->body_size_max_bytes) return error_row(ERROR_BODY_TOO_LARGE)->message;
@@ -220,6 +223,7 @@ static bool send_read(struct shard *shard, struct request *request, struct envel
                                  .to_user_id = message->to_user_id,
                                  .client_msg_id = slice_text(message->client_msg_id),
                                  .kind = (int32_t)message->kind,
+                                 .published_qos = (int32_t)message->published_qos,
                                  .body = slice_of(message->body.data, message->body.len),
                                  .properties = message->properties};
     return true;
@@ -237,6 +241,7 @@ void handle_send(struct shard *shard, struct request *request)
     }
     struct send_record record = {.room_id = in.room_id,
                                  .kind = (uint8_t)in.kind,
+                                 .published_qos = (uint8_t)in.published_qos,
                                  .client_msg_id = in.client_msg_id,
                                  .sender_name = request->actor.name,
                                  .body = in.body};

@@ -294,6 +294,7 @@ static void take_will(struct mqtt *mqtt, const struct mqtt_connect *connect)
     mqtt->will->target = (struct mqtt_target){.kind = target.kind, .id = target.id};
     ASSERT(target.name.len < sizeof mqtt->will->name);
     if (target.name.len > 0) memcpy(mqtt->will->name, target.name.data, target.name.len);
+    mqtt->will->qos = connect->will.qos;
     writer_init(&mqtt->will->packet, 0);
     mqtt_encode_publish(&mqtt->will->packet, connect->version, &publish, connect->will.payload.len);
     writer_deinit(&block);

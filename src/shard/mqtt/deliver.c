@@ -93,6 +93,7 @@ static bool deliver(struct client *client, struct mqtt_form *form, struct sessio
     if (!type_known(client, form)) return false;
     delivery.direct = form->type == RINGPOST__V1__ROOM_TYPE__DIRECT;
     if (!mqtt_match(client, &form->message, delivery.direct, sync_key, &delivery.match)) return true;
+    delivery.match.qos = mqtt_delivered_qos(&form->message, delivery.match.qos);
     if (delivery.match.qos == 0) {
         delivery.duplicate = false;
         (void)mqtt_send_message(client, form, shared, &delivery);

@@ -33,6 +33,7 @@ bool mqtt_message_read(struct mqtt_message *out, struct slice packed)
         case 8: out->body = field.bytes; break;
         case 9: out->client_msg_id = field.bytes; break;
         case 10: out->properties = field.bytes; break;
+        case 11: out->published_qos = (uint8_t)field.value; break;
         default: break;
         }
     }

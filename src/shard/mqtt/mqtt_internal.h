@@ -50,6 +50,7 @@ struct mqtt_subscription {
 struct mqtt_message { /* of a timeline; slices borrow */
     uint64_t msg_id, room_id, seq, sender_id, time_ms;
     uint32_t kind;
+    uint8_t published_qos; /* enum PublishedQos */
     struct slice sender_name, body, client_msg_id, properties;
 };
 
@@ -125,6 +126,7 @@ struct mqtt_will_kept { /* heap: of a client that gave one */
     struct writer packet; /* a PUBLISH, as it will be */
     struct mqtt_target target;
     char name[33]; /* target NAME */
+    uint8_t qos;
 };
 struct mqtt_entry { /* heap: what only CONNECT to CONNACK needs */
     char client_id[MQTT_CLIENT_ID_MAX + 1];
@@ -268,6 +270,8 @@ void mqtt_read_subscriptions(struct mqtt *mqtt, struct slice list);
 /* False: nobody listens. `sync_key`: of the entry; UINT64_MAX: it has none. */
 bool mqtt_match(const struct client *client, const struct mqtt_message *message, bool direct, uint64_t sync_key,
                 struct mqtt_match *match);
+/* The smaller of what was granted and what the message was published with. */
+uint8_t mqtt_delivered_qos(const struct mqtt_message *message, uint8_t granted);
 /* Is the room listened to with an acknowledgement? */
 bool mqtt_follows(const struct mqtt *mqtt, uint64_t room_id);
 

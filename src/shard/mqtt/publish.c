@@ -463,7 +463,9 @@ static void look_up(struct client *client, struct slice name, struct slice packe
 
 /* ---- publishing --------------------------------------------------------------------------------------------------------------------- */
 
-static void publish_to(struct client *client, const struct mqtt_publish *publish, const struct mqtt_target *target, uint64_t number)
+/* `qos`: it was published with; of a will that is not what it is sent with. */
+static void publish_to(struct client *client, const struct mqtt_publish *publish, const struct mqtt_target *target, uint8_t qos,
+                       uint64_t number)
 {
     struct mqtt *mqtt = client->mqtt;
     struct mqtt_sender *sender = sender_of(mqtt);
@@ -487,6 +489,7 @@ static void publish_to(struct client *client, const struct mqtt_publish *publish
         mqtt_pack_properties(properties, &publish->properties);
         wire_write_bytes(request, 6, writer_slice(properties));
     }
+    wire_write_u64(request, 7, RINGPOST__V1__PUBLISHED_QOS__AT_MOST_ONCE + qos);
     struct origin origin = door_origin(client->door, client->conn, false, number);
     if (++client->in_flight >= DOOR_IN_FLIGHT_MAX) door_client_pause(client);
     const struct method *send = method_by_number(RINGPOST__V1__REQUEST__METHOD_SEND);
@@ -505,10 +508,11 @@ static void clear_retained(struct client *client, const struct mqtt_target *targ
     mqtt_ask_room(client, MQTT_CLEAR_RETAINED, target->id, number);
 }
 
-static void carry_out(struct client *client, const struct mqtt_publish *publish, const struct mqtt_target *target, uint64_t number)
+static void carry_out(struct client *client, const struct mqtt_publish *publish, const struct mqtt_target *target, uint8_t qos,
+                      uint64_t number)
 {
     if (publish->retain && publish->payload.len == 0) clear_retained(client, target, number);
-    else publish_to(client, publish, target, number);
+    else publish_to(client, publish, target, qos, number);
 }
 
 static enum error take_rate(struct client *client, uint32_t *wait_ms)
@@ -586,7 +590,7 @@ void mqtt_publish(struct client *client, const struct mqtt_publish *publish, str
     }
     uint64_t number = publish->qos == 0 ? MQTT_NOBODY : receipt_add(sender, publish);
     if (error != ERROR_NONE) receipt_done(client, number, error);
-    else carry_out(client, publish, &target, number);
+    else carry_out(client, publish, &target, publish->qos, number);
 }
 
 /* ---- the will ----------------------------------------------------------------------------------------------------------------------- */
@@ -615,6 +619,6 @@ void mqtt_publish_will(struct client *client)
     ASSERT(reason == MQTT_SUCCESS);
     uint32_t wait_ms = 0;
     enum error error = take_rate(client, &wait_ms);
-    if (error == ERROR_NONE) carry_out(client, &packet.as.publish, &will->target, MQTT_NOBODY);
+    if (error == ERROR_NONE) carry_out(client, &packet.as.publish, &will->target, will->qos, MQTT_NOBODY);
     else mqtt_note_will(client, error_row(error)->reason);
 }

@@ -89,7 +89,7 @@ static bool take(struct client *client, struct mqtt_room *room, const struct mqt
     struct mqtt *mqtt = client->mqtt;
     uint64_t seq = form->message.seq;
     uint16_t number = (uint16_t)(room - mqtt->rooms + 1);
-    uint8_t qos = delivery->match.qos;
+    uint8_t qos = delivery->match.qos = mqtt_delivered_qos(&form->message, delivery->match.qos);
     if (!mqtt_may_send(client)) return false;
     bool listens = delivery->match.kind != 0;
     if (listens && qos > 0) {

@@ -114,6 +114,13 @@ bool mqtt_match(const struct client *client, const struct mqtt_message *message,
     return match->kind != 0;
 }
 
+uint8_t mqtt_delivered_qos(const struct mqtt_message *message, uint8_t granted)
+{
+    if (message->published_qos == RINGPOST__V1__PUBLISHED_QOS__NOT_SAID) return granted;
+    uint8_t published = (uint8_t)(message->published_qos - RINGPOST__V1__PUBLISHED_QOS__AT_MOST_ONCE);
+    return granted < published ? granted : published;
+}
+
 bool mqtt_follows(const struct mqtt *mqtt, uint64_t room_id)
 {
     for (uint32_t i = 0; i < mqtt->subscription_count; i++) {

@@ -17,6 +17,7 @@ enum message_field {
     MESSAGE_BODY,
     MESSAGE_CLIENT_MSG_ID,
     MESSAGE_PROPERTIES,
+    MESSAGE_PUBLISHED_QOS,
 };
 enum room_field {
     ROOM_ROOM_ID = 1,
@@ -59,6 +60,7 @@ void message_pack(struct writer *out, uint64_t room_id, const struct message_rec
     wire_write_bytes(out, MESSAGE_BODY, message->body);
     wire_write_bytes(out, MESSAGE_CLIENT_MSG_ID, message->client_msg_id);
     wire_write_bytes(out, MESSAGE_PROPERTIES, message->properties);
+    wire_write_u64(out, MESSAGE_PUBLISHED_QOS, message->published_qos);
 }
 
 void snapshot_pack(struct writer *out, const struct snapshot_record *snapshot, uint64_t head_seq)
