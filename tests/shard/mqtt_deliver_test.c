@@ -597,6 +597,26 @@ Test(mqtt_deliver, only_members_clear_what_is_retained)
     cr_expect_str_eq(text, "state");
 }
 
+/* As text it would be refused: a message of text says something. */
+Test(mqtt_deliver, an_empty_payload_of_any_format_is_taken)
+{
+    static const char *const properties[] = {"\0", "\2\1\0", "\2\1\1", "\x0d\3\0\x0atext/plain", "\x0f\1\1\3\0\x0atext/plain"};
+    static const uint8_t sizes[] = {1, 3, 3, 14, 16};
+    struct mqtt_client sender;
+    mqtt_come(&sender, alice, "sender", (struct mqtt_how){.version = MQTT_5});
+    mqtt_come(&phone, bob, "phone", (struct mqtt_how){.version = MQTT_5});
+    cr_assert_eq(mqtt_listen(&phone, "u/bob", 0), 0);
+    for (size_t i = 0; i < sizeof sizes; i++) {
+        uint8_t packet[40] = {0x32, (uint8_t)(9 + sizes[i]), 0, 5, 'u', '/', 'b', 'o', 'b', 0, (uint8_t)(i + 1)};
+        memcpy(packet + 11, properties[i], sizes[i]);
+        peer_send(&sender.peer, packet, 11u + sizes[i]);
+        cr_expect_eq(mqtt_expect(&sender, MQTT_PUBACK).reason, MQTT_SUCCESS, "%zu", i);
+        cr_expect_str_eq(expect_message().text, "");
+    }
+    mqtt_leave(&sender);
+    mqtt_leave(&phone);
+}
+
 Test(mqtt_deliver, what_is_no_packet_does_not_throw_away_acknowledgements)
 {
     static const struct {

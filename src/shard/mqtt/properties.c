@@ -42,7 +42,7 @@ void mqtt_pack_properties(struct writer *out, const struct mqtt_properties *prop
     }
 }
 
-/* Payload format 1 and content type text/plain say that it is text; without either it is when it is UTF-8. */
+/* Payload format 1 and content type text/plain say that it is text; without either it is when it is UTF-8. Nothing is no text. */
 uint32_t mqtt_kind_of(const struct mqtt_publish *publish)
 {
     const struct mqtt_properties *properties = &publish->properties;
@@ -53,7 +53,7 @@ uint32_t mqtt_kind_of(const struct mqtt_publish *publish)
     bool plain = type.len >= 10 && memcmp(type.data, "text/plain", 10) == 0;
     bool said = mqtt_property_number(properties, MQTT_PAYLOAD_FORMAT, 0) == 1 || plain;
     bool text = publish->payload.len > 0 && utf8_valid_len(publish->payload) == publish->payload.len;
-    if (said || (type.data == NULL && text)) return RINGPOST__V1__MESSAGE_KIND__TEXT;
+    if ((said && publish->payload.len > 0) || (type.data == NULL && text)) return RINGPOST__V1__MESSAGE_KIND__TEXT;
     return RINGPOST__V1__MESSAGE_KIND__CUSTOM;
 }
 
