@@ -146,9 +146,9 @@ class Device:
     """A paho client with what it received, in order."""
 
     def __init__(self, person, device, version=paho.MQTTv5, clean=True, expiry=0, password=PASSWORD, transport="tcp", connect=True,
-                 receive_maximum=None, auto_ack=True, will=None, keepalive=60):
+                 receive_maximum=None, maximum_packet_size=None, will=None, keepalive=60):
         self.person, self.version, self.clean, self.expiry = person, version, clean, expiry
-        self.receive_maximum, self.keepalive = receive_maximum, keepalive
+        self.receive_maximum, self.maximum_packet_size, self.keepalive = receive_maximum, maximum_packet_size, keepalive
         arguments = {} if version == paho.MQTTv5 else {"clean_session": clean}
         self.client = paho.Client(device, protocol=version, transport=transport, **arguments)
         self.client.username_pw_set(person.name, password)
@@ -179,6 +179,8 @@ class Device:
                 properties.SessionExpiryInterval = self.expiry
             if self.receive_maximum:
                 properties.ReceiveMaximum = self.receive_maximum
+            if self.maximum_packet_size:
+                properties.MaximumPacketSize = self.maximum_packet_size
             arguments = {"clean_start": self.clean, "properties": properties}
         self.client.connect("127.0.0.1", int(server.port), self.keepalive, **arguments)
         self.client.loop_start()
@@ -519,6 +521,15 @@ class Messages(unittest.TestCase):
                 self.assertIsNone(stranger.ended)
                 stranger.drop()
         self.assertEqual(bob.history(bob_room), ["gone", "gone", "marker"])
+        before = metric('"will"')
+        revoked = Device(alice, "sensor", will=(f"u/{bob.id}", "the last word of a device that was revoked", 1))
+        revoked.client.reconnect_delay_set(DEADLINE_S, DEADLINE_S)
+        alice.call("/v1/account/revoke_device", device_id="sensor")
+        wait_for("the device to be ended", lambda: revoked.ended)
+        revoked.drop()
+        self.assertEqual(metric('"will"'), before + 1)
+        bob.say({"to_user_id": alice.id}, "after it")
+        self.assertEqual(bob.history(bob_room), ["gone", "gone", "marker", "after it"])
         nobody = Device(alice, "sensor", will=("u/nobody", "x", 1))
         self.assertEqual(nobody.connack[1].value, 0x90)
         nobody.drop()
@@ -535,6 +546,39 @@ class Messages(unittest.TestCase):
         self.assertEqual(receiver.texts(len(want)), want)
         sender.leave()
         receiver.leave()
+
+    def test_a_client_that_takes_small_packets(self):
+        """Our own properties are left out first; what is still too large is counted, and the next message comes."""
+        alice, bob = Person("alice"), Person("bob")
+        room = alice.room(bob)
+        small, large = Device(bob, "small", maximum_packet_size=100), Device(bob, "large")
+        self.assertIsNone(small.ended)
+        for device in (small, large):
+            device.subscribe(f"u/{bob.name}")
+            device.subscribe(f"r/{room}", 2)
+        sender = Device(alice, "sender")
+        properties = Properties(PacketTypes.PUBLISH)
+        properties.UserProperty = [("colour", "blue")]
+        properties.ContentType = "text/css"
+        dropped = metric('"packet_size"')
+        for topic in (f"u/{bob.name}", f"r/{room}"):
+            sender.publish(topic, "hi", 1, properties)
+            sender.publish(topic, "x" * 200, 1)
+            sender.publish(topic, "bye", 1)
+        for _ in range(2):
+            hi, bye = small.take(2)
+            self.assertEqual((hi.payload, bye.payload), (b"hi", b"bye"))
+            self.assertEqual((hi.properties.UserProperty, hi.properties.ContentType), ([("colour", "blue")], "text/css"))
+            hi, _, bye = large.take(3)
+            self.assertEqual((hi.payload, bye.payload), (b"hi", b"bye"))
+            self.assertIn(("from", alice.id), hi.properties.UserProperty)
+        self.assertEqual(metric('"packet_size"'), dropped + 2)
+        with open(os.path.join(server.directory, "serve.log"), encoding="utf-8") as log:
+            self.assertEqual(len([line for line in log if f"user={bob.id} " in line and "why=maximum_packet_size" in line]), 1, "said once")
+        tiny = Device(bob, "tiny", maximum_packet_size=20)
+        self.assertIsNone(tiny.ended)
+        for device in (small, large, sender, tiny):
+            device.leave()
 
     def test_large_payloads(self):
         alice, bob = Person("alice"), Person("bob")

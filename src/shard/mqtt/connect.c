@@ -161,6 +161,10 @@ void mqtt_session_ended(struct client *client, uint16_t close_code)
     if (close_code == CLOSE_NOT_AUTHENTICATED || close_code == CLOSE_REVOKED) reason = MQTT_NOT_AUTHORIZED;
     if (close_code == CLOSE_GOING_AWAY) reason = MQTT_TAKEN_OVER; /* too many sessions of one device: the oldest goes */
     if (close_code == CLOSE_TOO_SLOW) reason = MQTT_QUOTA_EXCEEDED;
+    if (close_code == CLOSE_REVOKED && client->mqtt->will != NULL) { /* who may not speak any more has no last word either */
+        mqtt_note_will(client, "device_revoked");
+        will_forget(client->mqtt);
+    }
     mqtt_end(client, reason);
 }
 
@@ -486,6 +490,17 @@ static void authenticated(struct client *client)
     if (!mqtt_ask_will(client)) open_after_take_over(client);
 }
 
+#define CONNACK_REST 6 /* beside its properties */
+
+/* What the client can do without is left out when it takes no packet so large. */
+static void put_if_fits(struct client *client, enum mqtt_property id, uint32_t value)
+{
+    struct writer *block = &client->door->mqtt->block;
+    size_t before = block->len;
+    mqtt_put_number(block, id, value);
+    if (block->len + CONNACK_REST > client->mqtt->packet_size_max) block->len = before;
+}
+
 static void write_connack(struct client *client)
 {
     struct mqtt *mqtt = client->mqtt;
@@ -496,11 +511,11 @@ static void write_connack(struct client *client)
         bool keep = mqtt->keep_alive_s == 0 || mqtt->keep_alive_s > MQTT_KEEP_ALIVE_MAX_S;
         if (keep) mqtt->keep_alive_s = MQTT_KEEP_ALIVE_MAX_S;
         if (keep) mqtt_put_number(block, MQTT_SERVER_KEEP_ALIVE, MQTT_KEEP_ALIVE_MAX_S);
-        mqtt_put_number(block, MQTT_MAXIMUM_PACKET_SIZE, d->options.frame_size_max);
-        mqtt_put_number(block, MQTT_TOPIC_ALIAS_MAXIMUM, MQTT_ALIASES_MAX);
         char id[MQTT_CLIENT_ID_MAX + 1];
         if (mqtt->assigned) mqtt_put_bytes(block, MQTT_ASSIGNED_CLIENT_ID, mqtt_client_id(client, id));
-        mqtt_put_number(block, MQTT_SHARED_AVAILABLE, 0);
+        put_if_fits(client, MQTT_MAXIMUM_PACKET_SIZE, d->options.frame_size_max);
+        put_if_fits(client, MQTT_TOPIC_ALIAS_MAXIMUM, MQTT_ALIASES_MAX);
+        put_if_fits(client, MQTT_SHARED_AVAILABLE, 0);
     }
     mqtt_encode_connack(&d->mqtt->out, (enum mqtt_version)mqtt->version, mqtt->session_present, MQTT_SUCCESS, writer_slice(block));
     mqtt_send(client);

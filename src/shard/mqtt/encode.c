@@ -7,6 +7,7 @@
  *     | type, length  | topic | packet id | MQTT 5: properties, subscription ids first  | body |
  *     +---------------+-------+-----------+---------------------------------------------+------+ */
 #include "api/wire.h"
+#include "core/refusal.h"
 #include "shard/mqtt/mqtt_internal.h"
 #include "shard/room/view.h"
 
@@ -105,7 +106,7 @@ static void write_block(struct writer *block, const struct mqtt_form *form, cons
 {
     const struct mqtt_match *match = &delivery->match;
     for (uint32_t i = 0; i < match->identifier_count; i++) mqtt_put_number(block, MQTT_SUBSCRIPTION_ID, match->identifiers[i]);
-    mqtt_write_properties(block, &form->message, delivery->direct);
+    mqtt_write_properties(block, &form->message, delivery->direct, !delivery->plain);
 }
 
 static void make(struct client *client, struct mqtt_made *made, const struct mqtt_form *form, const struct mqtt_delivery *delivery)
@@ -127,7 +128,7 @@ static void make(struct client *client, struct mqtt_made *made, const struct mqt
     mqtt_encode_publish(packet, version, &publish, body.len);
     size_t properties_size = version == MQTT_5 ? mqtt_varint_size((uint32_t)block->len) + block->len : 0;
     made->packet_id_at = packet->len - publish.payload.len - properties_size - sizeof publish.packet_id;
-    made->number = delivery->direct ? 0 : form->number; /* a topic u/<me> is one's own */
+    made->number = delivery->direct || delivery->plain ? 0 : form->number; /* a topic u/<me> is one's own */
     if (made->number != 0) made->delivery = *delivery;
 }
 
@@ -151,11 +152,29 @@ static struct buf *body_buf(struct client *client, struct slice body, struct ses
     return shared->body;
 }
 
-bool mqtt_send_message(struct client *client, const struct mqtt_form *form, struct session_form *shared,
-                       const struct mqtt_delivery *delivery)
+/* Does the client take the packet that was made, with all of the body? */
+static bool fits(const struct mqtt *mqtt, const struct mqtt_made *made, struct slice body)
+{
+    return (uint64_t)made->packet.len + (body.len > CONN_COPY_MAX ? body.len : 0) <= mqtt->packet_size_max;
+}
+
+/* The message is dropped, as the standard asks: counted, and once for a connection in the log. */
+static void note_too_small(struct client *client, const struct mqtt_form *form)
+{
+    struct mqtt *mqtt = client->mqtt;
+    metrics_add(&client->door->options.metrics->mqtt_dropped_packet_size, 1);
+    if (mqtt->too_small) return;
+    mqtt->too_small = true;
+    struct in6_addr address = conn_address(client->conn);
+    refusal_note(REFUSAL_MQTT_MESSAGE, &address, "user=%llu device=%s why=maximum_packet_size maximum=%u room=%llu seq=%llu",
+                 (unsigned long long)client->session->inbox->entity.key.a, client->session->device_id, mqtt->packet_size_max,
+                 (unsigned long long)form->message.room_id, (unsigned long long)form->message.seq);
+}
+
+/* The packet for this client is in `made`, as large as it takes. */
+static bool prepare(struct client *client, struct mqtt_made *made, const struct mqtt_form *form, const struct mqtt_delivery *delivery)
 {
     const struct mqtt *mqtt = client->mqtt;
-    struct mqtt_made *made = &client->door->mqtt->made[mqtt->version == MQTT_5];
     if (!is_made(made, form, delivery)) {
         make(client, made, form, delivery);
     } else if (delivery->packet_id != made->delivery.packet_id) {
@@ -163,9 +182,23 @@ bool mqtt_send_message(struct client *client, const struct mqtt_form *form, stru
         made->packet.data[made->packet_id_at + 1] = (uint8_t)delivery->packet_id;
         made->delivery.packet_id = delivery->packet_id;
     }
+    if (fits(mqtt, made, form->message.body)) return true;
+    struct mqtt_delivery plain = *delivery;
+    plain.plain = true;
+    if (mqtt->version == MQTT_5) make(client, made, form, &plain);
+    if (fits(mqtt, made, form->message.body)) return true;
+    note_too_small(client, form);
+    return false;
+}
+
+bool mqtt_send_message(struct client *client, const struct mqtt_form *form, struct session_form *shared,
+                       const struct mqtt_delivery *delivery)
+{
+    const struct mqtt *mqtt = client->mqtt;
+    struct mqtt_made *made = &client->door->mqtt->made[mqtt->version == MQTT_5];
+    if (!prepare(client, made, form, delivery)) return false;
     struct slice packet = writer_slice(&made->packet), body = form->message.body;
     bool apart = body.len > CONN_COPY_MAX;
-    if ((uint64_t)packet.len + (apart ? body.len : 0) > mqtt->packet_size_max) return false;
     struct buf *buf = apart ? body_buf(client, body, shared) : NULL;
     if (apart && buf == NULL) { /* the payload pool is empty */
         mqtt_too_slow(client);

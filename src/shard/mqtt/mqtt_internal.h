@@ -156,6 +156,7 @@ struct mqtt {
     bool looking_up : 1; /* a user's name */
     bool pulling : 1, asking_type : 1, asking_room : 1; /* the stream; a room's type; a large room's history */
     bool rooms_behind : 1; /* some large room may have more */
+    bool too_small : 1;    /* it was told of in the log: some message was larger than the client takes */
     bool id_taken : 1;     /* but its next packet id is on its way with another message: after the next acknowledgement */
     bool unsaved : 1;      /* something beside the stream's cursor moved since the last save */
     uint8_t leave_reason; /* enum mqtt_reason */
@@ -184,6 +185,7 @@ struct mqtt {
 struct mqtt_delivery { /* how a message goes to a client */
     uint16_t packet_id; /* 0 with QoS 0 */
     bool direct, duplicate, retain;
+    bool plain; /* without our properties: the client takes no packet so large */
     struct mqtt_match match;
 };
 struct mqtt_made { /* the last PUBLISH of a version: the next client may get the same */
@@ -252,8 +254,8 @@ bool mqtt_is_own(const struct client *client, const struct mqtt_message *message
 /* What a publisher said, packed as a Properties message; and its kind. */
 void mqtt_pack_properties(struct writer *out, const struct mqtt_properties *properties);
 uint32_t mqtt_kind_of(const struct mqtt_publish *publish);
-/* The properties of a delivered message but for its subscription identifiers. */
-void mqtt_write_properties(struct writer *block, const struct mqtt_message *message, bool direct);
+/* The properties of a delivered message but for its subscription identifiers; without ours it is what the publisher said. */
+void mqtt_write_properties(struct writer *block, const struct mqtt_message *message, bool direct, bool ours);
 
 /* ---- subscribe.c ---- */
 void mqtt_subscribe(struct client *client, struct mqtt_subscribe *subscribe);
@@ -280,8 +282,8 @@ bool mqtt_message_read(struct mqtt_message *out, struct slice packed);
 /* Reads the fields of an Event after its sync_key. */
 void mqtt_form_read_event(struct mqtt_form *form, struct slice fields);
 void mqtt_form_read_message(struct mqtt_form *form, struct slice packed);
-/* `shared`: what others who get it share, or an empty one of the caller's. A client that said it takes no packet so large goes
- * without: false. */
+/* `shared`: what others who get it share, or an empty one of the caller's. A client that said it takes no packet so large gets the
+ * message without our properties, or goes without: counted; false. */
 bool mqtt_send_message(struct client *client, const struct mqtt_form *form, struct session_form *shared,
                        const struct mqtt_delivery *delivery);
 

@@ -1,6 +1,7 @@
 /* shard/mqtt/properties.c - what MQTT 5 says beside a message: how it is kept with the message, and how it is shown.
  * Kept as the publisher gave it: user properties, content type, response topic, correlation data (message Properties).
- * Ours, on every delivered message: the user properties below. A publisher's of the same name are not shown, so that nobody can
+ * Ours, on every delivered message that the client takes with them: the user properties below, and what stands in for what the
+ * publisher did not say. A publisher's of the same name are not shown, so that nobody can
  * pretend to be another. */
 #include "api/utf8.h"
 #include "api/wire.h"
@@ -113,9 +114,8 @@ static void put_user_number(struct writer *block, struct slice name, uint64_t nu
     mqtt_put_user(block, name, digits(text, number));
 }
 
-void mqtt_write_properties(struct writer *block, const struct mqtt_message *message, bool direct)
+static void put_ours(struct writer *block, const struct mqtt_message *message)
 {
-    bool text = message->kind == RINGPOST__V1__MESSAGE_KIND__TEXT || message->kind == RINGPOST__V1__MESSAGE_KIND__EMOJI;
     put_user_number(block, SLICE_TEXT("from"), message->sender_id);
     mqtt_put_user(block, SLICE_TEXT("from_name"), message->sender_name);
     put_user_number(block, SLICE_TEXT("room_id"), message->room_id);
@@ -124,11 +124,17 @@ void mqtt_write_properties(struct writer *block, const struct mqtt_message *mess
     put_user_number(block, SLICE_TEXT("time_ms"), message->time_ms);
     mqtt_put_user(block, SLICE_TEXT("client_msg_id"), message->client_msg_id);
     if (message->kind < COUNT_OF(kind_names)) mqtt_put_user(block, SLICE_TEXT("kind"), slice_text(kind_names[message->kind]));
+}
+
+void mqtt_write_properties(struct writer *block, const struct mqtt_message *message, bool direct, bool ours)
+{
+    bool text = message->kind == RINGPOST__V1__MESSAGE_KIND__TEXT || message->kind == RINGPOST__V1__MESSAGE_KIND__EMOJI;
+    if (ours) put_ours(block, message);
     struct given given = put_given(block, message->properties);
     if (text) mqtt_put_number(block, MQTT_PAYLOAD_FORMAT, 1);
-    if (text && given.content_type.len == 0) given.content_type = SLICE_TEXT("text/plain");
+    if (text && ours && given.content_type.len == 0) given.content_type = SLICE_TEXT("text/plain");
     if (given.content_type.len > 0) mqtt_put_bytes(block, MQTT_CONTENT_TYPE, given.content_type);
     if (given.correlation_data.len > 0) mqtt_put_bytes(block, MQTT_CORRELATION_DATA, given.correlation_data);
     if (given.response_topic.len > 0) mqtt_put_bytes(block, MQTT_RESPONSE_TOPIC, given.response_topic);
-    else put_answer(block, direct ? message->sender_id : message->room_id, direct);
+    else if (ours) put_answer(block, direct ? message->sender_id : message->room_id, direct);
 }
