@@ -21,6 +21,8 @@ enum letter_kind {
     LETTER_STREAM_ACK,   /* number = index applied */
     LETTER_ASK_PEOPLE,   /* number = call; payload = u64 user ids: who are they? */
     LETTER_TELL_PEOPLE,  /* number = call; payload = person answers, see people.h */
+    LETTER_ASK_POSITION, /* number = call: how many stream entries were ever emitted to the asking shard? */
+    LETTER_TELL_POSITION, /* number = call; payload = u64 */
     LETTER_WATCH,        /* number = call; presence and typing subscriptions, see presence/watch.h */
     LETTER_WATCHED,      /* number = call; payload = presence_records */
     LETTER_UNWATCH,      /* session = number: forget it */

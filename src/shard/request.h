@@ -44,6 +44,10 @@ struct request {
     uint64_t stalled_ns;         /* since when it has been STALLED, perhaps again and again; 0: never */
     void (*then)(struct shard *shard, struct request *request, enum error error); /* LOGGED */
     enum request_state { REQUEST_RUNNING, REQUEST_PARKED, REQUEST_LOGGED, REQUEST_READING, REQUEST_CALLING, REQUEST_STALLED } stage;
+    uint64_t awaited;            /* request_catch_up(): entries of awaited_peer that are to be applied first */
+    struct request *next_behind;
+    uint16_t awaited_peer;
+    bool caught_up;
     bool pooled;                 /* a block of the usual size */
     _Alignas(8) uint8_t inside[];
 };
@@ -68,6 +72,9 @@ struct people_answer {
 };
 bool request_people(struct shard *shard, struct request *request, const uint64_t *user_ids, uint32_t count,
                     const struct people_answer **people);
+/* Before somebody is told that they are not in a room which another shard owns: may that be because its news are on their way? True:
+ * everything is applied here that `peer` had decided when this was asked first. False: the handler returns and will be run again. */
+bool request_catch_up(struct shard *shard, struct request *request, uint16_t peer);
 /* For several entities: call request_entity for each, then `if (request_waits(request)) return;`. */
 bool request_waits(const struct request *request);
 

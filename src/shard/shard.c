@@ -190,6 +190,7 @@ void shard_close(struct shard *s)
         drop_letters(&s->sources[i]);
     }
     calls_deinit(s);
+    catch_up_deinit(s);
     sessions_deinit(s);
     if (s->watches != NULL) watch_table_destroy(s->watches, s->machine);
     requests_deinit(s);
@@ -243,7 +244,12 @@ void shard_receive(struct shard *s, struct letter *letter)
         break;
     case LETTER_ASK_PEOPLE: request_start(s, letter, people_run); break;
     case LETTER_MQTT: mqtt_state_receive(s, letter); break;
+    case LETTER_ASK_POSITION:
+        catch_up_answer(s, letter);
+        letter_free(letter);
+        break;
     case LETTER_TELL_PEOPLE:
+    case LETTER_TELL_POSITION:
     case LETTER_WATCHED: request_call_answer(s, letter); break;
     case LETTER_WATCH:
     case LETTER_UNWATCH:
@@ -363,6 +369,7 @@ uint32_t shard_apply(struct shard *s, uint32_t budget)
     commitlog_release(s->log, s->machine->applied_index);
     write_batch(s);
     if (s->acks_owed) relay_send_acks(s);
+    if (s->behind != NULL) catch_up_resume(s);
     return applied;
 }
 

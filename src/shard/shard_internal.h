@@ -59,6 +59,7 @@ struct shard {
     struct loading **loading;       /* buckets by entity key; request.c */
     struct source *sources;         /* shard_count of them */
     bool acks_owed;
+    struct request *behind;         /* wait for stream entries; catch_up.c */
     struct call *calls;
     uint32_t call_capacity, call_count;
     uint64_t next_call;
@@ -116,6 +117,12 @@ void admit_run(struct shard *shard, struct request *request);
 void people_run(struct shard *shard, struct request *request);
 void people_free(struct people *people);
 void calls_deinit(struct shard *shard);
+
+/* catch_up.c */
+void catch_up_answer(struct shard *shard, const struct letter *question);
+/* More stream entries may be applied now. */
+void catch_up_resume(struct shard *shard);
+void catch_up_deinit(struct shard *shard);
 
 /* relay.c */
 void relay_receive(struct shard *shard, struct letter *letter);

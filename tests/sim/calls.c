@@ -843,7 +843,8 @@ static void mark_read_answered(struct world *w, struct call *call, const void *m
     if (m->read_floor < r->read_seq) m->read_floor = r->read_seq;
 }
 
-static const struct call_type mark_read_type = {"mark_read", RINGPOST__V1__REQUEST__METHOD_MARK_READ, mark_read_answered, NULL, NULL};
+static const struct call_type mark_read_type = {"mark_read", RINGPOST__V1__REQUEST__METHOD_MARK_READ, mark_read_answered, member_call_refused,
+                                                NULL};
 
 static bool call_mark_read(struct world *w, struct app *d)
 {

@@ -60,6 +60,9 @@ void handle_mark_read(struct shard *shard, struct request *request)
         request_refuse_because(shard, request, ERROR_BAD_FIELD, "seq: must be 1 or more");
         return;
     }
+    struct entity *conversation = request_entity(shard, request, ENTITY_CONVERSATION, request->actor.user_id, in->room_id);
+    if (conversation == NULL) return;
+    if (!conversation->exists && !request_catch_up(shard, request, id_partition(in->room_id))) return;
     struct read_record record = {.user_id = request->actor.user_id, .room_id = in->room_id, .seq = in->seq};
     struct writer bytes;
     writer_init(&bytes, 0);

@@ -261,6 +261,7 @@ static void room_run(struct shard *shard, struct request *request)
     uint64_t room_id = cursor_u64(&c);
     struct entity *view = request_entity(shard, request, ENTITY_VIEW, room_id, 0);
     if (view == NULL) return;
+    if (!view->exists && !request_catch_up(shard, request, id_partition(room_id))) return;
     struct writer reply;
     writer_init(&reply, 0);
     writer_u64(&reply, room_id);
