@@ -3,6 +3,7 @@
 #include "core/check.h"
 #include "shard/session.h"
 #include "sim/calls.h"
+#include "sim/letters.h"
 #include "sim/oracle.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -414,6 +415,7 @@ static bool tend_link(struct world *w, struct app *d)
 void people_act(struct world *w)
 {
     struct app *d = any_device(w);
+    if (d->person->user_id != 0 && letters_congested(w, id_partition(d->person->user_id))) return; /* nobody reads what it says */
     if (d->person->user_id == 0) {
         if (d == &d->person->devices[0] && d->lanes[LANE_MAIN] == NULL) calls_register(w, d);
         return;

@@ -14,6 +14,7 @@
     X(repeats_applied, "stream entries sent again after a restart are not dropped")                                    \
     X(stream_lost, "a letter of stream entries is sometimes lost")                                                     \
     X(letters_overtake, "a letter sometimes overtakes the one before it")                                              \
+    X(overflow_lost, "a letter is lost when there are more under way than the mailbox is made for")                    \
     X(window_forgotten, "repeated sends are not recognized after a restart")                                           \
     X(stale_reads, "reads of the store overtake the batches written before them")                                      \
     X(events_lost, "an inbox entry is sometimes not stored")                                                           \

@@ -43,7 +43,7 @@ static struct shard_limits roll_limits(struct dice *dice)
 static void roll_weights(struct profile *p, struct dice *dice)
 {
     static const uint32_t typical[ACTION_COUNT] = {
-        [ACTION_DELIVER] = 30, [ACTION_DISK] = 14,  [ACTION_STORE_RUN] = 20, [ACTION_STORE_ANSWER] = 20,
+        [ACTION_DELIVER] = 24, [ACTION_PUBLISH] = 16, [ACTION_DISK] = 14,  [ACTION_STORE_RUN] = 20, [ACTION_STORE_ANSWER] = 20,
         [ACTION_APPLY] = 16,   [ACTION_FLUSH] = 16, [ACTION_MAINTAIN] = 6,   [ACTION_PASSWORD] = 4,
         [ACTION_CLIENT] = 24,  [ACTION_READ] = 16,  [ACTION_TICK] = 2};
     /* Hundredths; some parts of the house are four times slower or faster than others. */
@@ -119,6 +119,7 @@ struct profile profile_roll(struct dice *dice)
                         .block_size_bytes = PICK(dice, 512, 512, 4096),
                         .segment_blocks = PICK(dice, 6, 12, 40, 200),
                         .log_pending_max_bytes = PICK(dice, 4096, 16384, 1000000),
+                        .letters_max = PICK(dice, 1, 3, 10, 1000),
                         .password_queue_max = dice_between(dice, 1, 4),
                         .machine = roll_machine(dice),
                         .limits = roll_limits(dice),

@@ -13,7 +13,8 @@
 
 /* What may happen in one step. Weights are relative. */
 #define ACTION_LIST(X)                                                                                                 \
-    X(DELIVER)      /* a letter arrives at its shard */                                                                \
+    X(DELIVER)      /* letters arrive at their shard */                                                                \
+    X(PUBLISH)      /* turn stage: what a shard has posted is seen by the others */                                    \
     X(DISK)         /* a log write completes */                                                                        \
     X(STORE_RUN)    /* the storage thread runs a batch or a job */                                                     \
     X(STORE_ANSWER) /* the worker collects an answer */                                                                \
@@ -37,7 +38,7 @@ enum action { ACTION_LIST(ACTION_AS_ENUM) ACTION_COUNT };
 struct profile {
     uint32_t users, devices; /* devices: per user */
     uint32_t block_size_bytes, segment_blocks;
-    uint32_t log_pending_max_bytes, password_queue_max;
+    uint32_t log_pending_max_bytes, password_queue_max, letters_max;
     struct machine_options machine;
     struct shard_limits limits;
     uint32_t outbound_soft_bytes, outbound_hard_bytes;

@@ -4,9 +4,9 @@
 #include "core/check.h"
 #include "shard/methods.h"
 #include "shard/positions.h"
-#include "shard/records.h"
 #include "shard/session.h"
 #include "sim/audit.h"
+#include "sim/letters.h"
 #include "sim/oracle.h"
 #include "sim/people.h"
 #include <stdio.h>
@@ -20,93 +20,7 @@
 #define APPLY_BUDGET_MAX 8
 #define LOOK_MS 250u                      /* the owner of the trusted clock looks at the wall clock so often, or now and then later */
 #define LEAP_DAYS_MAX 40
-
-/* ---- letters ---------------------------------------------------------------------------------------------------------- */
-
-static void box_add(struct box *box, struct letter *letter)
-{
-    letter->next = NULL;
-    if (box->last != NULL) box->last->next = letter;
-    else box->first = letter;
-    box->last = letter;
-}
-
-static struct letter *box_take(struct box *box)
-{
-    struct letter *letter = box->first;
-    if (letter == NULL) return NULL;
-    box->first = letter->next;
-    if (box->first == NULL) box->last = NULL;
-    letter->next = NULL;
-    return letter;
-}
-
-static void boxes_empty(struct world *w)
-{
-    struct letter *letter;
-    for (uint32_t from = 0; from <= SHARDS_MAX; from++)
-        for (uint32_t to = 0; to < SHARDS_MAX; to++)
-            while ((letter = box_take(&w->boxes[from][to])) != NULL) letter_free(letter);
-}
-
-void world_post_from_outside(struct world *w, struct letter *letter) { box_add(&w->boxes[OUTSIDE][letter->to_shard], letter); }
-
-/* Planted bug: every entry gets the number the destination expects next, repeats too. */
-static struct letter *renumber_entries(struct world *w, struct letter *letter)
-{
-    struct renumbering *r = &w->renumberings[letter->from_shard][letter->to_shard];
-    struct cursor c = cursor_of(letter_payload(letter));
-    struct relay_record relay;
-    bool read = relay_record_read(&relay, &c) && cursor_done(&c);
-    ASSERT(read);
-    uint64_t first = relay.first;
-    relay.first = r->count + 1;
-    for (uint32_t i = 0; i < relay.count; i++) {
-        if (r->count == r->capacity) {
-            r->capacity = r->capacity == 0 ? 64 : r->capacity * 2;
-            r->source_index = realloc(r->source_index, r->capacity * sizeof *r->source_index);
-            ASSERT(r->source_index != NULL);
-        }
-        r->source_index[r->count++] = first + i;
-    }
-    struct writer out;
-    writer_init(&out, 0);
-    relay_record_write(&out, &relay);
-    struct letter *renumbered = letter_make(letter->kind, letter->from_shard, letter->to_shard, NULL, writer_slice(&out));
-    writer_deinit(&out);
-    letter_free(letter);
-    return renumbered;
-}
-
-static struct letter *with_planted_bug(struct world *w, struct letter *letter)
-{
-    if (w->plant == PLANT_repeats_applied && letter->kind == LETTER_STREAM) return renumber_entries(w, letter);
-    if (w->plant == PLANT_repeats_applied && letter->kind == LETTER_STREAM_ACK && letter->number > 0)
-        letter->number = w->renumberings[letter->to_shard][letter->from_shard].source_index[letter->number - 1];
-    return letter;
-}
-
-static bool deliver(struct world *w, uint32_t from, uint32_t to)
-{
-    struct box *box = &w->boxes[from][to];
-    struct letter *letter = box_take(box);
-    if (letter == NULL) return false;
-    if (w->plant == PLANT_stream_lost && letter->kind == LETTER_STREAM && dice_one_in(&w->dice, 20)) {
-        letter_free(letter);
-        return true;
-    }
-    if (w->plant == PLANT_letters_overtake && box->first != NULL && dice_one_in(&w->dice, 20)) {
-        struct letter *late = letter;
-        letter = box_take(box);
-        late->next = box->first;
-        box->first = late;
-        if (box->last == NULL) box->last = late;
-    }
-    report_hash_u64((uint64_t)letter->kind << 32 | from << 8 | to, letter->len);
-    TRACE("letter %d from %u to %u, %u bytes", (int)letter->kind, from, to, letter->len);
-    shard_receive(w->nodes[to].shard, with_planted_bug(w, letter));
-    return true;
-}
+#define LETTERS_TAKEN_MAX 3
 
 /* ---- ports ------------------------------------------------------------------------------------------------------------ */
 
@@ -141,9 +55,8 @@ static void port_random(void *context, void *out, size_t len)
 static void port_post(void *context, struct letter *letter)
 {
     struct world *w = context;
-    ASSERT(letter->from_shard < world_shard_count(w) && letter->to_shard < world_shard_count(w));
     if (w->mute) letter_free(letter);
-    else box_add(&w->boxes[letter->from_shard][letter->to_shard], letter);
+    else letters_post(w, letter);
 }
 
 static void port_reply(void *context, const struct letter *letter)
@@ -319,7 +232,7 @@ static void crash(struct world *w)
     w->mute = true;
     w->crashes++;
     people_lose_connections(w);
-    boxes_empty(w);
+    letters_lose(w);
     while (finish_password(w, RESULT_BUSY)) continue;
     for (uint16_t i = 0; i < world_shard_count(w); i++) node_crash(&w->nodes[i], &w->dice);
     EXPECT(buf_pool_used_bytes(w->pool) == 0, "%zu payload bytes are held by nobody", buf_pool_used_bytes(w->pool));
@@ -343,8 +256,7 @@ static bool is_still(const struct world *w)
 {
     for (uint16_t to = 0; to < world_shard_count(w); to++) {
         if (!shard_is_still(w, to)) return false;
-        for (uint32_t from = 0; from <= SHARDS_MAX; from++)
-            if (w->boxes[from][to].first != NULL) return false;
+        if (letters_under_way(w, to)) return false;
     }
     return w->passwords_first == NULL;
 }
@@ -355,12 +267,12 @@ static void turn_shard(struct world *w, uint16_t i)
     fake_disk_complete(node->disk);
     while (fake_store_run(node->store)) continue;
     while (fake_store_answer(node->store)) continue;
-    for (uint32_t from = 0; from <= SHARDS_MAX; from++)
-        while (deliver(w, from, i)) continue;
+    while (letters_deliver(w, i, 1)) continue;
     shard_apply(node->shard, APPLY_BUDGET_MAX);
     shard_flush(node->shard);
     if (!w->comparing) shard_tick(node->shard); /* which may end a session */
     while (commitlog_wants_maintenance(shard_log(node->shard))) commitlog_maintain(shard_log(node->shard));
+    letters_publish(w, i);
 }
 
 static void round_of_turns(struct world *w)
@@ -387,6 +299,7 @@ static void settle(struct world *w, bool with_people)
 {
     for (uint32_t round = 0; round < REST_ROUNDS_MAX; round++) {
         bool content = !with_people || people_pursue(w);
+        for (uint16_t i = 0; i < world_shard_count(w); i++) letters_publish(w, i);
         if (is_still(w) && content) return;
         round_of_turns(w);
     }
@@ -481,7 +394,7 @@ static void restart(struct world *w)
     w->restarts++;
     w->mute = true;
     people_lose_connections(w);
-    boxes_empty(w);
+    letters_lose(w);
     for (uint16_t i = 0; i < world_shard_count(w); i++) {
         struct node *node = &w->nodes[i];
         shard_close(node->shard);
@@ -536,7 +449,8 @@ static bool act_on(struct world *w, enum action action, struct node *node)
     case ACTION_TICK: shard_tick(node->shard); return true;
     case ACTION_MAINTAIN: return maintain(node);
     case ACTION_FULL: fill_disk(w, node); return true;
-    case ACTION_DELIVER:
+    case ACTION_DELIVER: return letters_deliver(w, node->number, dice_between(&w->dice, 1, LETTERS_TAKEN_MAX));
+    case ACTION_PUBLISH: letters_publish(w, node->number); return true;
     case ACTION_PASSWORD:
     case ACTION_CLIENT:
     case ACTION_READ:
@@ -548,27 +462,18 @@ static bool act_on(struct world *w, enum action action, struct node *node)
     return true;
 }
 
-/* Some letter arrives, each box being as likely as the others to be the first that is looked into. */
-static void deliver_some(struct world *w)
-{
-    uint32_t boxes = (SHARDS_MAX + 1) * SHARDS_MAX, start = dice_below(&w->dice, boxes);
-    for (uint32_t i = 0; i < boxes; i++) {
-        uint32_t box = (start + i) % boxes;
-        if (deliver(w, box / SHARDS_MAX, box % SHARDS_MAX)) return;
-    }
-}
-
 static void act(struct world *w, enum action action)
 {
     uint16_t count = world_shard_count(w), start = (uint16_t)dice_below(&w->dice, count);
     switch (action) {
-    case ACTION_DELIVER: deliver_some(w); return;
     case ACTION_PASSWORD: finish_password(w, RESULT_OK); return;
     case ACTION_CLIENT: people_act(w); return;
     case ACTION_READ: people_read(w); return;
     case ACTION_CRASH: crash(w); return;
     case ACTION_RESTART: restart(w); return;
     case ACTION_REST: rest(w, false); return;
+    case ACTION_DELIVER:
+    case ACTION_PUBLISH:
     case ACTION_DISK:
     case ACTION_STORE_RUN:
     case ACTION_STORE_ANSWER:
@@ -633,6 +538,7 @@ struct world *world_create(uint64_t seed, enum plant plant)
     options.ports.context = w;
     for (uint16_t i = 0; i < world_shard_count(w); i++)
         node_create(&w->nodes[i], i, &w->profile, &options, plant, dice_next(&w->dice));
+    letters_create(w);
     w->oracle = oracle_create(w);
     w->people = people_create(w);
     open_all(w, true);
@@ -651,6 +557,7 @@ void world_destroy(struct world *w)
     }
     for (uint32_t from = 0; from < SHARDS_MAX; from++)
         for (uint32_t to = 0; to < SHARDS_MAX; to++) free(w->renumberings[from][to].source_index);
+    letters_destroy(w);
     people_destroy(w->people);
     oracle_destroy(w->oracle);
     token_keys_destroy(w->keys);

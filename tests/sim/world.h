@@ -1,7 +1,7 @@
 /* tests/sim/world.h - a whole server and its people in one thread, driven by one seed.
  * Owns:    the shards (nodes), the letters between them, the clock, the people; decides what happens next.
  * Thread:  one.                   Depends: all of tests/sim and tests/storage's fakes.
- * Reading order of this folder: dice.h report.h profile.h plant.h | node.h world.h | facts.h oracle.h | people.h calls.h | audit.h | sim.c
+ * Reading order of this folder: dice.h report.h profile.h plant.h | node.h world.h letters.h | facts.h oracle.h | people.h calls.h | audit.h | sim.c
  *
  * The code of the shards is the real one, from shard_receive() to the bytes of the log. Simulated are: the disk (writes take
  * their time, a crash keeps any of their sectors), the store (batches and jobs take their time, a crash takes back any number of batches
@@ -20,9 +20,8 @@
 #include "sim/report.h"
 
 #define CLOCK_STEP_S_MAX 3
-#define OUTSIDE SHARDS_MAX /* where clients' letters come from */
 
-struct box { /* letters of one pair, in order */
+struct box { /* letters in order */
     struct letter *first, *last;
 };
 
@@ -34,13 +33,16 @@ struct renumbering {
 
 struct people;
 struct oracle;
+struct mailbox;
 
 struct world {
     struct dice dice;
     struct profile profile;
     enum plant plant;
     struct node nodes[SHARDS_MAX];
-    struct box boxes[SHARDS_MAX + 1][SHARDS_MAX];
+    struct mailbox *mailbox;
+    struct box from_outside[SHARDS_MAX]; /* clients' letters, by the shard they are for */
+    uint64_t deaf_until_step[SHARDS_MAX]; /* it takes no letters until then */
     struct renumbering renumberings[SHARDS_MAX][SHARDS_MAX];
     struct password_job *passwords_first, *passwords_last;
     uint32_t passwords_waiting;

@@ -1,0 +1,28 @@
+/* tests/sim/letters.h - how letters get from shard to shard: through the mailbox of the real workers, each shard being a worker of its own.
+ * Owns:    the mailbox, and the letters of clients until their shard takes them.
+ * Thread:  one.                   Depends: sim/world.h.          Start at: sim/world.h
+ *
+ * What a shard posts is seen by the others after its turn has ended (letters_publish). Letters of a pair come in order; how late, and how
+ * many at a time, is a matter of chance, and now and then a shard takes none for a long while. Then more are under way than the mailbox
+ * is made for: it takes them all the same, and the shards that are owed an answer stop listening to their clients until it has room. */
+#ifndef TESTS_SIM_LETTERS_H
+#define TESTS_SIM_LETTERS_H
+
+#include "sim/world.h"
+
+void letters_create(struct world *world);
+void letters_destroy(struct world *world);
+/* The process dies: all that are under way are gone. */
+void letters_lose(struct world *world);
+/* Takes the letter. */
+void letters_post(struct world *world, struct letter *letter);
+/* The shard's turn ends. */
+void letters_publish(struct world *world, uint16_t shard);
+/* Some letters, at most `max`, reach the shard; false: there were none, or it takes none now. */
+bool letters_deliver(struct world *world, uint16_t to, uint32_t max);
+/* Too many of its letters are under way: it does not listen to its clients. */
+bool letters_congested(const struct world *world, uint16_t shard);
+/* After all have published. */
+bool letters_under_way(const struct world *world, uint16_t to);
+
+#endif
