@@ -188,15 +188,17 @@ uint32_t oracle_attempt_of(const struct oracle *o, uint64_t room_id, uint64_t se
 
 struct first_try oracle_first_try(const struct oracle *o, struct person *person)
 {
-    return (struct first_try){.sends = ++person->sends, .time_ms = world_now_ms(o->world)};
+    return (struct first_try){.sends = ++person->sends, .time_ms = world_now_ms(o->world), .clock_eras = o->world->clock_eras};
 }
 
-/* Sends of other devices that were under way at the time may have been stored later. */
+/* Sends of other devices that were under way at the time may have been stored later. What was sent before the clock of commands stepped
+ * by more than the window is kept no longer than anything else. */
 bool oracle_is_promised(const struct oracle *o, const struct person *person, const struct first_try *first)
 {
     const struct profile *profile = &o->world->profile;
     uint32_t since = person->sends - first->sends + profile->devices - 1;
-    return since < profile->repeats_kept_ever &&
+    bool same_clock = world_clock_is_right(o->world) && first->clock_eras == o->world->clock_eras;
+    return same_clock && since < profile->repeats_kept_ever &&
            world_now_ms(o->world) + REPEAT_MARGIN_MS < first->time_ms + profile->repeat_window_ms_ever;
 }
 

@@ -17,6 +17,7 @@ struct person;
 struct first_try {
     uint32_t sends; /* that its person had asked for, this one included */
     uint64_t time_ms;
+    uint32_t clock_eras; /* of the world then */
 };
 
 /* One message somebody wants to send; its client_msg_id, body and properties follow from its number. */
