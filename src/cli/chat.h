@@ -74,6 +74,7 @@ struct chat {
     /* requests under way */
     bool loading, load_wanted, followed;
     uint64_t load_cursor, load_key;
+    char load_epoch[CLIENT_EPOCH_MAX + 1];
     bool history_loading, marking, watching;
     uint64_t history_room, marking_room, retry_at_ms; /* after a refusal nothing is asked before */
     struct chat_watch watched, watch_asked;

@@ -5,6 +5,7 @@
 #include "cli/chat.h"
 #include "core/check.h"
 #include "core/clock.h"
+#include <stdio.h>
 #include <string.h>
 
 #define CHAT_RETRY_MS 2000
@@ -38,14 +39,17 @@ static void on_conversations(void *context, enum result result, const Ringpost__
         return;
     const Ringpost__V1__ConversationsResponse *page = response->conversations;
     for (size_t i = 0; i < page->n_conversations; i++) model_on_conversation(&chat->model, page->conversations[i]);
-    if (chat->load_cursor == 0) chat->load_key = page->sync_key; /* what changes while the other pages are read comes after it */
+    if (chat->load_cursor == 0) { /* what changes while the other pages are read comes after it */
+        chat->load_key = page->sync_key;
+        snprintf(chat->load_epoch, sizeof chat->load_epoch, "%s", page->stream_epoch);
+    }
     chat->load_cursor = page->next_cursor;
     if (page->has_more && page->next_cursor != 0) return; /* chat_ask goes on with it */
     chat->load_wanted = false;
     chat->load_cursor = 0;
     if (chat->selected_room == 0 && chat->selected_peer == 0 && chat->model.conversation_count > 0)
         chat_select(chat, chat->model.conversations[0]->room_id, chat->model.conversations[0]->peer_id);
-    if (!chat->followed) client_follow(chat->remote.client, chat->load_key);
+    if (!chat->followed) client_follow(chat->remote.client, chat->load_key, chat->load_epoch);
     chat->followed = true;
 }
 
@@ -271,6 +275,13 @@ static bool model_lacks_a_room(const struct model *model)
     return false;
 }
 
+static void start_over(struct chat *chat, bool other_stream)
+{
+    chat->load_wanted = true;
+    chat->load_cursor = 0;
+    if (other_stream) model_on_other_stream(&chat->model);
+}
+
 void chat_take_events(struct chat *chat)
 {
     struct client_event event;
@@ -280,7 +291,7 @@ void chat_take_events(struct chat *chat)
         any = true;
         if (event.kind == CLIENT_EVENT_PUSH) take_push(chat, event.push, now_ms);
         if (event.kind == CLIENT_EVENT_HEAD) model_on_head(&chat->model, event.head_room_id, event.head_seq, event.read_seq);
-        if (event.kind == CLIENT_EVENT_RESET) chat->load_wanted = true;
+        if (event.kind == CLIENT_EVENT_RESET) start_over(chat, event.other_stream);
         if (event.kind == CLIENT_EVENT_ONLINE) chat->watched = (struct chat_watch){0}; /* it ended with the old connection */
         client_event_release(&event);
     }

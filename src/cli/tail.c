@@ -16,6 +16,7 @@ struct tail_arguments {
     uint64_t count;   /* 0: no end */
     uint64_t since;
     bool since_given, since_now;
+    bool begun_anew; /* the stream is another one than that of the kept position, and that is not moved yet */
 };
 
 static const char tail_about[] =
@@ -92,9 +93,13 @@ static bool tail_print(const struct tail_arguments *arguments, const Ringpost__V
     return true;
 }
 
-static bool tail_take(const struct tail_arguments *arguments, const struct client_event *event)
+static bool tail_take(struct tail_arguments *arguments, const struct client_event *event)
 {
-    if (event->kind == CLIENT_EVENT_RESET) remote_complain("some entries are older than what the server keeps; going on with what it has");
+    arguments->begun_anew |= event->other_stream;
+    if (event->kind == CLIENT_EVENT_RESET)
+        remote_complain(event->other_stream ? "the server was restored from a backup: some entries that were printed are not there any more, and "
+                                              "others in their place were not printed; going on with what is new"
+                                            : "some entries are older than what the server keeps; going on with what it has");
     if (event->kind == CLIENT_EVENT_OFFLINE)
         remote_complain("%s; trying again", client_text(arguments->remote.client));
     if (event->kind != CLIENT_EVENT_PUSH) return false;
@@ -107,12 +112,16 @@ static bool tail_take(const struct tail_arguments *arguments, const struct clien
     return tail_print(arguments, &large);
 }
 
-static void tail_keep_position(struct remote *remote, bool wait)
+static void tail_keep_position(struct tail_arguments *arguments, bool wait)
 {
+    struct remote *remote = &arguments->remote;
     if (fflush(stdout) != 0) return; /* not printed: to be printed again */
     uint64_t key = client_taken_key(remote->client);
-    if (key <= remote->identity.sync_key) return;
-    enum result res = identity_advance(&remote->identity, key, wait);
+    const char *epoch = client_taken_epoch(remote->client);
+    if (key == remote->identity.sync_key && strcmp(epoch, remote->identity.stream_epoch) == 0) return;
+    enum result res = arguments->begun_anew ? identity_move(&remote->identity, key, epoch, wait)
+                                            : identity_advance(&remote->identity, key, epoch, wait);
+    if (res == RESULT_OK) arguments->begun_anew = false;
     if (res != RESULT_OK && res != RESULT_BUSY) remote_complain("the position cannot be kept: %s", result_text(res));
 }
 
@@ -127,12 +136,12 @@ static enum cli_exit tail_follow(struct tail_arguments *arguments)
             client_event_release(&event);
             continue;
         }
-        tail_keep_position(&arguments->remote, false);
+        tail_keep_position(arguments, false);
         if (ferror(stdout)) return CLI_EXIT_FAILED;
         if (client_state(client) == CLIENT_REFUSED) return remote_explain(&arguments->remote, RESULT_DENIED, NULL);
         client_wait(client, TAIL_WAIT_MS);
     }
-    tail_keep_position(&arguments->remote, true);
+    tail_keep_position(arguments, true);
     return ferror(stdout) ? CLI_EXIT_FAILED : CLI_EXIT_OK;
 }
 
@@ -145,8 +154,10 @@ static enum cli_exit tail_start(struct tail_arguments *arguments)
         if (client_state(client) == CLIENT_UNREACHABLE) return remote_explain(&arguments->remote, RESULT_IO, NULL);
         client_wait(client, TAIL_WAIT_MS);
     }
-    uint64_t since = arguments->since_given ? arguments->since : arguments->remote.identity.sync_key;
-    client_follow(client, arguments->since_now ? client_newest_key(client) : since);
+    const struct identity *identity = &arguments->remote.identity;
+    if (arguments->since_now) client_follow(client, client_newest_key(client), client_newest_epoch(client));
+    else if (arguments->since_given) client_follow(client, arguments->since, "");
+    else client_follow(client, identity->sync_key, identity->stream_epoch);
     return CLI_EXIT_OK;
 }
 

@@ -70,6 +70,7 @@ const char *client_text(const struct client *client);
 uint32_t client_retry_ms(const struct client *client); /* OFFLINE: until the next attempt */
 /* Newest entry of the user's stream: at login, or later once the stream is followed. */
 uint64_t client_newest_key(const struct client *client);
+const char *client_newest_epoch(const struct client *client); /* of the login */
 
 /* ---- turning it ---- */
 
@@ -105,21 +106,27 @@ enum client_event_kind {
     CLIENT_EVENT_OFFLINE,
     CLIENT_EVENT_PUSH,    /* `push`: an entry of the stream, or something that passes by (typing, presence, room_message) */
     CLIENT_EVENT_HEAD,    /* `head`: a large room moved on */
-    CLIENT_EVENT_RESET,   /* entries older than the server keeps were missed: load the conversations again */
+    CLIENT_EVENT_RESET,   /* the stream goes on elsewhere: load the conversations again */
 };
 struct client_event {
     enum client_event_kind kind;
     Ringpost__V1__Push *push;                 /* owned by the event; PUSH only, else NULL */
     uint64_t head_room_id, head_seq, read_seq; /* HEAD only */
+    bool other_stream; /* RESET only: the server was restored from a backup, and nothing that was seen has to be true any more; else entries
+                          older than it keeps were missed */
 };
 
-/* Delivers the stream after `sync_key` from now on. Called again it starts over from there. */
-void client_follow(struct client *client, uint64_t sync_key);
+#define CLIENT_EPOCH_MAX 63 /* bytes of what tells one history of a server from another */
+
+/* Delivers the stream after `sync_key`, which came with that epoch ("": unknown), from now on. Called again it starts over from there. */
+void client_follow(struct client *client, uint64_t sync_key, const char *stream_epoch);
 /* The next event; the caller ends it with client_event_release(). False: none. */
 bool client_next(struct client *client, struct client_event *event);
 void client_event_release(struct client_event *event);
 /* Position after the last stream entry taken with client_next(): what to keep and to follow from next time. */
 uint64_t client_taken_key(const struct client *client);
+/* What goes with it. */
+const char *client_taken_epoch(const struct client *client);
 
 /* Full jitter: a time in [0, min(max, min * 2^attempt)), at least 1 ms; `random` is 64 random bits. Pure. */
 uint32_t client_backoff_ms(uint32_t attempt, uint32_t min_ms, uint32_t max_ms, uint64_t random);

@@ -61,6 +61,8 @@ struct client {
     bool following, syncing, sync_wanted;
     bool sync_stale;            /* the sync under way belongs to an earlier client_follow() */
     uint64_t sync_key, taken_key, newest_key; /* queued, taken, known to exist */
+    char sync_epoch[CLIENT_EPOCH_MAX + 1], taken_epoch[CLIENT_EPOCH_MAX + 1], newest_epoch[CLIENT_EPOCH_MAX + 1];
+    uint32_t resets_queued;
     uint64_t sync_at_ns;        /* not before */
 };
 
@@ -89,7 +91,7 @@ uint64_t client_calls_due_ns(const struct client *client);
 bool client_stream_has_room(const struct client *client);
 void client_stream_note(struct client *client, enum client_event_kind kind);  /* ONLINE, OFFLINE, RESET */
 void client_stream_on_push(struct client *client, Ringpost__V1__Push *push);  /* takes push */
-void client_stream_on_newest(struct client *client, uint64_t sync_key);
+void client_stream_on_auth(struct client *client, uint64_t sync_key, const char *stream_epoch);
 void client_stream_turn(struct client *client, uint64_t now_ns);
 void client_stream_drop_all(struct client *client);
 uint64_t client_stream_due_ns(const struct client *client);

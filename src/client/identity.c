@@ -1,7 +1,9 @@
 /* client/identity.c - the file behind an identity.
  *
  *   {"device_id": "cli-…", "user_id": "42", "name": "alice", "display_name": "Alice", "access_token": "…", "access_expires_ms": "…",
- *    "refresh_token": "…", "refresh_expires_ms": "…", "sync_key": "7"}                 64-bit numbers are strings, as everywhere in JSON
+ *    "refresh_token": "…", "refresh_expires_ms": "…", "sync_key": "7", "stream_epoch": "…"}   64-bit numbers are strings, as everywhere in JSON.
+ *
+ * A file of before there were epochs has none.
  *
  * Failure modes: a file that is not that is reported, never overwritten unseen; a crash while saving leaves the old file and a
  * leftover SERVER.json.new, which the next save replaces. */
@@ -76,7 +78,9 @@ static bool read_number(const json_t *root, const char *key, uint64_t *out)
 
 static bool identity_read(struct identity *s, const json_t *root)
 {
-    return read_text(root, "device_id", s->device_id, sizeof s->device_id) && s->device_id[0] != '\0' &&
+    s->stream_epoch[0] = '\0';
+    bool epoch = json_object_get(root, "stream_epoch") == NULL || read_text(root, "stream_epoch", s->stream_epoch, sizeof s->stream_epoch);
+    return epoch && read_text(root, "device_id", s->device_id, sizeof s->device_id) && s->device_id[0] != '\0' &&
            read_number(root, "user_id", &s->user_id) && read_text(root, "name", s->name, sizeof s->name) &&
            read_text(root, "display_name", s->display_name, sizeof s->display_name) &&
            read_text(root, "access_token", s->access_token, sizeof s->access_token) &&
@@ -194,9 +198,9 @@ static json_t *identity_to_json(const struct identity *s)
     snprintf(access_expires, sizeof access_expires, "%llu", (unsigned long long)s->access_expires_ms);
     snprintf(refresh_expires, sizeof refresh_expires, "%llu", (unsigned long long)s->refresh_expires_ms);
     snprintf(sync_key, sizeof sync_key, "%llu", (unsigned long long)s->sync_key);
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "device_id", s->device_id, "user_id", user_id, "name", s->name,
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "device_id", s->device_id, "user_id", user_id, "name", s->name,
                      "display_name", s->display_name, "access_token", s->access_token, "access_expires_ms", access_expires, "refresh_token",
-                     s->refresh_token, "refresh_expires_ms", refresh_expires, "sync_key", sync_key);
+                     s->refresh_token, "refresh_expires_ms", refresh_expires, "sync_key", sync_key, "stream_epoch", s->stream_epoch);
 }
 
 static enum result write_and_sync(int fd, const json_t *root)
@@ -223,7 +227,10 @@ enum result identity_save(struct identity *identity)
 
 void identity_set_user(struct identity *identity, uint64_t user_id, const char *name, const char *display_name)
 {
-    if (identity->user_id != user_id) identity->sync_key = 0;
+    if (identity->user_id != user_id) {
+        identity->sync_key = 0;
+        identity->stream_epoch[0] = '\0';
+    }
     identity->user_id = user_id;
     snprintf(identity->name, sizeof identity->name, "%s", name);
     snprintf(identity->display_name, sizeof identity->display_name, "%s", display_name);
@@ -243,23 +250,43 @@ enum result identity_set_tokens(struct identity *identity, const char *access, u
 void identity_forget_user(struct identity *identity)
 {
     identity->user_id = identity->sync_key = identity->access_expires_ms = identity->refresh_expires_ms = 0;
-    identity->name[0] = identity->display_name[0] = '\0';
+    identity->name[0] = identity->display_name[0] = identity->stream_epoch[0] = '\0';
     explicit_bzero(identity->access_token, sizeof identity->access_token);
     explicit_bzero(identity->refresh_token, sizeof identity->refresh_token);
 }
 
-enum result identity_advance(struct identity *identity, uint64_t sync_key, bool wait)
+static bool same_epoch(const struct identity *identity, const char *stream_epoch)
+{
+    return strcmp(identity->stream_epoch, stream_epoch) == 0;
+}
+
+static enum result position_put(struct identity *identity, uint64_t sync_key, const char *stream_epoch, bool wait, bool back)
 {
     bool held = identity->lock_fd >= 0;
     enum result res = held ? RESULT_OK : identity_lock(identity, wait);
     if (res != RESULT_OK) return res;
-    uint64_t user_id = identity->user_id;
+    uint64_t user_id = identity->user_id, key_before = identity->sync_key;
+    char epoch_before[IDENTITY_EPOCH_MAX + 1];
+    memcpy(epoch_before, identity->stream_epoch, sizeof epoch_before);
     res = identity_reload(identity);
-    if (res == RESULT_OK && identity->user_id == user_id && identity->sync_key < sync_key) {
+    bool untouched = identity->sync_key == key_before && same_epoch(identity, epoch_before);
+    bool moves = identity->sync_key < sync_key || (identity->sync_key == sync_key && !same_epoch(identity, stream_epoch)) || (back && untouched);
+    if (res == RESULT_OK && identity->user_id == user_id && moves) {
         identity->sync_key = sync_key;
+        snprintf(identity->stream_epoch, sizeof identity->stream_epoch, "%s", stream_epoch);
         res = identity_save(identity);
     }
     if (!held) identity_unlock(identity);
     return res;
 }
 
+
+enum result identity_advance(struct identity *identity, uint64_t sync_key, const char *stream_epoch, bool wait)
+{
+    return position_put(identity, sync_key, stream_epoch, wait, false);
+}
+
+enum result identity_move(struct identity *identity, uint64_t sync_key, const char *stream_epoch, bool wait)
+{
+    return position_put(identity, sync_key, stream_epoch, wait, true);
+}

@@ -6,7 +6,7 @@
  *
  * Several terminals of one person share one file, and a refresh token works once. So every change is made under the lock, to what is
  * on disk at that moment, and replaces the file by a rename: a reader sees an old or a new one, never a part of one. The holder of
- * the lock is the one who may spend the refresh token. `sync_key` is the position of `ringpost tail` and never goes back. */
+ * the lock is the one who may spend the refresh token. `sync_key` and `stream_epoch` are the position of `ringpost tail`. */
 #ifndef CLIENT_IDENTITY_H
 #define CLIENT_IDENTITY_H
 
@@ -20,6 +20,7 @@
 #define IDENTITY_PATH_MAX 1024
 #define IDENTITY_NAME_MAX 32
 #define IDENTITY_DISPLAY_NAME_MAX 256 /* bytes of 64 characters */
+#define IDENTITY_EPOCH_MAX 63
 
 struct identity {
     char server[IDENTITY_SERVER_MAX + 1]; /* "host:port" */
@@ -35,6 +36,7 @@ struct identity {
     char refresh_token[TOKEN_REFRESH_MAX + 1];
     uint64_t refresh_expires_ms;
     uint64_t sync_key;
+    char stream_epoch[IDENTITY_EPOCH_MAX + 1]; /* that came with it; "": unknown */
 };
 
 /* Reads what is kept for that server and profile ("" is the default one); a device that was never here gets a new device id, and no
@@ -59,6 +61,8 @@ NODISCARD enum result identity_set_tokens(struct identity *identity, const char 
                                          uint64_t refresh_expires_ms);
 void identity_forget_user(struct identity *identity);
 /* Moves the kept position up to `sync_key`, unless another process went further or another person logged in. BUSY as identity_lock. */
-NODISCARD enum result identity_advance(struct identity *identity, uint64_t sync_key, bool wait);
+NODISCARD enum result identity_advance(struct identity *identity, uint64_t sync_key, const char *stream_epoch, bool wait);
+/* The same for a stream that begins anew: back, too, unless another process has moved it since we read it. */
+NODISCARD enum result identity_move(struct identity *identity, uint64_t sync_key, const char *stream_epoch, bool wait);
 
 #endif

@@ -58,7 +58,7 @@ static void login_on_auth(void *context, enum result result, const Ringpost__V1_
     } else if (response->error == NULL) {
         client->token_refused = client->refresh_tried = false;
         client->renew_at_ns = login_renew_at(response->auth->expires_ms);
-        client_stream_on_newest(client, response->auth->sync_key);
+        client_stream_on_auth(client, response->auth->sync_key, response->auth->stream_epoch);
         if (client->state != CLIENT_READY) client_become_ready(client);
     } else if (!is_unauthenticated(response->error)) {
         login_retry(client, response->error->message);

@@ -199,6 +199,19 @@ void model_on_conversation(struct model *model, const Ringpost__V1__Conversation
     if (said->last_message != NULL) model_on_message(model, said->last_message);
 }
 
+void model_on_other_stream(struct model *model)
+{
+    for (uint32_t i = model->conversation_count; i-- > 0;) {
+        struct conversation *conversation = model->conversations[i];
+        if (conversation->outgoing_count == 0) {
+            model_remove_conversation(model, conversation);
+        } else {
+            timeline_clear(conversation);
+            conversation->head_seq = conversation->read_seq = 0;
+        }
+    }
+}
+
 void model_on_room(struct model *model, const Ringpost__V1__Room *room)
 {
     struct conversation *conversation = model_find_room(model, room->room_id);

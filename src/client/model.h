@@ -87,6 +87,8 @@ bool model_is_online(const struct model *model, uint64_t user_id);
 
 /* ---- what the server says; all may be said again ---- */
 void model_on_conversation(struct model *model, const Ringpost__V1__Conversation *said);
+/* Nothing that was shown has to be true any more; what was written and not yet sent stays. */
+void model_on_other_stream(struct model *model);
 void model_on_room(struct model *model, const Ringpost__V1__Room *room);
 void model_on_event(struct model *model, const Ringpost__V1__Event *event);
 void model_on_message(struct model *model, const Ringpost__V1__Message *message);

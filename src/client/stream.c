@@ -3,10 +3,12 @@
  * key further on, `behind`) makes us sync page by page until we are where the server is; pushes of the stream that come meanwhile only
  * tell how far that is.
  * Failure modes: a queue that is not emptied stops reading from the server, which then says `behind`: memory stays bounded and nothing is
- * lost. A key the server no longer keeps becomes a RESET event. */
+ * lost. A key the server no longer keeps, or one of before it was restored from a backup, becomes a RESET event: each key is shown with
+ * the epoch that came with it, and nothing pushed is taken before the first sync of a connection was answered. */
 #include "client/client_internal.h"
 #include "core/check.h"
 #include "core/clock.h"
+#include <stdio.h>
 #include <stdlib.h>
 
 #define STREAM_PAGE_LENGTH 100u
@@ -42,7 +44,17 @@ void client_stream_note(struct client *client, enum client_event_kind kind)
     stream_queue(client, (struct client_event){.kind = kind});
 }
 
-void client_stream_on_newest(struct client *client, uint64_t sync_key)
+static void copy_epoch(char to[CLIENT_EPOCH_MAX + 1], const char *epoch) { snprintf(to, CLIENT_EPOCH_MAX + 1, "%s", epoch); }
+
+/* The newest there is, which may be less than it was: a restored server. */
+void client_stream_on_auth(struct client *client, uint64_t sync_key, const char *stream_epoch)
+{
+    client->newest_key = sync_key;
+    copy_epoch(client->newest_epoch, stream_epoch);
+    if (client->following && client->newest_key != client->sync_key) client->sync_wanted = true;
+}
+
+static void stream_on_newest(struct client *client, uint64_t sync_key)
 {
     if (sync_key > client->newest_key) client->newest_key = sync_key;
     if (client->following && client->newest_key > client->sync_key) client->sync_wanted = true;
@@ -68,7 +80,7 @@ void client_stream_on_push(struct client *client, Ringpost__V1__Push *push)
     if (push->kind_case == RINGPOST__V1__PUSH__KIND_EVENT) {
         wanted = stream_is_next(client, push->event->sync_key);
     } else if (push->kind_case == RINGPOST__V1__PUSH__KIND_BEHIND) {
-        client_stream_on_newest(client, push->behind->sync_key);
+        stream_on_newest(client, push->behind->sync_key);
         client->sync_wanted = client->following; /* even with nothing new: the server waits for it */
         wanted = false;
     } else if (push->kind_case == RINGPOST__V1__PUSH__KIND__NOT_SET) {
@@ -94,12 +106,20 @@ static Ringpost__V1__Push *stream_push_of(Ringpost__V1__Event **event)
     return push;
 }
 
+static void stream_reset(struct client *client, const Ringpost__V1__SyncResponse *page)
+{
+    bool other = page->reset_reason == RINGPOST__V1__RESET_REASON__OTHER_STREAM;
+    stream_queue(client, (struct client_event){.kind = CLIENT_EVENT_RESET, .other_stream = other});
+    client->resets_queued++;
+    client->sync_key = client->newest_key = page->sync_key;
+}
+
 static void stream_take_page(struct client *client, Ringpost__V1__SyncResponse *page)
 {
-    if (page->reset) {
-        stream_queue(client, (struct client_event){.kind = CLIENT_EVENT_RESET});
-        client->sync_key = page->sync_key;
-    }
+    if (page->reset) stream_reset(client, page);
+    copy_epoch(client->sync_epoch, page->stream_epoch);
+    /* What is queued was given by then; but what stands before a reset, in another stream perhaps. */
+    if (client->resets_queued == 0) copy_epoch(client->taken_epoch, page->stream_epoch);
     for (size_t i = 0; i < page->n_events && i < STREAM_PAGE_LENGTH; i++) {
         uint64_t sync_key = page->events[i]->sync_key;
         if (sync_key <= client->sync_key) continue;
@@ -109,7 +129,10 @@ static void stream_take_page(struct client *client, Ringpost__V1__SyncResponse *
         stream_queue(client, (struct client_event){.kind = CLIENT_EVENT_PUSH, .push = push});
     }
     if (page->n_events <= STREAM_PAGE_LENGTH && page->sync_key > client->sync_key) client->sync_key = page->sync_key;
-    if (page->n_heads > STREAM_HEADS_MAX) stream_queue(client, (struct client_event){.kind = CLIENT_EVENT_RESET});
+    if (page->n_heads > STREAM_HEADS_MAX) {
+        stream_queue(client, (struct client_event){.kind = CLIENT_EVENT_RESET});
+        client->resets_queued++;
+    }
     for (size_t i = 0; i < page->n_heads && page->n_heads <= STREAM_HEADS_MAX; i++) {
         const Ringpost__V1__RoomHead *head = page->heads[i];
         stream_queue(client, (struct client_event){.kind = CLIENT_EVENT_HEAD, .head_room_id = head->room_id,
@@ -150,6 +173,7 @@ void client_stream_turn(struct client *client, uint64_t now_ns)
     Ringpost__V1__Request request;
     ringpost__v1__request__init(&request);
     sync.sync_key = client->sync_key;
+    sync.stream_epoch = client->sync_epoch;
     sync.limit = STREAM_PAGE_LENGTH;
     request.method_case = RINGPOST__V1__REQUEST__METHOD_SYNC;
     request.sync = &sync;
@@ -172,12 +196,14 @@ void client_stream_drop_all(struct client *client)
     while (client_next(client, &event)) client_event_release(&event);
 }
 
-void client_follow(struct client *client, uint64_t sync_key)
+void client_follow(struct client *client, uint64_t sync_key, const char *stream_epoch)
 {
     client_stream_drop_all(client);
     client->following = client->sync_wanted = true;
     client->sync_stale = client->syncing;
     client->sync_key = client->taken_key = sync_key;
+    copy_epoch(client->sync_epoch, stream_epoch);
+    copy_epoch(client->taken_epoch, stream_epoch);
     client->sync_at_ns = 0;
 }
 
@@ -187,6 +213,7 @@ bool client_next(struct client *client, struct client_event *event)
     *event = client->events[client->event_head];
     client->event_head = (client->event_head + 1) % CLIENT_EVENTS_MAX;
     client->event_count--;
+    if (event->kind == CLIENT_EVENT_RESET && --client->resets_queued == 0) copy_epoch(client->taken_epoch, client->sync_epoch);
     if (event->kind == CLIENT_EVENT_PUSH && event->push->kind_case == RINGPOST__V1__PUSH__KIND_EVENT)
         client->taken_key = event->push->event->sync_key;
     /* Everything queued is taken: what came without entries (a reset, a page that moved only the key) counts too. */
@@ -205,7 +232,17 @@ uint64_t client_taken_key(const struct client *client)
     return client->taken_key;
 }
 
+const char *client_taken_epoch(const struct client *client)
+{
+    return client->taken_epoch;
+}
+
 uint64_t client_newest_key(const struct client *client)
 {
     return client->newest_key;
+}
+
+const char *client_newest_epoch(const struct client *client)
+{
+    return client->newest_epoch;
 }

@@ -27,6 +27,8 @@
     X(sends, "ringpost_sends_total", COUNTER, "Send operations; divide sent frames by it for the coalescing")          \
     X(frames_sent, "ringpost_frames_sent_total", COUNTER, "Frames and responses queued to clients")                    \
     X(sessions_behind, "ringpost_sessions_behind_total", COUNTER, "Times a slow reader stopped getting pushes")        \
+    X(sync_resets_old, "ringpost_sync_resets_old_total", COUNTER, "Syncs from entries that are not kept any more")     \
+    X(sync_resets_other, "ringpost_sync_resets_other_total", COUNTER, "Syncs from before the server was restored")     \
     X(requests, "ringpost_requests_total", COUNTER, "Requests decoded")                                                \
     X(requests_refused, "ringpost_requests_refused_total", COUNTER, "Requests answered with an error")                 \
     X(requests_parked, "ringpost_requests_parked", GAUGE, "Requests waiting for the store or for room")                 \

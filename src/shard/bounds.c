@@ -82,6 +82,7 @@ static uint32_t record_bytes(enum command_type type, uint32_t body_size_max)
     switch (type) {
     case COMMAND_RELAY: return relay_bytes(body_size_max);
     case COMMAND_LIMITS: return limits_record_size(&(struct limits_record){0});
+    case COMMAND_INCARNATION: return incarnation_record_size(&(struct incarnation_record){0});
     case COMMAND_USER_CREATE:
     case COMMAND_DEVICE_PUT:
     case COMMAND_REFRESH:

@@ -175,6 +175,7 @@ enum result machine_load(struct machine *m, struct store_view *view, uint64_t ap
     m->applied_index = applied_index;
     enum result result = load_counters(m, view);
     if (result == RESULT_OK) result = limits_load(m, view);
+    if (result == RESULT_OK) result = incarnations_load(m, view);
     if (result == RESULT_OK) result = load_range(m, view, KEY_STREAM, load_position);
     if (result == RESULT_OK) result = load_range(m, view, KEY_OUTBOX, load_bundle);
     if (result == RESULT_OK) result = load_range(m, view, KEY_DEDUP, load_former_block);

@@ -13,6 +13,7 @@
 #include "shard/effects.h"
 #include "shard/entity.h"
 #include "shard/ids.h"
+#include "shard/incarnation.h"
 #include "shard/roster.h"
 #include "shard/stream.h"
 
@@ -46,6 +47,7 @@ struct machine {
     uint64_t entities_made;     /* by commands, ever; while it stays, what a command needs stays, too (command.h) */
     const struct needs *pinned; /* what the command being checked or applied needs: looked at before the table; NULL: unknown */
     bool limits_known; /* a LIMITS command was applied, now or before the last start */
+    struct incarnations incarnations;
 };
 
 NODISCARD enum result machine_create(struct machine **out, const struct machine_options *options, struct metrics *metrics);

@@ -17,6 +17,10 @@ RECORD(command, COMMAND_FIELDS)
 #define LIMITS_FIELDS_2(F) F(u32, repeat_window_ms) F(u32, repeats_per_sender)
 RECORD_2(limits, LIMITS_FIELDS, LIMITS_FIELDS_2)
 
+/* incarnation.c: the first command of a start; also the value under KEY_INCARNATION */
+#define INCARNATION_FIELDS(F) F(u32, ordinal) F(u32, random)
+RECORD(incarnation, INCARNATION_FIELDS)
+
 /* account/ */
 #define USER_CREATE_FIELDS(F) F(bytes, name) F(bytes, display_name) F(bytes, password_hash)
 RECORD(user_create, USER_CREATE_FIELDS)
@@ -117,7 +121,8 @@ RECORD(account, ACCOUNT_FIELDS)
 RECORD_2(device, DEVICE_FIELDS, DEVICE_FIELDS_2)
 /* counted: 1 when direct_count is known; else the conversations of two are counted when it is loaded */
 #define INBOX_FIELDS(F) F(u32, room_count) F(u32, large_count) F(u64, last_seen_ms)
-#define INBOX_FIELDS_2(F) F(u8, counted) F(u32, direct_count) F(u32, unanswered_count)
+/* incarnations: { u32 ordinal | u64 first sync_key given in it }…, ascending, at most INBOX_INCARNATIONS_MAX of the newest */
+#define INBOX_FIELDS_2(F) F(u8, counted) F(u32, direct_count) F(u32, unanswered_count) F(bytes, incarnations)
 RECORD_2(inbox, INBOX_FIELDS, INBOX_FIELDS_2)
 #define CONVERSATION_FIELDS(F) F(u64, joined_seq) F(u64, read_seq) F(u64, peer_id) F(bytes, peer_name)
 RECORD(conversation, CONVERSATION_FIELDS)

@@ -364,6 +364,8 @@ static struct command frame_command(struct shard *s, enum command_type type, uin
 
 enum error request_append_own(struct shard *s, enum command_type type, struct slice record)
 {
+    enum error error = shard_incarnate(s);
+    if (error != ERROR_NONE) return error;
     frame_command(s, type, 0, record);
     return append(s, type, NULL);
 }
@@ -379,6 +381,10 @@ enum error request_try_propose(struct shard *s, struct request *r, enum command_
     enum error error = row->check(s->machine, &command);
     s->machine->pinned = NULL;
     if (error == ERROR_NONE) error = may_write(s, type);
+    if (error == ERROR_NONE && s->incarnation_due) {
+        error = shard_incarnate(s);
+        (void)frame_command(s, type, r->actor.user_id, record); /* that of the incarnation stood in its place */
+    }
     if (error == ERROR_NONE) error = append(s, type, r);
     if (error != ERROR_NONE) return error;
     r->stage = REQUEST_LOGGED;

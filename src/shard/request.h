@@ -127,6 +127,7 @@ void request_start(struct shard *shard, struct letter *letter, request_run_f run
 const struct shard_ports *shard_ports(const struct shard *shard);
 const struct shard_limits *shard_limits(const struct shard *shard);
 const struct token_keys *shard_token_keys(const struct shard *shard);
+struct metrics *shard_metrics(const struct shard *shard);
 struct envelope_arena *shard_arena(struct shard *shard); /* reset after each handler run */
 struct writer *shard_scratch(struct shard *shard); /* empty, for the record of a command; until the next call */
 

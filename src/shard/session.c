@@ -462,6 +462,17 @@ void session_drained(struct session *session)
     writer_deinit(&packed);
 }
 
+/* They were given the epoch before this one, and what comes now is not of that. */
+void sessions_must_sync(struct shard *s)
+{
+    for (uint32_t i = 0; i < s->sessions.count; i++) {
+        struct session *session = s->sessions.slots[i].session;
+        if (session == NULL || session->encodes) continue;
+        session_fall_behind(session);
+        session_drained(session);
+    }
+}
+
 void session_syncing(struct session *session) { session->missed_room = false; }
 
 void session_synced(struct session *session, uint64_t sync_key)

@@ -121,6 +121,29 @@ static enum result recover(struct shard *s, uint64_t *replayed, char *text, size
     return result;
 }
 
+/* The first command of every start. On a disk without room it waits, and everything else that would be logged with it: reads are served. */
+static void begin_incarnation(struct shard *s)
+{
+    s->options.ports.random(s->options.ports.context, &s->incarnation_random, sizeof s->incarnation_random);
+    s->incarnation_due = true;
+    if (shard_incarnate(s) != ERROR_NONE)
+        LOG_WARN("shard", "no room for the first record of this start: nothing is written before there is shard=%u", s->options.machine.shard);
+}
+
+enum error shard_incarnate(struct shard *s)
+{
+    if (!s->incarnation_due) return ERROR_NONE;
+    struct incarnation_record incarnation = incarnation_next(s->machine, s->incarnation_random);
+    struct writer record;
+    writer_init(&record, 0);
+    incarnation_record_write(&record, &incarnation);
+    s->incarnation_due = false; /* or logging it would begin with it */
+    enum error error = request_append_own(s, COMMAND_INCARNATION, writer_slice(&record));
+    s->incarnation_due = error != ERROR_NONE;
+    writer_deinit(&record);
+    return error;
+}
+
 /* The first command of a start with other limits than those in force; on a full disk as soon as there is room: until then those in force stay. */
 static enum error propose_limits(struct shard *s)
 {
@@ -136,6 +159,7 @@ static enum error propose_limits(struct shard *s)
 
 static enum result begin_life(struct shard *s, char *text, size_t text_size)
 {
+    begin_incarnation(s);
     enum error error = propose_limits(s);
     if (error == ERROR_NONE) return RESULT_OK;
     snprintf(text, text_size, "shard %u: the changed limits cannot be logged: %s", s->options.machine.shard, error_row(error)->message);
@@ -275,6 +299,7 @@ static void apply_one(struct shard *s, struct pending *p, const struct command *
     perform_effects(s, &s->effects);
     metrics_add(&s->options.metrics->commands_applied, 1);
     if (command->type == COMMAND_SEND && s->effects.error == ERROR_NONE) metrics_add(&s->options.metrics->messages_stored, 1);
+    if (command->type == COMMAND_INCARNATION) sessions_must_sync(s);
 }
 
 /* The oldest command that is durable and not applied, taken from the list; NULL: there is none, or an entity it touches is not
@@ -404,6 +429,7 @@ uint16_t shard_number(const struct shard *s) { return s->options.machine.shard; 
 const struct shard_ports *shard_ports(const struct shard *s) { return &s->options.ports; }
 const struct shard_limits *shard_limits(const struct shard *s) { return &s->options.limits; }
 const struct token_keys *shard_token_keys(const struct shard *s) { return s->options.token_keys; }
+struct metrics *shard_metrics(const struct shard *s) { return s->options.metrics; }
 struct envelope_arena *shard_arena(struct shard *s) { return s->arena; }
 struct writer *shard_scratch(struct shard *s)
 {

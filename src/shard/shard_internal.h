@@ -67,6 +67,8 @@ struct shard {
     uint64_t room_pushes;           /* messages of large rooms applied here */
     struct watch_table *watches;
     bool closing;
+    bool incarnation_due;           /* it comes before whatever else is logged */
+    uint32_t incarnation_random;
 };
 
 #define LOADING_BUCKETS 4096
@@ -78,6 +80,8 @@ static inline void shard_post(struct shard *s, struct letter *letter) { s->optio
 /* shard.c */
 /* A job for the storage thread that sees all that was applied, also when it is asked between two commands of one batch. */
 void shard_submit(struct shard *shard, struct store_job *job);
+/* NONE: this start is in the log, or in its open batch. */
+enum error shard_incarnate(struct shard *shard);
 
 /* request.c */
 enum result requests_init(struct shard *shard);
@@ -132,6 +136,8 @@ void relay_send_acks(struct shard *shard);
 /* session.c */
 enum result sessions_init(struct shard *shard);
 void sessions_deinit(struct shard *shard);
+/* Those that are open learn of the new epoch. */
+void sessions_must_sync(struct shard *shard);
 
 /* perform.c */
 void perform_effects(struct shard *shard, struct effects *effects);

@@ -430,6 +430,7 @@ Test(client, call_wait_hands_the_response_over)
 struct seen {
     uint64_t last_key, key_after_reset;
     uint32_t entries, resets, heads;
+    bool other_stream; /* the last reset */
 };
 
 static void take_events(struct client *client, struct seen *seen)
@@ -444,6 +445,7 @@ static void take_events(struct client *client, struct seen *seen)
         }
         if (event.kind == CLIENT_EVENT_RESET) {
             seen->resets++;
+            seen->other_stream = event.other_stream;
             seen->last_key = seen->key_after_reset;
         }
         if (event.kind == CLIENT_EVENT_HEAD) {
@@ -466,7 +468,7 @@ Test(client, the_stream_comes_whole_by_pages_pushes_and_after_gaps)
     struct fixture f = {.peer.stream_length = 250, .peer.heads = 1};
     start(&f, "good");
     struct seen seen = {0};
-    client_follow(f.client, 0);
+    client_follow(f.client, 0, "");
     TURN_UNTIL(f.client, (take_events(f.client, &seen), seen.last_key == 250 && seen.heads == 1));
     cr_expect_eq(fake_peer_read(&f.peer, &f.peer.syncs), 3);
 
@@ -495,7 +497,7 @@ Test(client, from_now_begins_at_the_login)
     TURN_UNTIL(f.client, fake_peer_read(&f.peer, &f.peer.heartbeats) == 1);
     cr_expect_eq(client_newest_key(f.client), 5);
     struct seen seen = {.last_key = 5};
-    client_follow(f.client, client_newest_key(f.client));
+    client_follow(f.client, client_newest_key(f.client), client_newest_epoch(f.client));
     TURN_UNTIL(f.client, (take_events(f.client, &seen), seen.last_key == 6));
     stop(&f);
 }
@@ -505,7 +507,7 @@ Test(client, the_stream_goes_on_over_a_new_connection)
     struct fixture f = {.peer.stream_length = 5};
     start(&f, "good");
     struct seen seen = {0};
-    client_follow(f.client, 0);
+    client_follow(f.client, 0, "");
     TURN_UNTIL(f.client, (take_events(f.client, &seen), seen.last_key == 5));
     for (uint64_t round = 1; round <= 5; round++) {
         grow_stream(&f.peer, 5 + 30 * round);
@@ -522,10 +524,61 @@ Test(client, a_key_that_is_no_longer_kept_is_a_reset)
     struct fixture f = {.peer.stream_length = 300, .peer.stream_kept_after = 290};
     start(&f, "good");
     struct seen seen = {.last_key = 3, .key_after_reset = 290};
-    client_follow(f.client, 3);
+    client_follow(f.client, 3, "");
     TURN_UNTIL(f.client, (take_events(f.client, &seen), client_taken_key(f.client) == 300));
     cr_expect_eq(seen.resets, 1);
     cr_expect_eq(seen.entries, 10, "what is still kept comes after the reset");
+    stop(&f);
+}
+
+/* Its stream is longer than where we are, but it is another one. */
+Test(client, a_server_that_was_restored_is_a_reset)
+{
+    struct fixture f = {.peer.stream_length = 16, .peer.epoch = "2-aa"};
+    start(&f, "good");
+    struct seen seen = {.key_after_reset = 19};
+    client_follow(f.client, 0, "");
+    TURN_UNTIL(f.client, (take_events(f.client, &seen), seen.last_key == 16));
+    cr_expect_str_eq(client_taken_epoch(f.client), "2-aa");
+    fake_peer_lock(&f.peer);
+    f.peer.stream_length = 19;
+    f.peer.epoch = "2-bb";
+    fake_peer_unlock(&f.peer);
+    fake_peer_kick(&f.peer);
+    TURN_UNTIL(f.client, (take_events(f.client, &seen), seen.resets == 1));
+    cr_expect(seen.other_stream);
+    TURN_UNTIL(f.client, (take_events(f.client, &seen), client_taken_key(f.client) == 19));
+    cr_expect_str_eq(client_taken_epoch(f.client), "2-bb");
+    grow_stream(&f.peer, 20);
+    fake_peer_push_event(&f.peer, 20);
+    TURN_UNTIL(f.client, (take_events(f.client, &seen), seen.last_key == 20));
+    cr_expect_eq(seen.entries, 17, "nothing between, and nothing twice");
+    fake_peer_kick(&f.peer);
+    grow_stream(&f.peer, 21);
+    TURN_UNTIL(f.client, (take_events(f.client, &seen), seen.last_key == 21));
+    cr_expect_eq(seen.resets, 1, "it is that stream from now on");
+    stop(&f);
+}
+
+/* Shorter than where we are: what was known to exist does not any more. */
+Test(client, a_restored_stream_that_is_shorter_comes_to_rest)
+{
+    struct fixture f = {.peer.stream_length = 50, .peer.epoch = "1-aa"};
+    start(&f, "good");
+    struct seen seen = {.key_after_reset = 6};
+    client_follow(f.client, 40, "1-aa");
+    seen.last_key = 40;
+    TURN_UNTIL(f.client, (take_events(f.client, &seen), seen.last_key == 50));
+    fake_peer_lock(&f.peer);
+    f.peer.stream_length = 6;
+    f.peer.epoch = "1-bb";
+    fake_peer_unlock(&f.peer);
+    fake_peer_kick(&f.peer);
+    TURN_UNTIL(f.client, (take_events(f.client, &seen), client_taken_key(f.client) == 6));
+    uint32_t syncs = fake_peer_read(&f.peer, &f.peer.syncs);
+    fake_peer_heartbeat(&f.peer);
+    TURN_UNTIL(f.client, fake_peer_read(&f.peer, &f.peer.heartbeats) > 0);
+    cr_expect_eq(fake_peer_read(&f.peer, &f.peer.syncs), syncs, "nothing is missing any more");
     stop(&f);
 }
 
@@ -534,7 +587,7 @@ Test(client, behind_is_answered_with_a_sync)
     struct fixture f = {.peer.stream_length = 5};
     start(&f, "good");
     struct seen seen = {0};
-    client_follow(f.client, 0);
+    client_follow(f.client, 0, "");
     TURN_UNTIL(f.client, (take_events(f.client, &seen), seen.last_key == 5));
     grow_stream(&f.peer, 40);
     fake_peer_push_behind(&f.peer, 40);
@@ -549,7 +602,7 @@ Test(client, events_nobody_takes_stop_the_reading)
 {
     struct fixture f = {.peer.stream_length = 3 * CLIENT_EVENTS_MAX};
     start(&f, "good");
-    client_follow(f.client, 0);
+    client_follow(f.client, 0, "");
     uint64_t want = 3 * CLIENT_EVENTS_MAX;
     uint32_t syncs = CLIENT_EVENTS_MAX / 100 - 2;
     TURN_UNTIL(f.client, fake_peer_read(&f.peer, &f.peer.syncs) >= syncs);

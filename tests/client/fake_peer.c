@@ -127,6 +127,8 @@ static void make_event(struct fake_event *made, uint64_t sync_key)
     made->event.message = &made->message;
 }
 
+static void put_epoch(const struct fake_peer *peer, char epoch[32]) { snprintf(epoch, 32, "%s", peer->epoch != NULL ? peer->epoch : ""); }
+
 static void answer_auth(struct fake_peer *peer, const Ringpost__V1__AuthRequest *request, Ringpost__V1__Response *response)
 {
     static char code[] = "UNAUTHENTICATED", reason[] = "token_expired";
@@ -139,6 +141,9 @@ static void answer_auth(struct fake_peer *peer, const Ringpost__V1__AuthRequest 
     ringpost__v1__auth_response__init(&auth);
     auth.sync_key = peer->stream_length;
     auth.expires_ms = UINT64_MAX / 2000000;
+    char epoch[32];
+    put_epoch(peer, epoch);
+    auth.stream_epoch = epoch;
     response->result_case = RINGPOST__V1__RESPONSE__RESULT_AUTH;
     response->auth = &auth;
     put_response(peer, response);
@@ -203,8 +208,15 @@ static void answer_sync(struct fake_peer *peer, const Ringpost__V1__SyncRequest 
     ringpost__v1__sync_response__init(&sync);
     peer->syncs++;
     uint64_t at = request->sync_key;
-    sync.reset = at < peer->stream_kept_after;
-    if (sync.reset) at = peer->stream_kept_after;
+    bool other = request->stream_epoch[0] != '\0' && strcmp(request->stream_epoch, peer->epoch) != 0;
+    sync.reset = other || at < peer->stream_kept_after;
+    if (sync.reset) at = other ? peer->stream_length : peer->stream_kept_after;
+    sync.reset_reason = other        ? RINGPOST__V1__RESET_REASON__OTHER_STREAM
+                        : sync.reset ? RINGPOST__V1__RESET_REASON__TOO_OLD
+                                     : RINGPOST__V1__RESET_REASON__NO_RESET;
+    char epoch[32];
+    put_epoch(peer, epoch);
+    sync.stream_epoch = epoch;
     for (; !sync.reset && sync.n_events < request->limit && at < peer->stream_length; sync.n_events++) {
         make_event(&made[sync.n_events], ++at);
         events[sync.n_events] = &made[sync.n_events].event;

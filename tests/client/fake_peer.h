@@ -23,6 +23,7 @@ struct fake_peer {
     bool mute;                         /* calls are read and forgotten */
     bool garbage;                      /* the first bytes are no hello */
     uint64_t stream_length, stream_kept_after;
+    const char *epoch;                 /* of the stream; NULL: an older server, which knows none */
     uint32_t heads;                    /* in each last page of sync */
     /* what happened */
     uint32_t connections, auths, refreshes, syncs, heartbeats, calls;

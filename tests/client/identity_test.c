@@ -57,7 +57,7 @@ Test(identity, comes_back_as_it_was_saved_and_private)
     struct stat status;
     open_identity(&saved);
     save_user(&saved, UINT64_MAX);
-    cr_assert_eq(identity_advance(&saved, UINT64_MAX - 1, true), RESULT_OK);
+    cr_assert_eq(identity_advance(&saved, UINT64_MAX - 1, "3-aa", true), RESULT_OK);
     open_identity(&read);
     cr_expect(identity_is_logged_in(&read));
     cr_expect_eq(read.user_id, UINT64_MAX);
@@ -134,12 +134,30 @@ Test(identity, the_position_never_goes_back)
     open_identity(&first);
     save_user(&first, 5);
     open_identity(&second);
-    cr_assert_eq(identity_advance(&second, 10, true), RESULT_OK);
-    cr_assert_eq(identity_advance(&first, 7, true), RESULT_OK);
+    cr_assert_eq(identity_advance(&second, 10, "3-aa", true), RESULT_OK);
+    cr_assert_eq(identity_advance(&first, 7, "3-aa", true), RESULT_OK);
     cr_expect_eq(first.sync_key, 10, "what the other process wrote is taken over");
     struct identity read;
     open_identity(&read);
     cr_expect_eq(read.sync_key, 10);
+    cr_expect_str_eq(read.stream_epoch, "3-aa");
+}
+
+Test(identity, a_stream_that_begins_anew_moves_the_position_back_once)
+{
+    struct identity first, second, read;
+    open_identity(&first);
+    save_user(&first, 5);
+    cr_assert_eq(identity_advance(&first, 10, "3-aa", true), RESULT_OK);
+    open_identity(&second);
+    cr_assert_eq(identity_move(&first, 4, "3-bb", true), RESULT_OK);
+    cr_assert_eq(identity_advance(&first, 8, "3-bb", true), RESULT_OK);
+    cr_assert_eq(identity_move(&second, 4, "3-bb", true), RESULT_OK);
+    cr_expect_eq(second.sync_key, 8, "the other process has moved it already, and on from there");
+    cr_assert_eq(identity_advance(&first, 8, "4-cc", true), RESULT_OK);
+    open_identity(&read);
+    cr_expect_eq(read.sync_key, 8);
+    cr_expect_str_eq(read.stream_epoch, "4-cc");
 }
 
 Test(identity, another_login_starts_with_no_position)
@@ -147,10 +165,10 @@ Test(identity, another_login_starts_with_no_position)
     struct identity identity, stale;
     open_identity(&identity);
     save_user(&identity, 5);
-    cr_assert_eq(identity_advance(&identity, 10, true), RESULT_OK);
+    cr_assert_eq(identity_advance(&identity, 10, "3-aa", true), RESULT_OK);
     open_identity(&stale);
     save_user(&identity, 6);
-    cr_assert_eq(identity_advance(&stale, 99, true), RESULT_OK);
+    cr_assert_eq(identity_advance(&stale, 99, "3-aa", true), RESULT_OK);
     struct identity read;
     open_identity(&read);
     cr_expect_eq(read.user_id, 6);
@@ -164,7 +182,7 @@ Test(identity, one_holds_the_lock)
     open_identity(&second);
     cr_assert_eq(identity_lock(&first, false), RESULT_OK);
     cr_expect_eq(identity_lock(&second, false), RESULT_BUSY);
-    cr_expect_eq(identity_advance(&second, 1, false), RESULT_BUSY);
+    cr_expect_eq(identity_advance(&second, 1, "3-aa", false), RESULT_BUSY);
     identity_close(&first);
     cr_expect_eq(identity_lock(&second, false), RESULT_OK);
     identity_close(&second);

@@ -5,6 +5,8 @@
 #include "shard/records.h"
 #include "shard/shard_internal.h"
 #include <criterion/criterion.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 static void set_old_limits(void)
 {
@@ -83,13 +85,24 @@ static void live(void)
     cr_expect_eq(come_with("kiosk"), ERROR_TOO_MANY_DEVICES);
 }
 
+static bool digest_row(void *context, struct slice key, struct slice value)
+{
+    uint64_t *digest = context;
+    if (key.data[0] == KEY_INCARNATION) return true; /* every start adds one */
+    if (key.data[0] != KEY_REPEATS) *digest = XXH3_64bits_withSeed(key.data, key.len, *digest); /* else the last index of a batch */
+    *digest = XXH3_64bits_withSeed(value.data, value.len, *digest);
+    return true;
+}
+
 /* The process ends and the store has lost everything: the log alone says what happened. The state right after the replay. */
 static uint64_t replay(void)
 {
     rig_close_shard(0);
     fake_store_crash_to(rig.stores[0], 0, NULL);
     rig_open_shard(0);
-    return fake_store_digest(rig.stores[0]);
+    uint64_t digest = 0;
+    cr_assert_eq(store_scan(fake_store_view(rig.stores[0]), SLICE_EMPTY, SLICE_EMPTY, digest_row, &digest), RESULT_OK);
+    return digest;
 }
 
 static uint32_t member_count(void)
@@ -137,24 +150,24 @@ Test(limits, only_a_change_is_logged, .fini = rig_close)
     set_old_limits();
     rig_open();
     rig_pump();
-    cr_expect_eq(commitlog_last_index(shard_log(rig.shards[0])), 1, "a new shard begins with its limits");
-    for (int i = 0; i < 2; i++) {
+    cr_expect_eq(commitlog_last_index(shard_log(rig.shards[0])), 2, "a new shard begins with its first start and its limits");
+    for (uint32_t i = 1; i <= 2; i++) {
         rig_close_shard(0);
         rig_open_shard(0);
         rig_pump();
-        cr_expect_eq(commitlog_last_index(shard_log(rig.shards[0])), 1);
+        cr_expect_eq(commitlog_last_index(shard_log(rig.shards[0])), 2 + i, "the start alone");
     }
     rig.machine.inbox_events_max++;
     rig_close_shard(0);
     rig_open_shard(0);
     rig_pump();
-    cr_expect_eq(commitlog_last_index(shard_log(rig.shards[0])), 2);
+    cr_expect_eq(commitlog_last_index(shard_log(rig.shards[0])), 6);
     cr_expect_eq(shard_machine(rig.shards[0])->options.inbox_events_max, rig.machine.inbox_events_max);
     rig.machine.entities_max++; /* apply does not read it */
     rig_close_shard(0);
     rig_open_shard(0);
     rig_pump();
-    cr_expect_eq(commitlog_last_index(shard_log(rig.shards[0])), 2);
+    cr_expect_eq(commitlog_last_index(shard_log(rig.shards[0])), 7);
 }
 
 /* ---- the store's record ---- */

@@ -194,13 +194,13 @@ static void *page_read(struct fixture *shard, void (*read)(struct read_job *, st
 Ringpost__V1__SyncResponse *world_sync(struct world *world, uint64_t user_id, uint64_t sync_key, uint32_t limit)
 {
     struct fixture *home = world_home(world, user_id);
-    uint64_t head = world_inbox(world, user_id)->head, kept = home->machine->options.inbox_events_max;
+    const struct inbox *inbox = world_inbox(world, user_id);
     struct sync_params params = {.user_id = user_id,
                                  .sync_key = sync_key,
-                                 .head = head,
-                                 .kept_first = head > kept ? head - kept + 1 : 1,
+                                 .head = inbox->head,
+                                 .answer = inbox_judge(home->machine, inbox, sync_key, NULL),
                                  .limit = limit,
-                                 .in_large_rooms = world_inbox(world, user_id)->large_count > 0};
+                                 .in_large_rooms = inbox->large_count > 0};
     return page_read(home, sync_read, &params, sizeof params, &ringpost__v1__sync_response__descriptor);
 }
 

@@ -194,6 +194,7 @@ static bool digest_entry(void *context, struct slice key, struct slice value)
     switch (key.data[0]) {
     case KEY_OUTBOX: break;
     case KEY_REPEATS: digest_window(digest, value); break;
+    case KEY_INCARNATION: break; /* every start adds one */
     case KEY_MESSAGE: digest_timeline(digest, key_u64_at(key, 1)); break;
     case KEY_EVENT: digest_events(digest, key_u64_at(key, 1)); break;
     default:

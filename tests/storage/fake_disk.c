@@ -321,11 +321,32 @@ struct fake_disk *fake_disk_create(const struct fake_disk_options *options)
     return disk;
 }
 
-void fake_disk_destroy(struct fake_disk *disk)
+static void forget_segments(struct fake_disk *disk)
 {
     ASSERT(disk->write_count == 0); /* completed or crashed */
     for (uint32_t i = 0; i < disk->segment_count; i++) free(disk->segments[i].bytes);
+    disk->segment_count = 0;
     free(disk->cached.copy);
+    disk->cached = (struct fake_write){0};
+}
+
+void fake_disk_copy(struct fake_disk *to, const struct fake_disk *from)
+{
+    ASSERT(from->write_count == 0);
+    forget_segments(to);
+    for (uint32_t i = 0; i < from->segment_count; i++) {
+        const struct fake_segment *segment = &from->segments[i];
+        struct fake_segment *copy = add(to, segment->size_bytes);
+        memcpy(copy->bytes, segment->bytes, segment->size_bytes);
+        copy->number = segment->number;
+        copy->spare = segment->spare;
+    }
+    to->half_prepared = from->half_prepared;
+}
+
+void fake_disk_destroy(struct fake_disk *disk)
+{
+    forget_segments(disk);
     free(disk);
 }
 

@@ -50,6 +50,9 @@ void fake_disk_set_segments_max(struct fake_disk *disk, uint32_t segments_max);
 uint32_t fake_disk_segment_count(const struct fake_disk *disk);
 uint32_t fake_disk_spare_count(const struct fake_disk *disk);
 
+/* A backup, or what is restored from one: `to` holds what `from` does. Nothing may be under way on either (asserted). */
+void fake_disk_copy(struct fake_disk *to, const struct fake_disk *from);
+
 /* The bytes on the medium, to damage them; NULL when there is no such segment. */
 uint8_t *fake_disk_bytes(struct fake_disk *disk, uint64_t number);
 /* Removes a live segment; makes or replaces one with a copy of `bytes` (any length). */

@@ -436,7 +436,7 @@ struct fake_store *fake_store_create(uint64_t seed)
     return store;
 }
 
-void fake_store_destroy(struct fake_store *store)
+static void forget_entries(struct fake_store *store)
 {
     ASSERT(fake_store_idle(store));
     fake_store_flush(store);
@@ -444,6 +444,25 @@ void fake_store_destroy(struct fake_store *store)
         free(store->entries[i].key);
         free(store->entries[i].value);
     }
+    store->entry_count = 0;
+}
+
+void fake_store_copy(struct fake_store *to, const struct fake_store *from)
+{
+    ASSERT(fake_store_idle(from));
+    forget_entries(to);
+    for (uint32_t i = 0; i < from->entry_count; i++) {
+        if (i == to->entry_capacity) to->entries = grow(to->entries, &to->entry_capacity, sizeof *to->entries);
+        const struct entry *entry = &from->entries[i];
+        to->entries[i] = (struct entry){copy_of(key_of(entry)), copy_of(value_of(entry)), entry->key_len, entry->value_len};
+    }
+    to->entry_count = from->entry_count;
+    to->applied = to->durable = from->applied;
+}
+
+void fake_store_destroy(struct fake_store *store)
+{
+    forget_entries(store);
     free(store->entries);
     free(store->undos);
     free(store);

@@ -44,6 +44,8 @@ void fake_store_mend(struct fake_store *store);
 void fake_store_set_keeps(struct fake_store *store, bool (*keeps)(void *context, struct slice key, struct slice value), void *context);
 /* The store says that it stands at `index`, whatever it holds, which no store may do. */
 void fake_store_claim(struct fake_store *store, uint64_t index);
+/* A backup, or what is restored from one: `to` becomes what `from` is, durable. Both idle (asserted). */
+void fake_store_copy(struct fake_store *to, const struct fake_store *from);
 /* What has run so far, to look at. */
 struct store_view *fake_store_view(struct fake_store *store);
 

@@ -26,6 +26,7 @@ export class Client {
   #socket;
   #catchingUp = null;
   #catchUpAgain = false;
+  #inStep = false;           // the store has been synced over this connection: what is pushed follows it
   #lanes = new Set();        // targets whose messages are being sent now
   #pendingReads = new Map(); // room_id -> seq the server does not know yet
   #readTimer = 0;
@@ -74,6 +75,7 @@ export class Client {
   // ---- keeping up -------------------------------------------------------------------------------------------------------
   async #ready() {
     this.#watched = "";
+    this.#inStep = false;
     await this.catchUp();
     this.#watchLater();
     this.#flushReads();
@@ -90,7 +92,7 @@ export class Client {
   #push(push) {
     if (push.event) {
       const key = counter(push.event.sync_key);
-      if (this.store.syncKey === null || key > this.store.syncKey + 1) this.catchUp();
+      if (!this.#inStep || this.store.syncKey === null || key > this.store.syncKey + 1) this.catchUp();
       else this.#look(this.store.applyEvent(push.event));
       this.#settleOwn(push.event.message);
     } else if (push.room_message) {
@@ -139,17 +141,21 @@ export class Client {
 
   async #sync() {
     for (;;) {
-      const answer = await this.request("sync", { sync_key: String(this.store.syncKey), limit: CATCH_UP_PAGE_SIZE });
+      const from = { sync_key: String(this.store.syncKey), stream_epoch: this.store.streamEpoch };
+      const answer = await this.request("sync", { ...from, limit: CATCH_UP_PAGE_SIZE });
       if (answer.reset) {
+        if (answer.reset_reason === "OTHER_STREAM") this.#forgetAll();
         await this.#loadConversations();
         continue;
       }
+      this.store.streamEpoch = answer.stream_epoch ?? "";
       for (const event of answer.events ?? []) {
         this.#look(this.store.applyEvent(event));
         this.#settleOwn(event.message);
       }
       this.store.syncKey = Math.max(this.store.syncKey, counter(answer.sync_key));
       if (answer.has_more) continue;
+      this.#inStep = true;
       this.#applyHeads(answer.heads ?? []);
       this.store.touch("snapshot");
       return;
@@ -159,15 +165,24 @@ export class Client {
   async #loadConversations() {
     const list = [];
     let syncKey = null;
+    let streamEpoch = "";
     let cursor = "0";
     for (let page = 0; page < CONVERSATION_PAGES_MAX; page++) {
       const answer = await this.request("conversations", { cursor, limit: CATCH_UP_PAGE_SIZE });
       list.push(...(answer.conversations ?? []));
-      syncKey ??= counter(answer.sync_key); // the first page's: what changed while the others were read comes again
+      if (syncKey === null) { // the first page's: what changed while the others were read comes again
+        syncKey = counter(answer.sync_key);
+        streamEpoch = answer.stream_epoch ?? "";
+      }
       if (!answer.has_more) break;
       cursor = answer.next_cursor;
     }
-    this.store.replaceConversations(list, syncKey);
+    this.store.replaceConversations(list, syncKey, streamEpoch);
+  }
+
+  #forgetAll() {
+    this.store.forgetAll();
+    this.#pendingReads.clear();
   }
 
   #reload() {

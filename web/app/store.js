@@ -16,6 +16,7 @@ export class Store extends EventTarget {
     super();
     this.me = me;
     this.syncKey = null; // null: nothing loaded yet
+    this.streamEpoch = ""; // that came with it
     this.conversations = new Map();
     this.timelines = new Map();
     this.names = new Map([[me.user_id, me.display_name]]);
@@ -57,7 +58,7 @@ export class Store extends EventTarget {
   }
 
   // The whole list anew, after a first start or a reset. System lines survive; timelines are fetched again.
-  replaceConversations(list, syncKey) {
+  replaceConversations(list, syncKey, streamEpoch) {
     const before = this.conversations;
     this.conversations = new Map();
     this.timelines.clear();
@@ -68,6 +69,17 @@ export class Store extends EventTarget {
       this.#ownIsRead(conversation);
     }
     this.syncKey = syncKey;
+    this.streamEpoch = streamEpoch;
+    this.touch("conversations");
+    this.touch("timeline");
+  }
+
+  // The server was restored from a backup: numbers mean other things than they did, so nothing that is known here is worth keeping.
+  forgetAll() {
+    this.syncKey = null;
+    this.streamEpoch = "";
+    this.conversations.clear();
+    this.timelines.clear();
     this.touch("conversations");
     this.touch("timeline");
   }
@@ -288,12 +300,13 @@ export class Store extends EventTarget {
     if (this.syncKey === null || list.length > SNAPSHOT_MAX) return null;
     const names = Object.fromEntries(list.flatMap((c) => c.notes.flatMap((note) => [note.actor_id, note.target_id]))
       .filter((id) => this.names.has(id)).map((id) => [id, this.names.get(id)]));
-    return { version: SNAPSHOT_VERSION, user_id: this.me.user_id, sync_key: this.syncKey, conversations: list, names };
+    return { version: SNAPSHOT_VERSION, user_id: this.me.user_id, sync_key: this.syncKey, stream_epoch: this.streamEpoch, conversations: list, names };
   }
 
   restore(snapshot) {
     if (snapshot?.version !== SNAPSHOT_VERSION || snapshot.user_id !== this.me.user_id) return;
     this.syncKey = snapshot.sync_key;
+    this.streamEpoch = snapshot.stream_epoch ?? ""; // of before there were epochs
     for (const [id, name] of Object.entries(snapshot.names)) this.names.set(id, name);
     for (const conversation of snapshot.conversations) {
       this.conversations.set(conversation.room_id, conversation);

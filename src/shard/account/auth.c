@@ -18,6 +18,9 @@ static void auth_reply(struct shard *shard, struct request *request, const struc
     response.display_name = inbox->display_name;
     response.sync_key = inbox->head;
     response.expires_ms = session->expires_s * MS_PER_SECOND;
+    char epoch[EPOCH_TEXT_SIZE];
+    epoch_write(epoch, epoch_now(request_machine(shard)));
+    response.stream_epoch = epoch;
     request_reply(shard, request, &response.base);
 }
 

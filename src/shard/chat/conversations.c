@@ -14,7 +14,8 @@ enum conversations_field {
     CONVERSATIONS_CONVERSATIONS = 1,
     CONVERSATIONS_HAS_MORE,
     CONVERSATIONS_NEXT_CURSOR,
-    CONVERSATIONS_SYNC_KEY
+    CONVERSATIONS_SYNC_KEY,
+    CONVERSATIONS_STREAM_EPOCH,
 };
 enum conversation_field {
     CONVERSATION_ROOM = 1,
@@ -118,6 +119,9 @@ void conversations_read(struct read_job *job, struct store_view *view)
     wire_write_u64(&job->reply, CONVERSATIONS_HAS_MORE, page.has_more);
     if (page.has_more) wire_write_u64(&job->reply, CONVERSATIONS_NEXT_CURSOR, page.last_room);
     wire_write_u64(&job->reply, CONVERSATIONS_SYNC_KEY, params->head);
+    char epoch[EPOCH_TEXT_SIZE];
+    epoch_write(epoch, params->epoch);
+    wire_write_bytes(&job->reply, CONVERSATIONS_STREAM_EPOCH, slice_text(epoch));
     if (result != RESULT_OK || page.result != RESULT_OK) job->error = ERROR_INTERNAL;
     writer_deinit(&page.scratch);
     writer_deinit(&page.message);
@@ -140,6 +144,7 @@ void handle_conversations(struct shard *shard, struct request *request)
     struct conversations_params params = {.user_id = request->actor.user_id,
                                           .cursor = in->cursor,
                                           .head = inbox_of(entity)->head,
+                                          .epoch = epoch_now(request_machine(shard)),
                                           .limit = in->limit == 0 ? CONVERSATIONS_LIMIT_DEFAULT : in->limit};
     request_read(shard, request, conversations_read, &params, sizeof params);
 }

@@ -54,6 +54,23 @@ static enum result count_directs(struct inbox *inbox, struct store_view *view)
     return result == RESULT_OK && scan.bad ? RESULT_CORRUPT : result;
 }
 
+#define INCARNATION_SIZE 12u
+
+static bool load_incarnations(struct inbox *inbox, struct slice list)
+{
+    inbox->incarnation_count = list.len / INCARNATION_SIZE;
+    if (list.len % INCARNATION_SIZE != 0 || inbox->incarnation_count > INBOX_INCARNATIONS_MAX) return false;
+    if (list.len == 0) return true;
+    inbox->incarnations = memory_alloc(inbox->incarnation_count * sizeof *inbox->incarnations);
+    struct cursor c = cursor_of(list);
+    for (uint32_t i = 0; i < inbox->incarnation_count; i++) {
+        uint32_t ordinal = cursor_u32(&c);
+        inbox->incarnations[i] = (struct inbox_incarnation){.ordinal = ordinal, .first = cursor_u64(&c)};
+        inbox->incarnation = ordinal;
+    }
+    return cursor_done(&c);
+}
+
 static enum result load_state(struct inbox *inbox, struct store_view *view, struct writer *value)
 {
     struct key key = key_one(KEY_INBOX, inbox->entity.key.a);
@@ -68,6 +85,7 @@ static enum result load_state(struct inbox *inbox, struct store_view *view, stru
     inbox->last_seen_ms = record.last_seen_ms;
     inbox->direct_count = record.direct_count;
     inbox->unanswered_count = record.unanswered_count;
+    if (!load_incarnations(inbox, record.incarnations)) return RESULT_CORRUPT;
     return record.counted != 0 ? RESULT_OK : count_directs(inbox, view);
 }
 
@@ -89,18 +107,23 @@ static void inbox_drop(struct machine *machine, struct entity *entity)
     struct inbox *inbox = inbox_of(entity);
     ASSERT(inbox->sessions == NULL && inbox->watchers == NULL); /* each pins it */
     free(inbox->name);
+    free(inbox->incarnations);
 }
 
 static void inbox_write(struct entity *entity, struct effects *effects)
 {
     const struct inbox *inbox = inbox_of(entity);
     struct key key = key_one(KEY_INBOX, entity->key.a);
+    uint8_t list[INBOX_INCARNATIONS_MAX * INCARNATION_SIZE], *at = list;
+    for (uint32_t i = 0; i < inbox->incarnation_count; i++)
+        at = record_put_u64(record_put_u32(at, inbox->incarnations[i].ordinal), inbox->incarnations[i].first);
     struct inbox_record record = {.room_count = inbox->room_count,
                                   .large_count = inbox->large_count,
                                   .last_seen_ms = inbox->last_seen_ms,
                                   .counted = 1,
                                   .direct_count = inbox->direct_count,
-                                  .unanswered_count = inbox->unanswered_count};
+                                  .unanswered_count = inbox->unanswered_count,
+                                  .incarnations = slice_of(list, (uint32_t)(at - list))};
     EFFECTS_PUT(effects, &key, inbox, &record);
 }
 
@@ -118,11 +141,47 @@ static void inbox_trim(const struct machine *machine, struct inbox *inbox, struc
     inbox->trimmed = kept_first;
 }
 
+/* Once for a user and a start of the shard. */
+static void inbox_note_incarnation(struct machine *machine, struct inbox *inbox)
+{
+    if (inbox->incarnation_count == INBOX_INCARNATIONS_MAX) {
+        inbox->incarnation_count--;
+        memmove(inbox->incarnations, inbox->incarnations + 1, inbox->incarnation_count * sizeof *inbox->incarnations);
+    }
+    inbox->incarnations = memory_resize(inbox->incarnations, (inbox->incarnation_count + 1) * sizeof *inbox->incarnations);
+    inbox->incarnation = machine->incarnations.newest;
+    inbox->incarnations[inbox->incarnation_count++] =
+        (struct inbox_incarnation){.ordinal = machine->incarnations.newest, .first = inbox->head};
+    batch_row(machine->batch, &inbox->entity);
+}
+
+/* True: what was given out up to incarnation `ordinal` is known to be in this stream up to *last. */
+static bool inbox_last_of(const struct inbox *inbox, uint32_t ordinal, uint64_t *last)
+{
+    *last = inbox->head;
+    for (uint32_t i = 0; i < inbox->incarnation_count; i++) {
+        if (inbox->incarnations[i].ordinal <= ordinal) continue;
+        *last = inbox->incarnations[i].first - 1;
+        return i > 0 || inbox->incarnation_count < INBOX_INCARNATIONS_MAX; /* else there may have been others in between */
+    }
+    return true;
+}
+
+enum inbox_answer inbox_judge(const struct machine *machine, const struct inbox *inbox, uint64_t sync_key, const struct epoch *epoch)
+{
+    uint64_t last = inbox->head;
+    if (sync_key > 0 && epoch != NULL && (!epoch_is_known(machine, *epoch) || !inbox_last_of(inbox, epoch->ordinal, &last)))
+        return INBOX_OTHER_STREAM;
+    if (sync_key > last) return INBOX_OTHER_STREAM;
+    return sync_key + 1 < inbox_first_kept(machine, inbox) ? INBOX_TOO_OLD : INBOX_GOES_ON;
+}
+
 void inbox_append(struct machine *machine, struct inbox *inbox, uint32_t event, struct slice value,
                   struct effects *effects)
 {
     uint64_t kept = machine->options.inbox_events_max, step = kept < INBOX_TRIM_EVENTS ? kept : INBOX_TRIM_EVENTS;
     inbox->head++;
+    if (inbox->incarnation != machine->incarnations.newest) inbox_note_incarnation(machine, inbox);
     memcpy(batch_record(machine->batch, &inbox->entity, KEY_EVENT, inbox->head, value.len, effects), value.data, value.len);
     if (inbox->head % step == 0) inbox_trim(machine, inbox, effects);
     effects_push(effects, inbox, inbox->head, event);

@@ -7,14 +7,23 @@
 
 #include "shard/machine.h"
 
+#define INBOX_INCARNATIONS_MAX 8 /* starts of the shard in which the user's stream grew; a device that was away for more is reset */
 #define INBOX_TRIM_EVENTS 1024 /* of a user between two looks at what is not kept any more, or as many as are kept */
 
 struct session;
+
+struct inbox_incarnation { /* a start of the shard in which the stream grew */
+    uint32_t ordinal;
+    uint64_t first; /* sync_key given in it */
+};
 
 struct inbox { /* entity.exists: the user exists */
     struct entity entity;
     uint64_t head; /* newest sync_key; first kept = head - inbox_events_max + 1, at least 1 */
     uint64_t trimmed; /* entries before it were let go since it became resident; runtime only */
+    uint32_t incarnation;       /* the last one of: */
+    uint32_t incarnation_count;
+    struct inbox_incarnation *incarnations; /* owned; ascending, the newest INBOX_INCARNATIONS_MAX */
     uint64_t last_seen_ms;
     uint32_t room_count;
     uint32_t large_count;     /* of them large: 0 spares sync the look at every room */
@@ -38,6 +47,17 @@ static inline struct inbox *inbox_of(struct entity *entity)
     return CONTAINER_OF(entity, struct inbox, entity);
 }
 static inline uint32_t inbox_group_count(const struct inbox *inbox) { return inbox->room_count - inbox->direct_count; }
+
+/* May a client that has everything up to `sync_key`, by what `epoch` (NULL: it does not know) was when it was given that, go on from
+ * there? TOO_OLD: entries behind it are not kept any more. OTHER_STREAM: that key was not given in the history of this shard, which was
+ * restored from a backup, or it is too long ago to tell. */
+enum inbox_answer { INBOX_GOES_ON, INBOX_TOO_OLD, INBOX_OTHER_STREAM };
+enum inbox_answer inbox_judge(const struct machine *machine, const struct inbox *inbox, uint64_t sync_key, const struct epoch *epoch);
+static inline uint64_t inbox_first_kept(const struct machine *machine, const struct inbox *inbox)
+{
+    uint64_t kept = machine->options.inbox_events_max;
+    return inbox->head > kept ? inbox->head - kept + 1 : 1;
+}
 
 /* Apply: the next entry of the user's stream, which is event number `event` of the effects; `value` is what the store
  * keeps (u8 event_kind, record). Now and then lets go of entries that left the kept window. */

@@ -5,6 +5,7 @@
 #ifndef SHARD_CHAT_PAGES_H
 #define SHARD_CHAT_PAGES_H
 
+#include "shard/chat/inbox.h"
 #include "shard/methods.h"
 #include "shard/records.h"
 
@@ -19,7 +20,8 @@ void history_read(struct read_job *job, struct store_view *view);
 
 struct sync_params {
     uint64_t user_id, sync_key;
-    uint64_t head, kept_first; /* of the stream when the page was asked for; kept_first: the oldest entry there is */
+    uint64_t head; /* of the stream when the page was asked for */
+    enum inbox_answer answer; /* may it go on from sync_key? */
     uint32_t limit;
     bool in_large_rooms; /* else the user has no heads to be told */
     uint64_t reached; /* out: the sync_key of the answer */
@@ -29,6 +31,7 @@ void sync_read(struct read_job *job, struct store_view *view);
 struct conversations_params {
     uint64_t user_id, cursor; /* cursor: the last room id of the page before */
     uint64_t head;            /* of the stream when the page was asked for */
+    struct epoch epoch;       /* then */
     uint32_t limit;
 };
 void conversations_read(struct read_job *job, struct store_view *view);

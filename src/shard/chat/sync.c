@@ -1,7 +1,7 @@
 /* shard/chat/sync.c - a user's stream after a SyncKey: what every device converges by, pushes or no pushes.
  * Happy path: the entries after the client's key, messages filled in from this shard's copy of the timeline; on the
  * last page the heads of large rooms that moved, because those leave no entries. A key older than what is kept, or one
- * we never gave: reset, and the client starts over from `conversations`. */
+ * that was not given in this history (inbox_judge): reset, and the client starts over from `conversations`. */
 #include "api/wire.h"
 #include "shard/chat/events.h"
 #include "shard/chat/inbox.h"
@@ -14,7 +14,7 @@
 #define SYNC_LIMIT_DEFAULT 100
 #define SYNC_LIMIT_MAX     500
 
-enum sync_field { SYNC_EVENTS = 1, SYNC_SYNC_KEY, SYNC_HAS_MORE, SYNC_RESET, SYNC_HEADS };
+enum sync_field { SYNC_EVENTS = 1, SYNC_SYNC_KEY, SYNC_HAS_MORE, SYNC_RESET, SYNC_HEADS, SYNC_STREAM_EPOCH, SYNC_RESET_REASON };
 enum event_field { EVENT_SYNC_KEY = 1 };
 enum head_field { HEAD_ROOM_ID = 1, HEAD_HEAD_SEQ, HEAD_READ_SEQ };
 
@@ -111,21 +111,28 @@ static void page_heads(struct page *page)
     if (page->result == RESULT_OK) page->result = result;
 }
 
+static uint64_t reset_reason(enum inbox_answer answer)
+{
+    if (answer == INBOX_GOES_ON) return RINGPOST__V1__RESET_REASON__NO_RESET;
+    return answer == INBOX_TOO_OLD ? RINGPOST__V1__RESET_REASON__TOO_OLD : RINGPOST__V1__RESET_REASON__OTHER_STREAM;
+}
+
 void sync_read(struct read_job *job, struct store_view *view)
 {
     struct sync_params *params = (void *)job->params;
     struct page page = {.params = params, .view = view, .out = &job->reply, .last_key = params->sync_key,
                         .meter.cost_max = job->page_cost_max};
     writer_init(&page.scratch, 0);
-    bool reset = params->sync_key > params->head || params->sync_key + 1 < params->kept_first;
-    if (!reset) page_events(&page);
-    if (page.hole && page.count == 0) reset = true; /* after entries: the next page begins with it */
+    if (params->answer == INBOX_GOES_ON) page_events(&page);
+    if (page.hole && page.count == 0) params->answer = INBOX_TOO_OLD; /* after entries: the next page begins with it */
+    bool reset = params->answer != INBOX_GOES_ON;
     if (reset) page.last_key = params->head;
     bool has_more = page.last_key < params->head;
     if (page.result == RESULT_OK && !has_more && params->in_large_rooms) page_heads(&page);
     wire_write_u64(&job->reply, SYNC_SYNC_KEY, page.last_key);
     wire_write_u64(&job->reply, SYNC_HAS_MORE, has_more);
     wire_write_u64(&job->reply, SYNC_RESET, reset);
+    wire_write_u64(&job->reply, SYNC_RESET_REASON, reset_reason(params->answer));
     params->reached = page.last_key;
     if (page.result != RESULT_OK || job->reply.failed) job->error = ERROR_INTERNAL;
     writer_deinit(&page.scratch);
@@ -137,6 +144,11 @@ static void sync_answer(struct shard *shard, struct request *request, struct rea
 {
     const struct sync_params *params = (const void *)job->params;
     uint64_t session_id = request->letter->number;
+    char epoch[EPOCH_TEXT_SIZE]; /* of now: what the page holds was given by now */
+    epoch_write(epoch, epoch_now(request_machine(shard)));
+    wire_write_bytes(&job->reply, SYNC_STREAM_EPOCH, slice_text(epoch));
+    if (params->answer == INBOX_OTHER_STREAM) metrics_add(&shard_metrics(shard)->sync_resets_other, 1);
+    if (params->answer == INBOX_TOO_OLD) metrics_add(&shard_metrics(shard)->sync_resets_old, 1);
     request_reply_packed(shard, request, writer_slice(&job->reply));
     struct session *session = session_find(shard, session_id);
     if (session != NULL && params->reached >= params->head) session_synced(session, params->reached);
@@ -150,14 +162,20 @@ void handle_sync(struct shard *shard, struct request *request)
         request_refuse_because(shard, request, ERROR_BAD_FIELD, "limit: at most 500");
         return;
     }
+    struct epoch epoch;
+    bool has_epoch = in->stream_epoch[0] != '\0';
+    if (has_epoch && !epoch_read(&epoch, slice_text(in->stream_epoch))) {
+        request_refuse_because(shard, request, ERROR_BAD_FIELD, "stream_epoch: not one of ours");
+        return;
+    }
     struct entity *entity = request_entity(shard, request, ENTITY_INBOX, request->actor.user_id, 0);
     if (entity == NULL) return;
-    uint64_t head = inbox_of(entity)->head, kept = request_machine(shard)->options.inbox_events_max;
+    const struct inbox *inbox = inbox_of(entity);
     struct sync_params params = {.user_id = request->actor.user_id,
                                  .sync_key = in->sync_key,
-                                 .head = head,
-                                 .kept_first = head > kept ? head - kept + 1 : 1,
-                                 .in_large_rooms = inbox_of(entity)->large_count > 0,
+                                 .head = inbox->head,
+                                 .answer = inbox_judge(request_machine(shard), inbox, in->sync_key, has_epoch ? &epoch : NULL),
+                                 .in_large_rooms = inbox->large_count > 0,
                                  .limit = in->limit == 0 ? SYNC_LIMIT_DEFAULT : in->limit};
     struct session *session = session_find(shard, request->letter->number);
     if (session != NULL) session_syncing(session);
