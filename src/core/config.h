@@ -51,6 +51,14 @@
       "Web pages that may use the server from a browser besides its own: scheme, host and port as in their Origin header " \
       "(https://chat.example.com), without a path and without patterns.")                                              \
                                                                                                                        \
+    G("Proxies")                                                                                                       \
+    X(LIST, trusted_proxies, "", 0, CONFIG_ITEMS_MAX,                                                                  \
+      "Addresses of HTTP proxies in front of the server, or blocks of them (10.0.0.0/8), whose X-Forwarded-For, -Proto and -Host are " \
+      "believed. connections_per_ip_max then counts their clients' WebSockets and not their own connections.")         \
+    X(LIST, proxy_protocol_from, "", 0, CONFIG_ITEMS_MAX,                                                              \
+      "Addresses of proxies, or blocks of them, each of whose connections begins, before TLS, with a header of the PROXY protocol, " \
+      "version 1 or 2; one without is closed. Limits, log lines and all else then see the client's address.")          \
+                                                                                                                       \
     G("Threads")                                                                                                       \
     X(COUNT, workers, "0", 0, 256, "Worker threads, each with its own loop and io_uring. 0: one for each core.")       \
     X(COUNT, shards, "0", 0, 1024,                                                                                     \

@@ -29,7 +29,8 @@
     X(CONNECTIONS_OF_ADDRESS, "connections_of_address")                                                                \
     X(SLOW_READER, "slow_reader")                                                                                      \
     X(MQTT_MESSAGE, "mqtt_message")                                                                                    \
-    X(MQTT_WILL, "mqtt_will")
+    X(MQTT_WILL, "mqtt_will")                                                                                          \
+    X(PROXY_HEADER, "proxy_header")
 
 #define REFUSAL_AS_ENUM(NAME, text) REFUSAL_##NAME,
 enum refusal { REFUSAL_LIST(REFUSAL_AS_ENUM) REFUSAL_COUNT };

@@ -46,7 +46,11 @@ uint32_t conn_outbound_bytes(const struct conn *conn)
     return conn->out.bytes;
 }
 
-struct in6_addr conn_address(const struct conn *conn) { return conn->peer; }
+struct in6_addr conn_address(const struct conn *conn)
+{
+    bool asks = conn->door == CONN_DOOR_HTTP && conn->client != NULL;
+    return asks ? *conn->client : conn->peer;
+}
 
 const char *conn_peer(const struct conn *conn, char *out, size_t out_size)
 {
@@ -56,7 +60,8 @@ const char *conn_peer(const struct conn *conn, char *out, size_t out_size)
         inet_ntop(AF_INET, conn->peer.s6_addr + 12, address, sizeof address);
     else
         inet_ntop(AF_INET6, &conn->peer, address, sizeof address);
-    snprintf(out, out_size, mapped ? "%s:%u" : "[%s]:%u", address, (unsigned)conn->peer_port);
+    if (conn->peer_port == 0) snprintf(out, out_size, "%s", address); /* a proxy does not tell it */
+    else snprintf(out, out_size, mapped ? "%s:%u" : "[%s]:%u", address, (unsigned)conn->peer_port);
     return out;
 }
 
@@ -106,7 +111,7 @@ bool conn_blocked(const struct conn *conn)
 
 /* What arrives while it may not be delivered waits. Its size is bounded: the first such chunk cancels the recv, so only
  * what the kernel delivers until the end of this turn is added. */
-static void conn_keep_waiting(struct conn *conn, struct slice in)
+void conn_keep_waiting(struct conn *conn, struct slice in)
 {
     if (conn->waiting == NULL) {
         conn->waiting = calloc(1, sizeof *conn->waiting);
@@ -173,7 +178,7 @@ static void conn_feed(struct conn *conn, struct slice *in)
 static void conn_deliver_waiting(struct conn *conn)
 {
     struct conn_waiting *waiting = conn->waiting;
-    if (waiting == NULL || conn_blocked(conn)) return;
+    if (waiting == NULL || conn->header_due || conn_blocked(conn)) return;
     struct slice in = slice_of(waiting->bytes.data + waiting->at, waiting->bytes.len - waiting->at);
     conn_feed(conn, &in);
     ASSERT(conn->waiting == waiting);
@@ -216,6 +221,14 @@ void conn_take(struct conn *conn, struct slice in)
     }
 }
 
+void conn_received(struct conn *conn, struct slice in)
+{
+    if (conn_tls_begins(conn, in))
+        conn_tls_take(conn, in);
+    else
+        conn_take(conn, in);
+}
+
 static void conn_on_recv(struct io_op *op, int32_t res, struct slice bytes)
 {
     struct conn *conn = CONTAINER_OF(op, struct conn, recv);
@@ -224,10 +237,10 @@ static void conn_on_recv(struct io_op *op, int32_t res, struct slice bytes)
         conn_heard(conn);
         metrics_add(&conn->server->metrics->received_bytes, (uint64_t)res);
         if (conn->partial != NULL) conn->partial->bytes += (uint32_t)res;
-        if (conn_tls_begins(conn, bytes))
-            conn_tls_take(conn, bytes);
+        if (conn->header_due)
+            conn_proxy_take(conn, bytes);
         else
-            conn_take(conn, bytes);
+            conn_received(conn, bytes);
         conn_note_input(conn);
     } else if (res == 0) {
         conn->input_ended = true;
@@ -405,6 +418,7 @@ void conn_release(struct conn *conn)
     conn_tls_destroy(conn_tls_leave(conn));
     conn_free_partial(conn);
     conn_free_waiting(conn);
+    conn_proxy_forget(conn);
     peers_remove(&server->peers, peers_key(&conn->peer));
     ASSERT(server->connection_count > 0);
     server->connection_count--;

@@ -76,7 +76,9 @@ struct conn_handle conn_handle_of(const struct conn *conn);
 struct conn *server_find(struct server *server, struct conn_handle handle);
 void **conn_user(struct conn *conn); /* the door handler's own pointer; NULL at first */
 uint32_t conn_outbound_bytes(const struct conn *conn);
-struct in6_addr conn_address(const struct conn *conn); /* of the peer; IPv4 as a mapped address */
+/* Of the client: behind a proxy that is believed, of the client of the connection, or of the request that is being answered. IPv4 is
+ * mapped. */
+struct in6_addr conn_address(const struct conn *conn);
 const char *conn_peer(const struct conn *conn, char *out, size_t out_size); /* "127.0.0.1:5000" */
 
 /* Queues one frame made of `head` (copied) followed by `body` (may be NULL; ref'd or copied). `encoding` is ignored by TCP and

@@ -6,7 +6,7 @@
  *   server.c     slots, accept, the dirty and the ready list        conn.c       states, operations, feeding, output
  *   conn_time.c  every deadline of a connection, on one timer       conn_move.c  detach and adopt
  *   conn_memory.c  what connections hold, and who goes when it is too much
- *   conn_tls.c   TLS between the socket and the doors
+ *   conn_tls.c   TLS between the socket and the doors        conn_proxy.c the client behind a proxy
  *   door_http.c door_websocket.c door_tcp.c door_mqtt.c   what the events of a parser mean
  *
  * A function that the layer above may call (conn.h) only changes state and puts the connection on a list. Everything
@@ -27,6 +27,7 @@
 #include "net/mqttframe.h"
 #include "net/output.h"
 #include "net/peers.h"
+#include "net/proxies.h"
 #include "net/server.h"
 #include "net/tcpframe.h"
 #include "net/websocket.h"
@@ -78,7 +79,10 @@ struct conn {
     struct output out;
     struct conn_partial *partial;
     struct conn_waiting *waiting;
-    struct conn_departure *departure; /* LEAVING only; conn_move.c */
+    union {
+        struct conn_departure *departure; /* LEAVING only; conn_move.c */
+        struct in6_addr *client;          /* HTTP through a proxy: for whom the request asks; conn_proxy.c; else NULL */
+    };
     struct conn_tls *tls; /* NULL: plain */
 
     uint64_t phase_deadline_ms; /* 0: none. OPEN: request head, login, next ping; FAREWELL: its phase */
@@ -99,8 +103,9 @@ struct conn {
 
     uint16_t control_second; /* low bits of the second in which control_count counts */
     uint8_t control_count;
-    uint8_t state, door, farewell;
+    uint8_t state, door;
 
+    uint8_t farewell : 2;
     bool dirty : 1, ready : 1; /* on that list */
     bool paused : 1;           /* by the layer above */
     bool resumed : 1;          /* by it again, on_resumed is owed */
@@ -113,6 +118,8 @@ struct conn {
     bool input_ended : 1; /* recv saw the end of the stream */
     bool peer_done : 1;   /* FAREWELL: nothing more is expected (Close frame seen, or protocol broken) */
     bool lost : 1;        /* LEAVING: the socket failed */
+    bool proxied : 1;     /* `peer` is a proxy whose X-Forwarded headers are believed */
+    bool header_due : 1;  /* its PROXY header is not here yet */
     bool reset : 1;       /* CLOSING: the peer gets a reset and what waits is freed, instead of an orderly end */
     bool evicted : 1;     /* it held too much; CLOSING, or LEAVING and lost */
 };
@@ -146,6 +153,7 @@ struct server {
     struct conn *free_slots;
     uint32_t connection_count;
     struct peers peers;
+    struct proxies proxies, headed; /* trusted_proxies; proxy_protocol_from */
 
     struct judged judged[SERVER_JUDGED_MAX]; /* addresses above their limit by what is counted, and below it by what it costs */
     uint32_t judged_next;
@@ -219,8 +227,25 @@ bool conn_at_rest(struct conn *conn);
 void conn_release(struct conn *conn);
 void conn_finish(struct conn *conn); /* the socket, on_close, conn_release */
 
+/* Takes what came from the socket, plain or TLS. */
+void conn_received(struct conn *conn, struct slice in);
 /* Takes plaintext, as it came from the socket or out of TLS. */
 void conn_take(struct conn *conn, struct slice in);
+/* Keeps what may not be delivered now. */
+void conn_keep_waiting(struct conn *conn, struct slice in);
+
+/* ---- conn_proxy.c ------------------------------------------------------------------------------------------------ */
+/* How many connections that address may have; 0: any number, it is a proxy's. */
+uint32_t conn_limit_of(const struct server *server, const struct in6_addr *address);
+/* A connection was accepted: is its peer a proxy? */
+void conn_meet(struct conn *conn);
+/* header_due: takes what came from the socket. */
+void conn_proxy_take(struct conn *conn, struct slice in);
+/* proxied: whom and what the request is for, as the proxy tells. False: no memory. */
+bool conn_proxy_request(struct conn *conn, struct http_request *request);
+/* The request turns the connection into a WebSocket, which is its client's. False: that one has all its connections. */
+bool conn_proxy_upgrade(struct conn *conn);
+void conn_proxy_forget(struct conn *conn);
 
 /* ---- conn_memory.c ----------------------------------------------------------------------------------------------- */
 /* What it holds has changed: its address is charged, and at that one's limit the largest connections of it are evicted. Perhaps this one:

@@ -96,7 +96,8 @@ void conn_note_held(struct conn *conn)
     uint64_t held = (uint64_t)peers_hold(&server->peers, key, (int32_t)units - conn->held_units) * HELD_UNIT_SIZE;
     conn->held_units = (uint16_t)units;
     uint64_t limit = server->options.memory_per_address_max_bytes;
-    if (more && limit > 0 && held > limit) server_judge_address(server, key, held);
+    bool bounded = limit > 0 && !conn->proxied; /* what an HTTP proxy holds is its clients' */
+    if (more && bounded && held > limit) server_judge_address(server, key, held);
 }
 
 void conn_forget_held(struct conn *conn)

@@ -110,6 +110,10 @@ static bool door_http_upgrade(struct conn *conn, const struct http_request *requ
                     server->events.on_upgrade(server->context, conn, request, &subprotocol, &refusal);
     if (!accepted) door_http_answer_refusal(conn, &refusal);
     if (!accepted || conn->state != CONN_OPEN) return false;
+    if (!conn_proxy_upgrade(conn)) {
+        door_http_refuse(conn, HTTP_REFUSAL_BUSY);
+        return false;
+    }
     conn->awaiting = false;
     if (door_http_switch(conn, accept, subprotocol) == RESULT_OK) return true;
     conn_close(conn, goodbye_done);
@@ -128,6 +132,10 @@ static bool door_http_deliver(struct conn *conn, const struct http_reader *reade
     conn->old_http = request.old;
     conn->head_only = slice_equal(request.method, SLICE_TEXT("HEAD"));
     conn_set_phase_deadline(conn, 0);
+    if (conn->proxied && !conn_proxy_request(conn, &request)) {
+        door_http_refuse(conn, HTTP_REFUSAL_BUSY);
+        return false;
+    }
     if (websocket_asked(&request)) return door_http_upgrade(conn, &request);
     server->events.on_http(server->context, conn, &request);
     return false;

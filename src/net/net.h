@@ -9,9 +9,11 @@
  *   mqttframe.h   MQTT packets: bytes in, packets out
  *   tls.h         a TLS session as a filter over bytes;  tls_identity.h certificates;  tls_ticket.h keys of session tickets
  *   output.h      what waits to be sent
- *   peers.h       connections per address
+ *   peers.h       connections per address;  proxies.h  proxies that are believed;  proxyheader.h  the PROXY protocol
+ *   netblock.h    addresses and blocks of them
  *   conn_internal.h   struct conn and struct server, shared by conn.c (life cycle), conn_time.c (time-outs), conn_memory.c
- *                 (what connections hold, and who goes), conn_move.c (detach and adopt), door_*.c (one per door: events of a parser to callbacks) and server.c
+ *                 (what connections hold, and who goes), conn_move.c (detach and adopt), conn_proxy.c (clients behind proxies),
+ *                 door_*.c (one per door: events of a parser to callbacks) and server.c
  * Threads: everything belongs to one worker. Includes: core/ only (never storage/). */
 #ifndef NET_NET_H
 #define NET_NET_H

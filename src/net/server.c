@@ -199,7 +199,7 @@ static void server_take(struct server *server, const struct sockaddr_in6 *addres
     uint16_t port;
     struct in6_addr peer = server_peer_of(address, &port);
     struct conn *conn = NULL;
-    if (!server->stopping) conn = server_open_slot(server, socket, &peer, port, server->options.connections_per_ip_max);
+    if (!server->stopping) conn = server_open_slot(server, socket, &peer, port, conn_limit_of(server, &peer));
     if (conn == NULL) {
         metrics_add(&server->metrics->connections_refused, 1);
         if (!server->stopping) server_note_refusal(server, &peer);
@@ -207,6 +207,7 @@ static void server_take(struct server *server, const struct sockaddr_in6 *addres
         return;
     }
     metrics_add(&server->metrics->connections_accepted, 1);
+    conn_meet(conn);
     conn_set_phase_deadline(conn, conn_now_ms(conn) + server->options.header_timeout_ms);
     conn_settle(conn);
 }
@@ -303,6 +304,8 @@ enum result server_create(struct server **out, const struct server_options *opti
     websocket_parser_init(&server->websocket);
     tcpframe_parser_init(&server->tcp);
     mqttframe_parser_init(&server->mqtt);
+    proxies_init(&server->proxies, options->trusted_proxies);
+    proxies_init(&server->headed, options->proxy_protocol_from);
     enum result res = RESULT_NOMEM;
     server->chunk_count = (options->connections_max - 1) / SERVER_CHUNK_SLOTS + 1;
     server->chunks = calloc(server->chunk_count, sizeof(struct conn *));

@@ -28,6 +28,7 @@ struct server_events {
     void (*on_close)(void *context, struct conn *conn);   /* the handle is dead already; last chance for *conn_user() */
 };
 
+struct config_items;
 struct tls_identity;
 
 struct server_options { /* limits: what happens at each is in net/server.c beside its use and in docs/operations.md */
@@ -47,6 +48,9 @@ struct server_options { /* limits: what happens at each is in net/server.c besid
     uint32_t heartbeat_timeout_ms;       /* nothing received for so long: close 4408 */
     uint32_t write_timeout_ms;           /* no progress of a send: close */
     uint32_t accepts_per_turn_max;
+    /* Proxies may have any number of connections; their clients count. NULL: none; both are read by server_create() only. */
+    const struct config_items *trusted_proxies;     /* their X-Forwarded headers are believed */
+    const struct config_items *proxy_protocol_from; /* their connections begin with a PROXY header; others' never do */
     struct tls_identity *tls;             /* NULL: plain connections only. Else the first byte tells; borrowed */
     bool tls_required;                    /* plain ones are refused: 403, or just closed where the door cannot say why */
     uint32_t tls_handshakes_per_turn_max; /* the others wait; > 0 with tls */

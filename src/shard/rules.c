@@ -2,6 +2,7 @@
  * A row bounds one option by the others it names. `bound` is asked only for a configuration whose single values are in their ranges. */
 #include "shard/rules.h"
 #include "core/check.h"
+#include "net/proxies.h"
 #include "shard/bounds.h"
 #include "shard/command.h"
 #include "shard/origins.h"
@@ -177,7 +178,8 @@ enum result rules_check(const struct config *config, char *text, size_t text_siz
         return RESULT_MALFORMED;
     }
     enum result result = check_tls(config, &s);
-    return result == RESULT_OK ? origins_check(&config->allowed_origins, text, text_size) : result;
+    if (result == RESULT_OK) result = origins_check(&config->allowed_origins, text, text_size);
+    return result == RESULT_OK ? proxies_check(config, text, text_size) : result;
 }
 
 bool rules_remark(const struct config *config, uint32_t index, char *text, size_t text_size)

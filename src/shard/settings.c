@@ -20,6 +20,8 @@ struct server_options settings_server(const struct config *c, uint32_t connectio
                                    .heartbeat_timeout_ms = c->heartbeat_timeout_ms,
                                    .write_timeout_ms = c->write_timeout_ms,
                                    .accepts_per_turn_max = c->accepts_per_turn_max,
+                                   .trusted_proxies = &c->trusted_proxies,
+                                   .proxy_protocol_from = &c->proxy_protocol_from,
                                    .tls = tls,
                                    .tls_required = c->tls_required,
                                    .tls_handshakes_per_turn_max = c->tls_handshakes_per_turn_max};
