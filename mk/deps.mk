@@ -4,8 +4,10 @@ DEPS := gcc libc6-dev make liburing-dev libinih-dev libxxhash-dev libjemalloc-de
         protobuf-c-compiler libprotobuf-c-dev libjansson-dev libsodium-dev libutf8proc-dev libncurses-dev
 DEPS_TEST := libcriterion-dev libssl-dev openssl python3 python3-websockets python3-jwt python3-protobuf python3-paho-mqtt mosquitto-clients curl protobuf-compiler tmux faketime e2fsprogs mount util-linux procps \
              node=nodejs npm=npm chromium=chromium
+# The proxies of tests/e2e/proxies_test.py, kept from starting as services as well.
+DEPS_PROXIES := nginx libnginx-mod-stream haproxy
 DEPS_PERF := libssl-dev openssl python3
-# Only `make bench-peers`: the servers of others (perf/peers/install keeps them from starting as services) and its charts.
+# Only `make bench-peers`: the servers of others (mk/install_servers.sh keeps them from starting as services) and its charts.
 DEPS_PEERS := mosquitto nats-server rabbitmq-server ejabberd
 DEPS_BRIDGE := mosquitto
 DEPS_CHARTS := python3-matplotlib
@@ -18,7 +20,7 @@ deps:
 	@mk/install_packages.sh $(DEPS)
 deps-test:
 	@mk/install_packages.sh $(DEPS) $(DEPS_TEST)
-	@perf/peers/install $(DEPS_BRIDGE)
+	@mk/install_servers.sh $(DEPS_BRIDGE) $(DEPS_PROXIES)
 deps-perf:
 	@mk/install_packages.sh $(DEPS) $(DEPS_PERF)
 deps-fuzz:

@@ -36,7 +36,7 @@ bench-smoke: all load floor
 # Ringpost, its yardsticks and the servers of others, the same workloads for all; ARGS="--quick" and the like. With the libraries of
 # `make fast-deps` there is a second binary with Debian's, so that both are in the table.
 bench-peers: deps-perf
-	@perf/peers/install $(DEPS_PEERS) $(DEPS_CHARTS)
+	@mk/install_servers.sh $(DEPS_PEERS) $(DEPS_CHARTS)
 	@$(BUILD_ALL) load floor
 	@[ ! -e build/deps/versions ] || $(BUILD_ALL) BUILD=build/stock FAST_DEPS=no
 	perf/peers/run $(ARGS)

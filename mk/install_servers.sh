@@ -1,10 +1,10 @@
 #!/bin/bash
-# perf/peers/install PACKAGE... - Debian packages of servers, installed without any of them starting, now or at the next boot.
+# mk/install_servers.sh PACKAGE... - Debian packages of servers, installed without any of them starting, now or at the next boot.
 #
 # policy-rc.d (invoke-rc.d's question "may this service start?") answers no while apt works; one that was there before is put back
 # afterwards. Services that this run brought are then disabled: only perf/peers/run starts them, by hand, and ends them again.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/.."
 
 is_installed() { dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed$'; }
 # Erlang comes along with RabbitMQ and ejabberd and brings a name server of its own.
