@@ -1,9 +1,13 @@
 /* layers: net core */
 /* tests/fuzz/http_fuzz.c - HTTP requests: however the input is cut, the same requests come out and the same input is
  * refused; what comes out keeps the promises the layer above builds on; no line of a head that is accepted ends in any
- * way but one; the WebSocket handshake check survives every request. */
+ * way but one; the WebSocket handshake check and what reads lists survive every
+ * request. */
 #include "core/check.h"
+#include "net/authority.h"
 #include "net/http.h"
+#include "net/http_line.h"
+#include "net/proxies.h"
 #include "net/websocket.h"
 #include <stddef.h>
 
@@ -15,6 +19,21 @@ static void put(struct writer *log, struct slice slice)
 {
     writer_u32(log, slice.len);
     if (slice.len > 0) writer_raw(log, slice.data, slice.len);
+}
+
+/* Headers that are lists survive whatever stands in them; without any, the client is the peer. */
+static void check_lists(const struct http_request *request)
+{
+    static const struct proxies proxies = {.count = 1, .blocks[0].bits = 1}; /* half of all IPv6 addresses, and IPv4 */
+    struct in6_addr peer = {.s6_addr = {[15] = 1}};
+    struct in6_addr client = proxies_client(&proxies, request, &peer);
+    if (http_request_header(request, "X-Forwarded-For").data == NULL) ASSERT(memcmp(&client, &peer, sizeof peer) == 0);
+    struct http_request amended = *request;
+    struct authority authority;
+    proxies_amend(&amended);
+    if (amended.authority.data != request->authority.data) ASSERT(authority_parse(&authority, amended.authority));
+    (void)http_lists_etag(http_request_header(request, "If-None-Match"), "\"a,b\"");
+    (void)websocket_offers(request, "mqtt");
 }
 
 static void check_request(const struct http_reader *reader, struct writer *log)
@@ -34,6 +53,7 @@ static void check_request(const struct http_reader *reader, struct writer *log)
         put(log, request.headers[i].name);
         put(log, value);
     }
+    check_lists(&request);
     char accept[WEBSOCKET_ACCEPT_SIZE + 1];
     const char *reason;
     if (websocket_asked(&request)) (void)websocket_handshake(&request, accept, &reason);
