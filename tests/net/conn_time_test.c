@@ -58,6 +58,26 @@ Test(conn_time, what_was_heard_after_a_sleep_was_heard_then)
     cr_expect_eq(timed_out(), 0);
 }
 
+Test(conn_time, an_mqtt_client_whose_packets_come_in_time_is_kept_though_the_loop_sleeps_between)
+{
+    peer_connect(&peer, &h);
+    peer_send(&peer, "\x10\x00", 2);
+    HARNESS_UNTIL(&h, h.frames == 1);
+    conn_set_authenticated(h.conn);
+    conn_set_keep_alive(h.conn, 1);
+    for (uint32_t ping = 0; ping < 8; ping++) {
+        bool slept = ping % 2 == 0;
+        harness_advance(&h, slept ? 370 : 970);
+        peer_send(&peer, "\xC0\x00", 2);
+        if (slept) h.now_ms += 600;
+        HARNESS_UNTIL(&h, h.frames == 2 + ping || peer_ended(&peer));
+        cr_assert_not(peer_ended(&peer), "ping %u", ping);
+    }
+    harness_advance(&h, 1600);
+    HARNESS_UNTIL(&h, peer_ended(&peer));
+    cr_expect_eq(timed_out(), 1);
+}
+
 Test(conn_time, head_in_drops_gets_408)
 {
     peer_connect(&peer, &h);
