@@ -393,8 +393,9 @@ void conn_close(struct conn *conn, struct conn_goodbye goodbye)
 
 void conn_close_slow(struct conn *conn, const char *reason)
 {
+    struct in6_addr address = conn_address(conn);
     if (conn->state == CONN_OPEN)
-        refusal_note(REFUSAL_SLOW_READER, &conn->peer, "queued_bytes=%u limit=outbound_hard", conn->out.bytes);
+        refusal_note(REFUSAL_SLOW_READER, &address, "queued_bytes=%u limit=outbound_hard", conn->out.bytes);
     conn_close(conn, (struct conn_goodbye){WEBSOCKET_CODE_TRY_AGAIN, reason});
 }
 

@@ -116,7 +116,8 @@ static void conn_evict(struct conn *conn, const char *limit)
 {
     struct server *server = conn->server;
     uint32_t held = conn_held_bytes(conn);
-    refusal_note(REFUSAL_SLOW_READER, &conn->peer, "held_bytes=%u limit=%s", held, limit);
+    struct in6_addr address = conn_address(conn);
+    refusal_note(REFUSAL_SLOW_READER, &address, "held_bytes=%u limit=%s", held, limit);
     metrics_add(&server->metrics->connections_evicted, 1);
     (void)peers_hold(&server->peers, peers_key(&conn->peer), -(int32_t)conn->held_units);
     conn->held_units = 0;
