@@ -176,6 +176,118 @@ Test(tls, refuses_what_is_no_handshake)
     }
 }
 
+/* The description of the fatal alert that is all the server says; 0: it says something else. */
+static uint8_t only_alert(void)
+{
+    if (!tls_has_output(server)) return 0;
+    struct slice out = tls_output(server);
+    bool is_alert = out.len == 7 && out.data[0] == 0x15 && out.data[5] == 2;
+    return is_alert ? out.data[6] : 0;
+}
+
+/* Whoever is refused before the ServerHello is told why (RFC 8446 6.2). */
+Test(tls, a_refused_hello_gets_its_alert)
+{
+    static const struct {
+        const char *name, *bytes;
+        uint32_t len;
+        uint8_t alert;
+    } cases[] = {
+        {"content type 0", "\x16\x03\x01\x00\x02\x01\x00" "\x00\x03\x03\x00\x05" "hello", 17, 10},
+        {"record of 2^14 + 1", "\x16\x03\x01\x40\x01" "hello", 10, 22},
+        {"empty fragment", "\x16\x03\x01\x00\x00", 5, 50},
+        {"data before the handshake", "\x17\x03\x03\x00\x05" "hello", 10, 10},
+        {"another record within the message's head", "\x16\x03\x01\x00\x01\x01" "\x15\x03\x01\x00\x02\x02\x28", 13, 10},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        cr_expect_eq(feed(server, slice_of(cases[i].bytes, cases[i].len), &at_server), TLS_FAILED, "%s", cases[i].name);
+        cr_expect_eq(only_alert(), cases[i].alert, "%s: %u", cases[i].name, only_alert());
+        teardown();
+        setup();
+    }
+}
+
+/* The place behind the heads of the hello's extension of that type. */
+static uint8_t *extension_of(uint8_t *hello, uint32_t len, uint8_t type)
+{
+    uint8_t *at = hello + 43, *end = hello + len;
+    at += 1 + at[0];                                /* session id */
+    at += 2 + ((uint32_t)at[0] << 8 | at[1]);       /* cipher suites */
+    at += 1 + at[0] + 2;                            /* compression methods, length of the extensions */
+    while (at < end && (at[0] != 0 || at[1] != type)) at += 4 + ((uint32_t)at[2] << 8 | at[3]);
+    cr_assert(at < end, "no extension %u", type);
+    return at + 4;
+}
+
+Test(tls, a_bad_key_share_gets_its_alert)
+{
+    enum { KEY_SHARE = 51, GROUPS = 10 };
+    struct slice hello = tls_output(client);
+    uint8_t bytes[2048];
+    cr_assert_lt(hello.len, sizeof bytes);
+    memcpy(bytes, hello.data, hello.len);
+    uint8_t *share = extension_of(bytes, hello.len, KEY_SHARE) + 2; /* group, length, key */
+    memset(share + 4, 0, (size_t)share[2] << 8 | share[3]);
+    cr_expect_eq(feed(server, slice_of(bytes, hello.len), &at_server), TLS_FAILED);
+    cr_expect_eq(only_alert(), 47, "a share of zeros: %u", only_alert());
+    teardown();
+    setup();
+    hello = tls_output(client);
+    memcpy(bytes, hello.data, hello.len);
+    uint8_t *groups = extension_of(bytes, hello.len, GROUPS);
+    for (uint32_t i = 0; i < ((uint32_t)groups[0] << 8 | groups[1]); i++) groups[2 + i] = 0x7a; /* groups that nobody knows */
+    share = extension_of(bytes, hello.len, KEY_SHARE) + 2;
+    share[0] = share[1] = 0x7a;
+    cr_expect_eq(feed(server, slice_of(bytes, hello.len), &at_server), TLS_FAILED);
+    cr_expect_eq(only_alert(), 40, "no group in common");
+}
+
+/* Each byte of the hello in a record of its own: the first message begins with less than its head. */
+Test(tls, a_hello_may_be_cut_anywhere)
+{
+    for (uint32_t piece = 1; piece < 6; piece++) {
+        struct slice hello = tls_output(client);
+        uint8_t record[5 + 8] = {0x16, 3, 1, 0, 0};
+        for (uint32_t at = 5; at < hello.len; at += piece) {
+            record[4] = (uint8_t)(hello.len - at < piece ? hello.len - at : piece);
+            memcpy(record + 5, hello.data + at, record[4]);
+            cr_assert_neq(feed(server, slice_of(record, 5u + record[4]), &at_server), TLS_FAILED, "pieces of %u, byte %u: %s", piece, at,
+                          tls_failure(server));
+        }
+        tls_sent(client, hello.len);
+        cr_expect(exchange(65536), "pieces of %u: %s / %s", piece, tls_failure(server), tls_failure(client));
+        cr_expect(tls_is_open(server) && tls_is_open(client), "pieces of %u", piece);
+        teardown();
+        setup();
+    }
+}
+
+/* A client that sends a session id expects a ChangeCipherSpec right behind the ServerHello (RFC 8446 D.4), another one none. */
+Test(tls, a_session_id_is_answered_with_a_change_of_ciphers)
+{
+    for (uint8_t id_len = 0; id_len <= 32; id_len = (uint8_t)(id_len + 32)) {
+        struct slice hello = tls_output(client);
+        uint8_t bytes[2048];
+        cr_assert_eq(hello.data[43], 0, "the fixture's client sends none");
+        memcpy(bytes, hello.data, 44);
+        memset(bytes + 44, 0x5a, id_len);
+        memcpy(bytes + 44 + id_len, hello.data + 44, hello.len - 44);
+        uint32_t record = hello.len - 5 + id_len, message = record - 4;
+        bytes[3] = (uint8_t)(record >> 8);
+        bytes[4] = (uint8_t)record;
+        bytes[7] = (uint8_t)(message >> 8);
+        bytes[8] = (uint8_t)message;
+        bytes[43] = id_len;
+        cr_assert_eq(feed(server, slice_of(bytes, hello.len + id_len), &at_server), TLS_MORE, "%s", tls_failure(server));
+        struct slice out = tls_output(server);
+        uint32_t next = 5 + ((uint32_t)out.data[3] << 8 | out.data[4]);
+        cr_assert(out.data[0] == 0x16 && out.data[5] == 2 && next + 6 < out.len, "a ServerHello");
+        cr_expect_eq(memcmp(out.data + next, "\x14\x03\x03\x00\x01\x01", 6) == 0, id_len > 0, "session id of %u", id_len);
+        teardown();
+        setup();
+    }
+}
+
 /* Every byte of the ClientHello changed once: an answer, a refusal or a wait, and never more than the peer's fault. */
 Test(tls, survives_a_damaged_hello)
 {
