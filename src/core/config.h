@@ -112,6 +112,9 @@
       "The certificate's key, PEM, not encrypted; best ECDSA P-256, whose handshakes cost the least.")                 \
     X(BOOL, tls_required, "false", 0, 0,                                                                               \
       "Refuses what is not TLS: HTTP and WebSocket are answered with 403, other connections closed.")                  \
+    X(COUNT, hsts_max_age_s, "0", 0, 63072000,                                                                         \
+      "Answers over TLS tell browsers to use nothing else with this host for so many seconds (Strict-Transport-"       \
+      "Security). 0: they do not. It cannot be taken back before: begin small.")                                       \
     X(COUNT, tls_handshakes_per_turn_max, "2", 1, 1000,                                                                \
       "TLS handshakes a worker makes before it serves the others again; each costs 0.1 to 0.8 ms.")                    \
                                                                                                                        \

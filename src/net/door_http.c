@@ -9,6 +9,8 @@
 
 #define HANDSHAKE_SIZE_MAX 256
 
+#define HSTS_SIZE_MAX 64
+
 static const struct conn_goodbye goodbye_done = {WEBSOCKET_CODE_NORMAL, NULL};
 
 static enum http_connection door_http_connection(const struct conn *conn, bool keep)
@@ -25,8 +27,11 @@ static enum result door_http_queue(struct conn *conn, const struct http_response
     bool bodiless = response->head_only || conn->head_only || !http_status_has_body(response->status);
     struct slice body = bodiless ? SLICE_EMPTY : response->body;
     bool shared = response->body_buf != NULL && body.len > CONN_COPY_MAX;
-    struct slice parts[] = {slice_of(head, head_size), response->headers, SLICE_TEXT("\r\n"), body};
-    enum result res = conn_queue(conn, parts, shared ? 3 : 4, shared ? response->body_buf : NULL, body);
+    char secure[HSTS_SIZE_MAX] = ""; /* RFC 6797 7.2: never over plain HTTP */
+    uint32_t hsts_s = conn->tls != NULL ? conn->server->options.hsts_max_age_s : 0;
+    if (hsts_s > 0) snprintf(secure, sizeof secure, "Strict-Transport-Security: max-age=%u\r\n", hsts_s);
+    struct slice parts[] = {slice_of(head, head_size), slice_text(secure), response->headers, SLICE_TEXT("\r\n"), body};
+    enum result res = conn_queue(conn, parts, shared ? 4 : 5, shared ? response->body_buf : NULL, body);
     if (res == RESULT_OK) metrics_add(&conn->server->metrics->frames_sent, 1);
     return res;
 }

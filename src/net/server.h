@@ -53,6 +53,7 @@ struct server_options { /* limits: what happens at each is in net/server.c besid
     const struct config_items *proxy_protocol_from; /* their connections begin with a PROXY header; others' never do */
     struct tls_identity *tls;             /* NULL: plain connections only. Else the first byte tells; borrowed */
     bool tls_required;                    /* plain ones are refused: 403, or just closed where the door cannot say why */
+    uint32_t hsts_max_age_s;              /* answers over TLS tell browsers to use nothing else for so long; 0: they do not */
     uint32_t tls_handshakes_per_turn_max; /* the others wait; > 0 with tls */
 };
 

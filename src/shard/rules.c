@@ -164,6 +164,9 @@ static enum result check_tls(const struct config *c, struct sentence *s)
             certificate ? "tls_key_file" : "tls_certificate_file");
     else if (c->tls_required && !certificate)
         say(s, "tls_required = true needs a certificate. Remedy: set tls_certificate_file and tls_key_file, or tls_required = false");
+    else if (c->hsts_max_age_s > 0 && !certificate)
+        say(s, "hsts_max_age_s = %u needs a certificate, for it is said over TLS only. Remedy: set tls_certificate_file and tls_key_file, or "
+               "hsts_max_age_s = 0; behind a proxy that ends TLS, let the proxy say it", c->hsts_max_age_s);
     return s->len == 0 ? RESULT_OK : RESULT_MALFORMED;
 }
 

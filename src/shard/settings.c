@@ -24,6 +24,7 @@ struct server_options settings_server(const struct config *c, uint32_t connectio
                                    .proxy_protocol_from = &c->proxy_protocol_from,
                                    .tls = tls,
                                    .tls_required = c->tls_required,
+                                   .hsts_max_age_s = c->hsts_max_age_s,
                                    .tls_handshakes_per_turn_max = c->tls_handshakes_per_turn_max};
 }
 

@@ -155,6 +155,25 @@ Test(conn_tls, plain_connections_come_on_the_same_port)
     peer_deinit(&peer);
 }
 
+Test(conn_tls, hsts_is_said_over_tls_only)
+{
+    struct server_options options = harness_options();
+    options.hsts_max_age_s = 300;
+    start(&options);
+    struct secure client;
+    secure_open(&client);
+    secure_send(&client, "GET /a HTTP/1.1\r\nHost: x\r\n\r\n", 30);
+    HARNESS_UNTIL(&a, secure_has(&client, "GET /a"));
+    cr_expect(secure_has(&client, "\r\nStrict-Transport-Security: max-age=300\r\n"));
+    secure_deinit(&client);
+    struct peer peer;
+    peer_connect(&peer, &a);
+    peer_send_text(&peer, "GET /plain HTTP/1.1\r\nHost: x\r\n\r\n");
+    HARNESS_UNTIL(&a, peer_has_text(&peer, "GET /plain"));
+    cr_expect_not(peer_has_text(&peer, "Strict-Transport-Security"));
+    peer_deinit(&peer);
+}
+
 Test(conn_tls, plain_connections_are_refused_where_it_is_required)
 {
     static const struct {
