@@ -620,7 +620,8 @@ static bool send_again(struct world *w, struct app *d)
 bool calls_talk(struct world *w, struct app *d)
 {
     if (d->person->repeats_open > 0) return false;
-    if (dice_one_in(&w->dice, 6) && send_again(w, d)) return true;
+    bool drowned = w->profile.has_babbler && d->person->number != 0; /* what it sent is what is pushed out */
+    if (dice_one_in(&w->dice, drowned ? 2 : 6) && send_again(w, d)) return true;
     const struct known_room *room = dice_one_in(&w->dice, 3) ? some_room(w, d) : some_group(w, d);
     uint64_t to_user_id = 0, room_id = 0;
     if (room != NULL && dice_percent(&w->dice, 80)) room_id = room->room_id;

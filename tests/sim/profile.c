@@ -101,12 +101,15 @@ static void make_long(struct profile *p)
 static void make_babbler(struct profile *p, struct dice *dice)
 {
     p->has_babbler = true;
-    p->length = 3;
+    p->length = 4;
     p->talk_percent = 85;
-    p->devices = 1 + dice_below(dice, 2);
+    p->limits_change = false;
+    p->users = dice_between(dice, 2, 5);
+    p->devices = dice_between(dice, 1, 2);
     p->machine.shard_count = 1;
-    p->machine.dedup_entries = PICK(dice, DEDUP_CAPACITY_MIN, 100, 150);
+    p->machine.dedup_entries = DEDUP_CAPACITY_MIN;
     p->limits.messages_per_second = p->limits.requests_per_second = 0;
+    p->clock_leaps = false; /* which end what is promised */
     p->segment_blocks = 200;
     p->weights[ACTION_CRASH] /= 4;
     p->weights[ACTION_FULL] /= 10;
