@@ -45,6 +45,7 @@
     X(SERVER_BUSY,         "RESOURCE_EXHAUSTED",  503, true,  "a limit of the server is reached: try again")           \
     X(DISK_FULL,           "RESOURCE_EXHAUSTED",  507, true,  "the server's disk is full: nothing can be written")     \
     X(NOT_READY,           "UNAVAILABLE",         503, true,  "the server is starting or stopping")                    \
+    X(SHARD_DAMAGED,       "UNAVAILABLE",         503, false, "the part of the data that this needs is damaged on the server's disk") \
     X(INTERNAL,            "INTERNAL",            500, true,  "the server failed")
 
 #define ERROR_AS_ENUM(name, code, status, retryable, message) ERROR_##name,
@@ -62,6 +63,7 @@ const struct error_row *error_row(enum error error);
 
 /* WebSocket close codes of ours: 4000-4099 reconnect, 4400-4499 log in again or give up. */
 #define CLOSE_GOING_AWAY       1001 /* server stops or drains: reconnect */
+#define CLOSE_DAMAGED          1011 /* the user's shard is damaged: it cannot be served before that is repaired */
 #define CLOSE_TOO_SLOW         1013 /* outbound hard limit: reconnect and sync */
 #define CLOSE_NOT_AUTHENTICATED 4401 /* no auth in time, or the token expired */
 #define CLOSE_REVOKED          4403 /* the device was revoked or logged out */

@@ -47,6 +47,7 @@
     X(log_refused_full, "ringpost_log_refused_full_total", COUNTER, "Writes refused because the disk is full")         \
     X(store_backlog_bytes, "ringpost_store_backlog_bytes", GAUGE, "Applied puts the storage thread has not written yet") \
     X(store_reads, "ringpost_store_reads_total", COUNTER, "Jobs read from the store")                                  \
+    X(shards_damaged, "ringpost_shards_damaged", GAUGE, "Shards whose store is damaged: they serve nothing until it is replaced") \
     X(entities_resident, "ringpost_entities_resident", GAUGE, "Entities in memory")                                    \
     X(entities_evicted, "ringpost_entities_evicted_total", COUNTER, "Entities dropped from memory at the limit")       \
     X(letters_sent, "ringpost_letters_sent_total", COUNTER, "Messages sent to other shards")                           \

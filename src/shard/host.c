@@ -298,8 +298,10 @@ static int wait_for_end(struct host *h, const sigset_t *signals)
 static bool shards_fit(struct host *h, char *text, size_t text_size)
 {
     struct stream_set **streams = memory_alloc(h->shard_count * sizeof *streams);
-    for (uint32_t i = 0; i < h->shard_count; i++)
-        streams[i] = shard_machine(worker_shard(h->crew[i % h->worker_count].worker, (uint16_t)i))->streams;
+    for (uint32_t i = 0; i < h->shard_count; i++) {
+        struct shard *shard = worker_shard(h->crew[i % h->worker_count].worker, (uint16_t)i);
+        streams[i] = shard_damage(shard) == NULL ? shard_machine(shard)->streams : NULL;
+    }
     char reason[TEXT_MAX / 2];
     bool fit = positions_fit(streams, (uint16_t)h->shard_count, reason, sizeof reason);
     free(streams);

@@ -90,10 +90,12 @@ static void request_destroy(struct shard *s, struct request *r)
     s->requests_open--;
 }
 
+static void refuse_damaged(struct shard *s, struct request *r) { request_refuse(s, r, ERROR_SHARD_DAMAGED); }
+
 static void request_begin(struct shard *s, struct request *r, struct letter *letter, request_run_f run)
 {
     r->letter = letter;
-    r->run = run;
+    r->run = s->damage == NULL ? run : refuse_damaged;
     letter_actor(letter, &r->actor);
     request_run(s, r);
 }
@@ -190,9 +192,14 @@ static void request_loaded(struct shard *s, struct request *r, enum result resul
     request_resume(s, r);
     bool failed = r->needs.missing_count > NEEDS_MISSING_MAX;
     r->needs.missing_count = 0;
+    bool damaged = failed && store_damage(s->options.store) != NULL;
+    if (damaged && r->letter->kind == LETTER_STREAM) {
+        request_end(s, r); /* its source keeps it */
+        return;
+    }
     if (failed && r->letter->kind == LETTER_STREAM)
         check_fatal("shard %u: the store cannot be read: a stream from another shard cannot go on", s->options.machine.shard);
-    if (failed) request_refuse(s, r, ERROR_INTERNAL);
+    if (failed) request_refuse(s, r, damaged ? ERROR_SHARD_DAMAGED : ERROR_INTERNAL);
     else request_run(s, r);
 }
 
@@ -312,6 +319,7 @@ void *request_unpack(struct shard *s, struct request *r)
 static enum error may_write(const struct shard *s, enum command_type type)
 {
     bool is_own = type != COMMAND_RELAY;
+    if (s->damage != NULL) return ERROR_SHARD_DAMAGED;
     if (is_own && s->closing) return ERROR_NOT_READY;
     if (is_own && stream_full(s->machine->streams)) return ERROR_SERVER_BUSY;
     if (store_backlog_bytes(s->options.store) > s->options.limits.store_backlog_max_bytes) return ERROR_SERVER_BUSY;
@@ -419,6 +427,24 @@ static struct request *unstall(struct shard *s)
     if (s->stalled_first == NULL) s->stalled_last = NULL;
     request_resume(s, r);
     return r;
+}
+
+static void give_up(struct shard *s, struct request *r)
+{
+    if (r->letter->kind == LETTER_STREAM) request_end(s, r);
+    else request_refuse(s, r, ERROR_SHARD_DAMAGED);
+}
+
+void requests_give_up(struct shard *s)
+{
+    while (s->pending_first != NULL) {
+        struct pending *p = s->pending_first;
+        s->pending_first = p->next;
+        if (p->request != NULL) give_up(s, p->request);
+        else free(p);
+    }
+    s->pending_last = NULL;
+    while (s->stalled_first != NULL) give_up(s, unstall(s));
 }
 
 void requests_retry(struct shard *s)

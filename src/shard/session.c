@@ -271,6 +271,12 @@ void session_kick(struct session *session, uint16_t close_code, const char *reas
     ports->session_end(ports->context, session, close_code, reason);
 }
 
+void sessions_kick_all(struct shard *s, uint16_t close_code, const char *reason)
+{
+    for (uint32_t i = 0; i < s->sessions.count; i++)
+        if (s->sessions.slots[i].session != NULL) session_kick(s->sessions.slots[i].session, close_code, reason);
+}
+
 void session_set_times(struct session *session, uint64_t issued_s, uint64_t expires_s)
 {
     struct session_slot *slot = &session->shard->sessions.slots[(uint32_t)session->id];

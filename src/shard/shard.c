@@ -1,5 +1,6 @@
 /* shard/shard.c - one shard's engine: opening with recovery, letters in, durable commands applied, the turn's ends.
- * Happy path of a write: see shard.h. Failure modes: a log or store that cannot be read refuses to open; a full log, store backlog
+ * Happy path of a write: see shard.h. Failure modes: a log that cannot be read refuses to open; a store that is damaged, then or later,
+ * makes a shard that serves nothing (shard_damage); a full log, store backlog
  * or outbox makes new writes wait or refuses them (request.c); a failed sync ends the process (storage/commitlog.c). */
 #include "shard/limits.h"
 #include "shard/memory.h"
@@ -168,6 +169,16 @@ static enum result begin_life(struct shard *s, char *text, size_t text_size)
 
 /* ---- open and close ---- */
 
+/* Once, for those who look after the server. */
+static void tell_damage(struct shard *s)
+{
+    metrics_add(&s->options.metrics->shards_damaged, 1);
+    LOG_ERROR("shard",
+              "is damaged and serves nothing; the others go on shard=%u damage=\"%s\" repair=\"stop the server, put the directory store of this "
+              "shard from the latest backup in the place of the damaged one, start it: the log applies what the backup lacks; if the log "
+              "does not reach back so far, restore the whole directory\"", s->options.machine.shard, s->damage);
+}
+
 enum result shard_open(struct shard **out, const struct shard_options *options, uint64_t *replayed, char *text, size_t text_size)
 {
     *out = NULL;
@@ -186,7 +197,14 @@ enum result shard_open(struct shard **out, const struct shard_options *options, 
     if (result == RESULT_OK) result = sessions_init(s);
     if (result == RESULT_OK) result = watch_table_create(&s->watches, options->machine.shard_count);
     if (result == RESULT_OK) result = recover(s, replayed, text, text_size);
-    if (result == RESULT_OK) result = begin_life(s, text, text_size);
+    if (result == RESULT_CORRUPT && store_damage(options->store) != NULL) {
+        s->damage = store_damage(options->store);
+        tell_damage(s);
+        text[0] = '\0';
+        result = RESULT_OK;
+    } else if (result == RESULT_OK) {
+        result = begin_life(s, text, text_size);
+    }
     if (result != RESULT_OK) {
         shard_close(s);
         return result;
@@ -231,13 +249,22 @@ void shard_close(struct shard *s)
 void shard_begin_close(struct shard *s) { s->closing = true; }
 
 /* What a full disk has no room for was never acknowledged and may be dropped. */
-bool shard_quiet(const struct shard *s) { return s->jobs_open == 0 && !commitlog_writing(s->log); }
+bool shard_quiet(const struct shard *s) { return s->jobs_open == 0 && (s->log == NULL || !commitlog_writing(s->log)); }
 
-void shard_set_shut(struct shard *s, bool shut) { commitlog_set_shut(s->log, shut); }
+void shard_set_shut(struct shard *s, bool shut)
+{
+    if (s->log != NULL) commitlog_set_shut(s->log, shut);
+}
 
-void shard_seal(struct shard *s) { commitlog_seal(s->log); }
+void shard_seal(struct shard *s)
+{
+    if (s->damage == NULL) commitlog_seal(s->log);
+}
 
-bool shard_idle(const struct shard *s) { return s->pending_first == NULL && commitlog_idle(s->log) && s->requests_open == 0; }
+bool shard_idle(const struct shard *s)
+{
+    return s->damage != NULL || (s->pending_first == NULL && commitlog_idle(s->log) && s->requests_open == 0);
+}
 
 bool shard_is_stalled(const struct shard *s) { return s->stalled_first != NULL; }
 
@@ -261,9 +288,12 @@ void shard_receive(struct shard *s, struct letter *letter)
     ASSERT(letter->to_shard == s->options.machine.shard);
     switch (letter->kind) {
     case LETTER_REQUEST: receive_request(s, letter); break;
-    case LETTER_STREAM: relay_receive(s, letter); break;
+    case LETTER_STREAM:
+        if (s->damage != NULL) letter_free(letter); /* in its source's outbox it stays */
+        else relay_receive(s, letter);
+        break;
     case LETTER_STREAM_ACK:
-        stream_on_ack(s->machine->streams, letter->from_shard, letter->number, &s->effects);
+        if (s->damage == NULL) stream_on_ack(s->machine->streams, letter->from_shard, letter->number, &s->effects);
         letter_free(letter);
         break;
     case LETTER_ASK_PEOPLE: request_start(s, letter, people_run); break;
@@ -382,9 +412,23 @@ static struct lookahead lookahead_begin(const struct shard *s)
     return ahead;
 }
 
+/* Between two stages of a turn: nothing of the shard is in the middle of something. */
+static void look_for_damage(struct shard *s)
+{
+    s->damage = store_damage(s->options.store);
+    if (s->damage == NULL) return;
+    tell_damage(s);
+    requests_give_up(s);
+    sessions_kick_all(s, CLOSE_DAMAGED, "damaged");
+}
+
+const char *shard_damage(const struct shard *s) { return s->damage; }
+
 uint32_t shard_apply(struct shard *s, uint32_t budget)
 {
     uint32_t applied = 0;
+    if (s->damage == NULL) look_for_damage(s);
+    if (s->damage != NULL) return 0;
     struct command command;
     struct lookahead ahead = lookahead_begin(s);
     for (struct pending *p; applied < budget && (p = take_durable(s, &command)) != NULL; applied++) {
@@ -400,6 +444,7 @@ uint32_t shard_apply(struct shard *s, uint32_t budget)
 
 void shard_flush(struct shard *s)
 {
+    if (s->damage != NULL) return;
     relay_retry(s); /* first: what has happened elsewhere makes room there */
     requests_retry(s);
     commitlog_flush(s->log);
@@ -410,6 +455,7 @@ void shard_flush(struct shard *s)
 void shard_tick(struct shard *s)
 {
     session_sweep(s, shard_now_ms(s) / 1000);
+    if (s->damage != NULL) return;
     commitlog_trim(s->log, store_durable_index(s->options.store));
     if (s->limits_owed) propose_limits(s);
     uint64_t last = commitlog_last_index(s->log);

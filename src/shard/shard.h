@@ -89,6 +89,10 @@ struct shard_options {
  * `text`. Blocks. *replayed gets the number of commands applied. */
 NODISCARD enum result shard_open(struct shard **out, const struct shard_options *options, uint64_t *replayed, char *text,
                                  size_t text_size);
+/* NULL, or what of its store is damaged: then it serves nothing, now and after every start, until that is replaced. What is asked of it
+ * is refused SHARD_DAMAGED, entries of streams wait at their source, the log keeps what the store lacks. A shard that is damaged when it
+ * is opened opens all the same, for the sake of the others. */
+const char *shard_damage(const struct shard *shard);
 /* Its sessions had better be read no further: requests that wait for the store or for another shard are half as many as the limit, or
  * writes wait for room. Whatever makes it full ends by itself. */
 bool shard_is_full(const struct shard *shard);

@@ -69,6 +69,7 @@ struct shard {
     bool closing;
     bool incarnation_due;           /* it comes before whatever else is logged */
     uint32_t incarnation_random;
+    const char *damage;             /* NULL: none; the store's own text */
 };
 
 #define LOADING_BUCKETS 4096
@@ -87,6 +88,8 @@ enum error shard_incarnate(struct shard *shard);
 enum result requests_init(struct shard *shard);
 void requests_deinit(struct shard *shard);
 void request_run(struct shard *shard, struct request *request);
+/* Of a damaged shard: whatever waits for the log is refused. */
+void requests_give_up(struct shard *shard);
 /* Runs those again that waited for room. */
 void requests_retry(struct shard *shard);
 /* A client's request that this shard admitted and owns: like request_start() of a letter made of these, without a block for it. */
@@ -134,6 +137,7 @@ void relay_retry(struct shard *shard);
 void relay_send_acks(struct shard *shard);
 
 /* session.c */
+void sessions_kick_all(struct shard *shard, uint16_t close_code, const char *reason);
 enum result sessions_init(struct shard *shard);
 void sessions_deinit(struct shard *shard);
 /* Those that are open learn of the new epoch. */

@@ -431,7 +431,7 @@ static bool run_shards(struct worker *w)
     for (uint32_t i = 0; i < w->shard_count; i++) {
         struct commitlog *log = shard_log(w->shards[i].shard);
         shard_flush(w->shards[i].shard);
-        if (commitlog_wants_maintenance(log)) storage_thread_run(w->storage, maintain_log, log);
+        if (log != NULL && commitlog_wants_maintenance(log)) storage_thread_run(w->storage, maintain_log, log);
     }
     return more;
 }

@@ -14,25 +14,30 @@
  *
  * Failure modes: a write stall or a full disk makes RocksDB refuse a batch whole. The operations then wait in an indexed batch
  * (`held`) through which all reads go, so reads neither wait for the disk nor see an older state; the next try writes all
- * of it. The shard bounds it by store_backlog_bytes(). Any other write error is fatal: RocksDB does not recover from it
- * while open, and the log holds everything. */
+ * of it. The shard bounds it by store_backlog_bytes(). A block that is not what was written, met by a read, a flush or a compaction, is
+ * damage: noted once, in a file too, so that a start which does not meet it says the same. Any other write error is fatal: RocksDB does
+ * not recover from it while open, and the log holds everything. */
 #include "storage/rocks.h"
 #include "core/check.h"
 #include "core/clock.h"
 #include "core/logger.h"
 #include "storage/trims.h"
+#include "storage/wholefile.h"
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <rocksdb/c.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #define APPLIED_KEY "\0applied"
 #define APPLIED_KEY_SIZE 8
 #define ROCKS_READ_PERSISTED 2 /* kPersistedTier */
 #define ROCKS_BACKGROUND_THREADS 2
+#define DAMAGE_SIZE_MAX 512
 #define REOPEN_NS 1000000000ull /* between two tries to open for writing ... */
 #define REOPEN_ROOM_BYTES (1u << 20) /* ... for which so much must be free */
 #define LEVEL_MEMTABLES 32 /* the first level below L0, in memtables */
@@ -78,6 +83,8 @@ struct rocks {
     bool half;                     /* operations were staged since the last commit */
     bool full;                     /* the last write found no room on the disk; warned of once */
     bool read_only;                /* opened on a full disk */
+    bool damaged;
+    char damage[DAMAGE_SIZE_MAX];
     uint64_t reopen_at_ns;
     struct rocks_options options;  /* for that */
     uint64_t applied, written, flushing; /* committed >= in RocksDB >= covered by a begun flush */
@@ -95,16 +102,42 @@ static enum result rocks_result(char *error, char *copy, size_t copy_size)
     enum result result = RESULT_IO;
     if (strncmp(error, "Result incomplete", 17) == 0) result = RESULT_BUSY;
     else if (strstr(error, "No space left") != NULL) result = RESULT_FULL;
-    else if (strncmp(error, "Corruption", 10) == 0) result = RESULT_CORRUPT;
+    else if (strncmp(error, "Corruption", 10) == 0 || strstr(error, "Input/output error") != NULL) result = RESULT_CORRUPT;
     rocksdb_free(error);
     return result;
 }
 
-static enum result rocks_read_result(const struct rocks *rocks, char *error)
+static int open_directory(const char *path) { return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC); }
+
+static void rocks_note_damage(struct rocks *rocks, const char *text)
+{
+    if (rocks->damaged) return;
+    rocks->damaged = true;
+    snprintf(rocks->damage, sizeof rocks->damage, "%s", text);
+    int fd = open_directory(rocks->path);
+    enum result result = fd < 0 ? RESULT_IO : wholefile_write(fd, ROCKS_DAMAGE_NAME, rocks->damage, strlen(rocks->damage));
+    if (fd >= 0) close(fd);
+    LOG_ERROR("store", "damaged path=\"%s\" damage=\"%s\" noted_in=" ROCKS_DAMAGE_NAME " note=\"%s\"", rocks->path, rocks->damage,
+              result_text(result));
+}
+
+/* What an earlier life noted. */
+static bool find_damage(const char *path, char *text, size_t text_size)
+{
+    size_t len = 0;
+    int fd = open_directory(path);
+    enum result result = fd < 0 ? RESULT_MISSING : wholefile_read(fd, ROCKS_DAMAGE_NAME, text, text_size - 1, &len);
+    if (fd >= 0) close(fd);
+    text[len] = '\0';
+    return result == RESULT_OK;
+}
+
+static enum result rocks_read_result(struct rocks *rocks, char *error)
 {
     char text[LOGGER_LINE_MAX / 2];
     enum result result = rocks_result(error, text, sizeof text);
-    if (result != RESULT_OK) LOG_ERROR("store", "read failed path=\"%s\" error=\"%s\"", rocks->path, text);
+    if (result == RESULT_CORRUPT) rocks_note_damage(rocks, text);
+    else if (result != RESULT_OK) LOG_ERROR("store", "read failed path=\"%s\" error=\"%s\"", rocks->path, text);
     return result == RESULT_OK || result == RESULT_CORRUPT ? result : RESULT_IO;
 }
 
@@ -330,7 +363,8 @@ static bool rocks_wrote(struct rocks *rocks, char *error)
         return true;
     }
     bool limited = strstr(text, "File too large") != NULL; /* RocksDB goes on after a full disk, after this it does not */
-    if (result != RESULT_BUSY && result != RESULT_FULL)
+    if (result == RESULT_CORRUPT) rocks_note_damage(rocks, text);
+    else if (result != RESULT_BUSY && result != RESULT_FULL)
         check_fatal("store %s: %s%s", rocks->path, text, limited ? ": the size of a file is limited (ulimit -f, LimitFSIZE=); the log holds everything" : "");
     if (result == RESULT_FULL && !rocks->full) LOG_WARN("store", "disk is full, writes wait path=\"%s\"", rocks->path);
     rocks->full = result == RESULT_FULL;
@@ -355,6 +389,7 @@ static void rocks_hold_back(struct rocks *rocks)
 bool rocks_retry(struct rocks *rocks)
 {
     if (rocks->held == NULL) return true;
+    if (rocks->damaged) return false;
     if (rocks->read_only && !rocks_open_for_writing(rocks)) return false;
     if (rocks->half) return false; /* the held ones would go without the index of which they are the state */
     char *error = NULL;
@@ -367,7 +402,7 @@ bool rocks_retry(struct rocks *rocks)
 
 static bool rocks_write_staged(struct rocks *rocks)
 {
-    if (rocks->read_only) {
+    if (rocks->read_only || rocks->damaged) {
         rocks_hold_back(rocks);
         return rocks_retry(rocks);
     }
@@ -391,17 +426,20 @@ bool rocks_commit(struct rocks *rocks, uint64_t applied)
 
 bool rocks_holds_back(const struct rocks *rocks) { return rocks->held != NULL; }
 bool rocks_is_full(const struct rocks *rocks) { return rocks->full; }
+const char *rocks_damage(const struct rocks *rocks) { return rocks->damaged ? rocks->damage : NULL; }
 
 static void rocks_flush_waiting(struct rocks *rocks, bool wait)
 {
     char text[LOGGER_LINE_MAX / 2];
     char *error = NULL;
-    if (rocks->read_only) return;
+    if (rocks->read_only || rocks->damaged) return;
     rocks->flushing = rocks->written;
     rocksdb_flushoptions_set_wait(rocks->flush_options, wait);
     rocksdb_flush(rocks->db, rocks->flush_options, &error);
     /* A flush that fails shows in the durable index, which stays; nothing is lost by it. */
-    if (rocks_result(error, text, sizeof text) != RESULT_OK)
+    enum result result = rocks_result(error, text, sizeof text);
+    if (result == RESULT_CORRUPT) rocks_note_damage(rocks, text);
+    else if (result != RESULT_OK)
         LOG_WARN("store", "flush failed path=\"%s\" error=\"%s\"", rocks->path, text);
 }
 
@@ -590,6 +628,10 @@ enum result rocks_open(struct rocks **out, const struct rocks_options *options, 
     *out = NULL;
     *applied = 0;
     char reason[LOGGER_LINE_MAX / 2] = "";
+    if (find_damage(options->path, reason, sizeof reason)) {
+        snprintf(text, text_size, "store %s: %s", options->path, reason);
+        return RESULT_CORRUPT;
+    }
     size_t path_size = strlen(options->path) + 1;
     struct rocks *rocks = calloc(1, sizeof *rocks + path_size);
     if (rocks == NULL) {

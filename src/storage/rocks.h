@@ -10,6 +10,8 @@
 
 struct rocks;
 
+#define ROCKS_DAMAGE_NAME "DAMAGED"
+
 struct rocks_options {
     const char *path; /* copied */
     uint64_t memtable_size_bytes;
@@ -27,11 +29,14 @@ void rocks_close(struct rocks *rocks);
 /* Adds one batch of operations to the ones that the next commit writes together. */
 void rocks_stage(struct rocks *rocks, struct slice operations);
 /* Writes all that is staged as the state after `applied`, as one. True: written. False: RocksDB takes no writes now (a stall, a
- * full disk); they are held back, reads see them all the same, and rocks_retry() or the next commit writes them. Any
+ * full disk, damage); they are held back, reads see them all the same, and rocks_retry() or the next commit writes them. Any
  * other failure is fatal. */
 bool rocks_commit(struct rocks *rocks, uint64_t applied);
 bool rocks_retry(struct rocks *rocks); /* true: nothing is held back any more; between a stage and its commit it waits for that */
 bool rocks_holds_back(const struct rocks *rocks);
+/* NULL, or what is damaged, in RocksDB's words, which name the file and the place. From then on nothing is written: what is committed is held
+ * back. The store says the same when it is opened again, until its directory is replaced: ROCKS_DAMAGE_NAME in it holds the words. */
+const char *rocks_damage(const struct rocks *rocks);
 /* The last try found no room on the disk, so that there may be none for long. */
 bool rocks_is_full(const struct rocks *rocks);
 

@@ -44,7 +44,10 @@
 struct shelf {
     struct store store;
     struct storage_thread *thread;
-    struct rocks *rocks; /* the opener's; from the first job on the storage thread's */
+    struct rocks *rocks; /* the opener's; from the first job on the storage thread's; NULL: damaged when it was opened */
+    struct store_view nothing;      /* what is read then */
+    char opening_damage[512];
+    _Atomic(const char *) damage;   /* for the worker; NULL: none */
     bool served;         /* worker: a job was submitted */
     uint64_t applied;    /* worker: of the last batch */
     _Atomic uint64_t backlog_bytes; /* worker adds, storage thread subtracts */
@@ -116,13 +119,47 @@ static void shelf_settle(struct shelf *shelf)
     shelf->unwritten_bytes = 0;
 }
 
+static void shelf_tell_damage(struct shelf *shelf)
+{
+    const char *damage = rocks_damage(shelf->rocks);
+    if (damage != NULL) atomic_store_explicit(&shelf->damage, damage, memory_order_release);
+}
+
 /* Writes what is staged, if anything is. */
 static void shelf_commit(struct shelf *shelf)
 {
+    shelf_tell_damage(shelf);
     if (shelf->staged_bytes == 0) return;
     shelf->unwritten_bytes += shelf->staged_bytes;
     shelf->staged_bytes = 0;
     if (rocks_commit(shelf->rocks, shelf->staged_applied)) shelf_settle(shelf);
+    shelf_tell_damage(shelf);
+}
+
+static enum result nothing_get(struct store_view *view, struct slice key, struct writer *value)
+{
+    (void)view, (void)key, (void)value;
+    return RESULT_CORRUPT;
+}
+
+static enum result nothing_scan(struct store_view *view, struct slice from, struct slice until,
+                                bool (*each)(void *context, struct slice key, struct slice value), void *context)
+{
+    (void)view, (void)from, (void)until, (void)each, (void)context;
+    return RESULT_CORRUPT;
+}
+
+static enum result nothing_last(struct store_view *view, struct slice from, struct slice until, struct writer *key, struct writer *value)
+{
+    (void)view, (void)from, (void)until, (void)key, (void)value;
+    return RESULT_CORRUPT;
+}
+
+static const struct store_view_ops nothing_ops = {.get = nothing_get, .scan = nothing_scan, .last = nothing_last};
+
+static struct store_view *shelf_view(struct shelf *shelf, bool loads)
+{
+    return shelf->rocks == NULL ? &shelf->nothing : rocks_view(shelf->rocks, loads);
 }
 
 static void write_job_run(struct store_job *job, struct store_view *view)
@@ -130,6 +167,7 @@ static void write_job_run(struct store_job *job, struct store_view *view)
     const struct write_job *write = CONTAINER_OF(job, struct write_job, job);
     struct shelf *shelf = shelf_of(job->store);
     (void)view;
+    ASSERT(shelf->rocks != NULL); /* of a damaged one nothing is applied */
     rocks_stage(shelf->rocks, writer_slice(&write->operations));
     shelf->staged_bytes += write_job_size(write);
     shelf->staged_applied = write->applied;
@@ -161,9 +199,11 @@ static void run_job(struct storage_thread *thread, struct store_job *job)
 {
     struct shelf *shelf = job->store == NULL ? NULL : shelf_of(job->store);
     bool reads = shelf != NULL && !is_write(job);
-    if (shelf != NULL) keep_shelf(thread, shelf);
-    if (reads) shelf_commit(shelf);
-    job->run(job, shelf == NULL ? NULL : rocks_view(shelf->rocks, job->loads));
+    bool whole = shelf != NULL && shelf->rocks != NULL;
+    if (whole) keep_shelf(thread, shelf);
+    if (reads && whole) shelf_commit(shelf);
+    job->run(job, shelf == NULL ? NULL : shelf_view(shelf, job->loads));
+    if (reads && whole) shelf_tell_damage(shelf);
     bool answered = spsc_try_stage(thread->answers, job);
     ASSERT(answered); /* as long as the ring of asks, and no more under way than that */
     if (reads) publish_answers(thread); /* a reader does not wait for what was asked after it */
@@ -190,6 +230,8 @@ static void shelf_poll(struct shelf *shelf, uint64_t now_ns)
 static uint32_t keep_house_of(struct shelf *shelf, uint64_t now_ns, uint32_t flush_interval_ms)
 {
     uint32_t wait_ms = IDLE_MS;
+    shelf_tell_damage(shelf);
+    if (rocks_damage(shelf->rocks) != NULL) return wait_ms;
     if (rocks_holds_back(shelf->rocks)) {
         if (rocks_retry(shelf->rocks)) shelf_settle(shelf);
         else wait_ms = RETRY_MS;
@@ -248,7 +290,10 @@ static void sleep_ms(uint32_t ms)
 static void write_held_back(struct storage_thread *thread)
 {
     for (uint32_t i = 0; i < thread->kept_count; i++)
-        for (uint32_t tries = 0; tries < STOP_RETRY_MAX && !rocks_retry(thread->kept[i]->rocks); tries++) sleep_ms(RETRY_MS);
+        for (uint32_t tries = 0; tries < STOP_RETRY_MAX && rocks_damage(thread->kept[i]->rocks) == NULL; tries++) {
+            if (rocks_retry(thread->kept[i]->rocks)) break;
+            sleep_ms(RETRY_MS);
+        }
 }
 
 static void *storage_thread_main(void *context)
@@ -423,12 +468,18 @@ static uint64_t shelf_backlog_bytes(const struct store *store)
     return atomic_load_explicit(&shelf_of_const(store)->backlog_bytes, memory_order_relaxed);
 }
 
+static const char *shelf_damage(const struct store *store)
+{
+    return atomic_load_explicit(&shelf_of_const(store)->damage, memory_order_acquire);
+}
+
 static void shelf_run_now(struct store *store, struct store_job *job)
 {
     struct shelf *shelf = shelf_of(store);
     ASSERT(!shelf->served);
     job->store = store;
-    job->run(job, rocks_view(shelf->rocks, job->loads));
+    job->run(job, shelf_view(shelf, job->loads));
+    if (shelf->rocks != NULL) shelf_tell_damage(shelf);
 }
 
 static enum result shelf_write_now(struct store *store, struct writer *batch, uint64_t applied)
@@ -440,6 +491,8 @@ static enum result shelf_write_now(struct store *store, struct writer *batch, ui
     rocks_stage(shelf->rocks, writer_slice(batch));
     writer_reset(batch);
     bool written = rocks_commit(shelf->rocks, applied);
+    shelf_tell_damage(shelf);
+    if (rocks_damage(shelf->rocks) != NULL) return RESULT_CORRUPT;
     for (uint32_t tries = 0; tries < NOW_RETRY_MAX && !written && !rocks_is_full(shelf->rocks); tries++) {
         sleep_ms(RETRY_MS);
         written = rocks_retry(shelf->rocks);
@@ -456,6 +509,7 @@ static const struct store_ops shelf_ops = {
     .submit = shelf_submit,
     .durable_index = shelf_durable_index,
     .backlog_bytes = shelf_backlog_bytes,
+    .damage = shelf_damage,
     .run_now = shelf_run_now,
     .write_now = shelf_write_now,
 };
@@ -528,7 +582,12 @@ enum result storage_thread_open_store(struct storage_thread *thread, const char 
         .block_cache_size_bytes = thread->options.block_cache_size_bytes,
     };
     enum result result = rocks_open(&shelf->rocks, &options, applied, text, text_size);
-    if (result != RESULT_OK) {
+    if (result == RESULT_CORRUPT) {
+        snprintf(shelf->opening_damage, sizeof shelf->opening_damage, "%s", text);
+        shelf->nothing.ops = &nothing_ops;
+        atomic_init(&shelf->damage, shelf->opening_damage);
+        if (text_size > 0) text[0] = '\0';
+    } else if (result != RESULT_OK) {
         free(shelf);
         return result;
     }
@@ -581,7 +640,7 @@ void storage_thread_stop(struct storage_thread *thread)
     doorbell_ring(&thread->bell);
     pthread_join(thread->pthread, NULL);
     for (uint32_t i = 0; i < thread->shelf_count; i++) {
-        rocks_close(thread->shelves[i]->rocks);
+        if (thread->shelves[i]->rocks != NULL) rocks_close(thread->shelves[i]->rocks);
         free(thread->shelves[i]);
     }
     for (uint32_t i = 0; i < thread->maintenance_count; i++) free(thread->maintenances[i]);

@@ -95,6 +95,8 @@ struct store_ops {
     uint64_t (*durable_index)(const struct store *store);
     /* Bytes submitted by write and not yet written; the shard refuses new writes beyond its limit. */
     uint64_t (*backlog_bytes)(const struct store *store);
+    /* NULL, or what is damaged, for people; it stays so. What is written then is lost with the process (the log has it), and reads may fail. */
+    const char *(*damage)(const struct store *store);
     /* Both on the calling thread, at once, and only before the first write or submit (recovery). */
     void (*run_now)(struct store *store, struct store_job *job); /* runs job->run, not done */
     /* On a full disk it is OK as well: held back, read through, and written when there is room. */
@@ -107,6 +109,7 @@ static inline void store_write(struct store *s, struct writer *batch, uint64_t a
 static inline void store_submit(struct store *s, struct store_job *job) { s->ops->submit(s, job); }
 static inline uint64_t store_durable_index(const struct store *s) { return s->ops->durable_index(s); }
 static inline uint64_t store_backlog_bytes(const struct store *s) { return s->ops->backlog_bytes(s); }
+static inline const char *store_damage(const struct store *s) { return s->ops->damage(s); }
 static inline void store_run_now(struct store *s, struct store_job *job) { s->ops->run_now(s, job); }
 NODISCARD static inline enum result store_write_now(struct store *s, struct writer *batch, uint64_t applied)
 {
@@ -131,7 +134,8 @@ void storage_thread_stop(struct storage_thread *thread);
 
 /* Opens (creating when absent) the RocksDB of one shard at `path`; *applied = its log index. Blocks; before the worker serves.
  * On a full disk one that is there is opened for reading; what is written is held back, and the thread opens it anew when there is room.
- * The caller must be an unpinned thread (RocksDB's pools inherit its mask). IO/CORRUPT with `text`. */
+ * The caller must be an unpinned thread (RocksDB's pools inherit its mask). A damaged one is OK as well: it has store_damage(), holds
+ * nothing, and every read of it is CORRUPT. Else IO and the like with `text`. */
 NODISCARD enum result storage_thread_open_store(struct storage_thread *thread, const char *path, struct store **out,
                                                 uint64_t *applied, char *text, size_t text_size);
 

@@ -227,3 +227,65 @@ Test(relay, a_closing_shard_still_takes_what_has_happened)
     cr_expect(shard_quiet(rig.shards[1]));
     check_arrived(3);
 }
+
+/* ---- a damaged shard ---- */
+
+static enum error ask_conversations(uint64_t user)
+{
+    Ringpost__V1__ConversationsRequest in = RINGPOST__V1__CONVERSATIONS_REQUEST__INIT;
+    struct actor_record actor = rig_actor(user, "phone");
+    return rig_call(&actor, 0, 0, "/v1/chat/conversations", &in.base);
+}
+
+Test(relay, a_damaged_shard_serves_nothing_while_its_stream_waits_and_has_all_when_it_is_whole_again)
+{
+    open_rig();
+    struct session *session = rig_come(bob, "phone");
+    cr_assert_not_null(session);
+    fake_store_set_damage(rig.stores[1], "Corruption: block 7");
+    rig_pump();
+    cr_expect_str_eq(shard_damage(rig.shards[1]), "Corruption: block 7");
+    cr_expect_null(shard_damage(rig.shards[0]));
+    cr_expect_eq(rig.ended, session);
+    cr_expect_eq(rig.close_code, CLOSE_DAMAGED);
+    for (int life = 0; life < 2; life++) { /* in which it was noticed; that began with it */
+        cr_expect_eq(ask_conversations(bob), ERROR_SHARD_DAMAGED);
+        cr_expect_eq(ask_conversations(alice), ERROR_NONE);
+        cr_expect_eq(rig_say(bob, alice, "x", "x"), ERROR_SHARD_DAMAGED);
+        say(3);
+        cr_expect_eq(waiting(0), 3 * (life + 1), "its source keeps what is for it");
+        cr_expect_eq(rig.metrics.shards_damaged, 1 + (uint64_t)life, "counted once in each life");
+        shard_tick(rig.shards[1]);
+        shard_seal(rig.shards[1]);
+        cr_expect(shard_idle(rig.shards[1]) && shard_quiet(rig.shards[1]));
+        for (uint16_t i = 0; i < 2; i++) rig_close_shard(i);
+        if (life == 1) fake_store_set_damage(rig.stores[1], NULL);
+        for (uint16_t i = 0; i < 2; i++) rig_open_shard(i);
+        rig_pump();
+    }
+    cr_expect_null(shard_damage(rig.shards[1]));
+    check_arrived(7);
+}
+
+Test(relay, what_is_under_way_in_a_shard_when_it_is_damaged_is_answered)
+{
+    open_rig();
+    struct actor_record actor = rig_actor(bob, "phone");
+    rig.letters_held = true;
+    say(2); /* entries of a stream, which are not in its log yet */
+    rig.disks_held = true;
+    Ringpost__V1__CreateRoomRequest room = RINGPOST__V1__CREATE_ROOM_REQUEST__INIT;
+    room.name = (char *)(uintptr_t)"of bob alone";
+    rig_send(&actor, 0, 0, "/v1/room/create", &room.base);
+    rig.letters_held = false;
+    rig_pump();
+    uint32_t replies = rig.reply_count;
+    fake_store_set_damage(rig.stores[1], "Corruption: block 7");
+    rig_pump();
+    cr_expect_eq(rig.reply_count, replies + 1);
+    cr_expect_eq(rig.reply->error, ERROR_SHARD_DAMAGED);
+    cr_expect_eq(rig.shards[1]->requests_open, 0);
+    rig.disks_held = false;
+    rig_pump();
+    cr_expect(shard_quiet(rig.shards[1]));
+}

@@ -121,7 +121,7 @@ bool rig_deliver(void)
 static bool move_disk(uint16_t i)
 {
     struct commitlog *log = shard_log(rig.shards[i]);
-    bool maintains = commitlog_wants_maintenance(log);
+    bool maintains = log != NULL && commitlog_wants_maintenance(log);
     if (maintains) commitlog_maintain(log);
     return fake_disk_complete(rig.disks[i]) || maintains;
 }

@@ -36,6 +36,7 @@ struct fake_store {
     struct store_job *answers_first, *answers_last; /* ran, not yet done */
     bool (*keeps)(void *context, struct slice key, struct slice value);
     void *keeps_context;
+    const char *damage;
     bool breaking;
     uint32_t operations_left;
 };
@@ -163,12 +164,19 @@ static bool is_broken(struct fake_store *store)
     return false;
 }
 
+static enum result read_fault(struct fake_store *store)
+{
+    if (store->damage != NULL) return RESULT_CORRUPT;
+    return is_broken(store) ? RESULT_IO : RESULT_OK;
+}
+
 static struct fake_store *fake_of_view(struct store_view *view) { return CONTAINER_OF(view, struct fake_store, view); }
 
 static enum result fake_get(struct store_view *view, struct slice key, struct writer *value)
 {
     struct fake_store *store = fake_of_view(view);
-    if (is_broken(store)) return RESULT_IO;
+    enum result fault = read_fault(store);
+    if (fault != RESULT_OK) return fault;
     uint32_t position = lower_bound(store, key);
     if (!found_at(store, position, key)) return RESULT_MISSING;
     if (value != NULL) writer_raw(value, store->entries[position].value, store->entries[position].value_len);
@@ -179,7 +187,8 @@ static enum result fake_scan(struct store_view *view, struct slice from, struct 
                              bool (*each)(void *context, struct slice key, struct slice value), void *context)
 {
     struct fake_store *store = fake_of_view(view);
-    if (is_broken(store)) return RESULT_IO;
+    enum result fault = read_fault(store);
+    if (fault != RESULT_OK) return fault;
     for (uint32_t i = lower_bound(store, from); i < store->entry_count; i++) {
         const struct entry *entry = &store->entries[i];
         if (until.len > 0 && compare_keys(key_of(entry), until) >= 0) break;
@@ -192,7 +201,8 @@ static enum result fake_last(struct store_view *view, struct slice from, struct 
                              struct writer *value)
 {
     struct fake_store *store = fake_of_view(view);
-    if (is_broken(store)) return RESULT_IO;
+    enum result fault = read_fault(store);
+    if (fault != RESULT_OK) return fault;
     uint32_t end = until.len == 0 ? store->entry_count : lower_bound(store, until);
     if (end == 0 || compare_keys(key_of(&store->entries[end - 1]), from) < 0) return RESULT_MISSING;
     if (key != NULL) writer_raw(key, store->entries[end - 1].key, store->entries[end - 1].key_len);
@@ -250,6 +260,8 @@ static uint64_t fake_backlog_bytes(const struct store *base)
     return ((const struct fake_store *)(const void *)base)->backlog_bytes;
 }
 
+static const char *fake_damage(const struct store *base) { return ((const struct fake_store *)(const void *)base)->damage; }
+
 static void fake_run_now(struct store *base, struct store_job *job)
 {
     struct fake_store *store = fake_of(base);
@@ -273,6 +285,7 @@ static const struct store_ops fake_store_ops = {
     .submit = fake_submit,
     .durable_index = fake_durable_index,
     .backlog_bytes = fake_backlog_bytes,
+    .damage = fake_damage,
     .run_now = fake_run_now,
     .write_now = fake_write_now,
 };
@@ -365,6 +378,8 @@ void fake_store_break_after(struct fake_store *store, uint32_t operations)
 }
 
 void fake_store_mend(struct fake_store *store) { store->breaking = false; }
+
+void fake_store_set_damage(struct fake_store *store, const char *damage) { store->damage = damage; }
 
 void fake_store_set_keeps(struct fake_store *store, bool (*keeps)(void *context, struct slice key, struct slice value), void *context)
 {
