@@ -27,8 +27,8 @@ RECORD(user_create, USER_CREATE_FIELDS)
 #define DEVICE_PUT_FIELDS(F)                                                                                           \
     F(u64, user_id) F(bytes, device_id) F(bytes, platform) F(bytes, name) F(bytes, refresh_hash) F(u64, refresh_expires_ms)
 /* issued_s: of a backend's token that the device is listed for, 0: of none; family: of the new refresh token; frees: the device that
- * gives its place where there is none left, empty: none */
-#define DEVICE_PUT_FIELDS_2(F) F(u64, issued_s) F(u64, family) F(bytes, frees)
+ * gives its place where there is none left, empty: none; temporary: it takes none */
+#define DEVICE_PUT_FIELDS_2(F) F(u64, issued_s) F(u64, family) F(bytes, frees) F(u8, temporary)
 RECORD_2(device_put, DEVICE_PUT_FIELDS, DEVICE_PUT_FIELDS_2)
 #define REFRESH_FIELDS(F)                                                                                              \
     F(u64, user_id) F(bytes, device_id) F(bytes, old_hash) F(bytes, new_hash) F(u64, refresh_expires_ms)
@@ -117,7 +117,7 @@ RECORD(account, ACCOUNT_FIELDS)
     F(bytes, refresh_hash) F(u64, refresh_expires_ms)
 /* generation: log index of the command that made or last revoked the device; family and number: of the refresh token that is good;
  * refreshed_ms: when that took the place of the one before */
-#define DEVICE_FIELDS_2(F) F(u64, generation) F(u64, family) F(u32, refresh_number) F(u64, refreshed_ms)
+#define DEVICE_FIELDS_2(F) F(u64, generation) F(u64, family) F(u32, refresh_number) F(u64, refreshed_ms) F(u8, temporary)
 RECORD_2(device, DEVICE_FIELDS, DEVICE_FIELDS_2)
 /* counted: 1 when direct_count is known; else the conversations of two are counted when it is loaded */
 #define INBOX_FIELDS(F) F(u32, room_count) F(u32, large_count) F(u64, last_seen_ms)

@@ -241,6 +241,24 @@ class Connecting(unittest.TestCase):
                              2 if version == paho.MQTTv311 else 0x85)
             other.drop()
 
+    def test_clients_whose_session_is_not_kept_take_no_place(self):
+        """Any number of random client ids, one after another; and one that comes to stay still has a place."""
+        alice = Person("alice")
+        for version in (paho.MQTTv311, paho.MQTTv5):
+            for i in range(15):
+                device = Device(alice, f"random-{version}-{uuid.uuid4().hex}", version)
+                self.assertEqual(device.connack[1] if version == paho.MQTTv311 else device.connack[1].value, 0)
+                names = [d["device_id"] for d in alice.call("/v1/account/devices")["devices"]]
+                self.assertEqual(len([name for name in names if name.startswith("random")]), 1, "listed while it is here")
+                device.leave()
+                wait_for("it to be gone", lambda: len(alice.call("/v1/account/devices")["devices"]) == 1)
+        stays = Device(alice, "stays", clean=False, expiry=NEVER)
+        stays.leave()
+        self.assertIn("stays", [d["device_id"] for d in alice.call("/v1/account/devices")["devices"]])
+        again = Device(alice, "stays")  # without a session: it has its place all the same
+        again.leave()
+        self.assertIn("stays", [d["device_id"] for d in alice.call("/v1/account/devices")["devices"]])
+
     def test_client_id_given_by_the_server(self):
         alice = Person("alice")
         device = Device(alice, "")

@@ -25,7 +25,7 @@ Test(records, keep_their_form)
     STORED(limits, 29) /* 21 without the second list */
     STORED(incarnation, 9)
     STORED(user_create, 13)
-    STORED(device_put, 53)
+    STORED(device_put, 54)
     STORED(refresh, 41)
     STORED(device_revoke, 13)
     STORED(revocation_time, 13)
@@ -51,7 +51,7 @@ Test(records, keep_their_form)
     STORED(stream, 17)
     STORED(name, 13)
     STORED(account, 21)
-    STORED(device, 74) /* 46 without the second list */
+    STORED(device, 75) /* 46 without the second list */
     STORED(inbox, 30) /* 17 without the second list */
     STORED(conversation, 29)
     STORED(room, 41) /* 33 without the second list */

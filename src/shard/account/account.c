@@ -59,7 +59,7 @@ enum error account_admits(const struct account *account, const struct actor_reco
 bool account_device_active(const struct device *device, uint64_t time_ms)
 {
     bool has_refresh_token = device->refresh_expires_ms != 0; /* a device of an app's backend has none */
-    return !device->revoked && (!has_refresh_token || time_ms < device->refresh_expires_ms);
+    return !device->revoked && !device->temporary && (!has_refresh_token || time_ms < device->refresh_expires_ms);
 }
 
 uint32_t account_active_count(const struct account *account, uint64_t time_ms)
@@ -100,6 +100,7 @@ void account_rename_device(struct device *device, struct slice name)
 /* Since when an inactive device is. One that expired needs no tombstone: its access tokens expired before its refresh token did. */
 static uint64_t gone_since_ms(const struct device *device)
 {
+    if (device->temporary && !device->revoked) return device->last_seen_ms;
     return device->revoked ? device->valid_after_s * 1000 : device->refresh_expires_ms;
 }
 
@@ -155,6 +156,7 @@ void account_put_device(const struct account *account, const struct device *devi
                                    .last_seen_ms = device->last_seen_ms,
                                    .valid_after_s = device->valid_after_s,
                                    .revoked = device->revoked ? 1 : 0,
+                                   .temporary = device->temporary,
                                    .refresh_hash = slice_of(device->refresh_hash, sizeof device->refresh_hash),
                                    .refresh_expires_ms = device->refresh_expires_ms,
                                    .generation = device->generation,
@@ -200,6 +202,7 @@ static bool load_device(void *context, struct slice key, struct slice value)
     device->valid_after_s = record.valid_after_s;
     device->refresh_expires_ms = record.refresh_expires_ms;
     device->revoked = record.revoked != 0;
+    device->temporary = record.temporary != 0;
     device->generation = record.generation;
     device->refresh_family = record.family;
     device->refresh_number = record.refresh_number;

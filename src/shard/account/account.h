@@ -31,6 +31,7 @@ struct device {
     uint32_t refresh_number;
     uint64_t refreshed_ms;
     bool revoked;
+    bool temporary; /* takes no place: there while it is connected */
 };
 
 struct account {

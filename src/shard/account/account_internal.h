@@ -56,6 +56,7 @@ struct grant {
     struct writer access_token;  /* NUL-terminated */
     uint64_t access_expires_ms;
     uint8_t refresh_hash[TOKEN_HASH_SIZE];
+    bool temporary; /* the device gets no refresh token */
 };
 /* The refresh token that `refresh` describes, of a new family when it names none; request->state is the grant. */
 struct grant *grant_make(struct shard *shard, struct request *request, const struct token_refresh *refresh);

@@ -17,6 +17,13 @@ static bool is_online(const struct inbox *inbox, const char *device_id)
     return false;
 }
 
+/* One that takes no place is there while it is connected. */
+static bool is_listed(const struct device *device, const struct inbox *inbox, uint64_t now_ms)
+{
+    if (device->temporary) return !device->revoked && is_online(inbox, device->device_id);
+    return account_device_active(device, now_ms);
+}
+
 static void fill_device(Ringpost__V1__Device *out, struct device *device, const struct inbox *inbox)
 {
     ringpost__v1__device__init(out);
@@ -41,21 +48,23 @@ void handle_devices(struct shard *shard, struct request *request)
 
     const struct shard_ports *ports = shard_ports(shard);
     uint64_t now_ms = ports->now_ms(ports->context);
-    uint32_t active_count = account_active_count(account, now_ms), count = 0;
+    const struct inbox *inbox = inbox_of(inbox_entity);
+    uint32_t listed_count = 0, count = 0;
+    for (uint32_t i = 0; i < account->device_count; i++) listed_count += is_listed(&account->devices[i], inbox, now_ms);
     struct envelope_arena *arena = shard_arena(shard);
-    Ringpost__V1__Device *devices = envelope_arena_alloc(arena, active_count * sizeof *devices);
-    Ringpost__V1__Device **list = envelope_arena_alloc(arena, active_count * sizeof(Ringpost__V1__Device *));
-    if (active_count > 0 && (devices == NULL || list == NULL)) {
+    Ringpost__V1__Device *devices = envelope_arena_alloc(arena, listed_count * sizeof *devices);
+    Ringpost__V1__Device **list = envelope_arena_alloc(arena, listed_count * sizeof(Ringpost__V1__Device *));
+    if (listed_count > 0 && (devices == NULL || list == NULL)) {
         request_refuse(shard, request, ERROR_SERVER_BUSY);
         return;
     }
     for (uint32_t i = 0; i < account->device_count; i++) {
-        if (!account_device_active(&account->devices[i], now_ms)) continue;
-        fill_device(&devices[count], &account->devices[i], inbox_of(inbox_entity));
+        if (!is_listed(&account->devices[i], inbox, now_ms)) continue;
+        fill_device(&devices[count], &account->devices[i], inbox);
         list[count] = &devices[count];
         count++;
     }
-    ASSERT(count == active_count);
+    ASSERT(count == listed_count);
     Ringpost__V1__DevicesResponse response;
     ringpost__v1__devices_response__init(&response);
     response.devices = list;

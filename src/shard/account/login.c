@@ -37,8 +37,10 @@ static void login_on_durable(struct shard *shard, struct request *request, enum 
     response.user_id = grant->refresh.user_id;
     response.access_token = (char *)grant->access_token.data;
     response.access_expires_ms = grant->access_expires_ms;
-    response.refresh_token = (char *)grant->refresh_token.data;
-    response.refresh_expires_ms = grant->refresh_expires_ms;
+    if (!grant->temporary) {
+        response.refresh_token = (char *)grant->refresh_token.data;
+        response.refresh_expires_ms = grant->refresh_expires_ms;
+    }
     response.user = &user;
     request_reply(shard, request, &response.base);
 }
@@ -64,8 +66,8 @@ static void login_on_verified(struct shard *shard, struct request *request, stru
                             job->verify ? name->user_id : 0);
         return;
     }
-    struct slice frees; /* what it looks at is pinned since handle_login, unless the list has become full since */
-    if (!account_find_place(shard, request, login_account(shard, request, name), slice_text(in->device_id), &frees)) return;
+    struct slice frees = SLICE_EMPTY; /* what is looked at is pinned since handle_login, unless the list has become full since */
+    if (!in->temporary && !account_find_place(shard, request, login_account(shard, request, name), slice_text(in->device_id), &frees)) return;
     struct token_refresh refresh = {.user_id = name->user_id};
     memcpy(refresh.device_id, in->device_id, strlen(in->device_id) + 1); /* wrong_field() has looked at it */
     struct grant *grant = grant_make(shard, request, &refresh);
@@ -73,10 +75,14 @@ static void login_on_verified(struct shard *shard, struct request *request, stru
                                        .device_id = slice_text(in->device_id),
                                        .platform = slice_text(in->platform),
                                        .name = name_slice(&device_name),
-                                       .refresh_hash = slice_of(grant->refresh_hash, sizeof grant->refresh_hash),
-                                       .refresh_expires_ms = grant->refresh_expires_ms,
-                                       .family = grant->refresh.family,
+                                       .temporary = in->temporary != 0,
                                        .frees = frees};
+    if (!in->temporary) {
+        record.refresh_hash = slice_of(grant->refresh_hash, sizeof grant->refresh_hash);
+        record.refresh_expires_ms = grant->refresh_expires_ms;
+        record.family = grant->refresh.family;
+    }
+    grant->temporary = in->temporary != 0;
     struct writer bytes;
     writer_init(&bytes, 0);
     device_put_record_write(&bytes, &record);
@@ -103,7 +109,8 @@ void handle_login(struct shard *shard, struct request *request)
         struct entity *account = request_entity(shard, request, ENTITY_ACCOUNT, name_of(name)->user_id, 0);
         struct slice frees;
         if (account == NULL) return;
-        if (account->exists && !account_find_place(shard, request, account_of(account), slice_text(in->device_id), &frees)) return;
+        bool looks_for_place = account->exists && !in->temporary;
+        if (looks_for_place && !account_find_place(shard, request, account_of(account), slice_text(in->device_id), &frees)) return;
         if (account->exists) stored_hash = account_of(account)->password_hash;
     }
     request_hash_password(shard, request, in->password, stored_hash, login_on_verified);
@@ -135,6 +142,7 @@ enum error check_device_put(struct machine *machine, const struct command *comma
     const struct device *device = account_device(account, record.device_id);
     if (device != NULL && record.issued_s != 0 && record.issued_s < device->valid_after_s) return ERROR_DEVICE_REVOKED; /* meanwhile */
     if (device != NULL && account_device_active(device, command->time_ms)) return ERROR_NONE;
+    if (record.temporary != 0) return ERROR_NONE;
     uint32_t active = account_active_count(account, command->time_ms);
     if (device_freed(machine, account, &record, command->time_ms) != NULL) active--;
     return active < machine->options.devices_per_user_max ? ERROR_NONE : ERROR_TOO_MANY_DEVICES;
@@ -149,6 +157,7 @@ void apply_device_put(struct machine *machine, const struct command *command, st
     struct device *freed = is_listed ? NULL : device_freed(machine, account, &record, command->time_ms);
     if (freed != NULL) account_end_device(machine, account, freed, record.device_id, command, effects);
     device = account_add_device(account, record.device_id, command);
+    device->temporary = record.temporary != 0 && !is_listed;
     if (device->revoked) device->created_ms = command->time_ms; /* a tombstone logs in again: it is new on the list */
     device->revoked = false;
     device->last_seen_ms = command->time_ms;

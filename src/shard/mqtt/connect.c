@@ -371,6 +371,7 @@ static void connect_by_password(struct client *client, const struct mqtt_connect
     wire_write_bytes(&login, 2, connect->password);
     wire_write_bytes(&login, 3, device);
     wire_write_bytes(&login, 4, SLICE_TEXT("mqtt"));
+    wire_write_u64(&login, 6, client->mqtt->expiry_s == 0); /* nothing of it is kept: it takes no place when it is gone */
     uint16_t shard = 0;
     uint32_t retry_after_ms = 0;
     if (!door_login_allowed(d, client->conn, &retry_after_ms)) {
