@@ -395,7 +395,8 @@ static void report_memory(const struct worker *w)
         struct dedup_memory window = dedup_memory(machine->dedup);
         repeats += window.touched_bytes;
         untouched += window.untouched_bytes + entity_table_untouched_bytes(machine->entities);
-        batches += commitlog_memory_bytes(shard_log(w->shards[i].shard));
+        const struct commitlog *log = shard_log(w->shards[i].shard); /* NULL: damaged when it was opened */
+        if (log != NULL) batches += commitlog_memory_bytes(log);
     }
     struct store_memory store = storage_thread_memory(w->storage);
     size_t payloads = buf_pool_used_bytes(w->pool);
