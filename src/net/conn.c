@@ -385,6 +385,7 @@ void conn_close(struct conn *conn, struct conn_goodbye goodbye)
     if (conn->awaiting) door_http_refuse(conn, HTTP_REFUSAL_CLOSING);
     if (conn->state != CONN_OPEN) return; /* the refusal closed it */
     if (conn->door == CONN_DOOR_WEBSOCKET && !conn->input_ended) door_websocket_close(conn, goodbye);
+    if (conn->state != CONN_OPEN) return; /* room for the Close frame was made by evicting this one */
     conn_enter(conn, CONN_FAREWELL);
     conn->farewell = CONN_FAREWELL_FLUSH;
     conn_set_phase_deadline(conn, conn_now_ms(conn) + conn->server->options.write_timeout_ms);

@@ -167,3 +167,23 @@ Test(conn_memory, one_that_sends_a_message_in_parts_is_reset_when_it_holds_most)
     buf_pool_charge(h.pool, -filled);
     fini();
 }
+
+/* Its goodbye asks for memory, and it is the one that has it. */
+Test(conn_memory, one_that_is_being_closed_may_be_the_one_that_goes)
+{
+    init(0);
+    struct peer web;
+    peer_open_websocket(&web, &h);
+    struct conn *conn = h.conn;
+    static const uint8_t half[8 + 30000] = {0x82, 0xFE, 0xEA, 0x60}; /* a message of 60,000 bytes, of which half arrive */
+    peer_send(&web, half, sizeof half);
+    HARNESS_UNTIL(&h, buf_pool_charged_bytes(h.pool) >= 30000);
+    int64_t filled = fill_pool();
+    conn_close(conn, (struct conn_goodbye){WEBSOCKET_CODE_POLICY, "enough"});
+    cr_expect_eq(evicted(), 1);
+    HARNESS_UNTIL(&h, h.closes == 1);
+    HARNESS_UNTIL(&h, peer_was_reset(&web));
+    buf_pool_charge(h.pool, -filled);
+    peer_deinit(&web);
+    fini();
+}
