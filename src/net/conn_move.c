@@ -158,6 +158,7 @@ struct conn *conn_adopt(struct server *server, struct conn_luggage *luggage)
         return NULL;
     }
     io_arrived(server->io, luggage->socket);
+    conn->proxied = proxies_believe(&server->proxies, &conn->peer);
     conn->door = luggage->door;
     conn->partial = luggage->partial;
     conn->waiting = luggage->waiting;

@@ -235,3 +235,34 @@ Test(conn_proxy, what_is_held_for_many_is_not_one_addresss)
     for (size_t i = 0; i < COUNT_OF(uploads); i++) peer_deinit(&uploads[i]);
     harness_deinit(&h);
 }
+
+static struct conn_luggage *luggage;
+
+static void gone(void *context, struct conn_luggage *packed)
+{
+    (void)context;
+    luggage = packed;
+}
+
+/* A socket whose client the proxy does not name is one of many of that proxy's, on whichever worker. */
+Test(conn_proxy, what_is_held_for_many_moves_as_that)
+{
+    static struct harness there;
+    static const uint8_t payload[2000];
+    open_server("trusted_proxies", "127.0.0.1");
+    struct server_options options = h.server->options;
+    options.memory_per_address_max_bytes = 64u << 10;
+    harness_init(&there, &options);
+    peer_send_text(&peer, HANDSHAKE);
+    HARNESS_UNTIL(&h, h.opens == 1);
+    conn_detach(h.conn, there.io, gone, NULL);
+    HARNESS_UNTIL(&h, luggage != NULL);
+    struct conn *conn = conn_adopt(there.server, luggage);
+    cr_assert_not_null(conn);
+    for (int i = 0; i < 100; i++)
+        cr_assert_eq(conn_send_frame(conn, CONN_FRAME_BINARY, slice_of(payload, sizeof payload), NULL), RESULT_OK, "%d", i);
+    cr_expect_eq(harness_metric(&there.metrics.connections_evicted), 0);
+    peer_deinit(&peer);
+    harness_deinit(&there);
+    harness_deinit(&h);
+}
