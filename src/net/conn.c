@@ -184,6 +184,7 @@ static void conn_deliver_waiting(struct conn *conn)
     ASSERT(conn->waiting == waiting);
     waiting->at = (uint32_t)waiting->bytes.len - in.len;
     if (in.len == 0) conn_free_waiting(conn);
+    conn_note_input(conn); /* what waited may be part of a message now */
 }
 
 static void conn_tell_resumed(struct conn *conn)

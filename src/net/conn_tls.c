@@ -175,6 +175,7 @@ static void conn_tls_step(struct conn *conn)
         if (event == TLS_OPENED) conn_tls_opened(conn);
         if (event == TLS_FAILED) conn_tls_break(conn, tls_failure(tls));
         if (tls_has_output(tls)) server_mark_dirty(conn);
+        conn_note_input(conn);
     }
     conn_settle(conn); /* last line: conn may be gone */
 }
@@ -235,6 +236,7 @@ bool conn_tls_gather(struct conn *conn, struct slice *records)
 void conn_tls_sent(struct conn *conn, uint32_t bytes)
 {
     tls_sent(conn->tls->tls, bytes);
+    conn_tls_note(conn); /* what was sent is free, and nothing else may come for long */
 }
 
 bool conn_tls_says_goodbye(struct conn *conn)

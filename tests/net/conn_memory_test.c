@@ -168,6 +168,21 @@ Test(conn_memory, one_that_sends_a_message_in_parts_is_reset_when_it_holds_most)
     fini();
 }
 
+/* What waited while nobody listened is part of a message afterwards, and no recv comes that would tell. */
+Test(conn_memory, what_waited_counts_also_when_it_is_delivered)
+{
+    init(0);
+    static const uint8_t half[4 + 30000] = {0, 0, 0xea, 0x60};
+    conn_pause(conns[0]);
+    peer_send(&peers[0], half, sizeof half);
+    HARNESS_UNTIL(&h, conns[0]->waiting != NULL && conns[0]->waiting->bytes.len == sizeof half);
+    conn_resume(conns[0]);
+    HARNESS_UNTIL(&h, conns[0]->waiting == NULL && conns[0]->partial != NULL);
+    cr_expect_geq(buf_pool_charged_bytes(h.pool), 30000u);
+    cr_expect_geq(conns[0]->held_units, 1);
+    fini();
+}
+
 /* Its goodbye asks for memory, and it is the one that has it. */
 Test(conn_memory, one_that_is_being_closed_may_be_the_one_that_goes)
 {

@@ -1,3 +1,4 @@
+#include "net/conn_internal.h"
 #include "net/harness.h"
 #include "net/tls.h"
 #include "net/tls_fixture.h"
@@ -358,6 +359,22 @@ Test(conn_tls, one_record_for_all_that_a_turn_queued)
     cr_expect_eq(record[0], 0x17);
     cr_expect_eq(5u + ((uint32_t)record[3] << 8 | record[4]), client.peer.received.len, "and nothing behind it");
     HARNESS_UNTIL(&a, secure_pump(&client) && client.received.len == 70);
+    secure_deinit(&client);
+}
+
+/* What was encrypted is gone with the send that took it, and is charged no longer, though the client says nothing. */
+Test(conn_tls, who_has_been_told_holds_nothing)
+{
+    static const uint8_t payload[5000];
+    start(NULL);
+    struct secure client;
+    secure_open_heard(&client);
+    for (int i = 0; i < 10; i++)
+        cr_assert_eq(conn_send_frame(a.conn, CONN_FRAME_BINARY, slice_of(payload, sizeof payload), NULL), RESULT_OK);
+    size_t whole = client.received.len + 10 * (4 + sizeof payload);
+    HARNESS_UNTIL(&a, secure_pump(&client) && client.received.len == whole);
+    HARNESS_UNTIL(&a, !a.conn->send.armed);
+    cr_expect_eq(buf_pool_charged_bytes(a.pool), 0);
     secure_deinit(&client);
 }
 
