@@ -220,6 +220,14 @@ void app_forget_token(struct world *w, struct app *d)
     d->refresh_token[0] = '\0';
 }
 
+/* The doors, which are not simulated, refuse a token that has expired and one that was made by a clock far ahead. */
+static void heed_doors(struct world *w, struct app *d)
+{
+    uint64_t now_s = world_now_s(w);
+    if (d->claims.user_id == 0) return;
+    if (d->claims.expires_s < now_s || d->claims.issued_s > now_s + w->profile.limits.token_leeway_s) app_forget_token(w, d);
+}
+
 bool app_is_revoked(const struct app *d, const struct token_claims *claims)
 {
     return claims->own ? claims->generation <= d->revoked_generation : claims->issued_s < d->revoked_before_s;
@@ -420,7 +428,7 @@ void people_act(struct world *w)
         if (d == &d->person->devices[0] && d->lanes[LANE_MAIN] == NULL) calls_register(w, d);
         return;
     }
-    if (d->claims.user_id != 0 && d->claims.expires_s < world_now_s(w)) app_forget_token(w, d);
+    heed_doors(w, d);
     if (d->claims.user_id == 0) {
         if (d->lanes[LANE_MAIN] == NULL && d->patience_ns <= w->now_ns) calls_login(w, d);
         return;
@@ -439,6 +447,7 @@ void people_act(struct world *w)
 static bool pursue(struct world *w, struct app *d)
 {
     while (d->link != NULL && d->link->first != NULL) read_frame(w, d);
+    heed_doors(w, d);
     if (d->claims.user_id != 0) {
         if (d->lanes[LANE_SYNC] == NULL && d->reloading) calls_conversations(w, d);
         else if (d->lanes[LANE_SYNC] == NULL && d->wants_sync) calls_sync(w, d);
