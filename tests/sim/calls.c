@@ -4,6 +4,7 @@
 #include "sim/calls.h"
 #include "core/check.h"
 #include "shard/account/account.h"
+#include "shard/chat/inbox.h"
 #include "shard/methods.h"
 #include "shard/session.h"
 #include <stdio.h>
@@ -106,6 +107,7 @@ static bool go(struct world *w, struct call *call, const ProtobufCMessage *reque
           call->over_session ? " by its session" : "");
     if (call->over_session) {
         call->expires_s = d->link->doubtful ? 0 : d->link->expires_s;
+        call->link_generation = d->link->generation;
         struct origin origin = origin_of(call);
         session_request(d->link->session, method, writer_slice(&call->payload), &origin);
     } else {
@@ -698,18 +700,37 @@ static bool call_history(struct world *w, struct app *d)
 
 /* ---- sync ------------------------------------------------------------------------------------------------------------- */
 
+/* A shard remembers so many lives of a stream, and what was said before the first command of a life counts for the one before; one that was
+ * restored knows nothing of those it lost. */
+static void expect_reset(const struct world *w, const struct app *d, const Ringpost__V1__SyncResponse *r)
+{
+    bool window_is_small = w->profile.inbox_events_min_ever < 100000;
+    bool long_ago = w->lives - d->epoch_life + 1 >= INBOX_INCARNATIONS_MAX;
+    bool of_a_lost_life = d->epoch_life >= w->copy_life && d->epoch_life < w->restore_life;
+    bool may_be = r->reset_reason == RINGPOST__V1__RESET_REASON__TOO_OLD ? window_is_small : long_ago || of_a_lost_life;
+    EXPECT(r->n_events == 0 && may_be && r->reset_reason != RINGPOST__V1__RESET_REASON__NO_RESET, "device %u is reset: reason %d", d->number,
+           (int)r->reset_reason);
+}
+
 static void sync_answered(struct world *w, struct call *call, const void *message)
 {
     const Ringpost__V1__SyncResponse *r = message;
     struct app *d = call->device;
     uint64_t asked = call->number;
-    bool window_is_small = w->profile.inbox_events_min_ever < 100000;
-    EXPECT(!r->reset || (r->n_events == 0 && window_is_small), "device %u is reset", d->number);
+    bool same_connection = call->over_session && d->link != NULL && d->link->generation == call->link_generation;
+    d->in_step |= same_connection;
     if (r->reset) {
+        expect_reset(w, d, r);
+        if (r->reset_reason == RINGPOST__V1__RESET_REASON__OTHER_STREAM) app_forget(d);
+        d->seen_count = 0;
         d->reloading = true;
         d->cursor = 0;
         return;
     }
+    EXPECT(r->reset_reason == RINGPOST__V1__RESET_REASON__NO_RESET, "a reason without a reset");
+    EXPECT(r->stream_epoch[0] != '\0' && strlen(r->stream_epoch) < sizeof d->stream_epoch, "a sync without an epoch");
+    memcpy(d->stream_epoch, r->stream_epoch, strlen(r->stream_epoch) + 1);
+    d->epoch_life = w->lives;
     for (size_t i = 0; i < r->n_events; i++) {
         EXPECT(r->events[i]->sync_key == asked + i + 1, "the stream of user %u has a hole: %lu where %lu should be",
                d->person->number, (unsigned long)r->events[i]->sync_key, (unsigned long)(asked + i + 1));
@@ -739,6 +760,7 @@ bool calls_sync(struct world *w, struct app *d)
     Ringpost__V1__SyncRequest request = RINGPOST__V1__SYNC_REQUEST__INIT;
     struct call *call = begin(w, d, &sync_type, LANE_SYNC);
     request.sync_key = d->sync_key;
+    request.stream_epoch = d->stream_epoch;
     request.limit = dice_one_in(&w->dice, 3) ? dice_between(&w->dice, 1, 5) : 0;
     call->number = (uint32_t)d->sync_key;
     call->floor = d->person->newest_event;
@@ -780,6 +802,7 @@ static void finish_pages(struct app *d, bool comparing)
     if (!comparing) {
         d->reloading = false;
         d->sync_key = d->reload_key;
+        memcpy(d->stream_epoch, d->reload_epoch, sizeof d->stream_epoch);
         d->wants_sync = true;
         return;
     }
@@ -795,6 +818,7 @@ static void conversations_answered(struct world *w, struct call *call, const voi
     const Ringpost__V1__ConversationsResponse *r = message;
     struct app *d = call->device;
     bool comparing = call->number == 1;
+    if (!comparing && !d->reloading) return; /* it was logged out meanwhile, and begins anew */
     if (comparing && (d->wants_sync || d->reloading || r->sync_key != d->sync_key)) { /* moved on meanwhile: later, again */
         EXPECT(w->settling, "a comparison while the world is not at rest");
         d->cursor = d->compared_count = 0;
@@ -803,6 +827,8 @@ static void conversations_answered(struct world *w, struct call *call, const voi
     }
     if (!comparing && call->floor == 0) {
         d->reload_key = r->sync_key; /* later pages are newer, and each room knows how new */
+        snprintf(d->reload_epoch, sizeof d->reload_epoch, "%s", r->stream_epoch);
+        d->epoch_life = w->lives;
         for (uint32_t i = 0; i < d->room_count; i++) d->rooms[i].member = false;
     }
     for (size_t i = 0; i < r->n_conversations; i++) {
@@ -815,7 +841,9 @@ static void conversations_answered(struct world *w, struct call *call, const voi
     d->compared_count += (uint32_t)r->n_conversations;
     d->cursor = r->next_cursor;
     EXPECT(!r->has_more || r->n_conversations > 0, "an empty page that is not the last");
-    if (!r->has_more) finish_pages(d, comparing);
+    if (r->has_more) return;
+    finish_pages(d, comparing);
+    if (comparing) app_expect_memory(w, d);
 }
 
 static const struct call_type conversations_type = {"conversations", RINGPOST__V1__REQUEST__METHOD_CONVERSATIONS,

@@ -18,6 +18,7 @@ struct call {
     uint64_t request_id;
     struct writer payload;
     bool over_session;
+    uint32_t link_generation;   /* of that session's connection */
     struct token_claims claims; /* shown with it */
     bool must_fail;             /* an answer without error is a fault of the server */
     bool may_be_bad;            /* the request is not what the contract says */

@@ -2,6 +2,7 @@
 #include "sim/facts.h"
 #include "core/check.h"
 #include <stdlib.h>
+#include <string.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -27,6 +28,19 @@ void facts_destroy(struct facts *facts)
     free(facts->all);
     free(facts->slots);
     free(facts);
+}
+
+struct facts *facts_copy(const struct facts *facts)
+{
+    struct facts *copy = calloc(1, sizeof *copy);
+    ASSERT(copy != NULL);
+    *copy = (struct facts){.count = facts->count, .capacity = facts->count + 1, .slot_count = facts->slot_count};
+    copy->all = calloc(copy->capacity, sizeof *copy->all);
+    copy->slots = calloc(copy->slot_count, sizeof *copy->slots);
+    ASSERT(copy->all != NULL && copy->slots != NULL);
+    memcpy(copy->all, facts->all, facts->count * sizeof *copy->all);
+    memcpy(copy->slots, facts->slots, facts->slot_count * sizeof *copy->slots);
+    return copy;
 }
 
 static uint32_t *slot_of(const struct facts *facts, enum fact_kind kind, uint64_t a, uint64_t b)

@@ -26,6 +26,7 @@ struct facts;
 
 struct facts *facts_create(void);
 void facts_destroy(struct facts *facts);
+struct facts *facts_copy(const struct facts *facts);
 /* The value known for (kind, a, b): `value` when nothing was known before. */
 uint64_t facts_learn(struct facts *facts, enum fact_kind kind, uint64_t a, uint64_t b, uint64_t value);
 /* NULL: nothing is known. */

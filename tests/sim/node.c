@@ -132,6 +132,28 @@ void node_crash(struct node *node, struct dice *dice)
     node->shard = NULL;
 }
 
+void node_copy_make(struct node_copy *copy, const struct node *node)
+{
+    ASSERT(node->shard == NULL);
+    *copy = (struct node_copy){make_disk(node, 0, NULL), fake_store_create(0), node->kept_count};
+    fake_disk_copy(copy->disk, node->disk);
+    fake_store_copy(copy->store, node->store);
+}
+
+void node_copy_restore(const struct node_copy *copy, struct node *node)
+{
+    ASSERT(node->shard == NULL);
+    fake_disk_copy(node->disk, copy->disk);
+    fake_store_copy(node->store, copy->store);
+    while (node->kept_count > copy->kept_count) free(node->kept[--node->kept_count].bytes);
+}
+
+void node_copy_free(struct node_copy *copy)
+{
+    fake_disk_destroy(copy->disk);
+    fake_store_destroy(copy->store);
+}
+
 /* ---- digests ---------------------------------------------------------------------------------------------------------- */
 
 /* Where one batch ended and the next began is no part of the state, so messages and events are taken out of their blocks. */

@@ -41,6 +41,15 @@ void node_destroy(struct node *node);
 bool node_open(struct node *node, struct dice *dice, bool broken);
 /* The process dies: what the shard asked of disk and store is torn, lost or undone, then its memory is freed. Its ports must be mute. */
 void node_crash(struct node *node, struct dice *dice);
+/* A copy of disk and store of a node that is closed, and back. */
+struct node_copy {
+    struct fake_disk *disk;
+    struct fake_store *store;
+    uint32_t kept_count;
+};
+void node_copy_make(struct node_copy *copy, const struct node *node);
+void node_copy_restore(const struct node_copy *copy, struct node *node);
+void node_copy_free(struct node_copy *copy);
 /* Everything the shard knows, in one number: what the store holds, but the outbox (which empties by letters, not by the log) and the
  * cuts between the blocks of the window of repeated sends (which fall where the batches did). Nothing may be queued. */
 uint64_t node_digest(struct node *node);

@@ -25,6 +25,25 @@ void oracle_destroy(struct oracle *o)
     free(o);
 }
 
+static void *copy_items(const void *items, uint32_t count, size_t item_size)
+{
+    void *copy = calloc(count + 1u, item_size);
+    ASSERT(copy != NULL);
+    if (count > 0) memcpy(copy, items, count * item_size);
+    return copy;
+}
+
+struct oracle *oracle_copy(const struct oracle *o)
+{
+    struct oracle *copy = copy_items(o, 1, sizeof *o);
+    copy->facts = facts_copy(o->facts);
+    copy->attempts = copy_items(o->attempts, o->attempt_count, sizeof *o->attempts);
+    copy->attempt_capacity = o->attempt_count + 1;
+    copy->rooms = copy_items(o->rooms, o->room_count, sizeof *o->rooms);
+    copy->room_capacity = o->room_count + 1;
+    return copy;
+}
+
 /* ---- facts ------------------------------------------------------------------------------------------------------------ */
 
 void oracle_learn(struct oracle *o, enum fact_kind kind, uint64_t a, uint64_t b, uint64_t value, const char *what)

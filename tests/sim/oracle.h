@@ -71,6 +71,8 @@ struct oracle {
 
 struct oracle *oracle_create(struct world *world);
 void oracle_destroy(struct oracle *oracle);
+/* What it knows now, for a server that falls back to what it is now. */
+struct oracle *oracle_copy(const struct oracle *oracle);
 
 /* ---- things that stay ---- */
 /* A message as somebody saw it: the same for everybody, for ever; sent by one who wanted to, once. */

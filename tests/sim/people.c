@@ -103,12 +103,40 @@ static void take_message(struct app *d, uint64_t sync_key, const Ringpost__V1__M
     app_take_head(d, message->room_id, message->seq);
 }
 
+static void remember_event(struct world *w, struct app *d, uint64_t sync_key)
+{
+    if (d->seen_count == d->seen_capacity) {
+        d->seen_capacity = d->seen_capacity == 0 ? 64 : d->seen_capacity * 2;
+        d->seen = realloc(d->seen, d->seen_capacity * sizeof *d->seen);
+        ASSERT(d->seen != NULL);
+    }
+    d->seen[d->seen_count++] = facts_find(w->oracle->facts, FACT_EVENT, d->person->user_id, sync_key)->value;
+}
+
+void app_expect_memory(const struct world *w, const struct app *d)
+{
+    for (uint32_t i = 0; i < d->seen_count; i++) {
+        uint64_t sync_key = d->sync_key - d->seen_count + 1 + i;
+        const struct fact *fact = facts_find(w->oracle->facts, FACT_EVENT, d->person->user_id, sync_key);
+        EXPECT(fact != NULL && fact->value == d->seen[i], "device %u stands at %lu and has another event %lu than the stream", d->number,
+               (unsigned long)d->sync_key, (unsigned long)sync_key);
+    }
+}
+
+void app_forget(struct app *d)
+{
+    d->room_count = d->seen_count = 0;
+    d->sync_key = 0;
+    d->stream_epoch[0] = '\0';
+}
+
 void app_take_event(struct world *w, struct app *d, const Ringpost__V1__Event *event)
 {
     oracle_saw_event(w->oracle, d->person->user_id, event);
     if (event->sync_key > d->sync_key + 1) d->wants_sync = true;
     if (event->sync_key != d->sync_key + 1 || d->reloading) return;
     d->sync_key = event->sync_key;
+    remember_event(w, d, event->sync_key);
     if (event->kind_case == RINGPOST__V1__EVENT__KIND_MESSAGE) take_message(d, event->sync_key, event->message);
     if (event->kind_case == RINGPOST__V1__EVENT__KIND_ROOM) take_change(d, event->sync_key, event->room);
     if (event->kind_case == RINGPOST__V1__EVENT__KIND_READ) take_read_mark(d, event->sync_key, event->read);
@@ -143,6 +171,7 @@ void app_connect(struct world *w, struct app *d)
     link->next = w->people->links;
     w->people->links = link;
     d->link = link;
+    d->in_step = false;
     d->watches = d->missed_pushes = d->subscribed_twice = false;
     d->subscriptions = 0;
     for (uint32_t i = 0; i < USERS_MAX; i++) d->online[i] = -1;
@@ -334,10 +363,21 @@ static void take_presence(struct world *w, struct app *d, const Ringpost__V1__Pr
     d->online[user] = presence->online != 0;
 }
 
+/* Before the first sync of a connection is answered, where it stands may be in another stream: what is pushed then only tells that there is more. */
+static void take_pushed(struct world *w, struct app *d, const Ringpost__V1__Event *event)
+{
+    if (d->in_step) {
+        app_take_event(w, d, event);
+    } else {
+        oracle_saw_event(w->oracle, d->person->user_id, event);
+        d->wants_sync = true;
+    }
+}
+
 static void take_push(struct world *w, struct app *d, const Ringpost__V1__Push *push)
 {
     switch (push->kind_case) {
-    case RINGPOST__V1__PUSH__KIND_EVENT: app_take_event(w, d, push->event); break;
+    case RINGPOST__V1__PUSH__KIND_EVENT: take_pushed(w, d, push->event); break;
     case RINGPOST__V1__PUSH__KIND_ROOM_MESSAGE:
         oracle_saw_message(w->oracle, push->room_message);
         take_message(d, UINT64_MAX, push->room_message);
@@ -455,6 +495,7 @@ static bool pursue(struct world *w, struct app *d)
         if (d->lanes[LANE_MAIN] == NULL && d->sending != 0) calls_send(w, d);
     } else {
         if (app_is_connected(d) && !w->comparing) app_disconnect(w, d); /* to come back with a new token */
+        if (d->reloading) app_forget(d); /* what it has is neither the old nor the new */
         d->wants_sync = d->wants_compare = d->reloading = false;
         d->sending = 0; /* never known */
     }
@@ -547,7 +588,10 @@ void people_lose_connections(struct world *w)
 void people_destroy(struct people *people)
 {
     for (uint32_t i = 0; i < people->person_count; i++)
-        for (uint32_t n = 0; n < DEVICES_MAX; n++) free(people->persons[i].devices[n].rooms);
+        for (uint32_t n = 0; n < DEVICES_MAX; n++) {
+            free(people->persons[i].devices[n].rooms);
+            free(people->persons[i].devices[n].seen);
+        }
     free(people->persons);
     free(people);
 }
@@ -568,4 +612,75 @@ void people_on_reply(struct world *w, const struct letter *letter)
     copy->origin = letter->origin;
     copy->error = letter->error;
     link_queue(link, SLICE_EMPTY)->answer = copy;
+}
+
+/* ---- a copy of the server, restored -------------------------------------------------------------------------------------- */
+
+#define AWAY_S_MAX 40
+
+struct rolled {
+    char name[16];
+    uint32_t name_number;
+    uint64_t user_id, newest_event, stream_head;
+    struct rolled_device {
+        uint64_t generation, revoked_generation, revoked_before_s;
+    } devices[DEVICES_MAX];
+};
+
+struct roll {
+    struct rolled persons[USERS_MAX];
+};
+
+struct roll *people_call_roll(const struct people *people)
+{
+    struct roll *roll = calloc(1, sizeof *roll);
+    ASSERT(roll != NULL);
+    for (uint32_t i = 0; i < people->person_count; i++) {
+        const struct person *person = &people->persons[i];
+        struct rolled *rolled = &roll->persons[i];
+        memcpy(rolled->name, person->name, sizeof rolled->name);
+        rolled->name_number = person->name_number;
+        rolled->user_id = person->user_id;
+        rolled->newest_event = person->newest_event;
+        rolled->stream_head = person->stream_head;
+        for (uint32_t n = 0; n < DEVICES_MAX; n++) {
+            const struct app *d = &person->devices[n];
+            rolled->devices[n] = (struct rolled_device){d->generation, d->revoked_generation, d->revoked_before_s};
+        }
+    }
+    return roll;
+}
+
+void people_free_roll(struct roll *roll) { free(roll); }
+
+/* Its access token works if it is of a generation that the server knows; the refresh tokens it got since do not. */
+static void device_falls_back(struct world *w, struct app *d, bool registered, const struct rolled_device *rolled)
+{
+    uint64_t away_ns = dice_one_in(&w->dice, 3) ? 0 : dice_below(&w->dice, AWAY_S_MAX) * UINT64_C(1000000000);
+    d->generation = rolled->generation;
+    d->revoked_generation = rolled->revoked_generation;
+    d->revoked_before_s = rolled->revoked_before_s;
+    d->refresh_token[0] = d->used_token[0] = '\0';
+    d->old_claims = (struct token_claims){0};
+    d->sending = 0;
+    d->patience_ns = 0;
+    if (d->reloading || !registered) app_forget(d); /* else what it remembers is to be found out by a sync */
+    if (!registered || away_ns > 0) d->claims = (struct token_claims){0};
+    if (registered) d->patience_ns = w->now_ns + away_ns; /* before it logs in: the stream may have come as far again */
+    d->reloading = d->wants_compare = false;
+    d->wants_sync = registered;
+}
+
+void people_fall_back(struct world *w, const struct roll *roll)
+{
+    for (uint32_t i = 0; i < w->people->person_count; i++) {
+        struct person *person = &w->people->persons[i];
+        const struct rolled *rolled = &roll->persons[i];
+        memcpy(person->name, rolled->name, sizeof person->name);
+        person->name_number = rolled->name_number;
+        person->user_id = rolled->user_id;
+        person->newest_event = rolled->newest_event;
+        person->stream_head = rolled->stream_head;
+        for (uint32_t n = 0; n < DEVICES_MAX; n++) device_falls_back(w, &person->devices[n], person->user_id != 0, &rolled->devices[n]);
+    }
 }

@@ -75,8 +75,14 @@ struct app {
     uint32_t sending;     /* number + 1 of the attempt that has no final answer; 0: none */
 
     uint64_t sync_key;
+    char stream_epoch[24]; /* that came with it */
+    uint32_t epoch_life;   /* of the world, when that was given */
+    bool in_step;          /* synced over this connection: what is pushed follows */
     bool wants_sync, wants_compare, reloading;
     uint64_t reload_key, cursor; /* of the conversations being read; reload_key: where to sync from then */
+    char reload_epoch[24];
+    uint64_t *seen;              /* what it got of its stream: hashes of the entries up to sync_key */
+    uint32_t seen_count, seen_capacity;
     uint32_t compared_count;     /* rooms seen in this comparison */
     struct app_room *rooms;
     uint32_t room_count, room_capacity;
@@ -133,9 +139,20 @@ void people_disconnect_all(struct world *world);
 void people_lose_connections(struct world *world);
 void people_explain(const struct world *world);
 
+/* What the server knows of them and they of it, when a copy of the server is made; what a device keeps for itself is not in it. */
+struct roll;
+struct roll *people_call_roll(const struct people *people);
+/* The server is what it was then; its people keep their places in its streams. */
+void people_fall_back(struct world *world, const struct roll *roll);
+void people_free_roll(struct roll *roll);
+
 /* ---- what a device hears ---- */
 void app_take_event(struct world *world, struct app *device, const Ringpost__V1__Event *event);
 void app_take_head(struct app *device, uint64_t room_id, uint64_t head_seq);
+/* Nothing it knows has to be true any more. */
+void app_forget(struct app *device);
+/* It is up to date: nothing is missing in what it got, and nothing in it is of a stream that is no more. */
+void app_expect_memory(const struct world *world, const struct app *device);
 /* Its connection is open and has a session that the server has not ended. */
 static inline bool app_is_connected(const struct app *app) { return app->link != NULL && app->link->state == LINK_OPEN; }
 /* A new connection, not yet authenticated. */

@@ -21,6 +21,7 @@
     X(marks_lost, "a read mark is sometimes not stored")                                                               \
     X(members_lost, "a member row is sometimes not stored")                                                            \
     X(revocations_lost, "a device row is sometimes not stored")                                                        \
+    X(same_start, "the random number of every start is the same: a restored server is not noticed")                   \
     X(any_password, "every password fits")                                                                             \
     X(window_of_sends, "what is promised does not go round again: the window of repeats counts everybody's sends")    \
     X(last_send_only, "of somebody's sends only the last is kept from what others push out")                           \

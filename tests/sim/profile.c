@@ -136,6 +136,11 @@ struct profile profile_roll(struct dice *dice)
     p.outbound_hard_bytes = p.outbound_soft_bytes * PICK(dice, 2, 4);
     roll_weights(&p, dice);
     p.limits_change = dice_one_in(dice, 4);
+    p.restored = dice_one_in(dice, 4);
+    if (p.restored) { /* nobody is reset for another reason */
+        p.limits_change = false;
+        p.machine.inbox_events_max = 100000;
+    }
     p.length = 1;
     if (dice_one_in(dice, 25)) make_long(&p);
     else if (dice_one_in(dice, 5)) make_babbler(&p, dice);

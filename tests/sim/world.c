@@ -50,6 +50,7 @@ static void port_random(void *context, void *out, size_t len)
     struct world *w = context;
     uint8_t *bytes = out;
     for (size_t i = 0; i < len; i++) bytes[i] = (uint8_t)dice_next(&w->dice);
+    if (w->plant == PLANT_same_start && len == sizeof(uint32_t)) memset(out, 0, len);
 }
 
 static void port_post(void *context, struct letter *letter)
@@ -202,6 +203,7 @@ static void expect_positions_fit(const struct world *w)
 static void open_all(struct world *w, bool may_break)
 {
     clock_start(w);
+    w->lives++;
     if (!w->settling) profile_change_limits(&w->profile, &w->dice); /* else it is to come back as it was */
     for (uint16_t i = 0; i < world_shard_count(w); i++) {
         uint32_t tries = 0;
@@ -225,18 +227,24 @@ static void step_clock_back(struct world *w)
     w->clock_steps++;
 }
 
-static void crash(struct world *w)
+/* The process dies; what it had not done by then is lost with it. */
+static void end_life(struct world *w)
 {
-    TRACE("crash");
-    report_hash_u64(ACTION_CRASH, 0);
     w->mute = true;
-    w->crashes++;
     people_lose_connections(w);
     letters_lose(w);
     while (finish_password(w, RESULT_BUSY)) continue;
     for (uint16_t i = 0; i < world_shard_count(w); i++) node_crash(&w->nodes[i], &w->dice);
     EXPECT(buf_pool_used_bytes(w->pool) == 0, "%zu payload bytes are held by nobody", buf_pool_used_bytes(w->pool));
     w->mute = false;
+}
+
+static void crash(struct world *w)
+{
+    TRACE("crash");
+    report_hash_u64(ACTION_CRASH, 0);
+    w->crashes++;
+    end_life(w);
     /* Clocks of a machine that lost power may be a little behind. */
     if (w->profile.clock_steps_back && dice_one_in(&w->dice, 3)) step_clock_back(w);
     open_all(w, true);
@@ -409,6 +417,44 @@ static void restart(struct world *w)
                "shard %u stopped in good order and has commands to apply", i);
 }
 
+/* ---- a copy of the server, and the server as it was ------------------------------------------------------------------- */
+
+struct backup {
+    struct node_copy nodes[SHARDS_MAX];
+    struct oracle *oracle;
+    struct roll *roll;
+};
+
+/* When nothing is under way, so that the oracle knows what is in it. */
+static void back_up(struct world *w, struct backup *backup)
+{
+    TRACE("backup");
+    rest(w, false);
+    end_life(w);
+    for (uint16_t i = 0; i < world_shard_count(w); i++) node_copy_make(&backup->nodes[i], &w->nodes[i]);
+    backup->oracle = oracle_copy(w->oracle);
+    backup->roll = people_call_roll(w->people);
+    open_all(w, false);
+    w->copy_life = w->lives;
+}
+
+static void restore(struct world *w, struct backup *backup)
+{
+    TRACE("restore");
+    heal_disks(w);
+    end_life(w);
+    for (uint16_t i = 0; i < world_shard_count(w); i++) {
+        node_copy_restore(&backup->nodes[i], &w->nodes[i]);
+        node_copy_free(&backup->nodes[i]);
+    }
+    oracle_destroy(w->oracle);
+    w->oracle = backup->oracle;
+    people_fall_back(w, backup->roll);
+    people_free_roll(backup->roll);
+    open_all(w, false);
+    w->restore_life = w->lives;
+}
+
 /* ---- one step --------------------------------------------------------------------------------------------------------- */
 
 static void fill_disk(struct world *w, struct node *node)
@@ -566,9 +612,21 @@ void world_destroy(struct world *w)
     free(w);
 }
 
+static void steps_of(struct world *w, uint32_t steps)
+{
+    for (uint32_t i = 0; i < steps; i++) step(w);
+}
+
 uint64_t world_run(struct world *w, uint32_t steps)
 {
-    for (uint32_t i = 0; i < steps * w->profile.length; i++) step(w);
+    steps_of(w, steps * w->profile.length);
+    if (w->profile.restored) {
+        struct backup backup;
+        back_up(w, &backup);
+        steps_of(w, steps / 6); /* so that the streams come as far again, and farther */
+        restore(w, &backup);
+        steps_of(w, steps / 2);
+    }
     rest(w, true);
     return report.hash;
 }

@@ -61,6 +61,8 @@ struct world {
     bool comparing; /* and nothing may change any more */
     uint32_t crashes, restarts, rests, clock_steps;
     uint32_t clock_eras; /* grows when the trusted clock may begin or cease to be wrong */
+    uint32_t lives;                   /* starts of the process */
+    uint32_t copy_life, restore_life; /* the first one after a copy was made, and after it was restored */
 };
 
 struct world *world_create(uint64_t seed, enum plant plant);
