@@ -91,7 +91,9 @@ json_t *json_tree_parse(struct slice json, char *text, size_t text_size)
     }
     json_error_t error;
     json_t *tree = json_loadb(json.len == 0 ? "" : (const char *)json.data, json.len, JSON_REJECT_DUPLICATES, &error);
-    if (tree == NULL) {
+    if (tree == NULL && json_error_code(&error) == json_error_null_character) {
+        (void)refuse(&r, NULL, "U+0000 is not allowed: line %d, column %d", error.line, error.column);
+    } else if (tree == NULL) {
         (void)refuse(&r, NULL, "not JSON: line %d, column %d: %s", error.line, error.column, error.text);
     } else if (!json_is_object(tree)) {
         (void)refuse(&r, NULL, "a JSON object is expected");

@@ -5,6 +5,7 @@
 #include "core/config.h"
 #include "net/server.h"
 #include "shard/fitness.h"
+#include "storage/datadir.h"
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +44,15 @@ static enum result take_arguments(struct config_arguments *arguments, const stru
     return res;
 }
 
+/* What the first start would do to the directory for good. */
+static void remark_upgrade(const struct config *config, uint32_t format)
+{
+    if (format == 0 || format >= DATADIR_FORMAT) return;
+    remote_complain("data directory %s: has format %u, and the first start makes it format %u: the version that wrote it will refuse it then. "
+                    "Remedy: make a backup before",
+                    config->data_dir, format, DATADIR_FORMAT);
+}
+
 /* Everything `serve` would do before it opens anything; what only limits it is told on stderr. */
 static enum result check_all(const struct load *load, struct config *config, char *text, size_t text_size)
 {
@@ -53,6 +63,7 @@ static enum result check_all(const struct load *load, struct config *config, cha
     if (load_remark(config, remark, sizeof remark)) remote_complain("%s", remark);
     result = fitness_judge(&fitness, config, text, text_size);
     for (uint32_t i = 0; i < fitness.warning_count; i++) remote_complain("%s", fitness.warnings[i]);
+    if (result == RESULT_OK) remark_upgrade(config, fitness.format);
     return result == RESULT_OK ? server_try_address(config->listen, text, text_size) : result;
 }
 

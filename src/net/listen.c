@@ -79,11 +79,11 @@ static enum result listen_parse(const char *address, struct listen_address *out,
     if (bracketed) host_len -= 2;
     bool clear = bracketed || (colon != NULL && memchr(host, ':', host_len) == NULL);
     if (host_len == 0 || host_len >= LISTEN_HOST_SIZE_MAX || !clear || colon[1] == '\0') {
-        listen_explain(text, "\"%s\" is not host:port. Remedy: for example 127.0.0.1:7800 or [::]:7800", address);
+        listen_explain(text, "listen: \"%s\" is not host:port. Remedy: for example 127.0.0.1:7800 or [::]:7800", address);
         return RESULT_MALFORMED;
     }
     if (!listen_is_port(colon + 1)) {
-        listen_explain(text, "\"%s\" has no port from 0 to 65535 behind its last colon. Remedy: for example 127.0.0.1:7800", address);
+        listen_explain(text, "listen: \"%s\" has no port from 0 to 65535 behind its last colon. Remedy: for example 127.0.0.1:7800", address);
         return RESULT_MALFORMED;
     }
     char host_text[LISTEN_HOST_SIZE_MAX];
@@ -93,7 +93,7 @@ static enum result listen_parse(const char *address, struct listen_address *out,
     int error = getaddrinfo(host_text, colon + 1, &hints, &found);
     if (error != 0) {
         listen_explain(text,
-                       "\"%s\" is not an address to listen on: %s. Remedy: for example 127.0.0.1:7800 or [::]:7800",
+                       "listen: \"%s\" is not an address to listen on: %s. Remedy: for example 127.0.0.1:7800 or [::]:7800",
                        address, gai_strerror(error));
         return RESULT_MALFORMED;
     }

@@ -65,7 +65,7 @@ const char *netblock_parse(struct netblock *block, struct slice text)
     struct in6_addr rest = block->address;
     for (uint32_t i = 0; i < block->bits; i++) rest.s6_addr[i / 8] &= (uint8_t)~(0x80u >> i % 8);
     static const struct in6_addr nothing;
-    return memcmp(&rest, &nothing, sizeof rest) == 0 ? NULL : "has bits set behind its block: is it one address, without the /?";
+    return memcmp(&rest, &nothing, sizeof rest) == 0 ? NULL : "has bits set beyond those that its / counts: leave out the / for this one address";
 }
 
 bool netblock_has(const struct netblock *block, const struct in6_addr *address)

@@ -55,10 +55,13 @@ static bool is_set(const struct judge *j, enum config_option option) { return j-
 static enum result judge_shards(struct judge *j)
 {
     const struct config *c = j->config;
-    uint32_t cores = host_core_count(), found = 0;
-    enum result result = datadir_look(c->data_dir, c->shards, &found, j->text, j->text_size);
+    uint32_t cores = host_core_count();
+    struct datadir_seen seen;
+    enum result result = datadir_look(c->data_dir, c->shards, &seen, j->text, j->text_size);
+    if (result == RESULT_OK) result = datadir_look_at_key(c->data_dir, DATADIR_TOKEN_KEY, DATADIR_TOKEN_KEY_SIZE, j->text, j->text_size);
     if (result != RESULT_OK) return result;
-    j->out->shards = found != 0 ? found : c->shards != 0 ? c->shards : cores;
+    j->out->format = seen.format;
+    j->out->shards = seen.shards != 0 ? seen.shards : c->shards != 0 ? c->shards : cores;
     uint32_t wanted = c->workers != 0 ? c->workers : cores;
     j->out->workers = wanted < j->out->shards ? wanted : j->out->shards;
     if (j->out->workers < wanted && c->workers != 0)

@@ -12,6 +12,7 @@
 
 struct fitness {
     uint32_t shards, workers, ring_entries, connections_max; /* what it runs with */
+    uint32_t format;                                         /* of the data directory as it is; 0: still to be made */
     uint32_t warning_count;
     char warnings[FITNESS_WARNINGS_MAX][FITNESS_TEXT_SIZE];
 };

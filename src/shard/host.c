@@ -73,11 +73,11 @@ static enum result open_data(struct host *h, char *text, size_t text_size)
     h->shard_count = datadir_shards(h->datadir);
     h->worker_count = c->workers != 0 ? c->workers : host_core_count();
     if (h->worker_count > h->shard_count) h->worker_count = h->shard_count;
-    uint8_t secret[32];
-    result = datadir_key(h->datadir, "default", secret, sizeof secret, text, text_size);
+    uint8_t secret[DATADIR_TOKEN_KEY_SIZE];
+    result = datadir_key(h->datadir, DATADIR_TOKEN_KEY, secret, sizeof secret, text, text_size);
     if (result != RESULT_OK) return result;
     result = token_keys_create(&h->token_keys);
-    if (result == RESULT_OK) result = token_keys_add(h->token_keys, "default", slice_of(secret, sizeof secret));
+    if (result == RESULT_OK) result = token_keys_add(h->token_keys, DATADIR_TOKEN_KEY, slice_of(secret, sizeof secret));
     explicit_bzero(secret, sizeof secret);
     if (result != RESULT_OK) snprintf(text, text_size, "cannot keep the token key: %s", result_text(result));
     return result;

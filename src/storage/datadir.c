@@ -306,11 +306,11 @@ static enum result look_at_parent(const char *path, struct refusal out)
     return refuse(out, result_from_errno(errno), "data directory %s: cannot be created (%s)", path, strerror(errno));
 }
 
-enum result datadir_look(const char *path, uint32_t shards_wanted, uint32_t *shards, char *text, size_t text_size)
+enum result datadir_look(const char *path, uint32_t shards_wanted, struct datadir_seen *seen, char *text, size_t text_size)
 {
     struct datadir dir = {.lock_fd = -1};
     struct refusal out = {text, text_size};
-    *shards = 0;
+    *seen = (struct datadir_seen){0};
     if (access(path, F_OK) != 0 && errno == ENOENT) return look_at_parent(path, out);
     enum result result = find_directory(&dir, path, out);
     if (result == RESULT_OK && access(path, W_OK | X_OK) != 0)
@@ -320,7 +320,7 @@ enum result datadir_look(const char *path, uint32_t shards_wanted, uint32_t *sha
     const char *complaint;
     if (result == RESULT_OK) {
         result = read_format(&dir, shards_wanted, &same, &complaint, out);
-        if (result == RESULT_OK) *shards = dir.format.shards;
+        if (result == RESULT_OK) *seen = (struct datadir_seen){.shards = dir.format.shards, .format = dir.format.number};
         if (result == RESULT_MISSING) result = RESULT_OK;
     }
     if (dir.dir_fd >= 0) close(dir.dir_fd);
@@ -415,7 +415,7 @@ static enum result read_or_make_key(int keys_fd, const char *name, const char *p
 
 enum result datadir_key(struct datadir *dir, const char *name, uint8_t *out, size_t len, char *text, size_t text_size)
 {
-    ASSERT(strlen(name) <= WHOLEFILE_NAME_MAX && strchr(name, '/') == NULL && name[0] != '.');
+    ASSERT(strlen(name) <= WHOLEFILE_NAME_MAX && strchr(name, '/') == NULL && name[0] != '.' && len <= DATADIR_KEY_SIZE_MAX);
     struct refusal refusal = {text, text_size};
     char path[PATH_MAX];
     enum result result = datadir_path(dir, "keys", path, sizeof path);
@@ -426,5 +426,22 @@ enum result datadir_key(struct datadir *dir, const char *name, uint8_t *out, siz
     snprintf(path + path_len, sizeof path - path_len, "/%s", name); /* for people only */
     result = read_or_make_key(keys_fd, name, path, out, len, refusal);
     close(keys_fd);
+    return result;
+}
+
+enum result datadir_look_at_key(const char *path, const char *name, size_t len, char *text, size_t text_size)
+{
+    ASSERT(len <= DATADIR_KEY_SIZE_MAX);
+    struct refusal refusal = {text, text_size};
+    uint8_t key[DATADIR_KEY_SIZE_MAX];
+    char file[PATH_MAX];
+    int file_len = snprintf(file, sizeof file, "%s/keys/%s", path, name);
+    if (file_len < 0 || (size_t)file_len >= sizeof file) return refuse(refusal, RESULT_TOO_LARGE, "%s: the path is too long", path);
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT) return RESULT_OK;
+    if (fd < 0) return refuse(refusal, result_from_errno(errno), "%s: cannot be opened (%s)", file, strerror(errno));
+    enum result result = read_open_key(fd, file, key, len, refusal);
+    explicit_bzero(key, sizeof key);
+    close(fd);
     return result;
 }

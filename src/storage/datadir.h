@@ -17,6 +17,9 @@
 #define DATADIR_FORMAT 4        /* 2: an outbox that holds the messages it names; 3: FORMAT without a checksum */
 #define DATADIR_FORMAT_OLDEST 3 /* that is read; it becomes the newest when it is opened */
 #define DATADIR_SHARDS_MAX 1024
+#define DATADIR_KEY_SIZE_MAX 64
+#define DATADIR_TOKEN_KEY "default" /* the key that signs access tokens */
+#define DATADIR_TOKEN_KEY_SIZE 32
 
 struct datadir;
 
@@ -27,9 +30,13 @@ struct datadir;
  * is missing or another's or of another time (nothing is changed then). An older format that is read becomes this one, which is logged first. */
 NODISCARD enum result datadir_open(struct datadir **out, const char *path, uint32_t shards_wanted, uint32_t shards_default,
                                    char *text, size_t text_size);
-/* What datadir_open() would refuse, as far as it can be told without a change or the lock; *shards: how many it has, 0 when it is still to
- * be made. */
-NODISCARD enum result datadir_look(const char *path, uint32_t shards_wanted, uint32_t *shards, char *text, size_t text_size);
+struct datadir_seen {
+    uint32_t shards, format; /* 0: still to be made */
+};
+/* What datadir_open() would refuse, as far as it can be told without a change or the lock. */
+NODISCARD enum result datadir_look(const char *path, uint32_t shards_wanted, struct datadir_seen *seen, char *text, size_t text_size);
+/* What datadir_key() would refuse; OK when it would make the key. */
+NODISCARD enum result datadir_look_at_key(const char *path, const char *name, size_t len, char *text, size_t text_size);
 void datadir_close(struct datadir *dir); /* NULL: nothing to close */
 /* The next run begins: FORMAT and every shard's IDENTITY say so, synced. After the shards were recovered and found to fit together, before
  * anything is served. OK; FULL and the like with `text`: nothing may be written, and it may be tried again. */
@@ -41,7 +48,7 @@ const char *datadir_id(const struct datadir *dir);
 /* Path of a part: "shard-0003/log"; creates the directories. `out` gets the whole path; TOO_LARGE when it does not fit. */
 NODISCARD enum result datadir_path(const struct datadir *dir, const char *part, char *out, size_t out_size);
 /* Reads keys/NAME, or creates it with `len` random bytes (mode 0600, synced). Refused with `text`: another length, bytes that nobody drew
- * (core/secret.h), a mode or an owner that lets others read or change it. */
+ * (core/secret.h), a mode or an owner that lets others read or change it. `len`: up to DATADIR_KEY_SIZE_MAX. */
 NODISCARD enum result datadir_key(struct datadir *dir, const char *name, uint8_t *out, size_t len, char *text, size_t text_size);
 
 #endif

@@ -153,7 +153,7 @@ Test(json_read, strings)
     static const struct refused refused[] = {
         {ROOM, "{\"name\":5}", "field name: a string is expected"},
         {ROOM, "{\"name\":{}}", "field name: a string is expected"},
-        {ROOM, "{\"name\":\"a\\u0000b\"}", "not JSON: ~"},
+        {ROOM, "{\"name\":\"a\\u0000b\"}", "U+0000 is not allowed: ~"},
         {ROOM, "{\"na\\u0000me\":\"\"}", "not JSON: ~"},
         {ROOM, "{\"name\":\"\\ud83d\"}", "not JSON: ~"},
         {ROOM, "{\"name\":\"\\ude00\\ud83d\"}", "not JSON: ~"},

@@ -110,7 +110,7 @@ def an_address_that_cannot_be_had_is_refused_with_the_remedy():
     refusal(Server(), EXIT_FAILED, "is in use", "Remedy", options={"listen": f"{LOCALHOST}:{running.port}"})
     assert running.get("/healthz")[0] == 200, "the one that runs did not notice"
     running.stop()
-    refusal(Server(listen="nonsense"), EXIT_USAGE, '"nonsense" is not host:port', "Remedy")
+    refusal(Server(listen="nonsense"), EXIT_USAGE, 'listen: "nonsense" is not host:port', "Remedy")
     refusal(Server(listen="192.0.2.1:7800"), EXIT_FAILED, "not an address of this machine", "Remedy")
 
 
@@ -441,6 +441,22 @@ def a_directory_without_permission_is_refused():
         directory.chmod(0o755)
     refusal(server, EXIT_FAILED, re.escape(str(server.data_dir)), "Permission denied", before=as_nobody())
     assert pathlib.Path(server.data_dir / "keys").stat().st_mode & 0o077 == 0, "keys are for their owner only"
+
+
+@checks
+def a_token_key_that_is_none_is_refused_at_start_and_by_the_check():
+    server = Server(shards=1).start()
+    server.stop()
+    key = server.data_dir / "keys" / "default"
+    drawn = key.read_bytes()
+    for content, mode, code, what in ((drawn, 0o644, EXIT_FAILED, "chmod 600"), (bytes(32), 0o600, EXIT_CORRUPT, "is no key"),
+                                      (drawn[:31], 0o600, EXIT_CORRUPT, "fewer than 32 bytes")):
+        key.write_bytes(content)
+        key.chmod(mode)
+        said_at_start = refusal(server, code, re.escape(str(key)), what).removeprefix("ringpost serve: ")
+        check = subprocess.run([BINARY, "config", "check", f"--data-dir={server.data_dir}", "--connections-max=100"], capture_output=True,
+                               text=True, env=clean_environment(), check=False)
+        assert check.returncode == code and check.stderr == f"ringpost: {said_at_start}\n", (check.returncode, check.stderr)
 
 
 checks.run()

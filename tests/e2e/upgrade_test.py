@@ -6,6 +6,7 @@
 import json
 import os
 import pathlib
+import subprocess
 import sys
 import tarfile
 import tempfile
@@ -91,6 +92,18 @@ class MqttUnderWay(unittest.TestCase):
         self.assertEqual(self.server.history(bob, direct), want)
         self.assertEqual(self.server.history(bob, state["room"]), ["large unheard"])
         self.server.stop()
+
+    def test_the_check_tells_of_the_upgrade_and_makes_none(self):
+        with tarfile.open(TESTS / "upgrade" / "format3.tar.xz") as archive:
+            archive.extractall(self.place.name, filter="tar") if hasattr(tarfile, "tar_filter") else archive.extractall(self.place.name)
+        directory = pathlib.Path(self.place.name) / "data"
+        before = (directory / "FORMAT").read_bytes()
+        command = [BINARY, "config", "check", f"--data-dir={directory}", "--listen=127.0.0.1:0", "--connections-max=100"]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("RINGPOST_")}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stderr, f"{directory}: has format 3, and the first start makes it format 4: .*Remedy: make a backup")
+        self.assertEqual((directory / "FORMAT").read_bytes(), before)
 
     def test_of_directory_format_3(self):
         self.check(TESTS / "upgrade" / "format3.tar.xz")

@@ -338,6 +338,9 @@ Test(datadir, what_is_no_key_is_refused)
         cr_expect_eq(datadir_key(dir, "token", key, sizeof key, text, sizeof text), cases[i].want, "%s: %s", cases[i].name, text);
         cr_expect_not_null(strstr(text, cases[i].want_text), "%s: %s", cases[i].name, text);
         cr_expect(cases[i].want == RESULT_OK || strstr(text, "keys/token") != NULL, "%s: %s", cases[i].name, text);
+        char seen[512] = "";
+        cr_expect_eq(datadir_look_at_key(scratch.path, "token", sizeof key, seen, sizeof seen), cases[i].want, "%s: %s", cases[i].name, seen);
+        cr_expect_str_eq(seen, text);
     }
     datadir_close(dir);
     scratch_deinit(&scratch);
@@ -351,6 +354,7 @@ Test(datadir, keys_are_made_once_and_private)
     char text[256];
     uint8_t first[32], again[32], other[32];
     cr_assert_eq(datadir_open(&dir, scratch.path, 0, 2, text, sizeof text), RESULT_OK);
+    cr_expect_eq(datadir_look_at_key(scratch.path, "token", sizeof first, text, sizeof text), RESULT_OK, "it will be made");
     cr_assert_eq(datadir_key(dir, "token", first, sizeof first, text, sizeof text), RESULT_OK);
     cr_assert_eq(datadir_key(dir, "token", again, sizeof again, text, sizeof text), RESULT_OK);
     cr_assert_eq(datadir_key(dir, "refresh", other, sizeof other, text, sizeof text), RESULT_OK);
@@ -369,25 +373,27 @@ Test(datadir, a_look_says_the_same_and_makes_nothing)
     struct scratch scratch;
     scratch_init(&scratch);
     char path[PATH_MAX], text[512] = "";
-    uint32_t shards = 9;
+    struct datadir_seen seen = {9, 9};
     snprintf(path, sizeof path, "%s", scratch_path(&scratch, "data"));
-    cr_assert_eq(datadir_look(path, 0, &shards, text, sizeof text), RESULT_OK, "%s", text);
-    cr_expect_eq(shards, 0, "still to be made");
+    cr_assert_eq(datadir_look(path, 0, &seen, text, sizeof text), RESULT_OK, "%s", text);
+    cr_expect_eq(seen.shards, 0, "still to be made");
+    cr_expect_eq(seen.format, 0);
     cr_expect_eq(access(path, F_OK), -1);
     struct datadir *dir;
     cr_assert_eq(datadir_open(&dir, path, 3, 0, text, sizeof text), RESULT_OK, "%s", text);
-    cr_assert_eq(datadir_look(path, 0, &shards, text, sizeof text), RESULT_OK, "also while it is open: %s", text);
-    cr_expect_eq(shards, 3);
-    cr_assert_eq(datadir_look(path, 4, &shards, text, sizeof text), RESULT_DENIED);
+    cr_assert_eq(datadir_look(path, 0, &seen, text, sizeof text), RESULT_OK, "also while it is open: %s", text);
+    cr_expect_eq(seen.shards, 3);
+    cr_expect_eq(seen.format, DATADIR_FORMAT);
+    cr_assert_eq(datadir_look(path, 4, &seen, text, sizeof text), RESULT_DENIED);
     cr_expect_not_null(strstr(text, "made with 3 shards, 4 were asked"), "%s", text);
     datadir_close(dir);
-    cr_assert_eq(datadir_look(scratch_path(&scratch, "data/FORMAT"), 0, &shards, text, sizeof text), RESULT_MISSING);
-    cr_assert_neq(datadir_look("/nowhere/data", 0, &shards, text, sizeof text), RESULT_OK);
+    cr_assert_eq(datadir_look(scratch_path(&scratch, "data/FORMAT"), 0, &seen, text, sizeof text), RESULT_MISSING);
+    cr_assert_neq(datadir_look("/nowhere/data", 0, &seen, text, sizeof text), RESULT_OK);
     cr_expect_not_null(strstr(text, "/nowhere/data: cannot be created"), "%s", text);
     put_file(&scratch, "thesis.txt", "precious");
     snprintf(path, sizeof path, "%s", scratch_path(&scratch, "thesis.txt"));
     *strrchr(path, '/') = '\0';
-    cr_assert_eq(datadir_look(path, 0, &shards, text, sizeof text), RESULT_DENIED);
+    cr_assert_eq(datadir_look(path, 0, &seen, text, sizeof text), RESULT_DENIED);
     cr_expect_not_null(strstr(text, "not a Ringpost directory"), "%s", text);
     scratch_deinit(&scratch);
 }
