@@ -129,7 +129,7 @@ _Static_assert(sizeof(struct conn) <= CONN_SIZE_MAX, "hundreds of thousands of t
 
 #define SERVER_JUDGED_MAX 16
 struct judged {
-    uint64_t key, until; /* not looked at again until so much is counted */
+    uint64_t key, left; /* not looked at again until so much was added */
 };
 
 struct server {

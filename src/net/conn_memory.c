@@ -83,7 +83,7 @@ void conn_note_input(struct conn *conn)
     conn_note_held(conn);
 }
 
-static void server_judge_address(struct server *server, uint64_t key, uint64_t held);
+static void server_judge_address(struct server *server, uint64_t key, uint64_t held, uint64_t added);
 
 void conn_note_held(struct conn *conn)
 {
@@ -91,13 +91,12 @@ void conn_note_held(struct conn *conn)
     if (units == conn->held_units || conn->evicted) return;
     struct server *server = conn->server;
     ASSERT(units <= UINT16_MAX);
-    bool more = units > conn->held_units;
+    uint64_t added = units > conn->held_units ? (uint64_t)(units - conn->held_units) * HELD_UNIT_SIZE : 0;
     uint64_t key = peers_key(&conn->peer);
     uint64_t held = (uint64_t)peers_hold(&server->peers, key, (int32_t)units - conn->held_units) * HELD_UNIT_SIZE;
     conn->held_units = (uint16_t)units;
-    uint64_t limit = server->options.memory_per_address_max_bytes;
-    bool bounded = limit > 0 && !conn->proxied; /* what an HTTP proxy holds is its clients' */
-    if (more && bounded && held > limit) server_judge_address(server, key, held);
+    bool bounded = server->options.memory_per_address_max_bytes > 0 && !conn->proxied; /* what an HTTP proxy holds is its clients' */
+    if (added > 0 && bounded) server_judge_address(server, key, held, added);
 }
 
 void conn_forget_held(struct conn *conn)
@@ -199,7 +198,7 @@ void server_make_room(void *context, size_t bytes)
 static struct judged *server_find_judged(struct server *server, uint64_t key)
 {
     for (uint32_t i = 0; i < SERVER_JUDGED_MAX; i++)
-        if (server->judged[i].key == key && server->judged[i].until > 0) return &server->judged[i];
+        if (server->judged[i].key == key && server->judged[i].left > 0) return &server->judged[i];
     return NULL;
 }
 
@@ -212,16 +211,19 @@ static uint64_t address_cost(struct eviction *eviction)
 }
 
 /* More than the limit is counted. A payload that many of its connections wait for is counted for each of them, so only now is looked what
- * they cost together; and not again before that, too, may have come to the limit, or an eighth beyond. */
-static void server_judge_address(struct server *server, uint64_t key, uint64_t held)
+ * they cost together; and not again before so much was added that that, too, may have come to the limit, or an eighth beyond. What was
+ * given back meanwhile does not help: others may still wait for the same. */
+static void server_judge_address(struct server *server, uint64_t key, uint64_t held, uint64_t added)
 {
     uint64_t limit = server->options.memory_per_address_max_bytes, room = limit / ROOM_OF_ADDRESS;
     struct judged *judged = server_find_judged(server, key);
-    if (judged != NULL && held < judged->until) return;
+    bool within = held <= limit, looked_at = judged != NULL && added < judged->left;
+    if (judged != NULL && (within || looked_at)) judged->left = within ? 0 : judged->left - added;
+    if (within || looked_at) return;
     if (judged == NULL) judged = &server->judged[server->judged_next++ % SERVER_JUDGED_MAX];
     struct eviction eviction = {.server = server, .limit = "connection_memory_per_address", .one_address = true, .key = key};
     uint64_t cost = address_cost(&eviction);
-    *judged = (struct judged){key, held + (cost + room < limit ? limit - cost : room)};
+    *judged = (struct judged){key, cost + room < limit ? limit - cost : room};
     if (cost <= limit) return;
     eviction.wanted = cost - limit + room;
     evict(&eviction);

@@ -202,3 +202,22 @@ Test(conn_memory, one_that_is_being_closed_may_be_the_one_that_goes)
     peer_deinit(&web);
     fini();
 }
+
+/* What it was allowed while several waited for the same is not an allowance for what each waits for alone. */
+Test(conn_memory, an_address_that_was_looked_at_is_looked_at_again)
+{
+    init(4u << 20);
+    for (uint32_t n = 0; n < 50; n++) {
+        struct buf *buf = buf_try_get(h.pool, 60000);
+        cr_assert_not_null(buf);
+        buf->len = 60000;
+        for (size_t i = 0; i < COUNT_OF(conns); i++)
+            cr_assert_eq(conn_send_frame(conns[i], CONN_FRAME_BINARY, SLICE_TEXT("head"), buf), RESULT_OK, "%u", n);
+        buf_unref(&buf);
+    }
+    cr_expect_eq(evicted(), 0, "12 MB are waited for, and take 3");
+    for (size_t i = 1; i < COUNT_OF(conns); i++) HARNESS_UNTIL(&h, peer_has(&peers[i], 50 * 60008u));
+    hold(conns[0], 8u << 20);
+    cr_expect_eq(evicted(), 1, "8 MB are too much");
+    fini();
+}
