@@ -282,6 +282,72 @@ Test(account_device, the_longest_revoked_is_forgotten_first)
     fixture_destroy(f);
 }
 
+/* Revoked in one second, and found in the store in another order than they came. */
+Test(account_device, which_is_forgotten_is_the_same_when_the_account_was_loaded_meanwhile)
+{
+    struct machine_options options = fixture_options(0, 1);
+    options.devices_per_user_max = 2;
+    for (int loaded = 0; loaded < 2; loaded++) {
+        if (loaded) options.entities_max = 1; /* each of the two drops the other */
+        struct fixture *f = fixture_create(&options);
+        f->forgetful = loaded == 1;
+        f->now_ms = NOW_MS;
+        uint64_t user_id = fixture_add_user(f, "alice"), other_id = fixture_add_user(f, "bob");
+        for (const char *device_id = "i\0h\0g\0f\0e\0d\0c\0b\0a\0"; *device_id != '\0'; device_id += 2) {
+            cr_assert_eq(revoke(f, user_id, device_id), ERROR_NONE);
+            cr_assert_eq(revoke(f, other_id, "phone"), ERROR_NONE);
+        }
+        cr_expect_eq(account_at(f, user_id)->device_count, 2 * ACCOUNT_RECORDS_PER_DEVICE);
+        cr_expect_null(device_at(f, user_id, "i"), "the first one that was revoked");
+        cr_expect_not_null(device_at(f, user_id, "h"));
+        cr_expect_not_null(device_at(f, user_id, "b"));
+        cr_expect_not_null(device_at(f, user_id, "a"));
+        fixture_destroy(f);
+    }
+}
+
+Test(account_device, a_revocation_by_a_clock_set_back_is_not_forgotten_at_once)
+{
+    struct fixture *f = fixture_at(NOW_MS);
+    uint64_t user_id = fixture_add_user(f, "alice");
+    for (const char *device_id = "1\0002\0003\0004\0005\0006\0007\0008\0"; *device_id != '\0'; device_id += 2)
+        cr_assert_eq(revoke(f, user_id, device_id), ERROR_NONE);
+    f->now_ms = NOW_MS - 3600 * 1000;
+    cr_assert_eq(revoke(f, user_id, "stolen"), ERROR_NONE);
+    cr_expect_null(device_at(f, user_id, "1"));
+    cr_expect_eq(admits(account_at(f, user_id), "stolen", NULL, NOW_S - 3600), ERROR_DEVICE_REVOKED);
+    fixture_destroy(f);
+}
+
+static enum error put_temporary(struct fixture *f, uint64_t user_id, const char *device_id)
+{
+    struct device_put_record record = {.user_id = user_id, .device_id = slice_text(device_id), .platform = SLICE_TEXT("mqtt"), .temporary = 1};
+    return FIXTURE_RUN(f, user_id, DEVICE_PUT, device_put, &record);
+}
+
+Test(account_device, temporary_devices_push_out_no_tombstone)
+{
+    struct fixture *f = fixture_at(NOW_MS);
+    uint64_t user_id = fixture_add_user(f, "alice");
+    uint32_t records_max = 2 * ACCOUNT_RECORDS_PER_DEVICE;
+    cr_assert_eq(revoke(f, user_id, "stolen"), ERROR_NONE);
+    for (uint32_t i = 0; i < records_max + 3; i++) {
+        char device_id[16];
+        (void)snprintf(device_id, sizeof device_id, "client%u", i);
+        f->now_ms = NOW_MS + (uint64_t)i * 2000;
+        cr_assert_eq(put_temporary(f, user_id, device_id), ERROR_NONE);
+        cr_expect_not_null(device_at(f, user_id, device_id));
+    }
+    cr_expect_eq(admits(account_at(f, user_id), "stolen", NULL, NOW_S), ERROR_DEVICE_REVOKED);
+    cr_expect_eq(account_at(f, user_id)->device_count, records_max + 1);
+    cr_expect_null(device_at(f, user_id, "client2"));
+    cr_expect_not_null(device_at(f, user_id, "client3"));
+    f->now_ms = NOW_MS - 3600 * 1000;
+    cr_assert_eq(put_temporary(f, user_id, "back"), ERROR_NONE);
+    cr_expect_not_null(device_at(f, user_id, "back"), "whose token is given out now");
+    fixture_destroy(f);
+}
+
 /* ---- refreshing ---- */
 
 Test(account_device, a_refresh_token_works_once)

@@ -1,7 +1,7 @@
 /* shard/account/account.c - one user's account in memory and in the store: the account row and one row per device.
  * A generation of a device begins when it is made and when it is revoked, and is named by the log index of that command, so that none
  * ever comes again, not even after the row was forgotten. A revoked device stays as a tombstone, because its valid_after_s is what
- * refuses the old tokens of a backend; tombstones are few (see ACCOUNT_RECORDS_PER_DEVICE) and the longest gone go first. */
+ * refuses the old tokens of a backend; tombstones are few (see ACCOUNT_RECORDS_PER_DEVICE) and the oldest go first. */
 #include "shard/account/account_internal.h"
 #include "shard/keys.h"
 #include "shard/memory.h"
@@ -97,22 +97,31 @@ void account_rename_device(struct device *device, struct slice name)
     device->name = copy;
 }
 
-/* Since when an inactive device is. One that expired needs no tombstone: its access tokens expired before its refresh token did. */
-static uint64_t gone_since_ms(const struct device *device)
+static bool is_temporary(const struct device *device) { return device->temporary && !device->revoked; }
+
+/* Of two inactive devices, both temporary or neither. One that expired needs no tombstone: its access tokens expired before its refresh
+ * token did. Tombstones go in the order of the log, whatever its clock said: one that is made by a clock that went back is the newest all
+ * the same. Those of an older version have no generation, and go by their time. Never by their places in the list, which loading changes. */
+static bool goes_before(const struct device *a, const struct device *b)
 {
-    if (device->temporary && !device->revoked) return device->last_seen_ms;
-    return device->revoked ? device->valid_after_s * 1000 : device->refresh_expires_ms;
+    if (a->revoked != b->revoked) return b->revoked;
+    if (is_temporary(a) && a->last_seen_ms != b->last_seen_ms) return a->last_seen_ms < b->last_seen_ms;
+    if (!a->revoked && a->refresh_expires_ms != b->refresh_expires_ms) return a->refresh_expires_ms < b->refresh_expires_ms;
+    if (a->generation != b->generation) return a->generation < b->generation;
+    if (a->valid_after_s != b->valid_after_s) return a->valid_after_s < b->valid_after_s;
+    return strcmp(a->device_id, b->device_id) < 0;
 }
 
-static struct device *longest_gone(const struct account *account, uint64_t time_ms)
+static struct device *first_to_go(const struct account *account, bool temporary, struct slice kept_id, uint64_t time_ms)
 {
-    struct device *oldest = NULL;
+    struct device *first = NULL;
     for (uint32_t i = 0; i < account->device_count; i++) {
         struct device *device = &account->devices[i];
-        if (account_device_active(device, time_ms)) continue;
-        if (oldest == NULL || gone_since_ms(device) < gone_since_ms(oldest)) oldest = device;
+        if (is_temporary(device) != temporary || account_device_active(device, time_ms)) continue;
+        if (slice_equal(slice_text(device->device_id), kept_id)) continue;
+        if (first == NULL || goes_before(device, first)) first = device;
     }
-    return oldest;
+    return first;
 }
 
 static struct key device_key(const struct account *account, const struct device *device)
@@ -122,17 +131,33 @@ static struct key device_key(const struct account *account, const struct device 
     return key;
 }
 
-void account_trim_devices(struct account *account, uint32_t devices_max, uint64_t time_ms, struct effects *effects)
+static void forget_device(struct account *account, struct device *device, struct effects *effects)
 {
-    while (account->device_count > (uint64_t)devices_max * ACCOUNT_RECORDS_PER_DEVICE) {
-        struct device *oldest = longest_gone(account, time_ms);
-        if (oldest == NULL) return; /* the limit was lowered below what is in use */
-        struct key key = device_key(account, oldest);
-        effects_delete(effects, &key);
-        free(oldest->name);
-        struct device *last = &account->devices[--account->device_count];
-        memmove(oldest, oldest + 1, (size_t)((char *)last - (char *)oldest)); /* order kept: it is the order of the list */
+    struct key key = device_key(account, device);
+    effects_delete(effects, &key);
+    free(device->name);
+    struct device *last = &account->devices[--account->device_count];
+    memmove(device, device + 1, (size_t)((char *)last - (char *)device)); /* order kept: it is the order of the list */
+}
+
+static void trim_kind(struct account *account, bool temporary, struct slice kept_id, uint64_t records_max, uint64_t time_ms,
+                      struct effects *effects)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < account->device_count; i++) count += is_temporary(&account->devices[i]) == temporary;
+    for (; count > records_max; count--) {
+        struct device *first = first_to_go(account, temporary, kept_id, time_ms);
+        if (first == NULL) return; /* the limit was lowered below what is in use */
+        forget_device(account, first, effects);
     }
+}
+
+void account_trim_devices(struct account *account, struct slice kept_id, uint32_t devices_max, uint64_t time_ms, struct effects *effects)
+{
+    uint64_t records_max = (uint64_t)devices_max * ACCOUNT_RECORDS_PER_DEVICE;
+    if (account->device_count <= records_max) return;
+    trim_kind(account, true, kept_id, records_max, time_ms, effects);
+    trim_kind(account, false, kept_id, records_max, time_ms, effects);
 }
 
 /* ---- the store -------------------------------------------------------------------------------------------------------- */

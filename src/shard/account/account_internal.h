@@ -10,15 +10,16 @@
 
 /* ---- account.c; apply only ---- */
 
-/* Tombstones are kept up to this multiple of devices_per_user_max records in all. */
+/* Tombstones are kept up to this multiple of devices_per_user_max records in all; temporary devices, up to as many beside them. */
 #define ACCOUNT_RECORDS_PER_DEVICE 4
 
 /* The device, made when there was none. Pointers to other devices of the account are stale afterwards. */
 struct device *account_add_device(struct account *account, struct slice device_id, const struct command *command);
 void account_rename_device(struct device *device, struct slice name);
-/* Removes the longest revoked or expired devices while the account holds more records than it may. Pointers to devices are stale
- * afterwards. */
-void account_trim_devices(struct account *account, uint32_t devices_max, uint64_t time_ms, struct effects *effects);
+/* Removes expired devices, then those revoked first, while the account holds more records than it may; and likewise those unseen for longest
+ * of its temporary ones, which are counted by themselves: throw-away clients push out no tombstone. Never `kept_id`, which the command is
+ * about. Pointers to devices are stale afterwards. */
+void account_trim_devices(struct account *account, struct slice kept_id, uint32_t devices_max, uint64_t time_ms, struct effects *effects);
 /* May it still get new tokens? Not when it is revoked, nor when the refresh token of its last login has expired: a browser whose data
  * was wiped never comes back under its old name, and must not use up a place for ever. */
 bool account_device_active(const struct device *device, uint64_t time_ms);

@@ -173,5 +173,5 @@ void apply_device_put(struct machine *machine, const struct command *command, st
         device->refresh_number = 0;
     }
     account_put_device(account, device, effects);
-    account_trim_devices(account, machine->options.devices_per_user_max, command->time_ms, effects);
+    account_trim_devices(account, record.device_id, machine->options.devices_per_user_max, command->time_ms, effects);
 }
