@@ -37,3 +37,25 @@ Test(mqtt_state, what_is_over_goes_first_and_only_for_want_of_room)
     cr_expect(is_kept(f, user_id, "third") && is_kept(f, user_id, "fourth") && is_kept(f, user_id, "fifth"));
     fixture_destroy(f);
 }
+
+/* Saved in one millisecond, and found in the store in another order than they came. */
+Test(mqtt_state, which_goes_is_the_same_when_the_sessions_were_loaded_meanwhile)
+{
+    struct machine_options options = fixture_options(0, 1);
+    options.devices_per_user_max = 3;
+    for (int loaded = 0; loaded < 2; loaded++) {
+        if (loaded) options.entities_max = 1; /* each of the two drops the other */
+        struct fixture *f = fixture_create(&options);
+        f->forgetful = loaded == 1;
+        f->now_ms = NOW_MS;
+        uint64_t user_id = fixture_add_user(f, "alice"), other_id = fixture_add_user(f, "bob");
+        for (const char *client_id = "c\0b\0a\0"; *client_id != '\0'; client_id += 2) {
+            cr_assert_eq(keep(f, user_id, client_id, 1000000, NOW_MS), ERROR_NONE);
+            cr_assert_eq(keep(f, other_id, "phone", 1000000, NOW_MS), ERROR_NONE);
+        }
+        cr_assert_eq(keep(f, user_id, "d", 1000000, NOW_MS + 1), ERROR_NONE);
+        cr_expect_not(is_kept(f, user_id, "a"));
+        cr_expect(is_kept(f, user_id, "b") && is_kept(f, user_id, "c") && is_kept(f, user_id, "d"));
+        fixture_destroy(f);
+    }
+}

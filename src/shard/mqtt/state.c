@@ -116,6 +116,14 @@ static void state_delete(struct mqtt_state *state, struct mqtt_stored *stored, s
     state->entity.exists = state->count > 0;
 }
 
+/* Of those saved in one millisecond by their ids, and never by their places in the list, which loading changes. */
+static bool goes_before(uint64_t saved_ms, struct slice id, uint64_t other_ms, struct slice other)
+{
+    if (saved_ms != other_ms) return saved_ms < other_ms;
+    int order = memcmp(id.data, other.data, id.len < other.len ? id.len : other.len);
+    return order != 0 ? order < 0 : id.len < other.len;
+}
+
 /* Room for one more, at the limit: one whose time is over goes, or else the one saved longest ago. Below it nothing goes: a clock that
  * is ahead must not end what a right one would keep. */
 static void state_make_room(struct mqtt_state *state, uint32_t sessions_max, uint64_t now_ms, struct effects *effects)
@@ -123,14 +131,16 @@ static void state_make_room(struct mqtt_state *state, uint32_t sessions_max, uin
     struct mqtt_session_record record;
     struct mqtt_stored *oldest = NULL;
     uint64_t oldest_ms = 0;
+    struct slice oldest_id = SLICE_EMPTY;
     if (state->count < sessions_max) return;
     for (uint32_t i = 0; i < state->count; i++) {
         bool read = record_of(&state->sessions[i], &record);
         ASSERT(read);
         uint64_t saved_ms = mqtt_session_over(&record, now_ms) ? 0 : record.saved_ms;
-        if (oldest != NULL && saved_ms >= oldest_ms) continue;
+        if (oldest != NULL && !goes_before(saved_ms, record.client_id, oldest_ms, oldest_id)) continue;
         oldest = &state->sessions[i];
         oldest_ms = saved_ms;
+        oldest_id = record.client_id;
     }
     if (oldest != NULL) state_delete(state, oldest, effects);
 }
