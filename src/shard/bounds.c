@@ -57,7 +57,7 @@ static uint32_t account_bytes(enum command_type type)
             .name = of_len(USER_NAME_SIZE_MAX), .display_name = name, .password_hash = of_len(TOKEN_PASSWORD_HASH_MAX)});
     if (type == COMMAND_DEVICE_PUT)
         return device_put_record_size(&(struct device_put_record){
-            .device_id = device_id, .platform = of_len(TOKEN_PLATFORM_MAX), .name = name, .refresh_hash = hash});
+            .device_id = device_id, .platform = of_len(TOKEN_PLATFORM_MAX), .name = name, .refresh_hash = hash, .frees = device_id});
     if (type == COMMAND_REFRESH)
         return refresh_record_size(&(struct refresh_record){.device_id = device_id, .old_hash = hash, .new_hash = hash});
     if (type == COMMAND_DEVICE_REVOKE) return device_revoke_record_size(&(struct device_revoke_record){.device_id = device_id});
