@@ -94,8 +94,7 @@ void config_render(const struct config *config, struct writer *out)
         put(out, row->name);
         put(out, " = ");
         config_value_render(config, row, "\n    ", out); /* one item a line: however many, the lines stay short */
-        bool spread = row->kind == CONFIG_KIND_LIST;
-        if (!spread) put_origin(config, outline[i].option, out);
+        put_origin(config, outline[i].option, out);
         put(out, "\n");
     }
 }

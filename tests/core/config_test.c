@@ -463,6 +463,8 @@ Test(config, rendered_values_load_to_the_same_values)
     writer_u8(&out, 0);
     cr_expect_not_null(strstr((char *)out.data, "\nheader_timeout = 1500ms ; file, line 2\n"));
     cr_expect_not_null(strstr((char *)out.data, "\nworkers = 0 ; default\n"));
+    cr_expect_not_null(strstr((char *)out.data, "\nallowed_origins = https://a\n    https://b ; file, line 6\n"));
+    cr_expect_not_null(strstr((char *)out.data, "\ntrusted_proxies =  ; default\n"));
     writer_deinit(&out);
 }
 
