@@ -594,7 +594,7 @@ class Messages(unittest.TestCase):
             self.assertIn(("from", alice.id), hi.properties.UserProperty)
         self.assertEqual(metric('"packet_size"'), dropped + 2)
         with open(os.path.join(server.directory, "serve.log"), encoding="utf-8") as log:
-            self.assertEqual(len([line for line in log if f"user={bob.id} " in line and "why=maximum_packet_size" in line]), 1, "said once")
+            self.assertEqual(len([line for line in log if f"user_id={bob.id} " in line and "why=maximum_packet_size" in line]), 1, "said once")
         tiny = Device(bob, "tiny", maximum_packet_size=20)
         self.assertIsNone(tiny.ended)
         for device in (small, large, sender, tiny):

@@ -527,7 +527,7 @@ void mqtt_note_will(struct client *client, const char *why)
     const struct session *session = client->session;
     struct in6_addr address = conn_address(client->conn);
     metrics_add(&client->door->options.metrics->mqtt_dropped_will, 1);
-    refusal_note(REFUSAL_MQTT_WILL, &address, "user=%llu device=%s why=%s", (unsigned long long)session->inbox->entity.key.a,
+    refusal_note(REFUSAL_MQTT_WILL, &address, "user_id=%llu device=%s why=%s", (unsigned long long)session->inbox->entity.key.a,
                  session->device_id, why);
 }
 

@@ -186,7 +186,7 @@ static void fall_out(struct client *client, uint64_t goes_on_after)
     }
     struct in6_addr address = conn_address(client->conn);
     metrics_add(&client->door->options.metrics->mqtt_fell_out, 1);
-    refusal_note(REFUSAL_SLOW_READER, &address, "door=mqtt user=%llu device=%s missed=%llu",
+    refusal_note(REFUSAL_SLOW_READER, &address, "door=mqtt user_id=%llu device=%s missed=%llu",
                  (unsigned long long)client->session->inbox->entity.key.a, client->session->device_id, (unsigned long long)missed);
     mqtt_end_because(client, MQTT_QUOTA_EXCEEDED, "too far behind: what you missed is not in the stream any more, only in the history");
 }

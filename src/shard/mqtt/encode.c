@@ -166,7 +166,7 @@ static void note_too_small(struct client *client, const struct mqtt_form *form)
     if (mqtt->too_small) return;
     mqtt->too_small = true;
     struct in6_addr address = conn_address(client->conn);
-    refusal_note(REFUSAL_MQTT_MESSAGE, &address, "user=%llu device=%s why=maximum_packet_size maximum=%u room=%llu seq=%llu",
+    refusal_note(REFUSAL_MQTT_MESSAGE, &address, "user_id=%llu device=%s why=maximum_packet_size maximum=%u room=%llu seq=%llu",
                  (unsigned long long)client->session->inbox->entity.key.a, client->session->device_id, mqtt->packet_size_max,
                  (unsigned long long)form->message.room_id, (unsigned long long)form->message.seq);
 }

@@ -311,7 +311,7 @@ static void note_refusal(struct client *client, enum error error)
 {
     const struct session *session = client->session;
     struct in6_addr address = conn_address(client->conn);
-    refusal_note(REFUSAL_MQTT_MESSAGE, &address, "user=%llu device=%s why=%s", (unsigned long long)session->inbox->entity.key.a,
+    refusal_note(REFUSAL_MQTT_MESSAGE, &address, "user_id=%llu device=%s why=%s", (unsigned long long)session->inbox->entity.key.a,
                  session->device_id, error_row(error)->reason);
 }
 
