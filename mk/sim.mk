@@ -16,4 +16,4 @@ sim-short: $(BUILD)/sim
 	$(BUILD)/sim --seeds 1..40
 	$(BUILD)/sim --seeds 41..46 --check-determinism
 sim-bugs: $(BUILD)/sim
-	$(BUILD)/sim --bugs --seeds 1..60
+	$(BUILD)/sim --bugs --seeds 1..100

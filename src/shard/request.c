@@ -199,7 +199,7 @@ static void request_loaded(struct shard *s, struct request *r, enum result resul
     }
     if (failed && r->letter->kind == LETTER_STREAM)
         check_fatal("shard %u: the store cannot be read: a stream from another shard cannot go on", s->options.machine.shard);
-    if (failed) request_refuse(s, r, damaged ? ERROR_SHARD_DAMAGED : ERROR_INTERNAL);
+    if (failed) request_refuse(s, r, ERROR_INTERNAL);
     else request_run(s, r);
 }
 
@@ -652,6 +652,7 @@ void request_answer(struct shard *s, const struct answer *answer)
 static void answer(struct shard *s, struct request *r, enum error error, struct slice payload)
 {
     const struct letter *question = r->letter;
+    if (error == ERROR_INTERNAL && store_damage(s->options.store) != NULL) error = ERROR_SHARD_DAMAGED; /* a read met it */
     if (question->kind == LETTER_ASK_PEOPLE && error != ERROR_NONE) answer_question(s, question, LETTER_TELL_PEOPLE, error);
     if (question->kind == LETTER_WATCH && error != ERROR_NONE) answer_question(s, question, LETTER_WATCHED, error);
     if (question->kind == LETTER_REQUEST) {

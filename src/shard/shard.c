@@ -258,7 +258,7 @@ void shard_set_shut(struct shard *s, bool shut)
 
 void shard_seal(struct shard *s)
 {
-    if (s->damage == NULL) commitlog_seal(s->log);
+    if (s->log != NULL) commitlog_seal(s->log);
 }
 
 bool shard_idle(const struct shard *s)
@@ -444,6 +444,7 @@ uint32_t shard_apply(struct shard *s, uint32_t budget)
 
 void shard_flush(struct shard *s)
 {
+    if (s->damage != NULL && s->log != NULL) commitlog_flush(s->log); /* what was accepted is kept for when it is whole again */
     if (s->damage != NULL) return;
     relay_retry(s); /* first: what has happened elsewhere makes room there */
     requests_retry(s);

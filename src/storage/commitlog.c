@@ -370,17 +370,19 @@ void commitlog_flush(struct commitlog *log)
 void commitlog_seal(struct commitlog *log)
 {
     const uint32_t block = log->options.disk->block_size_bytes;
-    bool useful = log->last_index > 0 && log->sealed_index != log->last_index;
-    if (!useful || log->state != COMMITLOG_COLLECTING || log->staged_size_bytes > 0) return;
+    bool useful = log->written_index > 0 && log->sealed_index != log->written_index;
+    if (!useful || log->state != COMMITLOG_COLLECTING) return;
     if (log->tail_size_bytes - log->tail_offset < block) return;
     memset(log->seal->bytes, 0, block);
     record_header_encode(&(struct record_header){.len = COMMITLOG_RECORD_HEADER_SIZE, .type = COMMITLOG_SEAL, .term = COMMITLOG_TERM,
-                                                 .index = log->last_index}, log->seal->bytes);
+                                                 .index = log->written_index}, log->seal->bytes);
     record_seal(log->seal->bytes, 0, log->epoch_base + log->tail_number);
     log->batch = log->seal;
     log->batch_size_bytes = block;
     commitlog_write(log);
 }
+
+bool commitlog_is_sealed(const struct commitlog *log) { return log->sealed_index == log->durable_index; }
 
 uint64_t commitlog_last_index(const struct commitlog *log) { return log->last_index; }
 uint64_t commitlog_memory_bytes(const struct commitlog *log)

@@ -104,9 +104,10 @@ void commitlog_release(struct commitlog *log, uint64_t index);
  * write complete starts the next one with all that came meanwhile. */
 void commitlog_flush(struct commitlog *log);
 
-/* Begins to write a seal behind the last record, which is then proven to have been durable, unless one stands there, something is under
- * way, or the segment is full to the last block. Nobody is told when it is there; commitlog_writing() is true meanwhile. */
+/* Begins to write a seal behind the last durable record, which is then proven to have been that, unless one stands there, something is
+ * under way, or the segment is full to the last block. Nobody is told when it is there; commitlog_writing() is true meanwhile. */
 void commitlog_seal(struct commitlog *log);
+bool commitlog_is_sealed(const struct commitlog *log); /* the last durable record; or there is none */
 
 uint64_t commitlog_last_index(const struct commitlog *log);    /* appended; 0 when empty */
 uint64_t commitlog_memory_bytes(const struct commitlog *log);  /* batches under way, and chunks kept for the next */

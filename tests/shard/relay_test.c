@@ -242,7 +242,7 @@ Test(relay, a_damaged_shard_serves_nothing_while_its_stream_waits_and_has_all_wh
     open_rig();
     struct session *session = rig_come(bob, "phone");
     cr_assert_not_null(session);
-    fake_store_set_damage(rig.stores[1], "Corruption: block 7");
+    fake_store_set_damage(rig.stores[1], "Corruption: block 7", true);
     rig_pump();
     cr_expect_str_eq(shard_damage(rig.shards[1]), "Corruption: block 7");
     cr_expect_null(shard_damage(rig.shards[0]));
@@ -257,9 +257,10 @@ Test(relay, a_damaged_shard_serves_nothing_while_its_stream_waits_and_has_all_wh
         cr_expect_eq(rig.metrics.shards_damaged, 1 + (uint64_t)life, "counted once in each life");
         shard_tick(rig.shards[1]);
         shard_seal(rig.shards[1]);
+        rig_pump();
         cr_expect(shard_idle(rig.shards[1]) && shard_quiet(rig.shards[1]));
         for (uint16_t i = 0; i < 2; i++) rig_close_shard(i);
-        if (life == 1) fake_store_set_damage(rig.stores[1], NULL);
+        if (life == 1) fake_store_set_damage(rig.stores[1], NULL, true);
         for (uint16_t i = 0; i < 2; i++) rig_open_shard(i);
         rig_pump();
     }
@@ -280,7 +281,7 @@ Test(relay, what_is_under_way_in_a_shard_when_it_is_damaged_is_answered)
     rig.letters_held = false;
     rig_pump();
     uint32_t replies = rig.reply_count;
-    fake_store_set_damage(rig.stores[1], "Corruption: block 7");
+    fake_store_set_damage(rig.stores[1], "Corruption: block 7", true);
     rig_pump();
     cr_expect_eq(rig.reply_count, replies + 1);
     cr_expect_eq(rig.reply->error, ERROR_SHARD_DAMAGED);

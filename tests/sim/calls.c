@@ -153,6 +153,13 @@ static void after_refusal(struct world *w, struct app *d, const struct call *cal
 void calls_answer(struct world *w, struct call *call, const struct letter *letter)
 {
     struct slice payload = letter_payload(letter);
+    if (letter->error == ERROR_SHARD_DAMAGED) { /* what was in the log by then happens when the shard is whole again */
+        EXPECT(w->damaged, "%s is refused: nothing is damaged", call->type->name);
+        w->people->refusals++;
+        call->device->patience_ns = w->now_ns + 10 * PATIENCE_NS;
+        calls_lose(w, call);
+        return;
+    }
     if (letter->error != ERROR_NONE) {
         w->people->refusals++;
         expect_refusal(w, call, letter);

@@ -73,6 +73,25 @@ void node_create(struct node *node, uint16_t number, const struct profile *profi
     node->options.store = fake_store_base(node->store);
 }
 
+void node_clone(struct node *clone, const struct node *node)
+{
+    ASSERT(node->shard == NULL);
+    *clone = (struct node){.number = node->number, .profile = node->profile, .options = node->options};
+    clone->disk = fake_disk_clone(node->disk);
+    clone->store = fake_store_clone(node->store);
+    clone->options.metrics = &clone->metrics;
+    clone->options.disk = fake_disk_base(clone->disk);
+    clone->options.store = fake_store_base(clone->store);
+    clone->options.store_applied_index = fake_store_applied(clone->store);
+    clone->options.log_made_before = true;
+}
+
+void node_close_clone(struct node *clone)
+{
+    if (clone->shard != NULL) shard_close(clone->shard);
+    clone->shard = NULL;
+}
+
 void node_destroy(struct node *node)
 {
     ASSERT(node->shard == NULL);

@@ -29,7 +29,8 @@ struct node {
     uint32_t kept_count, kept_capacity;
     enum plant plant;
     struct dice dice; /* of planted bugs only */
-    bool full;
+    bool full, damaged;
+    bool sealed; /* its log, at the last stop in order */
 };
 
 void node_create(struct node *node, uint16_t number, const struct profile *profile, const struct shard_options *options,
@@ -50,6 +51,11 @@ struct node_copy {
 void node_copy_make(struct node_copy *copy, const struct node *node);
 void node_copy_restore(const struct node_copy *copy, struct node *node);
 void node_copy_free(struct node_copy *copy);
+/* A copy of disk and store of a closed node, to open and to break; it has no planted bugs. Destroyed by node_destroy(), closed. */
+void node_clone(struct node *clone, const struct node *node);
+/* Closes a clone that was opened. */
+void node_close_clone(struct node *clone);
+
 /* Everything the shard knows, in one number: what the store holds, but the outbox (which empties by letters, not by the log) and the
  * cuts between the blocks of the window of repeated sends (which fall where the batches did). Nothing may be queued. */
 uint64_t node_digest(struct node *node);

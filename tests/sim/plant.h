@@ -22,6 +22,10 @@
     X(members_lost, "a member row is sometimes not stored")                                                            \
     X(revocations_lost, "a device row is sometimes not stored")                                                        \
     X(same_start, "the random number of every start is the same: a restored server is not noticed")                   \
+    X(never_sealed, "the log of a stop in order has no seal: what rots at its end is cut as if it had been torn")           \
+    X(never_compared, "nobody compares the positions of the shards' streams: the newest part of one may be missing")    \
+    X(damage_unseen, "a damaged block reads as if nothing were there")                                                  \
+    X(any_directory, "nobody looks whose directory it is that stands for a shard")                                     \
     X(any_password, "every password fits")                                                                             \
     X(window_of_sends, "what is promised does not go round again: the window of repeats counts everybody's sends")    \
     X(last_send_only, "of somebody's sends only the last is kept from what others push out")                           \

@@ -50,6 +50,7 @@ static void roll_weights(struct profile *p, struct dice *dice)
     for (uint32_t i = 0; i < ACTION_COUNT; i++) p->weights[i] = typical[i] * PICK(dice, 25, 100, 100, 100, 200, 400);
     p->weights[ACTION_STORE_FLUSH] = PICK(dice, 0, 10, 100, 1000);
     p->weights[ACTION_FULL] = PICK(dice, 0, 0, 10, 60);
+    p->weights[ACTION_DAMAGE] = PICK(dice, 0, 0, 1, 3);
     p->weights[ACTION_CRASH] = PICK(dice, 0, 2, 5, 10, 30, 100);
     p->weights[ACTION_RESTART] = PICK(dice, 0, 0, 4);
     p->weights[ACTION_REST] = PICK(dice, 0, 3, 10);

@@ -27,6 +27,7 @@
     X(CLIENT)       /* a device does something */                                                                      \
     X(READ)         /* a device reads a frame */                                                                       \
     X(FULL)         /* a disk fills up, or has room again */                                                           \
+    X(DAMAGE)       /* a block of a store is not what was written */                                                   \
     X(CRASH)        /* the process dies */                                                                             \
     X(RESTART)      /* the process stops in good order */                                                              \
     X(REST)         /* everything settles and is looked at */

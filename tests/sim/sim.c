@@ -3,11 +3,13 @@
  *   sim --seeds 1..200 [--steps N]       every seed one world; `ok sim seeds 1..200 trace=HASH`
  *   sim --seed 7 --trace                 one world, told step by step
  *   sim --seeds 1..20 --check-determinism  every seed twice: the same hash
- *   sim --bugs [NAME] --seeds 1..60      each planted bug: `ok planted NAME caught by seed N`, and the words it was caught with
+ *   sim --bugs [NAME] --seeds 1..100     each planted bug: `ok planted NAME caught by seed N`, and the words it was caught with
  * A seed that fails ends the program with how to see it again. */
 #include "api/api.h"
+#include "core/logger.h"
 #include "sim/oracle.h"
 #include "sim/people.h"
+#include "sim/place.h"
 #include "sim/world.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,6 +99,7 @@ static bool is_caught(const struct arguments *arguments, enum plant plant, uint6
     close(ends[0]);
     int status = 0;
     if (child < 0 || waitpid(child, &status, 0) != child) return false;
+    place_remove_of(child);
     return !WIFEXITED(status) || WEXITSTATUS(status) != 0;
 }
 
@@ -164,6 +167,8 @@ int main(int count, char **values)
     struct arguments arguments = {.steps = STEPS_DEFAULT};
     if (!parse(&arguments, count, values)) return usage();
     api_init();
+    if (logger_start(LOGGER_ERROR, LOGGER_LOGFMT) != RESULT_OK) return 1;
+    logger_stop(); /* only the level was wanted: what is broken here on purpose is warned of a thousand times */
     report.trace = arguments.trace;
     return arguments.bugs ? run_bugs(&arguments) : run_seeds(&arguments);
 }

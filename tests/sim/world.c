@@ -9,6 +9,8 @@
 #include "sim/letters.h"
 #include "sim/oracle.h"
 #include "sim/people.h"
+#include "sim/place.h"
+#include "sim/trial.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -195,7 +197,8 @@ static void expect_positions_fit(const struct world *w)
 {
     struct stream_set *streams[SHARDS_MAX];
     char text[256] = "";
-    for (uint16_t i = 0; i < world_shard_count(w); i++) streams[i] = shard_machine(w->nodes[i].shard)->streams;
+    for (uint16_t i = 0; i < world_shard_count(w); i++)
+        streams[i] = shard_damage(w->nodes[i].shard) == NULL ? shard_machine(w->nodes[i].shard)->streams : NULL;
     bool fit = positions_fit(streams, world_shard_count(w), text, sizeof text);
     EXPECT(fit, "%s", text);
 }
@@ -214,6 +217,8 @@ static void open_all(struct world *w, bool may_break)
         while (!node_open(&w->nodes[i], &w->dice, may_break && tries < 3 && dice_one_in(&w->dice, 4))) tries++;
     }
     expect_positions_fit(w);
+    while (may_break && dice_one_in(&w->dice, 4)) place_start(w->place, &w->dice, true);
+    place_start(w->place, &w->dice, false);
     if (w->plant == PLANT_repeats_applied) renumber_after_restart(w);
 }
 
@@ -225,6 +230,21 @@ static void step_clock_back(struct world *w)
     w->wall_latest_ms = now_ms;
     w->wall_base_ms -= dice_below(&w->dice, CLOCK_STEP_S_MAX * 1000);
     w->clock_steps++;
+}
+
+/* The store of a backup takes the damaged one's place; what that lacks is in the log. */
+static void repair(struct world *w, bool all)
+{
+    w->damaged = false;
+    for (uint16_t i = 0; i < world_shard_count(w); i++) {
+        struct node *node = &w->nodes[i];
+        if (node->damaged && (all || dice_one_in(&w->dice, 2))) {
+            TRACE("shard %u is repaired", i);
+            fake_store_set_damage(node->store, NULL, true);
+            node->damaged = false;
+        }
+        w->damaged |= node->damaged;
+    }
 }
 
 /* The process dies; what it had not done by then is lost with it. */
@@ -245,6 +265,7 @@ static void crash(struct world *w)
     report_hash_u64(ACTION_CRASH, 0);
     w->crashes++;
     end_life(w);
+    repair(w, w->settling);
     /* Clocks of a machine that lost power may be a little behind. */
     if (w->profile.clock_steps_back && dice_one_in(&w->dice, 3)) step_clock_back(w);
     open_all(w, true);
@@ -269,6 +290,14 @@ static bool is_still(const struct world *w)
     return w->passwords_first == NULL;
 }
 
+static bool maintain(struct node *node)
+{
+    struct commitlog *log = shard_log(node->shard);
+    bool wanted = log != NULL && commitlog_wants_maintenance(log);
+    if (wanted) commitlog_maintain(log);
+    return wanted;
+}
+
 static void turn_shard(struct world *w, uint16_t i)
 {
     struct node *node = &w->nodes[i];
@@ -279,7 +308,7 @@ static void turn_shard(struct world *w, uint16_t i)
     shard_apply(node->shard, APPLY_BUDGET_MAX);
     shard_flush(node->shard);
     if (!w->comparing) shard_tick(node->shard); /* which may end a session */
-    while (commitlog_wants_maintenance(shard_log(node->shard))) commitlog_maintain(shard_log(node->shard));
+    while (maintain(node)) continue;
     letters_publish(w, i);
 }
 
@@ -344,6 +373,7 @@ static void rest(struct world *w, bool last)
     w->rests++;
     w->settling = true;
     heal_disks(w);
+    if (w->damaged) crash(w);
     settle(w, true);
     audit(w);
     w->comparing = true;
@@ -384,15 +414,19 @@ static void stop_at_leisure(struct world *w)
 static void seal_logs(struct world *w)
 {
     for (uint16_t i = 0; i < world_shard_count(w); i++) {
-        shard_seal(w->nodes[i].shard);
-        fake_disk_complete(w->nodes[i].disk);
+        struct node *node = &w->nodes[i];
+        shard_seal(node->shard);
+        fake_disk_complete(node->disk);
+        const struct commitlog *log = shard_log(node->shard);
+        /* Behind a batch that the full disk refused there may be whole records of which nobody was told. */
+        node->sealed = log != NULL && commitlog_idle(log) && commitlog_is_sealed(log);
     }
     EXPECT(all_quiet(w), "a shard that was sealed is not quiet");
 }
 
 static void restart(struct world *w)
 {
-    bool haste = dice_one_in(&w->dice, 2);
+    bool haste = w->damaged || dice_one_in(&w->dice, 2);
     TRACE("restart%s", haste ? " in haste" : "");
     heal_disks(w);
     people_disconnect_all(w);
@@ -410,6 +444,12 @@ static void restart(struct world *w)
         while (fake_store_run(node->store) || fake_store_answer(node->store)) continue;
         fake_store_flush(node->store);
     }
+    w->mute = false;
+    if (dice_one_in(&w->dice, 2)) place_try_damage(w->place, &w->dice);
+    repair(w, false);
+    w->mute = true;
+    trial_rot(w);
+    trial_older_part(w);
     w->mute = false;
     open_all(w, false);
     for (uint16_t i = 0; i < world_shard_count(w); i++)
@@ -443,6 +483,8 @@ static void restore(struct world *w, struct backup *backup)
     TRACE("restore");
     heal_disks(w);
     end_life(w);
+    repair(w, true);
+    trial_forget(w); /* of a time that was not */
     for (uint16_t i = 0; i < world_shard_count(w); i++) {
         node_copy_restore(&backup->nodes[i], &w->nodes[i]);
         node_copy_free(&backup->nodes[i]);
@@ -469,17 +511,18 @@ static void fill_disk(struct world *w, struct node *node)
     else fake_disk_set_segments_max(node->disk, fake_disk_segment_count(node->disk) + fake_disk_spare_count(node->disk));
 }
 
+static void damage_store(struct world *w, struct node *node)
+{
+    if (node->damaged) return;
+    TRACE("the store of shard %u is damaged", node->number);
+    node->damaged = w->damaged = true;
+    fake_store_set_damage(node->store, "a block is not what was written", w->plant != PLANT_damage_unseen);
+}
+
 static bool run_store(struct world *w, struct node *node)
 {
     if (w->plant == PLANT_stale_reads && fake_store_overtake(node->store)) return true;
     return fake_store_run(node->store);
-}
-
-static bool maintain(struct node *node)
-{
-    bool wanted = commitlog_wants_maintenance(shard_log(node->shard));
-    if (wanted) commitlog_maintain(shard_log(node->shard));
-    return wanted;
 }
 
 /* What one shard, or what is under it, does by itself; false when there is nothing to do. */
@@ -495,6 +538,7 @@ static bool act_on(struct world *w, enum action action, struct node *node)
     case ACTION_TICK: shard_tick(node->shard); return true;
     case ACTION_MAINTAIN: return maintain(node);
     case ACTION_FULL: fill_disk(w, node); return true;
+    case ACTION_DAMAGE: damage_store(w, node); return true;
     case ACTION_DELIVER: return letters_deliver(w, node->number, dice_between(&w->dice, 1, LETTERS_TAKEN_MAX));
     case ACTION_PUBLISH: letters_publish(w, node->number); return true;
     case ACTION_PASSWORD:
@@ -529,6 +573,7 @@ static void act(struct world *w, enum action action)
     case ACTION_TICK:
     case ACTION_MAINTAIN:
     case ACTION_FULL:
+    case ACTION_DAMAGE:
     case ACTION_COUNT: break;
     }
     for (uint16_t i = 0; i < count; i++)
@@ -587,6 +632,7 @@ struct world *world_create(uint64_t seed, enum plant plant)
     letters_create(w);
     w->oracle = oracle_create(w);
     w->people = people_create(w);
+    w->place = place_create(world_shard_count(w), plant);
     open_all(w, true);
     return w;
 }
@@ -605,7 +651,9 @@ void world_destroy(struct world *w)
         for (uint32_t to = 0; to < SHARDS_MAX; to++) free(w->renumberings[from][to].source_index);
     letters_destroy(w);
     people_destroy(w->people);
+    trial_forget(w);
     oracle_destroy(w->oracle);
+    place_destroy(w->place);
     token_keys_destroy(w->keys);
     EXPECT(buf_pool_used_bytes(w->pool) == 0, "%zu payload bytes are held by nobody", buf_pool_used_bytes(w->pool));
     buf_pool_destroy(w->pool);

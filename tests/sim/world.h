@@ -56,6 +56,10 @@ struct world {
     struct token_keys *keys;
     struct people *people;
     struct oracle *oracle;
+    struct place *place;
+    struct node backup[SHARDS_MAX]; /* of some stop in order */
+    bool has_backup;
+    bool damaged;  /* some store is */
     bool mute;     /* the process is dying: nobody hears it any more */
     bool settling; /* people finish what they began and begin nothing */
     bool comparing; /* and nothing may change any more */

@@ -496,8 +496,8 @@ Test(commitlog, a_seal_is_written_once_and_the_log_goes_on_behind_it)
     for (uint32_t life = 1; life <= 20; life++) {
         log_rig_commit(&rig, 1, 100);
         cr_assert_eq(log_rig_append(&rig, 100), RESULT_OK);
-        commitlog_seal(rig.log);
-        cr_expect(!commitlog_writing(rig.log), "what was not written yet is not sealed");
+        log_rig_seal(&rig); /* of the first; the second is not written yet */
+        cr_expect_eq(rig.durable, 2 * life - 1);
         log_rig_settle(&rig);
         log_rig_seal(&rig);
         commitlog_seal(rig.log);

@@ -369,6 +369,57 @@ uint8_t *fake_disk_bytes(struct fake_disk *disk, uint64_t number)
     return segment == NULL ? NULL : segment->bytes;
 }
 
+struct fake_disk *fake_disk_clone(const struct fake_disk *disk)
+{
+    ASSERT(disk->write_count == 0 && disk->cached.copy == NULL);
+    struct fake_disk *clone = fake_disk_create(&disk->options);
+    clone->options.retired = NULL;
+    for (uint32_t i = 0; i < disk->segment_count; i++) {
+        struct fake_segment *segment = add(clone, disk->segments[i].size_bytes);
+        segment->number = disk->segments[i].number;
+        segment->spare = disk->segments[i].spare;
+        memcpy(segment->bytes, disk->segments[i].bytes, segment->size_bytes);
+    }
+    return clone;
+}
+
+/* Up to here something was written to the segment. */
+static uint64_t used_blocks(const struct fake_segment *segment, uint32_t block)
+{
+    uint64_t used = segment->size_bytes;
+    while (used > block && segment->bytes[used - 1] == 0) used--;
+    return (used + block - 1) / block;
+}
+
+/* Any live segment; or (`newest`) the last one with a batch in it. */
+static struct fake_segment *pick_live(struct fake_disk *disk, uint64_t choice, bool newest)
+{
+    struct fake_segment *picked = NULL;
+    for (uint32_t i = 0; i < disk->segment_count; i++) {
+        struct fake_segment *segment = &disk->segments[(choice + i) % disk->segment_count];
+        if (segment->spare || (newest && used_blocks(segment, disk->disk.block_size_bytes) < 2)) continue;
+        if (!newest) return segment;
+        if (picked == NULL || segment->number > picked->number) picked = segment;
+    }
+    return picked;
+}
+
+bool fake_disk_rot(struct fake_disk *disk, uint64_t choice)
+{
+    const uint32_t block = disk->disk.block_size_bytes;
+    const uint64_t how = choice >> 40, place = choice / 1024;
+    const bool newest = how / 4 % 2 == 0; /* where damage is hardest to tell: the last three blocks that were written */
+    struct fake_segment *segment = disk->segment_count == 0 ? NULL : pick_live(disk, choice, newest);
+    if (segment == NULL) return false;
+    uint64_t used = used_blocks(segment, block), last = newest && used > 3 ? 3 : used;
+    uint8_t *bytes = segment->bytes + (used - 1 - place % last) * block;
+    const uint8_t *other = segment->bytes + place / 1024 % used * block;
+    if (how % 4 == 0) memset(bytes, 0, block);
+    else if (how % 4 == 1) memmove(bytes, other, block);
+    else bytes[how / 64 % block] ^= (uint8_t)(1 << how / 8 % 8);
+    return true;
+}
+
 void fake_disk_remove(struct fake_disk *disk, uint64_t number)
 {
     struct fake_segment *segment = find(disk, number);

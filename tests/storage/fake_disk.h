@@ -46,6 +46,12 @@ void fake_disk_crash(struct fake_disk *disk);
 /* The same with a chosen outcome: bit n of `sectors` says whether the n-th sector of each write under way survives. */
 void fake_disk_crash_keeping(struct fake_disk *disk, uint64_t sectors);
 
+/* Another medium with the same bytes on it. Nothing may be under way. */
+struct fake_disk *fake_disk_clone(const struct fake_disk *disk);
+/* What a bad disk does in silence to one block of a live segment: a bit of it changes, a write to it was lost (zeros), or it holds what was
+ * meant for another one. False: there is no segment. */
+bool fake_disk_rot(struct fake_disk *disk, uint64_t choice);
+
 void fake_disk_set_segments_max(struct fake_disk *disk, uint32_t segments_max);
 uint32_t fake_disk_segment_count(const struct fake_disk *disk);
 uint32_t fake_disk_spare_count(const struct fake_disk *disk);

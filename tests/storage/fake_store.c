@@ -37,6 +37,7 @@ struct fake_store {
     bool (*keeps)(void *context, struct slice key, struct slice value);
     void *keeps_context;
     const char *damage;
+    bool blind;
     bool breaking;
     uint32_t operations_left;
 };
@@ -167,6 +168,7 @@ static bool is_broken(struct fake_store *store)
 static enum result read_fault(struct fake_store *store)
 {
     if (store->damage != NULL) return RESULT_CORRUPT;
+    if (store->blind) return RESULT_MISSING;
     return is_broken(store) ? RESULT_IO : RESULT_OK;
 }
 
@@ -379,7 +381,11 @@ void fake_store_break_after(struct fake_store *store, uint32_t operations)
 
 void fake_store_mend(struct fake_store *store) { store->breaking = false; }
 
-void fake_store_set_damage(struct fake_store *store, const char *damage) { store->damage = damage; }
+void fake_store_set_damage(struct fake_store *store, const char *damage, bool seen)
+{
+    store->damage = seen ? damage : NULL;
+    store->blind = damage != NULL && !seen;
+}
 
 void fake_store_set_keeps(struct fake_store *store, bool (*keeps)(void *context, struct slice key, struct slice value), void *context)
 {
@@ -473,6 +479,13 @@ void fake_store_copy(struct fake_store *to, const struct fake_store *from)
     }
     to->entry_count = from->entry_count;
     to->applied = to->durable = from->applied;
+}
+
+struct fake_store *fake_store_clone(const struct fake_store *store)
+{
+    struct fake_store *clone = fake_store_create(store->random);
+    fake_store_copy(clone, store);
+    return clone;
 }
 
 void fake_store_destroy(struct fake_store *store)

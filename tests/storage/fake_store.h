@@ -40,8 +40,11 @@ void fake_store_crash_to(struct fake_store *store, uint64_t index, void (*droppe
  * next crash or fake_store_mend(). */
 void fake_store_break_after(struct fake_store *store, uint32_t operations);
 void fake_store_mend(struct fake_store *store);
-/* Every read is CORRUPT from now on, and the store says that it is damaged, for as long as it is (NULL: no longer). */
-void fake_store_set_damage(struct fake_store *store, const char *damage);
+/* Another store in the same state, all of it durable. Nothing may be queued. */
+struct fake_store *fake_store_clone(const struct fake_store *store);
+/* With `seen` false, reads find nothing instead, which no store may do.
+ * Every read is CORRUPT from now on, and the store says that it is damaged, for as long as it is (NULL: no longer). */
+void fake_store_set_damage(struct fake_store *store, const char *damage, bool seen);
 /* Puts that `keeps` refuses are lost, which no store may do. NULL: none. */
 void fake_store_set_keeps(struct fake_store *store, bool (*keeps)(void *context, struct slice key, struct slice value), void *context);
 /* The store says that it stands at `index`, whatever it holds, which no store may do. */
