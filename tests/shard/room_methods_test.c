@@ -227,7 +227,7 @@ Test(room_methods, nobody_gets_more_rooms_than_allowed)
     for (int i = 1; i < ROOMS_PER_USER - 1; i++) new_room(ada, member, false);
     EXPECT(ERROR_TOO_MANY_ROOMS, ada, "/v1/room/create", "{\"name\":\"x\",\"member_ids\":[%s]}", member);
     new_room(bob, "", false); /* the last quarter is for rooms of one's own */
-    new_room(ada, "", false);
+    uint64_t alone = new_room(ada, "", false);
     EXPECT(ERROR_NONE, ada, "/v1/room/create", "{\"name\":\"x\",\"client_room_id\":\"first\",\"member_ids\":[%s]}",
            member);
     cr_expect_eq(number("room_id"), first, "a repeat makes no room");
@@ -238,6 +238,8 @@ Test(room_methods, nobody_gets_more_rooms_than_allowed)
            member);
     EXPECT(ERROR_NONE, ada, "/v1/room/invite", "{\"room_id\":\"%" ID "\",\"user_ids\":[%s]}", first, member);
     cr_expect_eq(number("added_count"), 0, "who is there already needs no room more");
+    EXPECT(ERROR_ROOM_NOT_FOUND, eve, "/v1/room/invite", "{\"room_id\":\"%" ID "\",\"user_ids\":[%s]}", first, member);
+    EXPECT(ERROR_ROOM_NOT_FOUND, eve, "/v1/room/invite", "{\"room_id\":\"%" ID "\",\"user_ids\":[%s]}", alone, member);
     EXPECT(ERROR_NONE, bob, "/v1/room/leave", "{\"room_id\":\"%" ID "\"}", first);
     EXPECT(ERROR_NONE, bob, "/v1/room/join", "{\"room_id\":\"%" ID "\"}", open_room);
 }

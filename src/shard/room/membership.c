@@ -227,7 +227,10 @@ void handle_invite(struct shard *shard, struct request *request)
     struct guests guests;
     if (!guests_collect(&guests, shard, request, "user_ids", in->user_ids, in->n_user_ids)) return;
     const struct people_answer *people = guests_ask(&guests, shard, request);
-    if (people == NULL || refuse_sated(shard, request, in->room_id, people, guests.count, guest_is_sated)) return;
+    struct entity *own = people == NULL ? NULL : request_entity(shard, request, ENTITY_MEMBER, in->room_id, request->actor.user_id);
+    if (own == NULL) return;
+    /* That those who are in it already need no room more would tell a stranger who is. */
+    if (own->exists && refuse_sated(shard, request, in->room_id, people, guests.count, guest_is_sated)) return;
     struct writer list;
     writer_init(&list, 0);
     for (uint32_t i = 0; i < guests.count; i++) {
