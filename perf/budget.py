@@ -20,7 +20,7 @@ STAGES = [  # name, functions; names are matched whole, * at the end stands for 
     ("log", "append commitlog_* chunk_* record_seal record_header_encode"),
     ("relay", "relay_* stream_* apply_relay"),
     ("apply", "machine_apply machine_entity apply_* room_* view_* inbox_append conversation_* event_* message_* dedup_find dedup_add "
-              "dedup_id place bucket_* batch_record effects_* request_ready take_durable command_decode lookahead_*"),
+              "dedup_id take_in bucket_* senders_* batch_record effects_* request_ready take_durable command_decode lookahead_*"),
     ("rows of the batch", "machine_end_batch batch_end block_put dedup_end_batch write_batch store_write"),
     ("answer", "mqtt_on_reply mqtt_published receipt_* acknowledge* mqtt_encode_ack request_applied request_answer request_end "
                "request_destroy answer port_reply door_on_reply reply_socket envelope_response server_find door_client_resume"),

@@ -40,7 +40,7 @@ BOUNDS = {  # what the session and this machine need: a smallest value, a larges
     "outbound_hard": (None, "64MiB"), "outbound_soft": (None, "16MiB"), "http_body_size_max": (None, "8MiB"), "frame_size_max": (None, "8MiB"),
 }
 PATIENT = ("_timeout", "_ttl")  # at least ten seconds
-LEFT_OUT = re.compile(r"^(listen|data_dir|log_level|log_format|heartbeat_interval|tls_\w+|allowed_origins|trusted_\w+|token_\w+|privacy_\w+)$")
+LEFT_OUT = re.compile(r"^(listen|data_dir|log_level|log_format|heartbeat_interval|tls_\w+|hsts_\w+|allowed_origins|trusted_\w+|token_\w+|privacy_\w+)$")
 
 
 def number(text):
