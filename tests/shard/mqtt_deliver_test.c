@@ -1,5 +1,6 @@
 /* tests/shard/mqtt_deliver_test.c - messages to and from MQTT clients over whole shards: window, backlog, resuming, taking over. */
 #include "mqtt_rig.h"
+#include "shard/door_internal.h"
 #include "shard/mqtt/mqtt_internal.h"
 #include "shard/shard_internal.h"
 #include <stdio.h>
@@ -787,4 +788,18 @@ Test(mqtt_topics, name_users_and_rooms)
                  {"u/a name that is longer than any name may be", MQTT_TARGET_NONE}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         cr_expect_eq(mqtt_target_of(slice_text(cases[i].topic)).kind, cases[i].want, "%s", cases[i].topic);
+}
+
+/* What is answered at once waits for the answers before it, and not without bound: the connection is not read from meanwhile. */
+Test(mqtt_deliver, answers_that_wait_for_an_earlier_one_are_bounded)
+{
+    enum { MANY = 2000 };
+    mqtt_come(&phone, bob, "phone", (struct mqtt_how){.version = MQTT_5});
+    const struct entity *inbox = machine_entity(shard_machine(rig.shards[0]), ENTITY_INBOX, bob, 0);
+    const struct client *client = ((const struct inbox *)inbox)->sessions->connection;
+    mqtt_say(&phone, "u/alice", "first", 0x32, 1);
+    for (uint16_t id = 2; id <= MANY; id++) mqtt_say(&phone, "$", "", 0x32, id);
+    for (uint16_t id = 1; id <= MANY; id++) cr_assert_eq(mqtt_expect(&phone, MQTT_PUBACK).packet_id, id);
+    cr_expect_leq(client->mqtt->sender->receipt_capacity, 2u * DOOR_IN_FLIGHT_MAX);
+    mqtt_leave(&phone);
 }

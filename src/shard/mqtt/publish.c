@@ -371,6 +371,8 @@ static void receipt_done(struct client *client, uint64_t number, enum error erro
     receipt->done = true;
     receipt->error = (uint8_t)error;
     acknowledge_done(client);
+    /* Many stand behind one that is under way: its answer lets more come. */
+    if (sender->receipt_next - sender->receipt_first >= DOOR_IN_FLIGHT_MAX) door_client_pause(client);
 }
 
 void mqtt_published(struct client *client, const struct letter *letter)
