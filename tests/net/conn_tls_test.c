@@ -163,7 +163,7 @@ Test(conn_tls, hsts_is_said_over_tls_only)
     start(&options);
     struct secure client;
     secure_open(&client);
-    secure_send(&client, "GET /a HTTP/1.1\r\nHost: x\r\n\r\n", 30);
+    secure_send(&client, "GET /a HTTP/1.1\r\nHost: x\r\n\r\n", 28);
     HARNESS_UNTIL(&a, secure_has(&client, "GET /a"));
     cr_expect(secure_has(&client, "\r\nStrict-Transport-Security: max-age=300\r\n"));
     secure_deinit(&client);
