@@ -18,6 +18,13 @@
 #define CORE_RECORD_H
 
 #include "core/cursor.h"
+#include <stdbool.h>
+
+/* first_lists_only: what grew is written as it was before, under version byte 1. Only the simulator sets it, while it is an older version.
+ * Alone in its cache line: every shard reads it for every message. */
+extern struct record_format {
+    _Alignas(64) bool first_lists_only;
+} record_format;
 
 #define RECORD_TYPE_u8 uint8_t
 #define RECORD_TYPE_u16 uint16_t
@@ -59,6 +66,7 @@ static inline uint8_t *record_put_bytes(uint8_t *at, struct slice value)
 #define RECORD(name, FIELDS) RECORD_OF_VERSION(1, name, FIELDS, RECORD_NO_FIELDS)
 #define RECORD_2(name, FIELDS, FIELDS_2) RECORD_OF_VERSION(2, name, FIELDS, FIELDS_2)
 
+#define RECORD_IS_WHOLE(newest) ((newest) == 1 || !record_format.first_lists_only)
 #define RECORD_FIELD_ZERO(type, name) memset(&r->name, 0, sizeof r->name);
 #define RECORD_OF_VERSION(newest, name, FIELDS, FIELDS_2)                                                              \
     struct name##_record {                                                                                             \
@@ -69,16 +77,20 @@ static inline uint8_t *record_put_bytes(uint8_t *at, struct slice value)
     {                                                                                                                  \
         size_t size = 1;                                                                                               \
         FIELDS(RECORD_FIELD_SIZE)                                                                                      \
-        FIELDS_2(RECORD_FIELD_SIZE)                                                                                    \
+        if (RECORD_IS_WHOLE(newest)) {                                                                                 \
+            FIELDS_2(RECORD_FIELD_SIZE)                                                                                \
+        }                                                                                                              \
         return (uint32_t)size;                                                                                         \
     }                                                                                                                  \
     static inline void name##_record_write(struct writer *w, const struct name##_record *r)                            \
     {                                                                                                                  \
         uint8_t *at = writer_reserve(w, name##_record_size(r));                                                        \
         if (at == NULL) return;                                                                                        \
-        *at++ = newest;                                                                                                \
+        *at++ = RECORD_IS_WHOLE(newest) ? newest : 1;                                                                  \
         FIELDS(RECORD_FIELD_PUT)                                                                                       \
-        FIELDS_2(RECORD_FIELD_PUT)                                                                                     \
+        if (RECORD_IS_WHOLE(newest)) {                                                                                 \
+            FIELDS_2(RECORD_FIELD_PUT)                                                                                 \
+        }                                                                                                              \
         (void)at;                                                                                                      \
     }                                                                                                                  \
     static inline bool name##_record_read(struct name##_record *r, struct cursor *c)                                   \

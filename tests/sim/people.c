@@ -259,7 +259,7 @@ static void heed_doors(struct world *w, struct app *d)
 
 bool app_is_revoked(const struct app *d, const struct token_claims *claims)
 {
-    return claims->own ? claims->generation <= d->revoked_generation : claims->issued_s < d->revoked_before_s;
+    return claims->own ? claims->generation < d->revoked_below : claims->issued_s < d->revoked_before_s;
 }
 
 void people_on_clock_era(struct world *w)
@@ -623,7 +623,7 @@ struct rolled {
     uint32_t name_number;
     uint64_t user_id, newest_event, stream_head;
     struct rolled_device {
-        uint64_t generation, revoked_generation, revoked_before_s;
+        uint64_t generation, revoked_below, revoked_before_s;
     } devices[DEVICES_MAX];
 };
 
@@ -645,7 +645,7 @@ struct roll *people_call_roll(const struct people *people)
         rolled->stream_head = person->stream_head;
         for (uint32_t n = 0; n < DEVICES_MAX; n++) {
             const struct app *d = &person->devices[n];
-            rolled->devices[n] = (struct rolled_device){d->generation, d->revoked_generation, d->revoked_before_s};
+            rolled->devices[n] = (struct rolled_device){d->generation, d->revoked_below, d->revoked_before_s};
         }
     }
     return roll;
@@ -658,7 +658,7 @@ static void device_falls_back(struct world *w, struct app *d, bool registered, c
 {
     uint64_t away_ns = dice_one_in(&w->dice, 3) ? 0 : dice_below(&w->dice, AWAY_S_MAX) * UINT64_C(1000000000);
     d->generation = rolled->generation;
-    d->revoked_generation = rolled->revoked_generation;
+    d->revoked_below = rolled->revoked_below;
     d->revoked_before_s = rolled->revoked_before_s;
     d->refresh_token[0] = d->used_token[0] = '\0';
     d->old_claims = (struct token_claims){0};

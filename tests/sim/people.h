@@ -65,8 +65,8 @@ struct app {
     uint64_t refreshed_ms;     /* when it got that, as the device's server said the time */
     bool doubtful;             /* a clock that may have been wrong had a part in its tokens */
     uint64_t generation;       /* the newest of the tokens it ever had */
-    /* An answer said that these are refused: of a backend, issued before; the server's, of a generation up to that. */
-    uint64_t revoked_before_s, revoked_generation;
+    /* An answer said that these are refused: of a backend, issued before; the server's, of a generation below that. */
+    uint64_t revoked_before_s, revoked_below;
 
     struct link *link; /* NULL: not connected */
 

@@ -26,6 +26,7 @@
     X(never_compared, "nobody compares the positions of the shards' streams: the newest part of one may be missing")    \
     X(damage_unseen, "a damaged block reads as if nothing were there")                                                  \
     X(any_directory, "nobody looks whose directory it is that stands for a shard")                                     \
+    X(grown_misread, "what a record grew by is not empty when an older version wrote it")                              \
     X(any_password, "every password fits")                                                                             \
     X(window_of_sends, "what is promised does not go round again: the window of repeats counts everybody's sends")    \
     X(last_send_only, "of somebody's sends only the last is kept from what others push out")                           \

@@ -138,13 +138,15 @@ struct profile profile_roll(struct dice *dice)
     roll_weights(&p, dice);
     p.limits_change = dice_one_in(dice, 4);
     p.restored = dice_one_in(dice, 4);
+    p.begins_old = !p.restored && dice_one_in(dice, 4);
     if (p.restored) { /* nobody is reset for another reason */
         p.limits_change = false;
         p.machine.inbox_events_max = 100000;
     }
     p.length = 1;
-    if (dice_one_in(dice, 25)) make_long(&p);
-    else if (dice_one_in(dice, 5)) make_babbler(&p, dice);
+    if (!p.begins_old && dice_one_in(dice, 25)) make_long(&p);
+    else if (!p.begins_old && dice_one_in(dice, 5)) make_babbler(&p, dice);
     note_limits(&p);
+    if (p.begins_old) p.repeats_kept_ever = 0; /* the older version promises nothing that others cannot push out */
     return p;
 }

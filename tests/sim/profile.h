@@ -57,6 +57,7 @@ struct profile {
     uint32_t room_members_max_ever, devices_max_ever, inbox_events_min_ever;
     uint32_t repeats_kept_ever, repeat_window_ms_ever; /* least: what the window of repeats promises everybody, whatever the others do */
     bool rests_with_crash;    /* a rest may be ended by a crash, to compare what was recovered */
+    bool begins_old;          /* its first lives are of a version before any record grew */
     bool restored;            /* a copy of the whole server is made, and some time later it falls back to that */
 };
 

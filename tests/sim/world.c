@@ -2,8 +2,10 @@
 #include "sim/world.h"
 #include "api/api.h"
 #include "core/check.h"
+#include "shard/keys.h"
 #include "shard/methods.h"
 #include "shard/positions.h"
+#include "shard/records.h"
 #include "shard/session.h"
 #include "sim/audit.h"
 #include "sim/letters.h"
@@ -360,8 +362,10 @@ static void compare_lives(struct world *w)
     for (uint16_t i = 0; i < world_shard_count(w); i++) before[i] = node_digest(&w->nodes[i]);
     crash(w);
     settle(w, false);
-    for (uint16_t i = 0; i < world_shard_count(w); i++) {
+    bool older = record_format.first_lists_only; /* in memory it knows more than it writes */
+    for (uint16_t i = 0; i < world_shard_count(w) && !older; i++) {
         EXPECT(node_digest(&w->nodes[i]) == before[i], "shard %u came back from a crash as another one", i);
+        if (w->upgraded) continue; /* its store has rows as the older version wrote them */
         EXPECT(node_digest_of_log(&w->nodes[i]) == before[i], "shard %u is not what its log makes of an empty store", i);
     }
     audit(w);
@@ -497,6 +501,38 @@ static void restore(struct world *w, struct backup *backup)
     w->restore_life = w->lives;
 }
 
+/* ---- another version -------------------------------------------------------------------------------------------------- */
+
+/* Planted bug: what the older version did not write is not taken for nothing. */
+static bool misread_inbox(void *context, struct slice key, struct slice value, struct writer *out)
+{
+    (void)context;
+    struct inbox_record record;
+    struct cursor c = cursor_of(value);
+    if (key.data[0] != KEY_INBOX || value.data[0] != 1) return false;
+    bool read = inbox_record_read(&record, &c);
+    ASSERT(read);
+    uint8_t list[12] = {0xff, 0xff, 0xff, 0xff, 1}; /* its stream began in some later start */
+    record.incarnations = slice_of(list, sizeof list);
+    inbox_record_write(out, &record);
+    return true;
+}
+
+/* The next life is of this version, on what the older one left: records without what they have grown by, in stores and logs. */
+static void upgrade(struct world *w)
+{
+    TRACE("upgrade");
+    heal_disks(w);
+    end_life(w);
+    record_format.first_lists_only = false;
+    for (uint16_t i = 0; i < world_shard_count(w); i++) {
+        fake_store_flush(w->nodes[i].store);
+        if (w->plant == PLANT_grown_misread) fake_store_rewrite(w->nodes[i].store, misread_inbox, NULL);
+    }
+    w->upgraded = true;
+    open_all(w, false);
+}
+
 /* ---- one step --------------------------------------------------------------------------------------------------------- */
 
 static void fill_disk(struct world *w, struct node *node)
@@ -629,6 +665,7 @@ struct world *world_create(uint64_t seed, enum plant plant)
     options.ports.context = w;
     for (uint16_t i = 0; i < world_shard_count(w); i++)
         node_create(&w->nodes[i], i, &w->profile, &options, plant, dice_next(&w->dice));
+    record_format.first_lists_only = w->profile.begins_old;
     letters_create(w);
     w->oracle = oracle_create(w);
     w->people = people_create(w);
@@ -667,6 +704,10 @@ static void steps_of(struct world *w, uint32_t steps)
 
 uint64_t world_run(struct world *w, uint32_t steps)
 {
+    if (w->profile.begins_old) {
+        steps_of(w, steps / 2);
+        upgrade(w);
+    }
     steps_of(w, steps * w->profile.length);
     if (w->profile.restored) {
         struct backup backup;

@@ -65,6 +65,7 @@ struct world {
     bool comparing; /* and nothing may change any more */
     uint32_t crashes, restarts, rests, clock_steps;
     uint32_t clock_eras; /* grows when the trusted clock may begin or cease to be wrong */
+    bool upgraded;                    /* from an older version */
     uint32_t lives;                   /* starts of the process */
     uint32_t copy_life, restore_life; /* the first one after a copy was made, and after it was restored */
 };

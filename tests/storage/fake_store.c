@@ -488,6 +488,23 @@ struct fake_store *fake_store_clone(const struct fake_store *store)
     return clone;
 }
 
+void fake_store_rewrite(struct fake_store *store, bool (*rewrite)(void *context, struct slice key, struct slice value, struct writer *out),
+                        void *context)
+{
+    ASSERT(fake_store_idle(store) && store->undo_count == 0);
+    struct writer out;
+    writer_init(&out, 0);
+    for (uint32_t i = 0; i < store->entry_count; i++) {
+        struct entry *entry = &store->entries[i];
+        writer_reset(&out);
+        if (!rewrite(context, key_of(entry), value_of(entry), &out)) continue;
+        free(entry->value);
+        entry->value = copy_of(writer_slice(&out));
+        entry->value_len = (uint32_t)out.len;
+    }
+    writer_deinit(&out);
+}
+
 void fake_store_destroy(struct fake_store *store)
 {
     forget_entries(store);

@@ -51,6 +51,9 @@ void fake_store_set_keeps(struct fake_store *store, bool (*keeps)(void *context,
 void fake_store_claim(struct fake_store *store, uint64_t index);
 /* A backup, or what is restored from one: `to` becomes what `from` is, durable. Both idle (asserted). */
 void fake_store_copy(struct fake_store *to, const struct fake_store *from);
+/* Every value that `rewrite` writes anew (true) becomes that, as if it had been put so. Idle, all of it durable (asserted). */
+void fake_store_rewrite(struct fake_store *store, bool (*rewrite)(void *context, struct slice key, struct slice value, struct writer *out),
+                        void *context);
 /* What has run so far, to look at. */
 struct store_view *fake_store_view(struct fake_store *store);
 
