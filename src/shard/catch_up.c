@@ -3,7 +3,8 @@
  * member asks of the home shard in between would be answered as if the join had not been. So, before that shard says "you are no
  * member", it asks the room's shard how much it has told so far, and answers when all of that is applied here.
  * Happy path: ASK_POSITION -> TELL_POSITION {entries emitted to us} -> applied already, or wait for the streams -> run again.
- * It ends as the streams do: they lose nothing. */
+ * It ends as the streams do: they lose nothing. A damaged shard sends nothing either, and says so when it is asked; who waits in one that is
+ * found damaged is refused. */
 #include "shard/shard_internal.h"
 
 static bool has_caught_up(const struct shard *s, const struct request *r)
@@ -55,6 +56,7 @@ void catch_up_answer(struct shard *s, const struct letter *question)
     struct letter *letter = letter_make(LETTER_TELL_POSITION, s->options.machine.shard, question->from_shard, NULL,
                                         slice_of((const uint8_t *)&emitted, sizeof emitted));
     letter->number = question->number;
+    if (s->damage != NULL) letter->error = ERROR_SHARD_DAMAGED;
     shard_post(s, letter);
 }
 
@@ -67,6 +69,15 @@ void catch_up_resume(struct shard *s)
         waiting = r->next_behind;
         r->stage = REQUEST_RUNNING;
         position_known(s, r);
+    }
+}
+
+void catch_up_give_up(struct shard *s)
+{
+    while (s->behind != NULL) {
+        struct request *r = s->behind;
+        s->behind = r->next_behind;
+        request_refuse(s, r, ERROR_SHARD_DAMAGED);
     }
 }
 

@@ -419,6 +419,7 @@ static void look_for_damage(struct shard *s)
     if (s->damage == NULL) return;
     tell_damage(s);
     requests_give_up(s);
+    catch_up_give_up(s);
     sessions_kick_all(s, CLOSE_DAMAGED, "damaged");
 }
 

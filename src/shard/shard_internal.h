@@ -129,6 +129,8 @@ void calls_deinit(struct shard *shard);
 void catch_up_answer(struct shard *shard, const struct letter *question);
 /* More stream entries may be applied now. */
 void catch_up_resume(struct shard *shard);
+/* The shard is damaged: nothing will be applied any more. */
+void catch_up_give_up(struct shard *shard);
 void catch_up_deinit(struct shard *shard);
 
 /* relay.c */

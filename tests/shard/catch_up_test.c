@@ -125,3 +125,23 @@ Test(catch_up, a_shard_that_closes_drops_who_waits)
         rig.shards[i] = NULL;
     }
 }
+
+/* Nothing will come from a damaged shard, and nothing is applied in one. */
+Test(catch_up, nobody_waits_for_a_damaged_shard_or_in_one)
+{
+    for (int damaged = 0; damaged < 2; damaged++) {
+        begin();
+        join(bob);
+        uint32_t replies = rig.reply_count;
+        if (damaged == 1) mark_read(bob, room_id); /* waits at home, which is the damaged one */
+        cr_expect_eq(rig.reply_count, replies);
+        fake_store_set_damage(rig.stores[damaged], "Corruption: block 7", true);
+        pump_all_but_streams();
+        if (damaged == 0) mark_read(bob, room_id);
+        cr_expect_eq(rig.reply_count, replies + 1);
+        cr_expect_eq(rig.reply->error, ERROR_SHARD_DAMAGED);
+        deliver_streams();
+        cr_expect_eq(rig.shards[1]->requests_open, 0);
+        rig_close();
+    }
+}
