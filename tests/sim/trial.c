@@ -5,6 +5,8 @@
 #include "sim/report.h"
 #include <stdlib.h>
 
+#define ROTS 24u /* of one log, each in another place */
+
 static enum result open_clone(struct node *clone, char *text, size_t text_size)
 {
     uint64_t replayed = 0;
@@ -59,7 +61,7 @@ void trial_rot(struct world *w)
     if (!node->sealed) return; /* its last segment was full to the last block, or the disk was full */
     uint64_t last, rotten_last = 0;
     uint64_t digest = digest_of_copy(node, &last);
-    for (uint32_t i = 0; i < 8; i++) {
+    for (uint32_t i = 0; i < ROTS; i++) {
         struct node clone;
         char text[512];
         node_clone(&clone, node);
