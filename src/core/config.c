@@ -135,6 +135,16 @@ static const struct config_row *row_find(const char *name)
     return NULL;
 }
 
+const struct config_row *config_option_in(const char *item)
+{
+    char name[NAME_MAX_BYTES];
+    size_t len = strcspn(item, " \t=:");
+    if (len >= sizeof name || strspn(item + len, " \t=:") == 0) return NULL;
+    memcpy(name, item, len);
+    name[len] = '\0';
+    return row_find(name);
+}
+
 /* Checks the value and, unless a source of higher priority gave one, keeps it. `further`: a further line of a list. */
 static enum result row_put(struct config *config, const struct config_row *row, const struct place *place,
                            const char *value, bool further, const struct message *message)
@@ -236,17 +246,6 @@ static char *file_read_line(char *line, int size, void *context)
     return len > 0 && load->res == RESULT_OK ? line : NULL;
 }
 
-/* The option that an indented line sets, if it looks as if it was meant to: "  log_level = debug" below a list would be an item. */
-static const struct config_row *option_in(const char *item)
-{
-    char name[NAME_MAX_BYTES];
-    size_t len = strcspn(item, " \t=:");
-    if (len >= sizeof name || strspn(item + len, " \t=:") == 0) return NULL;
-    memcpy(name, item, len);
-    name[len] = '\0';
-    return row_find(name);
-}
-
 static enum result file_put(struct file_load *load, const char *name, const char *value)
 {
     struct place *place = &load->place;
@@ -254,7 +253,7 @@ static enum result file_put(struct file_load *load, const char *name, const char
     bool further = load->indented && load->previous != NULL;
     if (further && load->previous->kind != CONFIG_KIND_LIST)
         return refuse(&load->message, place, "an indented line goes on with a list, but %s is none", name);
-    const struct config_row *row = row_find(name), *meant = further ? option_in(value) : NULL;
+    const struct config_row *row = row_find(name), *meant = further ? config_option_in(value) : NULL;
     if (meant != NULL)
         return refuse(&load->message, place, "an indented line goes on with the list %s: begin it without a blank to set %s", name, meant->name);
     if (row == NULL) return refuse_unknown(&load->message, place, name);

@@ -30,6 +30,9 @@ struct config_row {
 };
 extern const struct config_row config_rows[CONFIG_OPTION_COUNT];
 
+/* The option that an item of a list sets, if it looks as if it was meant to: "  log_level = debug" below a list. Else NULL. */
+const struct config_row *config_option_in(const char *item);
+
 /* Longest text a value other than a list has, and longest reason or range. */
 #define CONFIG_SHORT_MAX 256
 

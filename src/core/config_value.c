@@ -216,6 +216,11 @@ static bool list_add(struct config_items *items, const struct config_row *row, c
         snprintf(reason, CONFIG_SHORT_MAX, "an item may not begin with [");
         return false;
     }
+    const struct config_row *meant = config_option_in(text); /* rendered on a line of its own it would be refused */
+    if (meant != NULL) {
+        snprintf(reason, CONFIG_SHORT_MAX, "%s is an option: set it on a line of its own", meant->name);
+        return false;
+    }
     items->count++;
     return true;
 }

@@ -264,6 +264,8 @@ static const struct {
      "x.conf:2: an indented line goes on with the list allowed_origins: begin it without a blank to set log_level"},
     {"indented after a list and a blank line", "allowed_origins =\n\n\tworkers: 2\n",
      "x.conf:3: an indented line goes on with the list allowed_origins: begin it without a blank to set workers"},
+    {"an option among the items", "allowed_origins = https://a, log_level = debug\n",
+     "x.conf:1: allowed_origins = \"https://a, log_level = debug\": log_level is an option: set it on a line of its own; allowed: up to 32 items with commas between"},
     {"section behind a byte order mark", "\xef\xbb\xbf[limits]\n", "x.conf:1: sections are not used; remove the line"},
     {"old line ends", "workers = 1\rshards = 1\r", "x.conf:1: there is a control character in the line"},
     {"a variable", "data_dir = ${STATE_DIRECTORY}\n",

@@ -24,7 +24,7 @@ static void open_door(int state)
     int fd = -1;
     api_init();
     config_init_defaults(&rig.config);
-    rig.pages = (struct host_pages){.state = state, .worker_count = 0, .shard_count = 1, .version = "test", .instance_id = "test"};
+    rig.pages = (struct host_pages){.state = state, .worker_count = 0, .shard_count = 1, .version = "test", .openapi = SLICE_TEXT("{}\n"), .instance_id = "test"};
     cr_assert_eq(server_listen("127.0.0.1:0", &fd, &rig.port, text, sizeof text), RESULT_OK, "%s", text);
     cr_assert_eq(lobby_start(&rig.lobby, &rig.config, NULL, &rig.pages, &fd, 1, text, sizeof text), RESULT_OK, "%s", text);
     close(fd); /* the lobby has its own */
@@ -153,7 +153,6 @@ Test(door_http, every_answer_in_json_ends_its_line, .timeout = 10)
     static const char *const lines[] = {"GET /v1/chat/sync", "GET /nothing", "GET /healthz", "GET /readyz", "GET /version",
                                         "GET /openapi.json", "POST /healthz", "GET /v1/socket", "BREW /"};
     open_door(HOST_SERVING);
-    rig.pages.openapi = SLICE_TEXT("{}\n");
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         const char *answer = ask(lines[i], ""), *body = strstr(answer, "\r\n\r\n");
         unsigned length = 0;
