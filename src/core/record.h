@@ -18,13 +18,16 @@
 #define CORE_RECORD_H
 
 #include "core/cursor.h"
-#include <stdbool.h>
 
-/* first_lists_only: what grew is written as it was before, under version byte 1. Only the simulator sets it, while it is an older version.
- * Alone in its cache line: every shard reads it for every message. */
-extern struct record_format {
-    _Alignas(64) bool first_lists_only;
-} record_format;
+/* Whether what grew is written with its second list. The simulator alone is built with RECORD_SIMULATES_OLDER, and then may write as an
+ * older version did, under version byte 1 (tests/sim/world.c); the server has no such switch. */
+#ifdef RECORD_SIMULATES_OLDER
+#include <stdbool.h>
+extern bool record_first_lists_only;
+#define RECORD_WRITES_GROWN (!record_first_lists_only)
+#else
+#define RECORD_WRITES_GROWN 1
+#endif
 
 #define RECORD_TYPE_u8 uint8_t
 #define RECORD_TYPE_u16 uint16_t
@@ -66,7 +69,7 @@ static inline uint8_t *record_put_bytes(uint8_t *at, struct slice value)
 #define RECORD(name, FIELDS) RECORD_OF_VERSION(1, name, FIELDS, RECORD_NO_FIELDS)
 #define RECORD_2(name, FIELDS, FIELDS_2) RECORD_OF_VERSION(2, name, FIELDS, FIELDS_2)
 
-#define RECORD_IS_WHOLE(newest) ((newest) == 1 || !record_format.first_lists_only)
+#define RECORD_IS_WHOLE(newest) ((newest) == 1 || RECORD_WRITES_GROWN)
 #define RECORD_FIELD_ZERO(type, name) memset(&r->name, 0, sizeof r->name);
 #define RECORD_OF_VERSION(newest, name, FIELDS, FIELDS_2)                                                              \
     struct name##_record {                                                                                             \
@@ -93,7 +96,7 @@ static inline uint8_t *record_put_bytes(uint8_t *at, struct slice value)
         }                                                                                                              \
         (void)at;                                                                                                      \
     }                                                                                                                  \
-    static inline bool name##_record_read(struct name##_record *r, struct cursor *c)                                   \
+    static inline __attribute__((always_inline)) bool name##_record_read(struct name##_record *r, struct cursor *c)    \
     {                                                                                                                  \
         uint8_t version = cursor_u8(c);                                                                                \
         if (version < 1 || version > newest) c->bad = true;                                                            \

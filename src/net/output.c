@@ -144,14 +144,32 @@ static void output_link(struct output *output, struct output_piece *piece)
     if (piece->own != NULL && piece->own->refs == 1) output->held_bytes += buf_memory_bytes(piece->own);
 }
 
+/* All of it behind the last piece, which has room: the usual case. */
+static void output_fill_tail(struct output *output, const struct slice *parts, uint32_t part_count, uint32_t size)
+{
+    struct output_piece *tail = output->tail;
+    struct buf *own = tail->own;
+    ASSERT(own->len == tail->own_end && own->capacity - own->len >= size);
+    for (uint32_t i = 0; i < part_count; i++) {
+        if (parts[i].len > 0) memcpy(own->data + own->len, parts[i].data, parts[i].len);
+        own->len += parts[i].len;
+    }
+    tail->own_end = own->len;
+    output->bytes += size;
+}
+
 bool output_append(struct output *output, struct buf_pool *pool, const struct slice *parts, uint32_t part_count,
                    struct buf *shared_buf, struct slice shared)
 {
+    uint32_t size = parts_size(parts, part_count), room = output_tail_room(output);
+    bool shares = shared_buf != NULL && shared.len > 0;
+    if (!shares && size > 0 && size <= room) {
+        output_fill_tail(output, parts, part_count, size);
+        return true;
+    }
     struct slice left[OUTPUT_PARTS_MAX];
     ASSERT(part_count <= COUNT_OF(left));
     for (uint32_t i = 0; i < part_count; i++) left[i] = parts[i];
-    uint32_t size = parts_size(parts, part_count), room = output_tail_room(output);
-    bool shares = shared_buf != NULL && shared.len > 0;
     struct output_piece *tail = output->tail, *added = NULL;
     if (size > room || (shares && (tail == NULL || tail->shared != NULL))) {
         added = output_make_piece(output, pool, size > room ? size - room : 0);

@@ -236,7 +236,7 @@ static void take_tokens(struct world *w, struct call *call, const char *access_t
     enum token_flaw flaw = token_verify(w->keys, slice_text(access_token), world_now_s(w), &terms, &claims);
     EXPECT(flaw == TOKEN_FLAW_NONE, "a token that is not valid: %s", token_flaw_text(flaw));
     EXPECT(claims.own, "a token of the server that does not say so");
-    if (record_format.first_lists_only) claims.own = false; /* those of the older version had no generation: they count by time */
+    if (record_first_lists_only) claims.own = false; /* those of the older version had no generation: they count by time */
     if (!claims.own) claims.generation = 0;
     d->doubtful = !under_right_clock(w, call);
     if (d->generation < claims.generation) d->generation = claims.generation;
@@ -345,7 +345,7 @@ static void revoke_answered(struct world *w, struct call *call, const void *mess
 {
     (void)message;
     struct app *d = people_app(w->people, call->number);
-    bool by_generation = !record_format.first_lists_only; /* the older version has none, and no token of a generation has come from it */
+    bool by_generation = !record_first_lists_only; /* the older version has none, and no token of a generation has come from it */
     if (by_generation && d->revoked_below <= call->generation) d->revoked_below = call->generation + 1;
     /* The command's time may be one after the clock was set back; and who had another clock cannot tell at all. */
     uint64_t began_s = call->clock_steps == w->clock_steps ? call->began_s : call->began_s - CLOCK_STEP_S_MAX;

@@ -362,7 +362,7 @@ static void compare_lives(struct world *w)
     for (uint16_t i = 0; i < world_shard_count(w); i++) before[i] = node_digest(&w->nodes[i]);
     crash(w);
     settle(w, false);
-    bool older = record_format.first_lists_only; /* in memory it knows more than it writes */
+    bool older = record_first_lists_only; /* in memory it knows more than it writes */
     for (uint16_t i = 0; i < world_shard_count(w) && !older; i++) {
         EXPECT(node_digest(&w->nodes[i]) == before[i], "shard %u came back from a crash as another one", i);
         if (w->upgraded) continue; /* its store has rows as the older version wrote them */
@@ -463,6 +463,9 @@ static void restart(struct world *w)
 
 /* ---- a copy of the server, and the server as it was ------------------------------------------------------------------- */
 
+/* core/record.h: while it is set, records are written as by the version before. */
+bool record_first_lists_only;
+
 struct backup {
     struct node_copy nodes[SHARDS_MAX];
     struct oracle *oracle;
@@ -524,7 +527,7 @@ static void upgrade(struct world *w)
     TRACE("upgrade");
     heal_disks(w);
     end_life(w);
-    record_format.first_lists_only = false;
+    record_first_lists_only = false;
     for (uint16_t i = 0; i < world_shard_count(w); i++) {
         fake_store_flush(w->nodes[i].store);
         if (w->plant == PLANT_grown_misread) fake_store_rewrite(w->nodes[i].store, misread_inbox, NULL);
@@ -665,7 +668,7 @@ struct world *world_create(uint64_t seed, enum plant plant)
     options.ports.context = w;
     for (uint16_t i = 0; i < world_shard_count(w); i++)
         node_create(&w->nodes[i], i, &w->profile, &options, plant, dice_next(&w->dice));
-    record_format.first_lists_only = w->profile.begins_old;
+    record_first_lists_only = w->profile.begins_old;
     letters_create(w);
     w->oracle = oracle_create(w);
     w->people = people_create(w);

@@ -53,7 +53,7 @@ static void view_put(const struct view *view, struct effects *effects)
     writer_reset(&effects->scratch);
     snapshot_record_write(&effects->scratch, &snapshot);
     writer_u64(&effects->scratch, view->head_seq);
-    if (!record_format.first_lists_only) writer_u64(&effects->scratch, view->opener_id); /* grown like a record */
+    if (RECORD_WRITES_GROWN) writer_u64(&effects->scratch, view->opener_id); /* grown like a record */
     effects_put(effects, &key, writer_slice(&effects->scratch));
 }
 
