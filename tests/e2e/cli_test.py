@@ -18,6 +18,7 @@ import tempfile
 import unittest
 import uuid
 
+import test_lines
 from harness import wait_for
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -582,35 +583,5 @@ class Chat(Case):
         terminal.wait(r"after")
 
 
-class Lines(unittest.TextTestResult):
-    """One line a test, as tests/run counts them; the details of failures follow on stderr as usual."""
-
-    def startTest(self, test):
-        self.fault = None
-        super().startTest(test)
-
-    def stopTest(self, test):
-        name = test.id().removeprefix("__main__.")
-        print(f"skip {name}: {self.fault[5:]}" if (self.fault or "").startswith("skip ") else f"not ok {name}" if self.fault else f"ok {name}",
-              flush=True)
-        super().stopTest(test)
-
-    def addFailure(self, test, err):
-        self.fault = "failure"
-        super().addFailure(test, err)
-
-    def addError(self, test, err):
-        self.fault = "error"
-        super().addError(test, err)
-
-    def addSubTest(self, test, subtest, err):
-        self.fault = self.fault or ("failure" if err else None)
-        super().addSubTest(test, subtest, err)
-
-    def addSkip(self, test, reason):
-        self.fault = "skip " + reason
-        super().addSkip(test, reason)
-
-
 if __name__ == "__main__":
-    unittest.main(testRunner=unittest.TextTestRunner(resultclass=Lines))
+    test_lines.main()

@@ -25,6 +25,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+import test_lines
 from harness import wait_for
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -1194,26 +1195,5 @@ class Bridge(unittest.TestCase):
         self.both_ways("bridge_protocol_version mqttv50")
 
 
-class Lines(unittest.TextTestResult):
-    """A line per test for tests/run to count."""
-
-    def addSuccess(self, test):
-        super().addSuccess(test)
-        print("ok", test.id().removeprefix("__main__."), flush=True)
-
-    def addFailure(self, test, err):
-        super().addFailure(test, err)
-        print("not ok", test.id().removeprefix("__main__."), flush=True)
-
-    def addError(self, test, err):
-        super().addError(test, err)
-        print("not ok", test.id().removeprefix("__main__."), flush=True)
-
-    def addSubTest(self, test, subtest, err):
-        super().addSubTest(test, subtest, err)
-        if err is not None:
-            print("not ok", subtest.id().removeprefix("__main__."), flush=True)
-
-
 if __name__ == "__main__":
-    unittest.main(testRunner=unittest.TextTestRunner(resultclass=Lines))
+    test_lines.main()

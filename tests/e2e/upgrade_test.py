@@ -15,6 +15,7 @@ import unittest
 TESTS = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TESTS / "upgrade"))
 import mqtt_under_way as under_way  # noqa: E402
+import test_lines  # noqa: E402
 from mqtt_raw import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL  # noqa: E402
 
 BINARY = os.path.abspath(os.environ.get("RINGPOST_BIN", TESTS.parent / "build" / "ringpost"))
@@ -113,25 +114,5 @@ class MqttUnderWay(unittest.TestCase):
         self.check(PREVIOUS)
 
 
-class Lines(unittest.TextTestResult):
-    """A line per test for tests/run to count."""
-
-    def addSuccess(self, test):
-        super().addSuccess(test)
-        print("ok", test.id().removeprefix("__main__."), flush=True)
-
-    def addSkip(self, test, reason):
-        super().addSkip(test, reason)
-        print(f"skip {test.id().removeprefix('__main__.')}: {reason}", flush=True)
-
-    def addFailure(self, test, err):
-        super().addFailure(test, err)
-        print("not ok", test.id().removeprefix("__main__."), flush=True)
-
-    def addError(self, test, err):
-        super().addError(test, err)
-        print("not ok", test.id().removeprefix("__main__."), flush=True)
-
-
 if __name__ == "__main__":
-    unittest.main(testRunner=unittest.TextTestRunner(resultclass=Lines))
+    test_lines.main()
