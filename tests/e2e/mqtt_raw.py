@@ -1,7 +1,7 @@
 """tests/e2e/mqtt_raw.py - an MQTT client of a few lines that does nothing by itself: a test says each packet, and may leave any unsaid."""
 import socket
 
-CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK = 2, 3, 4, 5, 6, 7, 9
+CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, DISCONNECT = 2, 3, 4, 5, 6, 7, 9, 14
 NEVER = b"\x05\x11\xff\xff\xff\xff"  # properties of CONNECT: the session does not expire
 
 
@@ -45,6 +45,10 @@ class Packet:
         return f"<type {self.type} flags {self.flags} id {self.packet_id} {self.topic or ''} {self.payload or ''}>"
 
 
+class Ended(Exception):
+    pass
+
+
 class Raw:
     """One connection of a session that is kept."""
 
@@ -65,7 +69,8 @@ class Raw:
         out = b""
         while len(out) < count:
             part = self.peer.recv(count - len(out))
-            assert part, "the server ended the connection"
+            if not part:
+                raise Ended("the server ended the connection")
             out += part
         return out
 
@@ -76,6 +81,14 @@ class Raw:
             size, shift = size | (byte & 127) << shift, shift + 7
             if byte < 128:
                 return Packet(first, self.receive(size), self.version)
+
+    def read_to_the_end(self):
+        packets = []
+        try:
+            while True:
+                packets.append(self.read())
+        except Ended:
+            return packets
 
     def subscribe(self, filter_, qos):
         self.send(0x82, b"\0\1" + (b"\0" if self.version == 5 else b"") + text(filter_) + bytes([qos]))
