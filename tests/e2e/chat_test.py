@@ -504,7 +504,12 @@ async def what_came_while_offline_is_there_afterwards():
     for number in range(5):
         await ann.send(f"away {number}", to_user_id=ben.user_id)
     group = (await ann.call("create_room", name="New", member_ids=[ben.user_id])).room.room_id
-    await ann.send("in the group", room_id=group)
+    last = await ann.send("in the group", room_id=group)
+    web = await ben.again(server(), Http, "web")  # no session: he stays away
+
+    async def arrived():
+        return (await web.stream(have))[-1].message.msg_id == last.msg_id
+    await eventually("all to be in his stream", arrived)
     back = await ben.again(server(), WebSocketBinary, "first")
     missed = await back.stream(have)
     assert back.bound.sync_key == missed[-1].sync_key
