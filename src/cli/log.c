@@ -1,9 +1,14 @@
 /* cli/log.c - `ringpost log inspect|verify`: what stands in a shard's commit log, read with the server's own reader and changing nothing.
- * PATH may be a data directory (all shards), a shard's directory or its log directory. */
+ * PATH may be a data directory (all shards), a shard's directory or its log directory. Of a data directory `verify` also says whether a
+ * start would take it: its identity first, then, when every log is good, the shards recovered and compared (shard/rehearsal.h). */
 #include "cli/remote.h"
 #include "core/check.h"
+#include "core/logger.h"
 #include "shard/command.h"
+#include "shard/rehearsal.h"
 #include "storage/commitlog.h"
+#include "storage/datadir.h"
+#include "storage/format.h"
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -133,7 +138,7 @@ static enum cli_exit exit_of(enum result result)
 static enum cli_exit scan_log(const struct log_arguments *arguments, const char *path, const char *label)
 {
     struct log_scan scan = {.arguments = arguments, .label = label};
-    struct disk_options options = {.path = path, .buffered = true};
+    struct disk_options options = {.path = path, .look_only = true};
     char text[512] = "";
     uint64_t torn_offset = 0;
     enum result res = find_segment_size(path, &options.segment_size_bytes);
@@ -173,7 +178,7 @@ static int is_shard(const struct dirent *entry)
     return strncmp(entry->d_name, "shard-", 6) == 0;
 }
 
-static enum cli_exit scan_data_directory(const struct log_arguments *arguments)
+static enum cli_exit scan_logs(const struct log_arguments *arguments)
 {
     struct dirent **shards;
     int count = scandir(arguments->path, &shards, is_shard, alphasort);
@@ -194,6 +199,65 @@ static enum cli_exit scan_data_directory(const struct log_arguments *arguments)
     return worst;
 }
 
+/* ---- a data directory as a whole ---- */
+
+static enum cli_exit worse(enum cli_exit a, enum cli_exit b) { return a > b ? a : b; }
+
+static void print_directory(const struct log_arguments *arguments, const char *verdict, const char *text)
+{
+    if (arguments->json) printf("{\"log\":\"directory\",\"verdict\":\"%s\"}\n", verdict);
+    else printf("directory: %s\n", verdict);
+    fflush(stdout);
+    if (text[0] != '\0') fprintf(stderr, "directory: %s\n", text);
+}
+
+static enum cli_exit refuse_directory(const struct log_arguments *arguments, enum result result, const char *text)
+{
+    print_directory(arguments, result == RESULT_CORRUPT ? "corrupt" : result == RESULT_BUSY ? "in use" : "unreadable", text);
+    return exit_of(result);
+}
+
+static void on_damage(void *context, uint16_t shard, const char *damage)
+{
+    bool *damaged = context;
+    *damaged = true;
+    fprintf(stderr, SHARD_DIRECTORY ": its store is damaged and would serve nothing: %s\n", shard, damage);
+}
+
+/* As a start does when it has read the logs. */
+static enum cli_exit rehearse(const struct log_arguments *arguments, const struct datadir *dir)
+{
+    static struct config config; /* large: lists of texts */
+    char text[512] = "";
+    bool damaged = false;
+    config_init_defaults(&config);
+    const struct rehearsal_options options = {.config = &config,
+                                              .path = arguments->path,
+                                              .shard_count = (uint16_t)datadir_shards(dir),
+                                              .made_before = datadir_run(dir) > 0,
+                                              .on_damage = on_damage,
+                                              .context = &damaged};
+    enum result result = logger_start(LOGGER_WARN, LOGGER_LOGFMT); /* as the threads of a start need it */
+    if (result != RESULT_OK) return refuse_directory(arguments, result, result_text(result));
+    result = rehearsal_run(&options, text, sizeof text);
+    logger_stop();
+    if (result != RESULT_OK) return refuse_directory(arguments, result, text);
+    print_directory(arguments, damaged ? "corrupt" : "good", "");
+    return damaged ? CLI_EXIT_CORRUPT : CLI_EXIT_OK;
+}
+
+static enum cli_exit verify_data_directory(const struct log_arguments *arguments)
+{
+    struct datadir *dir;
+    char text[512] = "";
+    enum result result = datadir_inspect(&dir, arguments->path, text, sizeof text);
+    enum cli_exit logs = scan_logs(arguments);
+    if (result != RESULT_OK) return worse(logs, refuse_directory(arguments, result, text));
+    if (logs == CLI_EXIT_OK) logs = rehearse(arguments, dir);
+    datadir_close(dir);
+    return logs;
+}
+
 static enum cli_exit scan_path(const struct log_arguments *arguments)
 {
     char path[LOG_PATH_MAX];
@@ -203,7 +267,8 @@ static enum cli_exit scan_path(const struct log_arguments *arguments)
         remote_complain("%s: %s", arguments->path, strerror(error));
         return CLI_EXIT_FAILED;
     }
-    if (path_exists(arguments->path, "FORMAT")) return scan_data_directory(arguments);
+    if (path_exists(arguments->path, FORMAT_NAME) || path_exists(arguments->path, FORMAT_COPY_NAME))
+        return arguments->verify ? verify_data_directory(arguments) : scan_logs(arguments);
     bool is_shard_directory = path_exists(arguments->path, "log");
     int len = snprintf(path, sizeof path, is_shard_directory ? "%s/log" : "%s", arguments->path);
     uint64_t size;
@@ -235,10 +300,14 @@ static int log_inspect(int argc, char **argv)
 static int log_verify(int argc, char **argv)
 {
     static const char about_verify[] =
-        "Reads a commit log whole and says whether every record is what was written.\v"
+        "Reads a commit log whole and says whether every record is what was written; of a data directory also whether a start would take it.\v"
         "A torn tail is reported and is no failure: it is the end of what was being written when the machine stopped, and the next start cuts it. "
         "After a crash it may also be the last batch, damaged on the disk since: then no log can tell. A log that was stopped in order, or idle "
         "for a second, is sealed, and there every damage shows. Damage exits with 6 and says where it is.\n"
+        "\n"
+        "Of a data directory FORMAT and each shard's IDENTITY are judged as a start judges them; when the logs are good, every shard is recovered in "
+        "memory, and what the shards know of each other is compared: one that is missing, foreign, older than the others or without its newest "
+        "part is named. A directory that a server has open exits with 1: stop the server, or verify a copy.\n"
         "\n"
         "Examples:\n"
         "  ringpost log verify ./data\n"

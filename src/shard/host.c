@@ -18,7 +18,7 @@
 #include "shard/lobby.h"
 #include "shard/memory.h"
 #include "shard/methods.h"
-#include "shard/positions.h"
+#include "shard/rehearsal.h"
 #include "shard/worker.h"
 #include <pthread.h>
 #include <semaphore.h>
@@ -297,17 +297,10 @@ static int wait_for_end(struct host *h, const sigset_t *signals)
 /* Nobody is served yet, and no shard moves. */
 static bool shards_fit(struct host *h, char *text, size_t text_size)
 {
-    struct stream_set **streams = memory_alloc(h->shard_count * sizeof *streams);
-    for (uint32_t i = 0; i < h->shard_count; i++) {
-        struct shard *shard = worker_shard(h->crew[i % h->worker_count].worker, (uint16_t)i);
-        streams[i] = shard_damage(shard) == NULL ? shard_machine(shard)->streams : NULL;
-    }
-    char reason[TEXT_MAX / 2];
-    bool fit = positions_fit(streams, (uint16_t)h->shard_count, reason, sizeof reason);
-    free(streams);
-    if (!fit)
-        snprintf(text, text_size, "data directory %s: %s; put back what is missing, or restore the whole directory from a backup",
-                 h->config->data_dir, reason);
+    struct shard **shards = memory_alloc(h->shard_count * sizeof *shards);
+    for (uint32_t i = 0; i < h->shard_count; i++) shards[i] = worker_shard(h->crew[i % h->worker_count].worker, (uint16_t)i);
+    bool fit = rehearsal_judge(shards, (uint16_t)h->shard_count, h->config->data_dir, text, text_size);
+    free(shards);
     return fit;
 }
 

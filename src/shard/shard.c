@@ -102,6 +102,7 @@ static enum result recover(struct shard *s, uint64_t *replayed, char *text, size
                                     .shard = s->options.machine.shard,
                                     .pending_size_bytes_max = s->options.log_pending_max_bytes,
                                     .made_before = s->options.log_made_before,
+                                    .look_only = s->options.look_only,
                                     .hold = true,
                                     .now_ns = log_now_ns,
                                     .durable = on_durable,
@@ -199,10 +200,10 @@ enum result shard_open(struct shard **out, const struct shard_options *options, 
     if (result == RESULT_OK) result = recover(s, replayed, text, text_size);
     if (result == RESULT_CORRUPT && store_damage(options->store) != NULL) {
         s->damage = store_damage(options->store);
-        tell_damage(s);
+        if (!options->look_only) tell_damage(s);
         text[0] = '\0';
         result = RESULT_OK;
-    } else if (result == RESULT_OK) {
+    } else if (result == RESULT_OK && !options->look_only) {
         result = begin_life(s, text, text_size);
     }
     if (result != RESULT_OK) {

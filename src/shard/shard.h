@@ -77,6 +77,7 @@ struct shard_options {
     struct shard_ports ports;
     struct disk *disk;                  /* of the commit log; borrowed */
     bool log_made_before;               /* see commitlog_options */
+    bool look_only;                     /* the machine is recovered, to be looked at; nothing is logged, and it never serves */
     struct store *store;                /* borrowed */
     uint64_t store_applied_index;
     uint32_t log_pending_max_bytes;

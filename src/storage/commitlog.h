@@ -68,6 +68,7 @@ struct commitlog_options {
     uint64_t epoch_base; /* for a log made new: random, so that nobody can forge records inside a body; any value in tests */
     uint32_t pending_size_bytes_max; /* collected and in flight, before BUSY */
     bool made_before;                /* there is a log: one without a segment is CORRUPT, not new */
+    bool look_only;                  /* open changes nothing, and appends are refused FULL; the disk may be one that is only looked at */
     bool hold;                       /* durable records stay in memory until commitlog_release(); else they are released at once */
     uint64_t (*now_ns)(void *context); /* monotonic; asked on the worker */
     void (*durable)(void *context, uint64_t index); /* all records up to index are on disk; never inside append or flush */

@@ -399,13 +399,23 @@ static enum result walk_keep_ready(struct walk *w, uint64_t *ready)
     return RESULT_OK;
 }
 
+/* Makes the log what was read of it. *ready: the last segment that can be written. */
+static enum result walk_take(struct walk *w, uint64_t *ready)
+{
+    if (w->torn)
+        LOG_WARN("log", "the tail is cut shard=%d segment=" DISK_SEGMENT_NAME " offset=%" PRIu64 " note=\"%s\"", w->shard,
+                 w->numbers[w->tail], w->tail_next, torn_note);
+    enum result result = walk_clean(w);
+    return result == RESULT_OK ? walk_keep_ready(w, ready) : result;
+}
+
 static enum result commitlog_begin(struct commitlog *log, struct walk *w)
 {
     if (log->options.made_before) return walk_refuse(w, RESULT_CORRUPT, "the log is missing: not one of its segments is there");
     if (w->after > 0)
         return walk_refuse(w, RESULT_CORRUPT, "the log is missing: what is stored holds everything up to index %" PRIu64, w->after);
     log->epoch_base = log->options.epoch_base;
-    enum result result = commitlog_make_segment(log, 1);
+    enum result result = log->options.look_only ? RESULT_OK : commitlog_make_segment(log, 1);
     if (result != RESULT_OK)
         return walk_refuse(w, result, "cannot make the first segment, %" PRIu64 " bytes (%s)",
                            log->options.disk->segment_size_bytes, result_text(result));
@@ -426,13 +436,8 @@ static enum result commitlog_resume(struct commitlog *log, struct walk *w)
                            "segment " DISK_SEGMENT_NAME ", offset %" PRIu64 ": the log ends at index %" PRIu64
                            ", but what is stored holds everything up to %" PRIu64,
                            w->numbers[w->tail], w->tail_next, last, w->after);
-    if (w->torn)
-        LOG_WARN("log", "the tail is cut shard=%d segment=" DISK_SEGMENT_NAME " offset=%" PRIu64 " note=\"%s\"", w->shard,
-                 w->numbers[w->tail], w->tail_next, torn_note);
-    result = walk_clean(w);
-    if (result != RESULT_OK) return result;
-    uint64_t ready;
-    result = walk_keep_ready(w, &ready);
+    uint64_t ready = w->numbers[w->count - 1];
+    result = log->options.look_only ? RESULT_OK : walk_take(w, &ready);
     if (result != RESULT_OK) return result;
 
     const struct segment_header *tail = &w->headers[w->tail];
@@ -468,6 +473,7 @@ enum result commitlog_open(struct commitlog **out, const struct commitlog_option
     atomic_store(&log->retire_end, log->first_number);
     atomic_store(&log->retired_end, log->first_number);
     atomic_store(&log->wanted_number, log->tail_number + 1);
+    log->shut = options->look_only;
     *out = log;
     return RESULT_OK;
 }

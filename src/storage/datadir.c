@@ -297,6 +297,38 @@ enum result datadir_open(struct datadir **out, const char *path, uint32_t shards
     return RESULT_OK;
 }
 
+/* A directory on a medium that takes no lock, or a copy without LOCK, is nobody's. */
+static enum result take_lock_for_looking(struct datadir *dir, struct refusal out)
+{
+    dir->lock_fd = openat(dir->dir_fd, "LOCK", O_RDONLY | O_CLOEXEC);
+    if (dir->lock_fd >= 0 && flock(dir->lock_fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK) return refuse_locked(dir, out);
+    return RESULT_OK;
+}
+
+enum result datadir_inspect(struct datadir **out, const char *path, char *text, size_t text_size)
+{
+    *out = NULL;
+    struct refusal refusal = {text, text_size};
+    struct datadir *dir = calloc(1, sizeof *dir);
+    if (dir == NULL) return refuse(refusal, RESULT_NOMEM, "data directory %s: %s", path, result_text(RESULT_NOMEM));
+    dir->dir_fd = dir->lock_fd = -1;
+    bool same;
+    const char *complaint;
+    enum result result = find_directory(dir, path, refusal);
+    if (result == RESULT_OK) result = refuse_foreign(dir, refusal);
+    if (result == RESULT_OK) result = take_lock_for_looking(dir, refusal);
+    if (result == RESULT_OK) {
+        result = read_format(dir, 0, &same, &complaint, refusal);
+        if (result == RESULT_MISSING) refuse(refusal, result, "data directory %s: nothing was made in it yet", path);
+    }
+    if (result != RESULT_OK) {
+        datadir_close(dir);
+        return result;
+    }
+    *out = dir;
+    return RESULT_OK;
+}
+
 /* Where it is still to be made: the directory it would stand in must take it. */
 static enum result look_at_parent(const char *path, struct refusal out)
 {

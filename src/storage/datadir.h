@@ -17,6 +17,8 @@
 #define DATADIR_FORMAT 4        /* 2: an outbox that holds the messages it names; 3: FORMAT without a checksum */
 #define DATADIR_FORMAT_OLDEST 3 /* that is read; it becomes the newest when it is opened */
 #define DATADIR_SHARDS_MAX 1024
+#define SHARD_DIRECTORY "shard-%04u" /* of each shard */
+#define SHARD_DIRECTORY_SIZE 20
 #define DATADIR_KEY_SIZE_MAX 64
 #define DATADIR_TOKEN_KEY "default" /* the key that signs access tokens */
 #define DATADIR_TOKEN_KEY_SIZE 32
@@ -35,6 +37,9 @@ struct datadir_seen {
 };
 /* What datadir_open() would refuse, as far as it can be told without a change or the lock. */
 NODISCARD enum result datadir_look(const char *path, uint32_t shards_wanted, struct datadir_seen *seen, char *text, size_t text_size);
+/* Opens one that is there for looking: what datadir_open() would refuse is refused alike, and nothing is changed; it need not be writable.
+ * BUSY: a server has it open. Until it is closed none can open it, other lookers can. */
+NODISCARD enum result datadir_inspect(struct datadir **out, const char *path, char *text, size_t text_size);
 /* What datadir_key() would refuse; OK when it would make the key. */
 NODISCARD enum result datadir_look_at_key(const char *path, const char *name, size_t len, char *text, size_t text_size);
 void datadir_close(struct datadir *dir); /* NULL: nothing to close */

@@ -59,6 +59,7 @@ struct disk {
 
 struct disk_options {
     const char *path;            /* directory of the segments, created when absent; copied */
+    bool look_only;              /* only list and read are called, and nothing is changed: an absent directory is an empty one */
     uint64_t segment_size_bytes; /* multiple of 4096 */
     uint32_t spare_count_max;    /* recycled segments kept */
     bool buffered;               /* through the page cache even where O_DIRECT works */

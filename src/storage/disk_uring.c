@@ -94,6 +94,7 @@ static enum result disk_list_suffix(const struct disk_uring *disk, const char *s
 {
     *numbers = NULL;
     *count = 0;
+    if (disk->dir_fd < 0) return RESULT_OK; /* only looked at, and not there */
     DIR *dir = opendir(disk->path);
     if (dir == NULL) return result_from_errno(errno);
     uint32_t capacity = 0;
@@ -430,7 +431,7 @@ static void disk_close(struct disk *base)
     for (uint32_t i = 0; i < DISK_OPEN_MAX; i++)
         if (disk->open_files[i].fd >= 0) close(disk->open_files[i].fd);
     if (disk->read_fd >= 0) close(disk->read_fd);
-    close(disk->dir_fd);
+    if (disk->dir_fd >= 0) close(disk->dir_fd);
     pthread_mutex_destroy(&disk->open_mutex);
     free(disk->zeros);
     free(disk);
@@ -457,20 +458,20 @@ static bool disk_probe_direct(const struct disk_uring *disk)
     return works;
 }
 
-static enum result disk_open_directory(struct disk_uring *disk, const char *path, char *text, size_t text_size)
+static enum result disk_open_directory(struct disk_uring *disk, const char *path, bool look_only, char *text, size_t text_size)
 {
     if (strlen(path) >= sizeof disk->path) {
         snprintf(text, text_size, "log directory: the path is longer than %zu bytes", sizeof disk->path - 1);
         return RESULT_TOO_LARGE;
     }
     strcpy(disk->path, path);
-    if (mkdir(path, 0700) != 0 && errno != EEXIST) {
+    if (!look_only && mkdir(path, 0700) != 0 && errno != EEXIST) {
         int error = errno;
         snprintf(text, text_size, "log directory %s: cannot be created (%s)", path, strerror(error));
         return result_from_errno(error);
     }
     disk->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (disk->dir_fd < 0) {
+    if (disk->dir_fd < 0 && !(look_only && errno == ENOENT)) {
         int error = errno;
         snprintf(text, text_size, "log directory %s: cannot be opened (%s)", path, strerror(error));
         return result_from_errno(error);
@@ -488,7 +489,7 @@ enum result disk_open(struct disk **out, const struct disk_options *options, cha
     disk->making_fd = disk->read_fd = -1;
     for (uint32_t i = 0; i < DISK_OPEN_MAX; i++) disk->open_files[i].fd = -1;
     disk->zeros = aligned_alloc(DISK_BLOCK_SIZE, DISK_FILL_SIZE);
-    enum result result = disk->zeros == NULL ? RESULT_NOMEM : disk_open_directory(disk, options->path, text, text_size);
+    enum result result = disk->zeros == NULL ? RESULT_NOMEM : disk_open_directory(disk, options->path, options->look_only, text, text_size);
     if (result != RESULT_OK) {
         free(disk->zeros);
         free(disk);
@@ -496,7 +497,7 @@ enum result disk_open(struct disk **out, const struct disk_options *options, cha
     }
     memset(disk->zeros, 0, DISK_FILL_SIZE);
     pthread_mutex_init(&disk->open_mutex, NULL);
-    disk->direct = !options->buffered && disk_probe_direct(disk);
+    disk->direct = !options->buffered && !options->look_only && disk_probe_direct(disk);
     disk->spare_count_max = options->spare_count_max < DISK_SPARES_MAX ? options->spare_count_max : DISK_SPARES_MAX - 1;
     if (disk->spare_count_max == 0) disk->spare_count_max = 1; /* the one being made */
     disk->disk = (struct disk){

@@ -1,6 +1,6 @@
 /* storage/identity.h - what the directory of one shard says it is, and whether that is what FORMAT says it must be.
  * Owns:    nothing.               Thread: start-up; blocks.
- * Depends: storage/format.h.      Start at: storage/datadir.h
+ * Depends: storage/datadir.h, storage/format.h.  Start at: storage/datadir.h
  *
  *   DIR/shard-0003/IDENTITY, and the same in IDENTITY.copy, the copy written first:
  *   id=<32 hex>                   of the installation, as in FORMAT
@@ -14,6 +14,7 @@
 #ifndef STORAGE_IDENTITY_H
 #define STORAGE_IDENTITY_H
 
+#include "storage/datadir.h"
 #include "storage/format.h"
 
 #define IDENTITY_SIZE_MAX 256
@@ -42,9 +43,6 @@ const char *identity_judge(const struct format *format, uint16_t number, enum re
                            size_t text_size);
 
 /* ---- of all shards of a data directory: DIR/shard-0000 to the last ---- */
-
-#define SHARD_DIRECTORY "shard-%04u"
-#define SHARD_DIRECTORY_SIZE 20
 
 /* The directory of one shard, judged and changed by nothing. NULL or what is wrong, beginning with its name. */
 const char *identity_check_shard(int dir_fd, const struct format *format, uint16_t number, char *text, size_t text_size);

@@ -82,7 +82,8 @@ struct rocks {
     rocksdb_writebatch_wi_t *held; /* NULL: nothing is held back */
     bool half;                     /* operations were staged since the last commit */
     bool full;                     /* the last write found no room on the disk; warned of once */
-    bool read_only;                /* opened on a full disk */
+    bool read_only;                /* opened on a full disk, or to be looked at */
+    rocksdb_env_t *env;            /* NULL: the disk; else one in memory, of a store that is looked at and is not there */
     bool damaged;
     char damage[DAMAGE_SIZE_MAX];
     uint64_t reopen_at_ns;
@@ -114,6 +115,7 @@ static void rocks_note_damage(struct rocks *rocks, const char *text)
     if (rocks->damaged) return;
     rocks->damaged = true;
     snprintf(rocks->damage, sizeof rocks->damage, "%s", text);
+    if (rocks->options.look_only) return;
     int fd = open_directory(rocks->path);
     enum result result = fd < 0 ? RESULT_IO : wholefile_write(fd, ROCKS_DAMAGE_NAME, rocks->damage, strlen(rocks->damage));
     if (fd >= 0) close(fd);
@@ -389,7 +391,7 @@ static void rocks_hold_back(struct rocks *rocks)
 bool rocks_retry(struct rocks *rocks)
 {
     if (rocks->held == NULL) return true;
-    if (rocks->damaged) return false;
+    if (rocks->damaged || rocks->options.look_only) return false;
     if (rocks->read_only && !rocks_open_for_writing(rocks)) return false;
     if (rocks->half) return false; /* the held ones would go without the index of which they are the state */
     char *error = NULL;
@@ -580,6 +582,7 @@ static void rocks_destroy(struct rocks *rocks)
     rocksdb_readoptions_destroy(rocks->read_options);
     rocksdb_writeoptions_destroy(rocks->write_options);
     if (rocks->db != NULL) rocksdb_close(rocks->db); /* ends its compactions, which ask for the trims */
+    if (rocks->env != NULL) rocksdb_env_destroy(rocks->env);
     trims_destroy(rocks->trims);
     cache_unref();
     free(rocks);
@@ -589,6 +592,7 @@ static enum result rocks_open_db(struct rocks *rocks, bool read_only, char *text
 {
     char *error = NULL;
     rocksdb_options_t *options = rocks_make_options(rocks, &error);
+    if (rocks->env != NULL) rocksdb_options_set_env(options, rocks->env);
     if (error == NULL)
         rocks->db = read_only ? rocksdb_open_for_read_only(options, rocks->path, 0, &error) : rocksdb_open(options, rocks->path, &error);
     rocksdb_options_destroy(options);
@@ -623,6 +627,29 @@ static bool rocks_open_for_writing(struct rocks *rocks)
     return true;
 }
 
+static bool is_there(const char *path)
+{
+    int fd = open_directory(path);
+    bool found = fd >= 0 && faccessat(fd, "CURRENT", F_OK, 0) == 0;
+    if (fd >= 0) close(fd);
+    return found;
+}
+
+static enum result rocks_open_as_asked(struct rocks *rocks, char *text, size_t text_size)
+{
+    if (rocks->options.look_only) {
+        bool found = is_there(rocks->path);
+        if (!found) rocks->env = rocksdb_create_mem_env();
+        rocks->read_only = rocks->full = found;
+        return rocks_open_db(rocks, found, text, text_size);
+    }
+    enum result result = rocks_open_db(rocks, false, text, text_size);
+    if (result != RESULT_FULL || rocks_open_db(rocks, true, text, text_size) != RESULT_OK) return result;
+    LOG_WARN("store", "disk is full, opened for reading path=\"%s\"", rocks->path);
+    rocks->read_only = rocks->full = true;
+    return RESULT_OK;
+}
+
 enum result rocks_open(struct rocks **out, const struct rocks_options *options, uint64_t *applied, char *text, size_t text_size)
 {
     *out = NULL;
@@ -649,12 +676,7 @@ enum result rocks_open(struct rocks **out, const struct rocks_options *options, 
     rocks_start_threads();
     rocks_make_handles(rocks);
 
-    enum result result = rocks_open_db(rocks, false, reason, sizeof reason);
-    if (result == RESULT_FULL && rocks_open_db(rocks, true, reason, sizeof reason) == RESULT_OK) {
-        LOG_WARN("store", "disk is full, opened for reading path=\"%s\"", rocks->path);
-        rocks->read_only = rocks->full = true;
-        result = RESULT_OK;
-    }
+    enum result result = rocks_open_as_asked(rocks, reason, sizeof reason);
     if (result == RESULT_OK) rocks->applied = rocks_read_index(rocks, rocks->read_options, reason, sizeof reason, &result);
     if (result != RESULT_OK) {
         snprintf(text, text_size, "store %s: %s", options->path, reason);

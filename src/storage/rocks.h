@@ -16,6 +16,7 @@ struct rocks_options {
     const char *path; /* copied */
     uint64_t memtable_size_bytes;
     uint64_t block_cache_size_bytes; /* the first one open sets it for all */
+    bool look_only; /* nothing on the disk is changed: all that is committed is held back, until the close drops it */
 };
 
 /* *applied: the log index of what it holds, 0 when new. IO, CORRUPT, FULL (a new one) with `text`. One that is there and that the full

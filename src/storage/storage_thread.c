@@ -580,6 +580,7 @@ enum result storage_thread_open_store(struct storage_thread *thread, const char 
         .path = path,
         .memtable_size_bytes = thread->options.memtable_size_bytes,
         .block_cache_size_bytes = thread->options.block_cache_size_bytes,
+        .look_only = thread->options.look_only,
     };
     enum result result = rocks_open(&shelf->rocks, &options, applied, text, text_size);
     if (result == RESULT_CORRUPT) {

@@ -125,6 +125,7 @@ struct storage_thread_options {
                                        backlog_bytes and the worker's own limit on readers bound */
     uint64_t memtable_size_bytes;   /* per shard; 16-32 MiB measured best */
     uint64_t block_cache_size_bytes; /* shared by all instances of the process */
+    bool look_only;                 /* its stores change nothing on the disk; one that is not there is an empty one */
     uint32_t flush_interval_ms;     /* at most this much time between flushes, so that the log can be trimmed */
 };
 /* After logger_start(): the thread attaches to it. */

@@ -96,7 +96,8 @@ def while_it_recovered_it_said_so():
 def the_logs_verify_offline():
     result = subprocess.run([BINARY, "log", "verify", "--json", server.data_dir], capture_output=True, text=True, check=False)
     assert result.returncode == 0, (result.returncode, result.stdout[-500:], result.stderr[-500:])
-    assert len([json.loads(line) for line in result.stdout.splitlines()]) == SHARDS, result.stdout
+    said = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["log"] for line in said] == [f"shard-{number:04}" for number in range(SHARDS)] + ["directory"], result.stdout
 
 
 checks.run()

@@ -4,8 +4,9 @@ and the store of a backup with the log of today makes it whole again.
 """
 import re
 import shutil
+import subprocess
 
-from harness import Checks, Http, Person, Refused, Server, eventually, new_directory, refused, texts
+from harness import BINARY, Checks, Http, Person, Refused, Server, eventually, new_directory, refused, texts
 
 SHARDS = 3
 DAMAGED = 1
@@ -100,8 +101,12 @@ async def a_damaged_store_takes_its_shard_out_and_no_other():
         victim = homes[DAMAGED][0]
 
     server.stop()
+    verified = subprocess.run([BINARY, "log", "verify", server.data_dir], capture_output=True, text=True, check=False)
+    assert verified.returncode == 6 and f"shard-{DAMAGED:04}: its store is damaged" in verified.stderr, verified
     shutil.rmtree(store)
     shutil.copytree(backup, store)
+    verified = subprocess.run([BINARY, "log", "verify", server.data_dir], capture_output=True, text=True, check=False)
+    assert verified.returncode == 0 and "directory: good" in verified.stdout, verified
     server.start()
     homes = [[await again(server, person) for person in home] for home in homes]
     for shard, (ann, ben) in enumerate(homes):

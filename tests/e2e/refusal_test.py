@@ -40,6 +40,24 @@ def refusal(server, expected, *patterns, **launching):
     return last
 
 
+def contents(directory):
+    """Every file in it and what it holds."""
+    return {str(path.relative_to(directory)): path.read_bytes() if path.is_file() else None for path in directory.rglob("*")}
+
+
+def verify(server, expected, *patterns):
+    """`log verify` of its directory: it has to end with that code, to say what the patterns ask for, and to change nothing."""
+    before = contents(server.data_dir)
+    run = subprocess.run([BINARY, "log", "verify", server.data_dir], capture_output=True, text=True, timeout=60, env=clean_environment(), check=False)
+    assert run.returncode == expected, f"ended with {run.returncode}, not {expected}: {run.stdout}{run.stderr}"
+    for pattern in patterns:
+        assert re.search(pattern, run.stdout + run.stderr), f"{pattern} is not in: {run.stdout}{run.stderr}"
+    after = contents(server.data_dir)
+    changed = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
+    assert not changed, f"it changed {changed}"
+    return run.stdout + run.stderr
+
+
 async def talk(server, count=30):
     """Two people and some messages; who to ask for them, and what was said."""
     ann, ben = [await Person.register(server, Http) for _ in range(2)]
@@ -203,8 +221,7 @@ async def damage_in_the_middle_of_the_log_is_refused_with_its_position():
         line = await asyncio.to_thread(refusal, server, EXIT_CORRUPT, re.escape(segment.name))
         position = int(re.search(r"offset (\d+)", line).group(1))
         assert position == offset, f"it is at {offset}: {line}"
-        verify = subprocess.run([BINARY, "log", "verify", server.data_dir], capture_output=True, text=True, check=False)
-        assert verify.returncode == EXIT_CORRUPT and str(offset) in verify.stdout + verify.stderr, (verify.stdout, verify.stderr)
+        verify(server, EXIT_CORRUPT, str(offset))
         flip(segment, offset + 33)
     server.start()
     assert await said(server, name, room_id) == messages, "put right, it is all there"
@@ -227,25 +244,23 @@ async def a_torn_tail_is_cut_and_everything_before_it_is_kept():
         file.seek((last // BLOCK + 1) * BLOCK)
         file.write(bytes(BLOCK))
     flip(segment, last + 33)  # as if the last batch had only half arrived on the disk
-    verify = subprocess.run([BINARY, "log", "verify", server.data_dir], capture_output=True, text=True, check=False)
-    assert verify.returncode == 0 and "torn" in verify.stdout + verify.stderr, (verify.stdout, verify.stderr)
+    verify(server, 0, "torn")
     server.start()
     assert await said(server, name, room_id) == messages[:-1]
     assert any("the tail is cut" in line and segment.name in line for line in server.log_lines()), "the start says so"
     server.stop()
-    verify = subprocess.run([BINARY, "log", "verify", server.data_dir], capture_output=True, text=True, check=False)
-    assert verify.returncode == 0 and "torn" not in verify.stdout + verify.stderr, "cut for good"
+    assert "torn" not in verify(server, 0), "cut for good"
     segment, last = records(server)[-1]
     flip(segment, last + 33)  # behind it stands the seal of the stop
     refusal(server, EXIT_CORRUPT, re.escape(segment.name), "written after it")
-    verify = subprocess.run([BINARY, "log", "verify", server.data_dir], capture_output=True, text=True, check=False)
-    assert verify.returncode == EXIT_CORRUPT, (verify.stdout, verify.stderr)
+    verify(server, EXIT_CORRUPT)
 
 
 @checks
 async def a_missing_store_whose_log_is_whole_is_made_again():
     server, name, room_id, messages = await crashed_server()
     shutil.rmtree(server.data_dir / "shard-0000" / "store")
+    verify(server, 0, "directory: good")
     server.start()
     assert await said(server, name, room_id) == messages, "the log alone is enough"
     server.stop()
@@ -291,12 +306,16 @@ async def a_shard_that_is_missing_stale_foreign_or_copied_is_refused():
     shard, sister = server.data_dir / "shard-0002", server.data_dir / "shard-0001"
     stale, kept = new_directory("stale"), new_directory("kept")
     shutil.copytree(shard, stale)
+    verify(server, 0, "directory: good")
     server.start()
     await chatter(server, people)
+    await asyncio.to_thread(verify, server, EXIT_FAILED, "directory: in use", "open in another process")
     server.kill()
+    verify(server, 0, "directory: good")
     shard.rename(kept)
 
     def refused_then_back(*patterns):
+        verify(server, EXIT_CORRUPT, "directory: corrupt", *patterns, "restore the whole directory from a backup")
         refusal(server, EXIT_CORRUPT, *patterns, "restore the whole directory from a backup")
         if shard.exists():
             shutil.rmtree(shard)
@@ -337,11 +356,14 @@ async def a_shard_whose_newest_part_is_missing_is_noticed_by_the_others():
         for part in "log", "store":  # under the IDENTITY of today
             shutil.rmtree(server.data_dir / name / part)
             shutil.copytree(older / name / part, server.data_dir / name / part)
-        refusal(server, EXIT_CORRUPT, f"the newest part of {name} is missing: shard-000[^{number}] ", "restore the whole directory from a backup")
+        reason = f"the newest part of {name} is missing: shard-000[^{number}] "
+        verify(server, EXIT_CORRUPT, "directory: corrupt", reason, "restore the whole directory from a backup")
+        refusal(server, EXIT_CORRUPT, reason, "restore the whole directory from a backup")
         shutil.rmtree(server.data_dir / name)
         shutil.copytree(newer / name, server.data_dir / name)
     shutil.rmtree(server.data_dir / "shard-0001" / "log")
     shutil.rmtree(server.data_dir / "shard-0001" / "store")
+    verify(server, EXIT_CORRUPT, "shard 1: the log is missing")
     refusal(server, EXIT_CORRUPT, "shard 1: the log is missing")
     shutil.rmtree(server.data_dir)
     newer.rename(server.data_dir)

@@ -348,6 +348,29 @@ Test(commitlog, a_torn_tail_is_reported_by_scan_and_left_alone)
     }
 }
 
+Test(commitlog, a_torn_tail_is_left_alone_by_an_open_that_only_looks)
+{
+    struct log_rig rig;
+    prepare_torn(&rig, false, 512);
+    append_three(&rig);
+    commitlog_flush(rig.log);
+    fake_disk_crash_keeping(rig.disk, 0x3);
+    log_rig_close(&rig);
+    uint8_t before[SEGMENT];
+    memcpy(before, fake_disk_bytes(rig.disk, 1), SEGMENT);
+    rig.look_only = true;
+    cr_assert_eq(log_rig_open(&rig, 0), RESULT_OK, "%s", rig.text);
+    cr_expect_eq(rig.last, 5);
+    cr_expect_arr_eq(before, fake_disk_bytes(rig.disk, 1), SEGMENT);
+    cr_expect_eq(log_rig_append(&rig, 10), RESULT_FULL);
+    log_rig_close(&rig);
+    fake_disk_remove(rig.disk, 1);
+    for (uint64_t number = 2; fake_disk_bytes(rig.disk, number) != NULL; number++) fake_disk_remove(rig.disk, number);
+    cr_assert_eq(log_rig_open(&rig, 0), RESULT_OK, "%s", rig.text);
+    cr_expect_eq(fake_disk_segment_count(rig.disk), 0, "nothing is made");
+    log_rig_deinit(&rig);
+}
+
 /* ---- rotten --------------------------------------------------------------------------------------------------------- */
 
 enum damage { FLIP, ZERO_BLOCK, REMOVE, TRUNCATE, RENUMBER };

@@ -368,6 +368,34 @@ Test(datadir, keys_are_made_once_and_private)
     scratch_deinit(&scratch);
 }
 
+Test(datadir, whoever_inspects_keeps_servers_out_and_nobody_else)
+{
+    struct scratch scratch;
+    scratch_init(&scratch);
+    char path[PATH_MAX], text[512] = "";
+    struct datadir *dir, *first, *second;
+    snprintf(path, sizeof path, "%s", scratch_path(&scratch, "data"));
+    cr_assert_eq(datadir_inspect(&first, path, text, sizeof text), RESULT_MISSING);
+    cr_expect_eq(access(path, F_OK), -1);
+    cr_assert_eq(datadir_open(&dir, path, 3, 0, text, sizeof text), RESULT_OK, "%s", text);
+    cr_assert_eq(datadir_raise(dir, text, sizeof text), RESULT_OK, "%s", text);
+    cr_assert_eq(datadir_inspect(&first, path, text, sizeof text), RESULT_BUSY);
+    cr_expect_not_null(strstr(text, "open in another process"), "%s", text);
+    datadir_close(dir);
+    cr_assert_eq(datadir_inspect(&first, path, text, sizeof text), RESULT_OK, "%s", text);
+    cr_assert_eq(datadir_inspect(&second, path, text, sizeof text), RESULT_OK, "%s", text);
+    cr_expect_eq(datadir_shards(first), 3);
+    cr_expect_eq(datadir_run(first), 1);
+    datadir_close(first);
+    cr_assert_eq(datadir_open(&dir, path, 0, 3, text, sizeof text), RESULT_BUSY);
+    datadir_close(second);
+    put_file(&scratch, "data/shard-0001/IDENTITY", "rotten");
+    cr_assert_eq(unlink(scratch_path(&scratch, "data/shard-0001/IDENTITY.copy")), 0);
+    cr_assert_eq(datadir_inspect(&first, path, text, sizeof text), RESULT_CORRUPT);
+    cr_expect_not_null(strstr(text, "shard-0001 IDENTITY is damaged"), "%s", text);
+    scratch_deinit(&scratch);
+}
+
 Test(datadir, a_look_says_the_same_and_makes_nothing)
 {
     struct scratch scratch;

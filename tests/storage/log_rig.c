@@ -58,6 +58,7 @@ enum result log_rig_open(struct log_rig *rig, uint64_t after)
         .pending_size_bytes_max = rig->pending_size_bytes_max,
         .hold = rig->hold,
         .made_before = rig->made_before,
+        .look_only = rig->look_only,
         .now_ns = rig_now_ns,
         .durable = rig_on_durable,
         .context = rig,

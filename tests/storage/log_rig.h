@@ -15,7 +15,7 @@ struct log_rig {
     struct commitlog *log;
     uint64_t now_ns, epoch_base;
     uint32_t pending_size_bytes_max;
-    bool hold, made_before;
+    bool hold, made_before, look_only;
     uint64_t durable;        /* last told */
     uint32_t durable_calls;
     uint64_t first, last;    /* what the last open handed out; 0: nothing */

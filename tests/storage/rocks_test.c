@@ -13,15 +13,25 @@
 #define VALUE_SIZE (16u << 10)
 #define WRITES_MAX 20000
 
-static struct rocks *open_rocks(struct scratch *scratch, uint64_t memtable_size_bytes)
+static struct rocks *open_with(struct scratch *scratch, struct rocks_options options)
 {
     struct rocks *rocks;
     uint64_t applied;
     char text[512] = "";
-    const struct rocks_options options = {
-        .path = scratch_path(scratch, "store"), .memtable_size_bytes = memtable_size_bytes, .block_cache_size_bytes = 1 << 20};
+    options.path = scratch_path(scratch, "store");
+    options.block_cache_size_bytes = 1 << 20;
     cr_assert_eq(rocks_open(&rocks, &options, &applied, text, sizeof text), RESULT_OK, "%s", text);
     return rocks;
+}
+
+static struct rocks *open_rocks(struct scratch *scratch, uint64_t memtable_size_bytes)
+{
+    return open_with(scratch, (struct rocks_options){.memtable_size_bytes = memtable_size_bytes});
+}
+
+static struct rocks *look_at_rocks(struct scratch *scratch)
+{
+    return open_with(scratch, (struct rocks_options){.memtable_size_bytes = 1 << 20, .look_only = true});
 }
 
 static void key_of(char text[32], uint64_t number) { snprintf(text, 32, "key-%06lu", number); }
@@ -103,6 +113,32 @@ Test(rocks, a_stall_holds_writes_back_and_reads_go_on, .timeout = 60)
     rocks = open_rocks(&scratch, 64 << 10);
     check_state(rocks, last, "opened again");
     cr_expect_eq(rocks_durable_index(rocks), last);
+    rocks_close(rocks);
+    scratch_deinit(&scratch);
+}
+
+Test(rocks, a_look_applies_in_memory_and_changes_nothing)
+{
+    struct scratch scratch;
+    scratch_init(&scratch);
+    struct rocks *rocks = look_at_rocks(&scratch); /* not there: an empty one */
+    cr_expect_eq(rocks_applied_index(rocks), 0);
+    for (uint64_t i = 1; i <= 5; i++) (void)write_index(rocks, i);
+    check_state(rocks, 5, "one that is not there");
+    rocks_close(rocks);
+    cr_expect_eq(access(scratch_path(&scratch, "store"), F_OK), -1, "nothing was made");
+
+    rocks = open_rocks(&scratch, 1 << 20);
+    for (uint64_t i = 1; i <= 5; i++) cr_assert(write_index(rocks, i));
+    rocks_close(rocks);
+    rocks = look_at_rocks(&scratch);
+    check_state(rocks, 5, "as it is");
+    for (uint64_t i = 6; i <= 9; i++) cr_expect_not(write_index(rocks, i));
+    check_state(rocks, 9, "applied in memory");
+    cr_expect_not(rocks_retry(rocks), "never written");
+    rocks_close(rocks);
+    rocks = open_rocks(&scratch, 1 << 20);
+    check_state(rocks, 5, "unchanged");
     rocks_close(rocks);
     scratch_deinit(&scratch);
 }
