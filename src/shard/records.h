@@ -55,9 +55,12 @@ RECORD(read, READ_FIELDS)
 #define PERSON_FIELDS(F) F(u64, user_id) F(bytes, name)
 RECORD(person, PERSON_FIELDS)
 #define ROOM_CREATE_FIELDS(F) F(bytes, name) F(u8, joinable) F(bytes, client_room_id) F(bytes, owner_name) F(bytes, people)
-RECORD(room_create, ROOM_CREATE_FIELDS)
+/* history: enum RoomHistory; 0 is ALL where a room is made, unchanged where it is changed */
+#define ROOM_CREATE_FIELDS_2(F) F(u8, history)
+RECORD_2(room_create, ROOM_CREATE_FIELDS, ROOM_CREATE_FIELDS_2)
 #define ROOM_UPDATE_FIELDS(F) F(u64, room_id) F(bytes, name) F(u8, joinable)
-RECORD(room_update, ROOM_UPDATE_FIELDS)
+#define ROOM_UPDATE_FIELDS_2(F) F(u8, history)
+RECORD_2(room_update, ROOM_UPDATE_FIELDS, ROOM_UPDATE_FIELDS_2)
 #define ROOM_DISMISS_FIELDS(F) F(u64, room_id)
 RECORD(room_dismiss, ROOM_DISMISS_FIELDS)
 #define MEMBERS_ADD_FIELDS(F) F(u64, room_id) F(u8, invited) F(bytes, people)
@@ -95,7 +98,9 @@ RECORD(relay_message, RELAY_MESSAGE_FIELDS)
 #define SNAPSHOT_FIELDS(F)                                                                                             \
     F(u64, room_id) F(u8, type) F(bytes, name) F(u64, owner_id) F(u32, member_count) F(u32, member_max) F(u64, created_ms)  \
     F(u8, dismissed) F(u8, joinable) F(u8, large)
-RECORD(snapshot, SNAPSHOT_FIELDS)
+/* since_join: the room's history is SINCE_JOIN, else ALL */
+#define SNAPSHOT_FIELDS_2(F) F(u8, since_join)
+RECORD_2(snapshot, SNAPSHOT_FIELDS, SNAPSHOT_FIELDS_2)
 /* change = RoomChangeKind; target 0 = none; peer_*: DIRECT, as the target sees it; head_seq: of the room at the change */
 #define RELAY_CHANGE_FIELDS(F)                                                                                         \
     F(u8, change) F(bytes, snapshot) F(u64, actor_id) F(u64, target_id) F(bytes, target_name) F(u8, role) F(u64, time_ms)   \
@@ -130,11 +135,13 @@ RECORD(conversation, CONVERSATION_FIELDS)
 #define ROOM_FIELDS(F)                                                                                                 \
     F(u8, type) F(bytes, name) F(u64, owner_id) F(u32, member_count) F(u64, created_ms) F(u8, dismissed) F(u8, joinable)    \
     F(u8, large) F(bytes, shard_counts)
-/* unretained_seq: nothing up to there is retained for MQTT's subscribers */
-#define ROOM_FIELDS_2(F) F(u64, unretained_seq)
+/* unretained_seq: nothing up to there is retained for MQTT's subscribers; since_join: as in the snapshot */
+#define ROOM_FIELDS_2(F) F(u64, unretained_seq) F(u8, since_join)
 RECORD_2(room, ROOM_FIELDS, ROOM_FIELDS_2)
 #define MEMBER_FIELDS(F) F(u8, role) F(u64, joined_ms) F(bytes, name)
-RECORD(member, MEMBER_FIELDS)
+/* joined_seq: head of the room when the member came in; 0 for who came in before it was noted, too */
+#define MEMBER_FIELDS_2(F) F(u64, joined_seq)
+RECORD_2(member, MEMBER_FIELDS, MEMBER_FIELDS_2)
 
 /* An event of a user's stream: u8 event_kind, then the record. Messages are stored once per shard and named here. */
 enum event_kind { EVENT_MESSAGE = 1, EVENT_READ = 2, EVENT_CHANGE = 3, EVENT_DEVICE = 4 };

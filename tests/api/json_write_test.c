@@ -77,7 +77,7 @@ Test(json_write, all_fields_are_shown_but_unset_messages_and_empty_lists)
     expect_json(&ringpost__v1__event__descriptor, SLICE_EMPTY, "{\"sync_key\":\"0\"}");
     expect_json(&ringpost__v1__user_response__descriptor, SLICE_EMPTY, "{}");
     expect_json(&ringpost__v1__create_room_request__descriptor, SLICE_EMPTY,
-                "{\"name\":\"\",\"joinable\":false,\"client_room_id\":\"\"}");
+                "{\"name\":\"\",\"joinable\":false,\"client_room_id\":\"\",\"history\":\"NOT_CHOSEN\"}");
     expect_json(
         &ringpost__v1__send_request__descriptor, SLICE_TEXT("\x08\x01\x20\x06\x2a\x02\xfb\xff"),
         "{\"room_id\":\"1\",\"to_user_id\":\"0\",\"client_msg_id\":\"\",\"kind\":\"CUSTOM\",\"body\":\"+/8=\",\"published_qos\":\"NOT_SAID\"}");

@@ -579,6 +579,74 @@ Test(mqtt_deliver, a_retained_publish_without_payload_clears_and_is_no_message)
     mqtt_leave(&phone);
 }
 
+/* ---- what newcomers get ---- */
+
+static void hide_history(uint64_t room_id)
+{
+    Ringpost__V1__UpdateRoomRequest in = RINGPOST__V1__UPDATE_ROOM_REQUEST__INIT;
+    in.room_id = room_id;
+    in.history = RINGPOST__V1__ROOM_HISTORY__SINCE_JOIN;
+    struct actor_record actor = rig_actor(alice, "other");
+    cr_assert_eq(rig_call(&actor, 0, 0, "/v1/room/update", &in.base), ERROR_NONE);
+}
+
+static void change_members(const char *path, uint64_t room_id, uint64_t *user_ids, size_t count)
+{
+    Ringpost__V1__InviteRequest in = RINGPOST__V1__INVITE_REQUEST__INIT; /* remove has the same fields */
+    in.room_id = room_id;
+    in.user_ids = user_ids;
+    in.n_user_ids = count;
+    struct actor_record actor = rig_actor(alice, "other");
+    cr_assert_eq(rig_call(&actor, 0, 0, path, &in.base), ERROR_NONE);
+}
+
+Test(mqtt_deliver, what_is_retained_of_a_room_is_for_those_who_were_there)
+{
+    uint64_t room_id = make_room("room");
+    char topic[32], text[64];
+    snprintf(topic, sizeof topic, "r/%llu", (unsigned long long)room_id);
+    change_members("/v1/room/remove", room_id, &bob, 1);
+    write_to_room(alice, room_id, "1", "state");
+    change_members("/v1/room/invite", room_id, &bob, 1);
+    retained_of(topic, text);
+    cr_expect_str_eq(text, "state");
+    hide_history(room_id);
+    retained_of(topic, text);
+    cr_expect_str_eq(text, "", "bob was not there");
+    write_to_room(alice, room_id, "2", "next state");
+    retained_of(topic, text);
+    cr_expect_str_eq(text, "next state");
+}
+
+/* His kept session has got as far as the first membership went; between the two nothing is his. */
+Test(mqtt_deliver, who_comes_back_into_a_large_room_goes_on_from_there)
+{
+    uint64_t room_id = make_room("room"), crowd[2] = {rig_add_user(0, "carol"), rig_add_user(0, "dave")};
+    change_members("/v1/room/invite", room_id, crowd, 2);
+    hide_history(room_id);
+    char topic[32];
+    snprintf(topic, sizeof topic, "r/%llu", (unsigned long long)room_id);
+    struct mqtt_how kept = {.version = MQTT_5, .persistent = true};
+    mqtt_come(&phone, bob, "phone", kept);
+    cr_assert_eq(mqtt_listen(&phone, topic, 1), 1);
+    write_to_room(alice, room_id, "1", "m1");
+    mqtt_answer(&phone, MQTT_PUBACK, expect_text(1, QOS_1).packet_id);
+    mqtt_leave(&phone);
+    change_members("/v1/room/remove", room_id, &bob, 1);
+    for (uint32_t i = 2; i < 6; i++) write_to_room(alice, room_id, (char[]){(char)('0' + i), '\0'}, "not bob's");
+    change_members("/v1/room/invite", room_id, &bob, 1);
+    write_to_room(alice, room_id, "6", "m6");
+    write_to_room(alice, room_id, "7", "m7");
+    mqtt_come(&phone, bob, "phone", kept);
+    cr_expect(phone.present);
+    mqtt_answer(&phone, MQTT_PUBACK, expect_text(6, QOS_1).packet_id);
+    mqtt_answer(&phone, MQTT_PUBACK, expect_text(7, QOS_1).packet_id);
+    write_to_room(alice, room_id, "8", "m8");
+    mqtt_answer(&phone, MQTT_PUBACK, expect_text(8, QOS_1).packet_id);
+    expect_nothing();
+    mqtt_leave(&phone);
+}
+
 Test(mqtt_deliver, only_members_clear_what_is_retained)
 {
     uint64_t room_id = make_room("room"), carol = rig_add_user(0, "carol");

@@ -64,6 +64,11 @@ Test(room_create, a_repeat_gives_the_first_room_again)
     cr_expect_eq(FIXTURE_RUN(shard, ada, ROOM_CREATE, room_create, &record), ERROR_CLIENT_ID_CONFLICT);
     record = draft("same", "room", world_people(&eve, 1));
     cr_expect_eq(FIXTURE_RUN(shard, ada, ROOM_CREATE, room_create, &record), ERROR_CLIENT_ID_CONFLICT);
+    record = draft("same", "room", world_people(&bob, 1));
+    record.history = RINGPOST__V1__ROOM_HISTORY__SINCE_JOIN;
+    cr_expect_eq(FIXTURE_RUN(shard, ada, ROOM_CREATE, room_create, &record), ERROR_CLIENT_ID_CONFLICT);
+    record.history = RINGPOST__V1__ROOM_HISTORY__ALL;
+    cr_expect_eq(FIXTURE_RUN(shard, ada, ROOM_CREATE, room_create, &record), ERROR_NONE, "the same, said");
     record = draft("same", "room", world_people(&eve, 1));
     cr_expect_eq(FIXTURE_RUN(shard, bob, ROOM_CREATE, room_create, &record), ERROR_NONE, "ids are the creator's own");
     record = draft("", "room", SLICE_EMPTY);

@@ -302,6 +302,158 @@ Test(room_methods, a_group_lives)
     EXPECT(ERROR_NONE, bob, "/v1/chat/history", "{\"room_id\":\"%" ID "\"}", room_id);
 }
 
+/* ---- what newcomers read ---- */
+
+static uint64_t room_with_history(uint64_t owner_id, const char *history)
+{
+    EXPECT(ERROR_NONE, owner_id, "/v1/room/create", "{\"name\":\"room\",\"joinable\":true%s%s%s}", history[0] == '\0' ? "" : ",\"history\":\"",
+           history, history[0] == '\0' ? "" : "\"");
+    return number("room_id");
+}
+
+static void say_in(uint64_t sender_id, uint64_t room_id, uint32_t first, uint32_t last)
+{
+    for (uint32_t i = first; i <= last; i++)
+        EXPECT(ERROR_NONE, sender_id, "/v1/chat/send", "{\"room_id\":\"%" ID "\",\"client_msg_id\":\"m%u\",\"body\":\"aGk=\"}", room_id, i);
+}
+
+/* The seqs of all messages in the reply, as "3 2 1 "; with " more" behind them. */
+static const char *page_of(void)
+{
+    static char page[256];
+    size_t len = 0;
+    page[0] = '\0';
+    for (const char *at = text; (at = strstr(at, "\"seq\":\"")) != NULL;)
+        len += (size_t)snprintf(page + len, sizeof page - len, "%llu ", strtoull(at += 7, NULL, 10));
+    snprintf(page + len, sizeof page - len, "%s", strstr(text, "\"has_more\":true") == NULL ? "" : "more");
+    return page;
+}
+
+/* Every page that `reader` can ask for, and the list of conversations: messages first_seq … 7, of 7; 8: none. */
+static void expect_readable(uint64_t reader, uint64_t room_id, uint64_t first_seq, const char *who)
+{
+    for (int up = 0; up < 2; up++)
+        for (uint64_t seq = 0; seq <= 9; seq++)
+            for (uint64_t limit = 1; limit <= 8; limit++) {
+                EXPECT(ERROR_NONE, reader, "/v1/chat/history", "{\"room_id\":\"%" ID "\",\"%s\":\"%" ID "\",\"limit\":%" ID "}", room_id,
+                       up ? "after_seq" : "before_seq", seq, limit);
+                char want[64] = "";
+                uint64_t from = up ? (seq < first_seq ? first_seq : seq + 1) : seq == 0 || seq > 7 ? 7 : seq - 1, count = 0;
+                for (uint64_t at = from; at >= first_seq && at <= 7 && count < limit; at = up ? at + 1 : at - 1, count++)
+                    snprintf(want + strlen(want), sizeof want - strlen(want), "%" ID " ", at);
+                bool more = up ? from + count <= 7 && count > 0 : from >= first_seq && from - count >= first_seq;
+                snprintf(want + strlen(want), sizeof want - strlen(want), "%s", more ? "more" : "");
+                cr_expect_str_eq(page_of(), want, "%s, %s %d, limit %d: %s, not %s", who, up ? "after" : "before", (int)seq, (int)limit,
+                                 page_of(), want);
+                cr_expect_eq(number("head_seq"), 7);
+                cr_expect_eq(number("hidden_seq"), first_seq - 1, "%s: %s", who, text);
+            }
+    EXPECT(ERROR_NONE, reader, "/v1/chat/conversations", "{}");
+    cr_expect_eq(strstr(text, "\"last_message\"") != NULL, first_seq <= 7, "%s: %s", who, text);
+    cr_expect(number("unread") <= 8 - first_seq, "%s: %s", who, text);
+}
+
+Test(room_methods, newcomers_read_what_the_room_shows_them)
+{
+    static const struct {
+        const char *history, *said;
+        bool hides;
+    } cases[] = {{"", "ALL", false}, {"NOT_CHOSEN", "ALL", false}, {"ALL", "ALL", false}, {"SINCE_JOIN", "SINCE_JOIN", true}};
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        const char *name = cases[i].history;
+        bool hides = cases[i].hides;
+        uint64_t ada = user(0, (int)i), near = user(0, (int)(i + 1) % 4), far = user(1, (int)i), late = user(1, (int)(i + 1) % 4);
+        uint64_t room_id = room_with_history(ada, name);
+        char said[40];
+        snprintf(said, sizeof said, "\"history\":\"%s\"", cases[i].said);
+        cr_expect_not_null(strstr(text, said), "%s", text);
+        say_in(ada, room_id, 1, 3);
+        EXPECT(ERROR_NONE, far, "/v1/room/join", "{\"room_id\":\"%" ID "\"}", room_id);
+        cr_expect_not_null(strstr(text, said), "%s", text);
+        say_in(ada, room_id, 4, 5);
+        EXPECT(ERROR_NONE, ada, "/v1/room/invite", "{\"room_id\":\"%" ID "\",\"user_ids\":[\"%" ID "\"]}", room_id, near);
+        say_in(ada, room_id, 6, 7);
+        EXPECT(ERROR_NONE, late, "/v1/room/join", "{\"room_id\":\"%" ID "\"}", room_id);
+        expect_readable(ada, room_id, 1, "who made it");
+        expect_readable(far, room_id, hides ? 4 : 1, "who joined");
+        expect_readable(near, room_id, hides ? 6 : 1, "who was invited");
+        EXPECT(ERROR_NONE, late, "/v1/chat/history", "{\"room_id\":\"%" ID "\"}", room_id);
+        cr_expect_eq(number("hidden_seq"), hides ? 7 : 0);
+        cr_expect_eq(strstr(text, "\"body\"") == NULL, hides, "%s", text);
+        for (int who = 0; who < 3; who++)
+            EXPECT(ERROR_NONE, (uint64_t[]){far, near, late}[who], "/v1/room/leave", "{\"room_id\":\"%" ID "\"}", room_id);
+        EXPECT(ERROR_NONE, ada, "/v1/room/leave", "{\"room_id\":\"%" ID "\"}", room_id);
+    }
+}
+
+/* One that is too large for the stream: its members read the timeline alone. */
+Test(room_methods, newcomers_of_a_large_room_read_no_more)
+{
+    uint64_t ada = user(0, 0), room_id = room_with_history(ada, "SINCE_JOIN");
+    say_in(ada, room_id, 1, 5);
+    for (int i = 0; i < 4; i++) EXPECT(ERROR_NONE, user(1, i), "/v1/room/join", "{\"room_id\":\"%" ID "\"}", room_id);
+    cr_expect_not_null(strstr(text, "\"large\":true"), "%s", text);
+    EXPECT(ERROR_NONE, user(1, 0), "/v1/chat/sync", "{\"sync_key\":\"0\"}");
+    cr_expect(strstr(text, "\"message\":{") == NULL && strstr(text, "\"heads\":[{") == NULL, "nothing to be read: %s", text);
+    say_in(ada, room_id, 6, 7);
+    expect_readable(user(1, 0), room_id, 6, "who came first");
+    expect_readable(user(1, 3), room_id, 6, "who made it large");
+    EXPECT(ERROR_NONE, user(1, 3), "/v1/chat/sync", "{\"sync_key\":\"0\"}");
+    cr_expect_not_null(strstr(text, "\"head_seq\":\"7\",\"read_seq\":\"5\"}]"), "%s", text);
+}
+
+Test(room_methods, who_comes_back_came_in_then)
+{
+    uint64_t ada = user(0, 0), bob = user(1, 0), room_id = room_with_history(ada, "SINCE_JOIN");
+    EXPECT(ERROR_NONE, bob, "/v1/room/join", "{\"room_id\":\"%" ID "\"}", room_id);
+    say_in(bob, room_id, 1, 2);
+    EXPECT(ERROR_NONE, bob, "/v1/room/join", "{\"room_id\":\"%" ID "\"}", room_id);
+    EXPECT(ERROR_NONE, bob, "/v1/chat/history", "{\"room_id\":\"%" ID "\"}", room_id);
+    cr_expect_str_eq(page_of(), "2 1 ", "who is in it already does not come in again");
+    EXPECT(ERROR_NONE, bob, "/v1/room/leave", "{\"room_id\":\"%" ID "\"}", room_id);
+    say_in(ada, room_id, 3, 5);
+    EXPECT(ERROR_ROOM_NOT_FOUND, bob, "/v1/chat/history", "{\"room_id\":\"%" ID "\"}", room_id);
+    EXPECT(ERROR_NONE, bob, "/v1/room/join", "{\"room_id\":\"%" ID "\"}", room_id);
+    say_in(ada, room_id, 6, 7);
+    expect_readable(bob, room_id, 6, "who came back");
+    EXPECT(ERROR_NONE, ada, "/v1/room/set_role", "{\"room_id\":\"%" ID "\",\"user_id\":\"%" ID "\",\"role\":\"OWNER\"}", room_id, bob);
+    expect_readable(bob, room_id, 6, "another role changes nothing");
+}
+
+/* The room's history counts as it is now, for those who came before the change too; who does not name it leaves it alone. */
+Test(room_methods, history_can_be_shown_and_hidden_later)
+{
+    uint64_t ada = user(0, 0), bob = user(1, 0), eve = user(1, 1), room_id = room_with_history(ada, "");
+    say_in(ada, room_id, 1, 3);
+    EXPECT(ERROR_NONE, bob, "/v1/room/join", "{\"room_id\":\"%" ID "\"}", room_id);
+    EXPECT(ERROR_NONE, ada, "/v1/chat/conversations", "{}");
+    EXPECT(ERROR_ROLE_TOO_LOW, bob, "/v1/room/update", "{\"room_id\":\"%" ID "\",\"history\":\"ALL\"}", room_id);
+    EXPECT(ERROR_ROOM_NOT_FOUND, eve, "/v1/room/update", "{\"room_id\":\"%" ID "\",\"history\":\"ALL\"}", room_id);
+    EXPECT(ERROR_BAD_FIELD, ada, "/v1/room/update", "{\"room_id\":\"%" ID "\",\"history\":3}", room_id);
+    EXPECT(ERROR_BAD_FIELD, ada, "/v1/room/create", "{\"name\":\"x\",\"history\":-1}");
+    EXPECT(ERROR_NONE, bob, "/v1/chat/conversations", "{}");
+    cr_expect_null(strstr(text, "last_message"), "it is not on this shard: %s", text);
+    say_in(ada, room_id, 4, 7);
+    expect_readable(bob, room_id, 1, "before");
+    EXPECT(ERROR_NONE, ada, "/v1/room/update", "{\"room_id\":\"%" ID "\",\"joinable\":true,\"history\":\"SINCE_JOIN\"}", room_id);
+    cr_expect_not_null(strstr(text, "\"history\":\"SINCE_JOIN\""), "%s", text);
+    EXPECT(ERROR_NONE, bob, "/v1/chat/sync", "{\"sync_key\":\"0\"}");
+    cr_expect_not_null(strstr(text, "\"change\":\"ROOM_UPDATED\",\"room\":{"), "%s", text);
+    cr_expect_not_null(strstr(text, "\"history\":\"SINCE_JOIN\""), "%s", text);
+    expect_readable(bob, room_id, 4, "hidden");
+    expect_readable(ada, room_id, 1, "who made it");
+    EXPECT(ERROR_NONE, ada, "/v1/room/update", "{\"room_id\":\"%" ID "\",\"joinable\":true,\"name\":\"renamed\"}", room_id);
+    cr_expect_not_null(strstr(text, "\"history\":\"SINCE_JOIN\""), "%s", text);
+    expect_readable(bob, room_id, 4, "renamed");
+    EXPECT(ERROR_NONE, eve, "/v1/room/join", "{\"room_id\":\"%" ID "\"}", room_id);
+    EXPECT(ERROR_NONE, eve, "/v1/chat/conversations", "{}");
+    cr_expect_null(strstr(text, "last_message"), "this shard has it, eve may not read it: %s", text);
+    cr_expect(strstr(text, "\"head_seq\":\"7\"") != NULL && number("unread") == 0, "%s", text);
+    EXPECT(ERROR_NONE, ada, "/v1/room/update", "{\"room_id\":\"%" ID "\",\"joinable\":true,\"history\":\"ALL\"}", room_id);
+    expect_readable(bob, room_id, 1, "shown");
+    expect_readable(eve, room_id, 1, "shown to who came later");
+}
+
 /* Names in requests that are longer than a list may be. */
 Test(room_methods, lists_of_people_are_bounded)
 {

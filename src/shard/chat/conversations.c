@@ -3,6 +3,7 @@
 #include "api/wire.h"
 #include "shard/chat/inbox.h"
 #include "shard/chat/pages.h"
+#include "shard/room/gate.h"
 #include "shard/room/reading.h"
 #include "shard/room/timeline.h"
 #include "shard/room/view.h"
@@ -59,9 +60,10 @@ struct page {
     enum result result;
 };
 
-/* The newest message stored here, when it is the room's newest: one who has just come in may not have it yet. */
+/* The newest message stored here, when it is the room's newest: one who has just come in may not have it yet, or may not read it. */
 static enum result pack_last_message(struct page *page, const struct conversation_row *row)
 {
+    if (row->head_seq <= gate_hidden_seq(row->snapshot.since_join != 0, row->conversation.joined_seq)) return RESULT_OK;
     uint64_t newest = 0;
     enum result result = timeline_newest(page->view, row->room_id, &page->message, &newest);
     if (result != RESULT_OK || newest == 0 || newest != row->head_seq) return result;

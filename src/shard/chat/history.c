@@ -1,8 +1,9 @@
 /* shard/chat/history.c - a room's timeline by page, for its members: down from the newest, or up from a seq the client
- * has. */
+ * has. For each of them it begins where room/gate.h says: what lies before is neither given nor counted as more. */
 #include "api/wire.h"
 #include "shard/chat/pages.h"
 #include "shard/memory.h"
+#include "shard/room/gate.h"
 #include "shard/room/reading.h"
 #include "shard/room/room.h"
 #include "shard/room/timeline.h"
@@ -11,7 +12,7 @@
 #define HISTORY_LIMIT_DEFAULT 50
 #define HISTORY_LIMIT_MAX     200
 
-enum history_field { HISTORY_MESSAGES = 1, HISTORY_HAS_MORE, HISTORY_NEXT_SEQ, HISTORY_HEAD_SEQ };
+enum history_field { HISTORY_MESSAGES = 1, HISTORY_HAS_MORE, HISTORY_NEXT_SEQ, HISTORY_HEAD_SEQ, HISTORY_HIDDEN_SEQ };
 
 struct page {
     const struct history_params *params;
@@ -48,6 +49,7 @@ static void page_add(struct page *page, uint64_t seq, struct slice value)
 static bool take_message(void *context, uint64_t seq, struct slice record)
 {
     struct page *page = context;
+    if (seq <= page->params->hidden_seq) return false;
     page->has_more = page_full(page);
     if (page->has_more) return false;
     page_add(page, seq, record);
@@ -118,6 +120,7 @@ void history_read(struct read_job *job, struct store_view *view)
     wire_write_u64(&job->reply, HISTORY_HAS_MORE, page.has_more);
     wire_write_u64(&job->reply, HISTORY_NEXT_SEQ, page.last_seq);
     wire_write_u64(&job->reply, HISTORY_HEAD_SEQ, params->head_seq);
+    wire_write_u64(&job->reply, HISTORY_HIDDEN_SEQ, params->hidden_seq);
 }
 
 void handle_history(struct shard *shard, struct request *request)
@@ -128,15 +131,20 @@ void handle_history(struct shard *shard, struct request *request)
         request_refuse_because(shard, request, ERROR_BAD_FIELD, "limit: at most 200");
         return;
     }
-    const struct room *room = request_member_room(shard, request, in->room_id, NULL);
+    const struct member *member;
+    const struct room *room = request_member_room(shard, request, in->room_id, &member);
     if (room == NULL) return;
+    uint64_t hidden_seq = gate_hidden_seq(room->since_join, member->joined_seq);
     bool upwards = in->direction_case == RINGPOST__V1__HISTORY_REQUEST__DIRECTION_AFTER_SEQ;
     bool downwards = in->direction_case == RINGPOST__V1__HISTORY_REQUEST__DIRECTION_BEFORE_SEQ;
     struct history_params params = {.room_id = in->room_id,
                                     .head_seq = room->head_seq,
+                                    .hidden_seq = hidden_seq,
                                     .upwards = upwards,
                                     .before_seq = downwards ? in->before_seq : 0,
-                                    .after_seq = upwards ? in->after_seq : 0,
+                                    .after_seq = !upwards                       ? 0
+                                                 : in->after_seq < hidden_seq ? hidden_seq
+                                                                              : in->after_seq,
                                     .limit = in->limit == 0 ? HISTORY_LIMIT_DEFAULT : in->limit};
     request_read(shard, request, history_read, &params, sizeof params);
 }

@@ -11,9 +11,10 @@
 
 struct history_params {
     uint64_t room_id, head_seq; /* head when the page was asked for: the store has everything up to it */
+    uint64_t hidden_seq;        /* nothing up to it is for the one who asks: room/gate.h */
     bool upwards;               /* from after_seq; else downwards from before_seq */
     uint64_t before_seq;        /* 0: from the newest */
-    uint64_t after_seq;         /* 0: from the first */
+    uint64_t after_seq;         /* 0: from the first; below hidden_seq: from there */
     uint32_t limit;
 };
 void history_read(struct read_job *job, struct store_view *view);

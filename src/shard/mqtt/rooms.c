@@ -10,7 +10,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-enum history_field { HISTORY_MESSAGES = 1, HISTORY_HEAD_SEQ = 4 };
+enum history_field { HISTORY_MESSAGES = 1, HISTORY_HEAD_SEQ = 4, HISTORY_HIDDEN_SEQ };
 
 uint16_t mqtt_room_packet_id(uint64_t room_id, uint64_t seq)
 {
@@ -206,7 +206,8 @@ static bool take_packed(struct client *client, struct mqtt_room *room, struct sl
     return taken;
 }
 
-/* A page of a room's history; a room that one may not read any more is caught up with. */
+/* A page of a room's history; a room that one may not read any more is caught up with. It begins behind what is hidden from one who came
+ * back, whose client may have heard of an earlier membership last. */
 void mqtt_room_read(struct client *client, const struct letter *letter)
 {
     struct mqtt *mqtt = client->mqtt;
@@ -216,8 +217,12 @@ void mqtt_room_read(struct client *client, const struct letter *letter)
         mqtt_end(client, MQTT_SERVER_BUSY);
         return;
     }
-    uint64_t head_seq = 0;
-    struct cursor c = cursor_of(letter->error == ERROR_NONE ? letter_payload(letter) : SLICE_EMPTY);
+    uint64_t head_seq = 0, hidden_seq = 0;
+    struct slice page = letter->error == ERROR_NONE ? letter_payload(letter) : SLICE_EMPTY;
+    bool read = envelope_peek_u64(page, HISTORY_HIDDEN_SEQ, &hidden_seq) == RESULT_OK;
+    ASSERT(read);
+    mqtt_room_enter(mqtt, room->room_id, hidden_seq);
+    struct cursor c = cursor_of(page);
     struct wire_field field;
     bool going = true;
     while (wire_next(&c, &field)) {

@@ -11,12 +11,19 @@
 
 /* ---- the command ---- */
 
-/* The window's entry of this command; result fields empty. The content is all that the creator gave: what he gives anew belongs in here. */
+static bool create_since_join(const struct room_create_record *create)
+{
+    return create->history == RINGPOST__V1__ROOM_HISTORY__SINCE_JOIN;
+}
+
+/* The window's entry of this command; result fields empty. The content is all that the creator gave: what he gives anew belongs in here,
+ * so that the content of who does not give it stays what it was. */
 static struct dedup_entry create_entry(const struct room_create_record *create, uint64_t actor_id)
 {
     struct dedup_entry entry = {0};
     dedup_id(&entry, 0, actor_id, create->client_room_id);
-    uint64_t hash = XXH3_64bits_withSeed(create->name.data, create->name.len, create->joinable);
+    uint64_t seed = (uint64_t)create->joinable | (uint64_t)create_since_join(create) << 1;
+    uint64_t hash = XXH3_64bits_withSeed(create->name.data, create->name.len, seed);
     struct cursor people = cursor_of(create->people);
     struct person_record person;
     while (person_next(&people, &person)) hash = XXH3_64bits_withSeed(&person.user_id, sizeof person.user_id, hash);
@@ -77,6 +84,7 @@ static void create_reply(struct effects *effects, const struct machine *machine,
     room.created_ms = made->time_ms;
     room.joinable = create->joinable != 0;
     room.large = member_count > machine->options.fanout_threshold;
+    room.history = room_history(create_since_join(create));
     Ringpost__V1__CreateRoomResponse response = RINGPOST__V1__CREATE_ROOM_RESPONSE__INIT;
     response.room = &room;
     effects_reply(effects, &response.base);
@@ -96,6 +104,7 @@ void apply_room_create(struct machine *machine, const struct command *command, s
                                    .time_ms = command->time_ms,
                                    .name = create.name,
                                    .joinable = create.joinable != 0,
+                                   .since_join = create_since_join(&create),
                                    .people = people,
                                    .people_count = count};
         entry.room_id = entry.result_id = room_create(machine, &draft, effects)->entity.key.a;
@@ -112,7 +121,7 @@ static const char *create_fault(const Ringpost__V1__CreateRoomRequest *in)
     struct slice client_id = slice_text(in->client_room_id);
     if (client_id.len > CLIENT_ROOM_ID_SIZE_MAX || utf8_valid_len(client_id) != client_id.len)
         return "client_room_id: at most 64 bytes of UTF-8";
-    return NULL;
+    return room_history_fault((int32_t)in->history);
 }
 
 /* True: somebody has all the rooms they may have, and the request was refused. */
@@ -152,6 +161,7 @@ void handle_create_room(struct shard *shard, struct request *request)
     }
     struct room_create_record record = {.name = name_slice(&name),
                                         .joinable = in->joinable != 0,
+                                        .history = (uint8_t)in->history,
                                         .client_room_id = slice_text(in->client_room_id),
                                         .owner_name = request->actor.name,
                                         .people = writer_slice(&list)};

@@ -17,6 +17,7 @@ static enum result member_load(struct entity *fresh, struct store_view *view)
         if (member_record_read(&record, &c) && cursor_done(&c)) {
             member->role = record.role;
             member->joined_ms = record.joined_ms;
+            member->joined_seq = record.joined_seq;
             member->name = memory_text(record.name);
         } else {
             result = RESULT_CORRUPT;
@@ -39,7 +40,9 @@ void member_put(const struct member *member, struct effects *effects)
 {
     ASSERT(member->entity.exists);
     struct key key = key_two(KEY_MEMBER, member->entity.key.a, member->entity.key.b);
-    struct member_record record = {
-        .role = member->role, .joined_ms = member->joined_ms, .name = slice_text(member->name)};
+    struct member_record record = {.role = member->role,
+                                   .joined_ms = member->joined_ms,
+                                   .name = slice_text(member->name),
+                                   .joined_seq = member->joined_seq};
     EFFECTS_PUT(effects, &key, member, &record);
 }

@@ -31,6 +31,7 @@ enum room_field {
     ROOM_DISMISSED,
     ROOM_JOINABLE,
     ROOM_LARGE,
+    ROOM_HISTORY,
 };
 enum change_field {
     CHANGE_CHANGE = 1,
@@ -76,6 +77,7 @@ void snapshot_pack(struct writer *out, const struct snapshot_record *snapshot, u
     wire_write_u64(out, ROOM_DISMISSED, snapshot->dismissed);
     wire_write_u64(out, ROOM_JOINABLE, snapshot->joinable);
     wire_write_u64(out, ROOM_LARGE, snapshot->large);
+    wire_write_u64(out, ROOM_HISTORY, room_history(snapshot->since_join != 0));
 }
 
 void view_pack_change(struct writer *out, const struct relay_change_record *change, uint64_t read_seq)

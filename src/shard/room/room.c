@@ -26,6 +26,7 @@ static bool room_read(struct room *room, struct slice value)
     room->joinable = record.joinable != 0;
     room->large = record.large != 0;
     room->unretained_seq = record.unretained_seq;
+    room->since_join = record.since_join != 0;
     room->name = memory_text(record.name);
     room->count_count = record.shard_counts.len / (uint32_t)sizeof(uint32_t);
     room->shard_counts = memory_alloc(record.shard_counts.len + 1);
@@ -68,7 +69,8 @@ static void room_write(struct entity *entity, struct effects *effects)
                                  .joinable = room->joinable,
                                  .large = room->large,
                                  .shard_counts = slice_of(room->shard_counts, room->count_count * sizeof(uint32_t)),
-                                 .unretained_seq = room->unretained_seq};
+                                 .unretained_seq = room->unretained_seq,
+                                 .since_join = room->since_join};
     EFFECTS_PUT(effects, &key, room, &record);
 }
 
@@ -91,7 +93,13 @@ void room_snapshot(const struct room *room, const struct machine *machine, struc
                                          .created_ms = room->created_ms,
                                          .dismissed = room->dismissed,
                                          .joinable = room->joinable,
-                                         .large = room->large};
+                                         .large = room->large,
+                                         .since_join = room->since_join};
+}
+
+Ringpost__V1__RoomHistory room_history(bool since_join)
+{
+    return since_join ? RINGPOST__V1__ROOM_HISTORY__SINCE_JOIN : RINGPOST__V1__ROOM_HISTORY__ALL;
 }
 
 void room_fill(const struct room *room, const struct machine *machine, Ringpost__V1__Room *out)
@@ -108,6 +116,7 @@ void room_fill(const struct room *room, const struct machine *machine, Ringpost_
     out->dismissed = room->dismissed;
     out->joinable = room->joinable;
     out->large = room->large;
+    out->history = room_history(room->since_join);
 }
 
 enum error room_admits(struct machine *machine, uint64_t room_id, uint64_t actor_id, uint8_t role_min,
@@ -186,6 +195,7 @@ static void room_enrol(struct machine *machine, struct room *room, const struct 
     member->entity.exists = true;
     member->role = role;
     member->joined_ms = time_ms;
+    member->joined_seq = room->head_seq;
     free(member->name);
     member->name = memory_text(person->name);
     member_put(member, effects);
@@ -255,6 +265,7 @@ static struct room *room_make(struct needs *made, const struct room_draft *draft
     room->owner_id = draft->owner_id;
     room->created_ms = draft->time_ms;
     room->joinable = draft->joinable;
+    room->since_join = draft->since_join;
     room->name = memory_text(draft->name);
     room->count_count = machine->options.shard_count;
     room->shard_counts = memory_alloc(room->count_count * sizeof(uint32_t));

@@ -1,6 +1,6 @@
 /* shard/room/room.h - a room, its members and its timeline, on the shard that owns it.
  * Thread:  the shard's worker (the partition in the room id).  Depends: shard/machine.h.  Start at: shard/shard.h
- * Reading order: room.c member.c direct.c (entities) view.h (what other shards keep) pack.c reading.h | create.c
+ * Reading order: room.c member.c direct.c (entities) gate.h view.h (what other shards keep) pack.c reading.h | create.c
  * update.c membership.c role.c (commands) get.c members.c (reads). head_seq is not stored with the room: the
  * timeline knows it, so a send adds to one timeline block and writes no room. timeline.h reads those blocks. */
 #ifndef SHARD_ROOM_ROOM_H
@@ -35,6 +35,7 @@ struct room {
     uint32_t count_count; /* of shard_counts */
     uint8_t type;         /* TYPE_… */
     bool dismissed, joinable, large;
+    bool since_join;        /* its history is SINCE_JOIN: gate.h */
     char *name;             /* owned, "" for direct */
     uint32_t *shard_counts; /* owned; members by home shard */
 };
@@ -47,6 +48,7 @@ static inline struct room *room_of(struct entity *e)
 struct member { /* exists: is a member */
     struct entity entity;
     uint64_t joined_ms;
+    uint64_t joined_seq; /* head of the room then, whatever its history is */
     uint8_t role; /* ROLE_… */
     char *name;   /* owned; display name when joined */
 };
@@ -78,6 +80,7 @@ struct room *direct_create(struct machine *machine, const struct person_record p
 uint32_t room_member_max(const struct machine *machine, uint8_t type);
 void room_snapshot(const struct room *room, const struct machine *machine,
                    struct snapshot_record *snapshot); /* borrows the room's name */
+Ringpost__V1__RoomHistory room_history(bool since_join);
 /* Fills the protobuf Room; borrows the room's name. */
 void room_fill(const struct room *room, const struct machine *machine, Ringpost__V1__Room *out);
 
@@ -91,7 +94,7 @@ struct room_draft {
     uint8_t type;
     uint64_t owner_id, actor_id, time_ms;
     struct slice name;
-    bool joinable;
+    bool joinable, since_join;
     const struct person_record *people; /* its first members; at least one lives on this shard */
     uint32_t people_count;
 };

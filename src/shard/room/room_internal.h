@@ -16,6 +16,13 @@ static inline bool person_next(struct cursor *people, struct person_record *pers
     return true;
 }
 
+/* What is wrong with a RoomHistory that a client gave; NULL: nothing. */
+static inline const char *room_history_fault(int32_t history)
+{
+    bool known = history >= RINGPOST__V1__ROOM_HISTORY__NOT_CHOSEN && history <= RINGPOST__V1__ROOM_HISTORY__SINCE_JOIN;
+    return known ? NULL : "history: ALL or SINCE_JOIN";
+}
+
 struct guests { /* whom a request names, ascending, without repeats and without the actor */
     uint64_t ids[ROOM_GUESTS_MAX];
     uint32_t count;

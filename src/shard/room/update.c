@@ -1,4 +1,4 @@
-/* shard/room/update.c - renaming a group, opening or closing its door, and ending it. */
+/* shard/room/update.c - renaming a group, opening or closing its door and its past, and ending it. */
 #include "shard/account/account.h"
 #include "shard/memory.h"
 #include "shard/room/room_internal.h"
@@ -19,6 +19,12 @@ enum error check_room_update(struct machine *machine, const struct command *comm
     return room_admits(machine, COMMAND_RECORD(room_update, command).room_id, command->actor_id, ROLE_ADMIN, &room);
 }
 
+static bool update_since_join(const struct room_update_record *update, const struct room *room)
+{
+    if (update->history == RINGPOST__V1__ROOM_HISTORY__NOT_CHOSEN) return room->since_join;
+    return update->history == RINGPOST__V1__ROOM_HISTORY__SINCE_JOIN;
+}
+
 void apply_room_update(struct machine *machine, const struct command *command, struct effects *effects)
 {
     struct room_update_record update = COMMAND_RECORD(room_update, command);
@@ -28,8 +34,10 @@ void apply_room_update(struct machine *machine, const struct command *command, s
         free(room->name);
         room->name = memory_text(update.name);
     }
-    if (renames || room->joinable != (update.joinable != 0)) {
-        room->joinable = update.joinable != 0;
+    bool joinable = update.joinable != 0, since_join = update_since_join(&update, room);
+    if (renames || room->joinable != joinable || room->since_join != since_join) {
+        room->joinable = joinable;
+        room->since_join = since_join;
         batch_row(machine->batch, &room->entity);
         struct relay_change_record change = {
             .change = CHANGE_ROOM_UPDATED, .actor_id = command->actor_id, .time_ms = command->time_ms};
@@ -46,9 +54,11 @@ void handle_update_room(struct shard *shard, struct request *request)
 {
     Ringpost__V1__UpdateRoomRequest *in = REQUEST_UNPACK(shard, request, UpdateRoomRequest);
     struct name_text name;
-    if (in == NULL || !account_clean_name(shard, request, &name, "name", in->name, false)) return;
+    const char *fault = in == NULL ? NULL : room_history_fault((int32_t)in->history);
+    if (fault != NULL) request_refuse_because(shard, request, ERROR_BAD_FIELD, fault);
+    if (in == NULL || fault != NULL || !account_clean_name(shard, request, &name, "name", in->name, false)) return;
     struct room_update_record record = {
-        .room_id = in->room_id, .name = name_slice(&name), .joinable = in->joinable != 0};
+        .room_id = in->room_id, .name = name_slice(&name), .joinable = in->joinable != 0, .history = (uint8_t)in->history};
     struct writer bytes;
     writer_init(&bytes, 0);
     room_update_record_write(&bytes, &record);

@@ -30,6 +30,7 @@ static void view_update(struct view *view, const struct snapshot_record *snapsho
     view->dismissed = snapshot->dismissed != 0;
     view->joinable = snapshot->joinable != 0;
     view->large = snapshot->large != 0;
+    view->since_join = snapshot->since_join != 0;
     if (head_seq > view->head_seq) view->head_seq = head_seq;
     if (view->name != NULL && slice_equal(slice_text(view->name), snapshot->name)) return;
     free(view->name);
@@ -49,7 +50,8 @@ static void view_put(const struct view *view, struct effects *effects)
                                        .created_ms = view->created_ms,
                                        .dismissed = view->dismissed,
                                        .joinable = view->joinable,
-                                       .large = view->large};
+                                       .large = view->large,
+                                       .since_join = view->since_join};
     writer_reset(&effects->scratch);
     snapshot_record_write(&effects->scratch, &snapshot);
     writer_u64(&effects->scratch, view->head_seq);

@@ -20,7 +20,7 @@ struct view { /* exists: at least one member of this shard, now or before */
     uint64_t opener_id; /* DIRECT: who lives here, has opened it and waits for the other one's first message; else 0 */
     uint32_t member_count, member_max;
     uint8_t type;
-    bool dismissed, joinable, large;
+    bool dismissed, joinable, large, since_join;
     char *name; /* owned */
     struct inbox *
         *members; /* owned array, ascending by user id; pinned inboxes of the local members; empty when large */
