@@ -182,6 +182,7 @@ static void audit_view(struct room_audit *a, uint16_t shard)
     const struct room_record *r = &a->record;
     struct snapshot_record s = stored.snapshot;
     EXPECT(s.dismissed == r->dismissed && s.joinable == r->joinable && s.large == r->large && s.type == r->type &&
+               s.since_join == r->since_join &&
                slice_equal(s.name, r->name) && s.created_ms == r->created_ms,
            "shard %u has an old picture of room %lx", shard, (unsigned long)a->room_id);
     EXPECT(r->large || s.member_count == r->member_count, "shard %u believes that room %lx has %u members, not %u", shard,

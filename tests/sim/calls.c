@@ -545,6 +545,7 @@ static void note_membership(struct world *w, struct call *call, uint64_t room_id
     const struct known_room *room = oracle_room(w->oracle, room_id);
     if (user == USERS_MAX) return;
     call->version = room->members[user].version;
+    call->history_version = room->history_version;
     call->is_member = room->members[user].under_way > 0 ? -1 : room->members[user].known;
 }
 
@@ -645,6 +646,27 @@ bool calls_talk(struct world *w, struct app *d)
 
 /* ---- history ---------------------------------------------------------------------------------------------------------- */
 
+/* Nothing is known of an id that is only guessed. */
+static bool is_known(const struct world *w, uint64_t room_id)
+{
+    for (uint32_t i = 0; i < w->oracle->room_count; i++)
+        if (w->oracle->rooms[i].room_id == room_id) return true;
+    return false;
+}
+
+/* What is hidden from who came later: exactly that, where it is certain. */
+static void expect_hidden(struct world *w, const struct call *call, const Ringpost__V1__HistoryResponse *r)
+{
+    EXPECT(r->hidden_seq <= r->head_seq, "seq %lu of %lu is hidden", (unsigned long)r->hidden_seq, (unsigned long)r->head_seq);
+    if (!is_known(w, call->room_id) || call->is_member != 1 || !membership_unchanged(w, call)) return;
+    const struct known_room *room = oracle_room(w->oracle, call->room_id);
+    uint64_t hidden_seq;
+    if (room->history_version != call->history_version) return;
+    if (!oracle_knows_hidden(room, oracle_user_index(w->oracle, call->claims.user_id), &hidden_seq)) return;
+    EXPECT(r->hidden_seq == hidden_seq, "device %u may read room %lx from behind seq %lu, and is shown it from behind seq %lu",
+           call->device->number, (unsigned long)call->room_id, (unsigned long)hidden_seq, (unsigned long)r->hidden_seq);
+}
+
 static void history_answered(struct world *w, struct call *call, const void *message)
 {
     const Ringpost__V1__HistoryResponse *r = message;
@@ -652,20 +674,25 @@ static void history_answered(struct world *w, struct call *call, const void *mes
     EXPECT(call->is_member != 0 || !membership_unchanged(w, call), "history for somebody who is no member");
     EXPECT(r->head_seq >= call->floor, "room %lx went back from %lu to %lu", (unsigned long)call->room_id,
            (unsigned long)call->floor, (unsigned long)r->head_seq);
-    uint64_t first = upwards ? call->seq + 1 : call->seq == 0 || call->seq > r->head_seq ? r->head_seq : call->seq - 1;
-    EXPECT(r->n_messages == 0 ? first == 0 || first > r->head_seq : r->messages[0]->seq == first,
+    expect_hidden(w, call, r);
+    uint64_t after = call->seq < r->hidden_seq ? r->hidden_seq : call->seq;
+    uint64_t first = upwards ? after + 1 : call->seq == 0 || call->seq > r->head_seq ? r->head_seq : call->seq - 1;
+    EXPECT(r->n_messages == 0 ? first <= r->hidden_seq || first > r->head_seq : r->messages[0]->seq == first,
            "a page of room %lx does not begin at seq %lu", (unsigned long)call->room_id, (unsigned long)first);
     for (size_t i = 0; i < r->n_messages; i++) {
         oracle_saw_message(w->oracle, r->messages[i]);
         EXPECT(r->messages[i]->room_id == call->room_id, "a message of another room");
+        EXPECT(r->messages[i]->seq > r->hidden_seq, "seq %lu of room %lx is shown and hidden", (unsigned long)r->messages[i]->seq,
+               (unsigned long)call->room_id);
         if (i == 0) continue;
         uint64_t before = r->messages[i - 1]->seq, seq = r->messages[i]->seq;
         EXPECT(upwards ? seq == before + 1 : seq + 1 == before, "room %lx: seq %lu after %lu", (unsigned long)call->room_id,
                (unsigned long)seq, (unsigned long)before);
     }
-    bool finished = !upwards && !r->has_more && r->n_messages > 0;
-    EXPECT(!finished || r->messages[r->n_messages - 1]->seq == 1, "the history of room %lx ends before its beginning",
-           (unsigned long)call->room_id);
+    if (r->n_messages == 0) return;
+    bool finished = r->messages[r->n_messages - 1]->seq == (upwards ? r->head_seq : r->hidden_seq + 1);
+    EXPECT(finished == !r->has_more, "a page of room %lx that ends with seq %lu says that there is %s", (unsigned long)call->room_id,
+           (unsigned long)r->messages[r->n_messages - 1]->seq, r->has_more ? "more" : "no more");
 }
 
 static void member_call_refused(struct world *w, struct call *call, enum error error) { expect_known_member(w, call, error); }
@@ -679,14 +706,6 @@ static uint64_t some_room_id(struct world *w, const struct app *d)
     const struct known_room *room = some_room(w, d);
     if (room != NULL && !dice_one_in(&w->dice, 4)) return room->room_id;
     return next_id(w, ID_ROOM);
-}
-
-/* Nothing is known of an id that is only guessed. */
-static bool is_known(const struct world *w, uint64_t room_id)
-{
-    for (uint32_t i = 0; i < w->oracle->room_count; i++)
-        if (w->oracle->rooms[i].room_id == room_id) return true;
-    return false;
 }
 
 static bool call_history(struct world *w, struct app *d)
@@ -807,6 +826,24 @@ static void compare_row(const struct app *d, const Ringpost__V1__Conversation *c
     EXPECT(c->unread == c->head_seq - c->read_seq, "room %lx: %lu unread", (unsigned long)c->room->room_id, (unsigned long)c->unread);
 }
 
+/* The list, at rest, by what is certain of the room and of when its reader came in. */
+static void compare_gate(const struct world *w, const struct app *d, const Ringpost__V1__Conversation *c)
+{
+    const struct known_room *room = oracle_room(w->oracle, c->room->room_id);
+    const struct membership *m = &room->members[d->person->number];
+    uint64_t hidden_seq;
+    bool known = oracle_knows_hidden(room, d->person->number, &hidden_seq), joined = m->known == 1 && m->joined_known;
+    bool there = c->last_message != NULL;
+    EXPECT(!known || !there || c->head_seq > hidden_seq, "device %u is shown seq %lu of room %lx, and came in at %lu", d->number,
+           (unsigned long)c->head_seq, (unsigned long)c->room->room_id, (unsigned long)hidden_seq);
+    EXPECT(!joined || there || c->head_seq == m->joined_seq, "device %u is not shown seq %lu of room %lx, and came in at %lu", d->number,
+           (unsigned long)c->head_seq, (unsigned long)c->room->room_id, (unsigned long)m->joined_seq);
+    EXPECT(!joined || c->read_seq >= m->joined_seq, "device %u has unread messages of room %lx from before it came in", d->number,
+           (unsigned long)c->room->room_id);
+    EXPECT(room->since_join < 0 || (c->room->history == RINGPOST__V1__ROOM_HISTORY__SINCE_JOIN) == (room->since_join == 1),
+           "device %u sees another history of room %lx", d->number, (unsigned long)c->room->room_id);
+}
+
 static void finish_pages(struct app *d, bool comparing)
 {
     if (!comparing) {
@@ -845,8 +882,10 @@ static void conversations_answered(struct world *w, struct call *call, const voi
         const Ringpost__V1__Conversation *c = r->conversations[i];
         oracle_saw_room(w->oracle, c->room);
         if (c->last_message != NULL) oracle_saw_message(w->oracle, c->last_message);
-        if (comparing) compare_row(d, c);
-        else reload_row(d, r->sync_key, c);
+        if (comparing) {
+            compare_row(d, c);
+            compare_gate(w, d, c);
+        } else reload_row(d, r->sync_key, c);
     }
     d->compared_count += (uint32_t)r->n_conversations;
     d->cursor = r->next_cursor;
@@ -918,10 +957,15 @@ static void create_answered(struct world *w, struct call *call, const void *mess
     uint64_t key = XXH3_64bits_withSeed(&call->number, sizeof call->number, call->claims.user_id);
     oracle_learn(w->oracle, FACT_CLIENT_ROOM, key, 0, r->room->room_id, "room made by one request");
     struct known_room *room = oracle_room(w->oracle, r->room->room_id);
+    bool since_join = call->history == RINGPOST__V1__ROOM_HISTORY__SINCE_JOIN;
+    EXPECT((r->room->history == RINGPOST__V1__ROOM_HISTORY__SINCE_JOIN) == since_join, "room %lx is made with another history",
+           (unsigned long)r->room->room_id);
+    if (room->history_version == 0) room->since_join = since_join;
     for (uint32_t i = 0; i < call->user_count; i++) {
         uint32_t user = oracle_user_index(w->oracle, call->user_ids[i]);
         if (user == USERS_MAX || room->members[user].version != 0) continue;
         room->members[user].known = 1;
+        room->members[user].joined_known = true;
         if (room->role_changes == 0) room->members[user].role = i == 0 ? RINGPOST__V1__ROLE__OWNER : RINGPOST__V1__ROLE__MEMBER;
         room->members[user].version++;
     }
@@ -946,7 +990,8 @@ static struct client_room *some_client_room(struct world *w, struct person *pers
     uint32_t count = COUNT_OF(person->client_rooms), i = dice_below(&w->dice, count);
     struct client_room *room = &person->client_rooms[i];
     bool known = room->number != 0 && oracle_is_promised(w->oracle, person, &room->first);
-    if (!known) *room = (struct client_room){.number = room->number == 0 ? i + 1 : room->number + count};
+    uint32_t number = room->number == 0 ? i + 1 : room->number + count;
+    if (!known) *room = (struct client_room){.number = number, .of_older = record_first_lists_only};
     return room;
 }
 
@@ -975,6 +1020,8 @@ static bool call_create(struct world *w, struct app *d)
     snprintf(client_id, sizeof client_id, "r%u", call->number);
     request.name = name;
     request.joinable = dice_percent(&own, 60);
+    if (!room->of_older) request.history = (Ringpost__V1__RoomHistory)dice_below(&own, 3);
+    call->history = (int)request.history;
     request.client_room_id = client_id;
     request.member_ids = call->user_ids + 1;
     request.n_member_ids = call->user_count - 1;
@@ -989,44 +1036,44 @@ static void memberships_begin(struct world *w, const struct call *call)
     for (uint32_t i = 0; i < call->user_count; i++) oracle_membership_begin(w->oracle, call->room_id, call->user_ids[i]);
 }
 
-static void memberships_end(struct world *w, const struct call *call, int outcome)
+static void memberships_end(struct world *w, const struct call *call, int outcome, uint64_t head_seq)
 {
-    for (uint32_t i = 0; i < call->user_count; i++) oracle_membership_end(w->oracle, call->room_id, call->user_ids[i], outcome);
+    for (uint32_t i = 0; i < call->user_count; i++) oracle_membership_end(w->oracle, call->room_id, call->user_ids[i], outcome, head_seq);
 }
 
 static void membership_refused(struct world *w, struct call *call, enum error error)
 {
     (void)error;
-    memberships_end(w, call, -1);
+    memberships_end(w, call, -1, 0);
 }
 
-static void membership_lost(struct world *w, struct call *call) { memberships_end(w, call, -2); }
+static void membership_lost(struct world *w, struct call *call) { memberships_end(w, call, -2, 0); }
 
 static void join_answered(struct world *w, struct call *call, const void *message)
 {
     const Ringpost__V1__JoinRoomResponse *r = message;
     oracle_saw_room(w->oracle, r->room);
-    memberships_end(w, call, 1);
+    memberships_end(w, call, 1, r->room->head_seq);
 }
 
 static void invite_answered(struct world *w, struct call *call, const void *message)
 {
     const Ringpost__V1__InviteResponse *r = message;
     oracle_saw_room(w->oracle, r->room);
-    memberships_end(w, call, 1);
+    memberships_end(w, call, 1, r->room->head_seq);
 }
 
 static void leave_answered(struct world *w, struct call *call, const void *message)
 {
     (void)message;
-    memberships_end(w, call, 0);
+    memberships_end(w, call, 0, 0);
 }
 
 static void remove_answered(struct world *w, struct call *call, const void *message)
 {
     const Ringpost__V1__RemoveMembersResponse *r = message;
     oracle_saw_room(w->oracle, r->room);
-    memberships_end(w, call, 0);
+    memberships_end(w, call, 0, 0);
 }
 
 static const struct call_type join_type = {"join_room", RINGPOST__V1__REQUEST__METHOD_JOIN_ROOM, join_answered, membership_refused,
@@ -1146,14 +1193,30 @@ static bool call_set_role(struct world *w, struct app *d)
     return go(w, call, &request.base);
 }
 
+static void update_ends(struct world *w, const struct call *call, int outcome)
+{
+    if (call->history != RINGPOST__V1__ROOM_HISTORY__NOT_CHOSEN) oracle_history_end(w->oracle, call->room_id, outcome);
+}
+
 static void update_answered(struct world *w, struct call *call, const void *message)
 {
     const Ringpost__V1__UpdateRoomResponse *r = message;
-    (void)call;
     oracle_saw_room(w->oracle, r->room);
+    EXPECT(call->history == RINGPOST__V1__ROOM_HISTORY__NOT_CHOSEN || (int)r->room->history == call->history,
+           "room %lx has another history than was asked for", (unsigned long)call->room_id);
+    update_ends(w, call, call->history == RINGPOST__V1__ROOM_HISTORY__SINCE_JOIN);
 }
 
-static const struct call_type update_type = {"update_room", RINGPOST__V1__REQUEST__METHOD_UPDATE_ROOM, update_answered, NULL, NULL};
+static void update_refused(struct world *w, struct call *call, enum error error)
+{
+    (void)error;
+    update_ends(w, call, -1);
+}
+
+static void update_lost(struct world *w, struct call *call) { update_ends(w, call, -2); }
+
+static const struct call_type update_type = {"update_room", RINGPOST__V1__REQUEST__METHOD_UPDATE_ROOM, update_answered, update_refused,
+                                             update_lost};
 static const struct call_type dismiss_type = {"dismiss_room", RINGPOST__V1__REQUEST__METHOD_DISMISS_ROOM, nothing_answered, NULL, NULL};
 
 static bool call_update(struct world *w, struct app *d)
@@ -1163,10 +1226,15 @@ static bool call_update(struct world *w, struct app *d)
     Ringpost__V1__UpdateRoomRequest request = RINGPOST__V1__UPDATE_ROOM_REQUEST__INIT;
     char name[24];
     snprintf(name, sizeof name, "Renamed %u", dice_below(&w->dice, 100));
-    request.room_id = room->room_id;
+    struct call *call = begin(w, d, &update_type, LANE_MAIN);
+    request.room_id = call->room_id = room->room_id;
     if (dice_one_in(&w->dice, 2)) request.name = name;
     request.joinable = dice_percent(&w->dice, 70);
-    return go(w, begin(w, d, &update_type, LANE_MAIN), &request.base);
+    uint32_t history = dice_below(&w->dice, 3);
+    if (!record_first_lists_only) request.history = (Ringpost__V1__RoomHistory)history;
+    call->history = (int)request.history;
+    if (call->history != RINGPOST__V1__ROOM_HISTORY__NOT_CHOSEN) oracle_history_begin(w->oracle, room->room_id);
+    return go(w, call, &request.base);
 }
 
 static bool call_dismiss(struct world *w, struct app *d)

@@ -34,6 +34,8 @@ struct call {
     uint64_t generation;     /* REVOKE: the newest the device had then */
     char successor[TOKEN_REFRESH_MAX + 1]; /* REFRESH of a used token: what it was traded for; "": nothing may come of it */
     uint32_t version; /* of the caller's membership, when the call began */
+    uint32_t history_version; /* of the room's history, then */
+    int history;              /* what was asked for: enum RoomHistory */
     int is_member;
 };
 

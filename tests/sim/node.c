@@ -5,6 +5,7 @@
 #include "core/check.h"
 #include "shard/chat/events.h"
 #include "shard/keys.h"
+#include "shard/records.h"
 #include "shard/room/timeline.h"
 #include "sim/report.h"
 #include <stdlib.h>
@@ -47,6 +48,26 @@ static bool keeps_put(void *context, struct slice key, struct slice value)
     return true;
 }
 
+/* Planted bugs that forget when somebody came into a room: on the one side that asks the gate, or on the other. */
+static bool alters_put(void *context, struct slice key, struct slice value, struct writer *out)
+{
+    const struct node *node = context;
+    struct cursor c = cursor_of(value);
+    struct member_record member;
+    struct conversation_record conversation;
+    if (node->plant == PLANT_history_shown && key.data[0] == KEY_MEMBER && member_record_read(&member, &c)) {
+        member.joined_seq = 0;
+        member_record_write(out, &member);
+        return true;
+    }
+    if (node->plant == PLANT_last_message_shown && key.data[0] == KEY_CONVERSATION && conversation_record_read(&conversation, &c)) {
+        conversation.joined_seq = 0;
+        conversation_record_write(out, &conversation);
+        return true;
+    }
+    return false;
+}
+
 static struct fake_disk *make_disk(const struct node *node, uint64_t seed, struct node *keeper)
 {
     const struct fake_disk_options options = {
@@ -67,6 +88,7 @@ void node_create(struct node *node, uint16_t number, const struct profile *profi
     node->store = fake_store_create(seed + 1);
     fake_disk_set_lying(node->disk, plant == PLANT_ack_before_durable);
     fake_store_set_keeps(node->store, keeps_put, node);
+    fake_store_set_alters(node->store, alters_put, node);
     node->options.machine.shard = number;
     node->options.metrics = &node->metrics;
     node->options.disk = fake_disk_base(node->disk);
@@ -279,12 +301,13 @@ static void copy_log(const struct node *node, struct fake_disk *disk)
     free(numbers);
 }
 
-uint64_t node_digest_of_log(const struct node *node)
+uint64_t node_digest_of_log(struct node *node)
 {
     struct metrics *metrics = calloc(1, sizeof *metrics);
     struct fake_disk *disk = make_disk(node, 0, NULL);
     struct fake_store *store = fake_store_create(0);
     copy_log(node, disk);
+    fake_store_set_alters(store, alters_put, node);
     struct shard_options options = node->options;
     options.disk = fake_disk_base(disk);
     options.store = fake_store_base(store);

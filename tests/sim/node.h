@@ -60,6 +60,6 @@ void node_close_clone(struct node *clone);
  * cuts between the blocks of the window of repeated sends (which fall where the batches did). Nothing may be queued. */
 uint64_t node_digest(struct node *node);
 /* The digest after the whole log was applied to an empty store. */
-uint64_t node_digest_of_log(const struct node *node);
+uint64_t node_digest_of_log(struct node *node);
 
 #endif

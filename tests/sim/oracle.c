@@ -233,7 +233,7 @@ struct known_room *oracle_room(struct oracle *o, uint64_t room_id)
         ASSERT(o->rooms != NULL);
     }
     struct known_room *room = &o->rooms[o->room_count++];
-    *room = (struct known_room){.room_id = room_id};
+    *room = (struct known_room){.room_id = room_id, .since_join = -1, .since_join_before = -1};
     for (uint32_t i = 0; i < USERS_MAX; i++) room->members[i] = (struct membership){.known = -1, .before = -1, .role = -1};
     return room;
 }
@@ -263,7 +263,7 @@ void oracle_membership_begin(struct oracle *o, uint64_t room_id, uint64_t user_i
     m->known = -1;
 }
 
-void oracle_membership_end(struct oracle *o, uint64_t room_id, uint64_t user_id, int outcome)
+void oracle_membership_end(struct oracle *o, uint64_t room_id, uint64_t user_id, int outcome, uint64_t head_seq)
 {
     struct membership *m = membership_of(o, room_id, user_id);
     if (m == NULL) return;
@@ -272,7 +272,45 @@ void oracle_membership_end(struct oracle *o, uint64_t room_id, uint64_t user_id,
     m->under_way--;
     if (outcome == -2) m->overlapped = true;
     if (!m->overlapped) m->known = outcome >= 0 ? (int8_t)outcome : m->before;
+    bool stays = !m->overlapped && m->before == 1 && m->known == 1, comes = !m->overlapped && m->before == 0 && m->known == 1;
+    m->joined_known = comes || (stays && m->joined_known);
+    if (comes) m->joined_seq = head_seq;
     if (m->under_way == 0) m->overlapped = false;
+}
+
+void oracle_history_begin(struct oracle *o, uint64_t room_id)
+{
+    struct known_room *room = oracle_room(o, room_id);
+    room->history_version++;
+    if (room->history_changes++ == 0) room->since_join_before = room->since_join;
+    else room->history_overlapped = true;
+    room->since_join = -1;
+}
+
+void oracle_history_end(struct oracle *o, uint64_t room_id, int outcome)
+{
+    struct known_room *room = oracle_room(o, room_id);
+    ASSERT(room->history_changes > 0);
+    room->history_version++;
+    room->history_changes--;
+    if (outcome == -2) room->history_overlapped = true;
+    if (!room->history_overlapped) room->since_join = outcome >= 0 ? (int8_t)outcome : room->since_join_before;
+    if (room->history_changes == 0) room->history_overlapped = false;
+}
+
+bool oracle_knows_hidden(const struct known_room *room, uint32_t user, uint64_t *hidden_seq)
+{
+    *hidden_seq = 0;
+    if (user == USERS_MAX || room->members[user].known != 1 || room->since_join < 0) return false;
+    if (room->since_join == 1) *hidden_seq = room->members[user].joined_seq;
+    return room->since_join == 0 || room->members[user].joined_known;
+}
+
+void oracle_forget_joining(struct oracle *o)
+{
+    for (uint32_t i = 0; i < o->room_count; i++)
+        for (uint32_t user = 0; user < USERS_MAX; user++)
+            if (o->rooms[i].members[user].joined_seq > 0) o->rooms[i].members[user].joined_known = false;
 }
 
 int oracle_is_member(const struct oracle *o, uint64_t room_id, uint64_t user_id)

@@ -50,12 +50,17 @@ struct membership { /* of one user in one room */
     uint32_t under_way;
     uint32_t version; /* counts beginnings and ends */
     uint64_t read_floor; /* an answer said so, and no leaving was tried since */
+    bool joined_known;   /* of a known member: */
+    uint64_t joined_seq; /* the newest message when the member came in */
 };
 
 struct known_room {
     uint64_t room_id, head_seq; /* head: the newest anybody has seen */
     bool direct, joinable, ended; /* ended: a dismissal was tried */
     uint32_t role_changes; /* under way */
+    int8_t since_join, since_join_before; /* its history is SINCE_JOIN: 1, 0; -1: who knows; before: like a membership's */
+    bool history_overlapped;
+    uint32_t history_changes, history_version; /* under way; counts beginnings and ends */
     struct membership members[USERS_MAX];
 };
 
@@ -102,9 +107,17 @@ bool oracle_is_promised(const struct oracle *oracle, const struct person *person
 struct known_room *oracle_room(struct oracle *oracle, uint64_t room_id);
 /* USERS_MAX: nobody we know. */
 uint32_t oracle_user_index(const struct oracle *oracle, uint64_t user_id);
-/* A request about the membership begins; ends: +1 member, 0 not a member, -1 no change (refused), -2 unknown (the answer was lost). */
+/* A request about the membership begins; ends: +1 member, 0 not a member, -1 no change (refused), -2 unknown (the answer was lost).
+ * head_seq: of the room, as an answer that makes members says. */
 void oracle_membership_begin(struct oracle *oracle, uint64_t room_id, uint64_t user_id);
-void oracle_membership_end(struct oracle *oracle, uint64_t room_id, uint64_t user_id, int outcome);
+void oracle_membership_end(struct oracle *oracle, uint64_t room_id, uint64_t user_id, int outcome, uint64_t head_seq);
+/* The same about what a room's history is. Outcome: 1 SINCE_JOIN, 0 ALL, -1, -2. */
+void oracle_history_begin(struct oracle *oracle, uint64_t room_id);
+void oracle_history_end(struct oracle *oracle, uint64_t room_id, int outcome);
+/* Certain: the user, a member, may read no message up to *hidden_seq, and every later one. */
+bool oracle_knows_hidden(const struct known_room *room, uint32_t user, uint64_t *hidden_seq);
+/* An older version has not noted when its members came in, nor does what it left behind say so. */
+void oracle_forget_joining(struct oracle *oracle);
 /* Certain and undisturbed: 1, 0; else -1. */
 int oracle_is_member(const struct oracle *oracle, uint64_t room_id, uint64_t user_id);
 

@@ -105,6 +105,7 @@ struct person {
     struct client_room {
         uint32_t number; /* in its client_room_id; 0: none was asked for */
         struct first_try first;
+        bool of_older; /* asked for in an older version, which knew of no history */
     } client_rooms[6];
     struct app devices[DEVICES_MAX];
 };

@@ -528,6 +528,7 @@ static void upgrade(struct world *w)
     heal_disks(w);
     end_life(w);
     record_first_lists_only = false;
+    oracle_forget_joining(w->oracle);
     for (uint16_t i = 0; i < world_shard_count(w); i++) {
         fake_store_flush(w->nodes[i].store);
         if (w->plant == PLANT_grown_misread) fake_store_rewrite(w->nodes[i].store, misread_inbox, NULL);

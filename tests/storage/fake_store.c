@@ -36,6 +36,8 @@ struct fake_store {
     struct store_job *answers_first, *answers_last; /* ran, not yet done */
     bool (*keeps)(void *context, struct slice key, struct slice value);
     void *keeps_context;
+    bool (*alters)(void *context, struct slice key, struct slice value, struct writer *out);
+    void *alters_context;
     const char *damage;
     bool blind;
     bool breaking;
@@ -134,6 +136,16 @@ static void trim(struct fake_store *store, struct slice until, uint64_t applied,
     }
 }
 
+static void put(struct fake_store *store, struct slice key, struct slice value, uint64_t applied, uint64_t before)
+{
+    if (store->keeps != NULL && !store->keeps(store->keeps_context, key, value)) return;
+    struct writer altered;
+    writer_init(&altered, 0);
+    if (store->alters != NULL && store->alters(store->alters_context, key, value, &altered)) value = writer_slice(&altered);
+    remember(store, applied, before, set(store, key, copy_of(value), value.len));
+    writer_deinit(&altered);
+}
+
 static void apply(struct fake_store *store, struct slice operations, uint64_t applied)
 {
     ASSERT(applied > store->applied || (applied == store->applied && operations.len == 0));
@@ -145,12 +157,9 @@ static void apply(struct fake_store *store, struct slice operations, uint64_t ap
         struct slice key = cursor_bytes(&c);
         struct slice value = operation == 1 ? cursor_bytes(&c) : SLICE_EMPTY;
         ASSERT(!c.bad && operation >= 1 && operation <= 3 && key.len > 0 && key.data[0] != 0);
-        if (operation == 3) {
-            trim(store, key, applied, before);
-            continue;
-        }
-        if (operation == 1 && store->keeps != NULL && !store->keeps(store->keeps_context, key, value)) continue;
-        remember(store, applied, before, set(store, key, operation == 1 ? copy_of(value) : NULL, value.len));
+        if (operation == 3) trim(store, key, applied, before);
+        else if (operation == 1) put(store, key, value, applied, before);
+        else remember(store, applied, before, set(store, key, NULL, 0));
     }
     store->applied = applied;
 }
@@ -391,6 +400,13 @@ void fake_store_set_keeps(struct fake_store *store, bool (*keeps)(void *context,
 {
     store->keeps = keeps;
     store->keeps_context = context;
+}
+
+void fake_store_set_alters(struct fake_store *store, bool (*alters)(void *context, struct slice key, struct slice value, struct writer *out),
+                           void *context)
+{
+    store->alters = alters;
+    store->alters_context = context;
 }
 
 void fake_store_claim(struct fake_store *store, uint64_t index)

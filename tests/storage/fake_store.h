@@ -47,6 +47,9 @@ struct fake_store *fake_store_clone(const struct fake_store *store);
 void fake_store_set_damage(struct fake_store *store, const char *damage, bool seen);
 /* Puts that `keeps` refuses are lost, which no store may do. NULL: none. */
 void fake_store_set_keeps(struct fake_store *store, bool (*keeps)(void *context, struct slice key, struct slice value), void *context);
+/* Puts for which `alters` returns true are of `out` instead of their value, which no store may do. NULL: none. */
+void fake_store_set_alters(struct fake_store *store, bool (*alters)(void *context, struct slice key, struct slice value, struct writer *out),
+                           void *context);
 /* The store says that it stands at `index`, whatever it holds, which no store may do. */
 void fake_store_claim(struct fake_store *store, uint64_t index);
 /* A backup, or what is restored from one: `to` becomes what `from` is, durable. Both idle (asserted). */
