@@ -13,12 +13,14 @@
 
 struct buf_pool;
 
+#define BUF_KEPT_SIZE_MAX 2097152u /* of free blocks that are kept to be given out again */
+
 struct buf {
     struct buf_pool *pool;
     uint32_t refs;
     uint32_t len;      /* bytes in use */
     uint32_t capacity; /* bytes available in data */
-    uint8_t data[];
+    _Alignas(8) uint8_t data[];
 };
 #define BUF_HEAD_SIZE ((uint32_t)offsetof(struct buf, data))
 
@@ -26,8 +28,9 @@ struct buf {
 NODISCARD enum result buf_pool_create(struct buf_pool **out, size_t size_max_bytes);
 /* Asserts that every buf came back and nothing is charged. */
 void buf_pool_destroy(struct buf_pool *pool);
-/* Memory of the bufs given out; and of all that counts against the limit. */
+/* Memory of the bufs given out; of the free blocks that are kept beside them; and of all that counts against the limit. */
 size_t buf_pool_used_bytes(const struct buf_pool *pool);
+size_t buf_pool_kept_bytes(const struct buf_pool *pool);
 size_t buf_pool_charged_bytes(const struct buf_pool *pool);
 size_t buf_pool_size_max_bytes(const struct buf_pool *pool);
 

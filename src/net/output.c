@@ -1,16 +1,23 @@
 /* net/output.c - the queue of output.h: a list of pieces.
  * A piece is some bytes of our own and then, perhaps, a shared payload. The last piece grows until it has one; the piece after it goes
- * on in the same buf of our own, so that the few bytes before each of many shared payloads stand together. Happy path: one piece, sent
- * by a plain send. Failure: the pool's limit or no memory refuses a whole append. */
+ * on in the same buf of our own, so that the few bytes before each of many shared payloads stand together. A piece lies in its own buf,
+ * before its bytes, so that it costs no allocation:
+ *
+ *   buf of our own   | piece | its bytes | piece | its bytes | room |
+ *   shared payloads                 `-> payload         `-> payload
+ *
+ * Happy path: one piece, sent by a plain send. Failure: the pool's limit or no memory refuses a whole append. */
 #include "net/output.h"
 #include "core/check.h"
 #include <stdlib.h>
 
-struct output_piece { /* bytes of our own, then those of a shared buf; one of the two may be none */
+struct output_piece { /* bytes of our own, then those of a shared buf; either may be none */
     struct output_piece *next;
-    struct buf *own, *shared;
+    struct buf *own;    /* never NULL: the piece lies in it */
+    struct buf *shared; /* NULL: none */
     uint32_t own_start, own_end, shared_start, shared_end; /* of the unsent bytes in their data */
 };
+#define PIECE_ALIGN ((uint32_t) _Alignof(struct output_piece))
 
 struct output_gather {
     struct msghdr message;
@@ -31,7 +38,7 @@ static uint32_t parts_size(const struct slice *parts, uint32_t part_count)
 
 static struct slice piece_own(const struct output_piece *piece)
 {
-    return piece->own == NULL ? SLICE_EMPTY : slice_of(piece->own->data + piece->own_start, piece->own_end - piece->own_start);
+    return slice_of(piece->own->data + piece->own_start, piece->own_end - piece->own_start);
 }
 
 static struct slice piece_shared(const struct output_piece *piece)
@@ -54,72 +61,97 @@ static struct slice piece_next(const struct output_piece *piece)
 
 /* A buf of our own is charged once, by the queue that alone refers to it; a shared one is charged by the bytes, as if each holder had
  * a part of it. */
-static void piece_drop_own(struct output *output, struct output_piece *piece)
-{
-    if (piece->own == NULL) return;
-    if (piece->own->refs == 1) output->held_bytes -= buf_memory_bytes(piece->own);
-    buf_unref(&piece->own);
-}
-
-static void piece_drop_shared(struct output *output, struct output_piece *piece)
-{
-    if (piece->shared == NULL) return;
-    output->held_bytes -= piece->shared_end - piece->shared_start;
-    buf_unref(&piece->shared);
-}
-
 static void piece_free(struct output *output, struct output_piece *piece)
 {
-    piece_drop_own(output, piece);
-    piece_drop_shared(output, piece);
-    output->held_bytes -= (uint32_t)sizeof *piece;
-    free(piece);
+    if (piece->shared != NULL) {
+        output->held_bytes -= piece->shared_end - piece->shared_start;
+        buf_unref(&piece->shared);
+    }
+    struct buf *own = piece->own;
+    if (own->refs == 1) output->held_bytes -= buf_memory_bytes(own);
+    buf_unref(&own); /* and with it, perhaps, the piece */
 }
 
-/* The more waits, the larger the buf that what follows is copied to: at most half of it, so that the memory of a queue is at most one and
- * a half times its bytes. NULL at a limit. */
+/* The more waits, the larger the buf that what follows is copied to: by a quarter of it, so that the memory of a queue is at most one
+ * and a half times its bytes. NULL at a limit. */
 static struct buf *output_get_buf(const struct output *output, struct buf_pool *pool, uint32_t size)
 {
-    uint32_t usual = output->bytes / 2 / OUTPUT_BUF_SIZE_FIRST * OUTPUT_BUF_SIZE_FIRST;
+    uint32_t usual = (1 + output->bytes / 4 / OUTPUT_BUF_SIZE_FIRST) * OUTPUT_BUF_SIZE_FIRST;
     if (usual > OUTPUT_BUF_SIZE_MOST) usual = OUTPUT_BUF_SIZE_MOST;
-    if (usual < OUTPUT_BUF_SIZE_FIRST) usual = OUTPUT_BUF_SIZE_FIRST;
     return buf_try_get(pool, size + BUF_HEAD_SIZE > usual ? size : usual - BUF_HEAD_SIZE);
+}
+
+static uint32_t buf_room(const struct buf *own)
+{
+    return own->capacity - own->len;
 }
 
 /* What may be copied behind the last piece without a new one. */
 static uint32_t output_tail_room(const struct output *output)
 {
     const struct output_piece *tail = output->tail;
-    return tail == NULL || tail->own == NULL || tail->shared != NULL ? 0 : tail->own->capacity - tail->own->len;
+    return tail == NULL || tail->shared != NULL ? 0 : buf_room(tail->own);
+}
+
+static uint32_t piece_place(const struct buf *own)
+{
+    return (own->len + PIECE_ALIGN - 1) & ~(PIECE_ALIGN - 1);
+}
+
+/* Lays a piece behind what is in `own`, which has room, and takes that reference. */
+static struct output_piece *piece_lay(struct buf *own)
+{
+    uint32_t place = piece_place(own);
+    struct output_piece *piece = (void *)(own->data + place);
+    own->len = place + (uint32_t)sizeof *piece;
+    *piece = (struct output_piece){.own = own, .own_start = own->len, .own_end = own->len};
+    return piece;
 }
 
 /* A piece with room for `size` more bytes of our own: behind a shared payload in the buf of the piece before, else in a new one. It is
  * not linked yet. NULL at a limit. */
 static struct output_piece *output_make_piece(const struct output *output, struct buf_pool *pool, uint32_t size)
 {
-    struct buf *last = output->tail != NULL && output->tail->shared != NULL ? output->tail->own : NULL;
-    bool goes_on = last != NULL && last->capacity - last->len >= size;
-    struct output_piece *piece = calloc(1, sizeof *piece);
-    if (piece == NULL) return NULL;
-    if (size > 0) piece->own = goes_on ? buf_ref(last) : output_get_buf(output, pool, size);
-    if (piece->own != NULL) piece->own_start = piece->own_end = piece->own->len;
-    if (size == 0 || piece->own != NULL) return piece;
-    free(piece);
-    return NULL;
+    uint32_t needed = size + (uint32_t)sizeof(struct output_piece);
+    const struct output_piece *tail = output->tail;
+    bool goes_on = tail != NULL && tail->shared != NULL && tail->own->capacity - tail->own->len >= needed + PIECE_ALIGN;
+    struct buf *own = goes_on ? buf_ref(tail->own) : output_get_buf(output, pool, needed);
+    return own == NULL ? NULL : piece_lay(own);
 }
 
-/* Copies what there is room for; what is left stays in the parts. */
-static void piece_fill(struct output *output, struct output_piece *piece, struct slice *parts, uint32_t part_count)
+static void output_link(struct output *output, struct output_piece *piece)
 {
-    struct buf *own = piece->own;
-    ASSERT(own == NULL || (piece->shared == NULL && own->len == piece->own_end));
-    for (uint32_t i = 0; own != NULL && i < part_count; i++) {
-        uint32_t room = own->capacity - own->len, len = parts[i].len < room ? parts[i].len : room;
-        if (len == 0) continue;
-        memcpy(own->data + own->len, parts[i].data, len);
-        parts[i] = slice_of(parts[i].data + len, parts[i].len - len);
-        own->len = piece->own_end = own->len + len;
-        output->bytes += len;
+    if (output->tail == NULL)
+        output->head = piece;
+    else
+        output->tail->next = piece;
+    output->tail = piece;
+    if (piece->own->refs == 1) output->held_bytes += buf_memory_bytes(piece->own);
+}
+
+/* Copies the parts, of `size` bytes, behind the last piece, which has room for them. */
+static void output_fill(struct output *output, const struct slice *parts, uint32_t part_count, uint32_t size)
+{
+    struct output_piece *tail = output->tail;
+    struct buf *own = tail->own;
+    ASSERT(tail->shared == NULL && own->len == tail->own_end && buf_room(own) >= size);
+    uint8_t *at = own->data + own->len;
+    for (uint32_t i = 0; i < part_count; i++) {
+        if (parts[i].len > 0) memcpy(at, parts[i].data, parts[i].len);
+        at += parts[i].len;
+    }
+    own->len = tail->own_end = own->len + size;
+    output->bytes += size;
+}
+
+/* Divides the parts at `size` bytes; both halves have as many, perhaps empty ones. */
+static void parts_divide(const struct slice *parts, uint32_t part_count, uint32_t size, struct slice *first, struct slice *second)
+{
+    for (uint32_t i = 0; i < part_count; i++) {
+        uint32_t len = parts[i].len < size ? parts[i].len : size;
+        first[i] = slice_of(parts[i].data, len);
+        second[i] = slice_of(parts[i].data + len, parts[i].len - len);
+        size -= len;
     }
 }
 
@@ -133,57 +165,37 @@ static void piece_share(struct output *output, struct output_piece *piece, struc
     output->bytes += bytes.len;
 }
 
-static void output_link(struct output *output, struct output_piece *piece)
+/* Links a new piece for what the last one has no room for, and copies all. */
+static bool output_extend(struct output *output, struct buf_pool *pool, const struct slice *parts, uint32_t part_count, uint32_t size)
 {
-    if (output->tail == NULL)
-        output->head = piece;
-    else
-        output->tail->next = piece;
-    output->tail = piece;
-    output->held_bytes += (uint32_t)sizeof *piece;
-    if (piece->own != NULL && piece->own->refs == 1) output->held_bytes += buf_memory_bytes(piece->own);
-}
-
-/* All of it behind the last piece, which has room: the usual case. */
-static void output_fill_tail(struct output *output, const struct slice *parts, uint32_t part_count, uint32_t size)
-{
-    struct output_piece *tail = output->tail;
-    struct buf *own = tail->own;
-    ASSERT(own->len == tail->own_end && own->capacity - own->len >= size);
-    for (uint32_t i = 0; i < part_count; i++) {
-        if (parts[i].len > 0) memcpy(own->data + own->len, parts[i].data, parts[i].len);
-        own->len += parts[i].len;
+    uint32_t room = output_tail_room(output);
+    struct output_piece *tail = output->tail, *added = output_make_piece(output, pool, size > room ? size - room : 0);
+    if (added == NULL) return false;
+    if (output->tail != tail) { /* to make room for it, this queue was cut */
+        buf_unref(&(struct buf *){added->own});
+        return false;
     }
-    tail->own_end = own->len;
-    output->bytes += size;
+    struct slice first[OUTPUT_PARTS_MAX], second[OUTPUT_PARTS_MAX];
+    ASSERT(part_count <= OUTPUT_PARTS_MAX);
+    if (room > 0) {
+        parts_divide(parts, part_count, room, first, second);
+        output_fill(output, first, part_count, room);
+    }
+    output_link(output, added);
+    output_fill(output, room > 0 ? second : parts, part_count, size - room);
+    return true;
 }
 
 bool output_append(struct output *output, struct buf_pool *pool, const struct slice *parts, uint32_t part_count,
                    struct buf *shared_buf, struct slice shared)
 {
-    uint32_t size = parts_size(parts, part_count), room = output_tail_room(output);
-    bool shares = shared_buf != NULL && shared.len > 0;
-    if (!shares && size > 0 && size <= room) {
-        output_fill_tail(output, parts, part_count, size);
-        return true;
-    }
-    struct slice left[OUTPUT_PARTS_MAX];
-    ASSERT(part_count <= COUNT_OF(left));
-    for (uint32_t i = 0; i < part_count; i++) left[i] = parts[i];
-    struct output_piece *tail = output->tail, *added = NULL;
-    if (size > room || (shares && (tail == NULL || tail->shared != NULL))) {
-        added = output_make_piece(output, pool, size > room ? size - room : 0);
-        if (added == NULL) return false;
-        if (output->tail != tail) { /* to make room for it, this queue was cut */
-            buf_unref(&added->own);
-            free(added);
-            return false;
-        }
-    }
-    if (room > 0) piece_fill(output, tail, left, part_count);
-    if (added != NULL) {
-        output_link(output, added);
-        piece_fill(output, added, left, part_count);
+    uint32_t size = parts_size(parts, part_count);
+    bool shares = shared_buf != NULL && shared.len > 0, full = output->tail == NULL || output->tail->shared != NULL;
+    if (size == 0 && !shares) return true;
+    if (full || size > buf_room(output->tail->own)) {
+        if (!output_extend(output, pool, parts, part_count, size)) return false;
+    } else {
+        output_fill(output, parts, part_count, size);
     }
     if (shares) piece_share(output, output->tail, shared_buf, shared);
     return true;
@@ -203,8 +215,9 @@ const struct msghdr *output_gather(struct output *output, struct slice *data)
     ASSERT(output->head != NULL && output->gather == NULL);
     *data = piece_next(output->head);
     if (output->bytes == data->len || data->len >= OUTPUT_SEND_SIZE_MAX) return NULL;
-    struct output_gather *gather = calloc(1, sizeof *gather);
+    struct output_gather *gather = malloc(sizeof *gather);
     if (gather == NULL) return NULL; /* the first bytes alone are progress, too */
+    gather->message = (struct msghdr){.msg_iov = gather->iovecs};
     uint32_t size = 0;
     for (const struct output_piece *piece = output->head; piece != NULL; piece = piece->next) {
         if (gather->message.msg_iovlen >= OUTPUT_IOVECS_MAX || size >= OUTPUT_SEND_SIZE_MAX) break;
@@ -212,7 +225,6 @@ const struct msghdr *output_gather(struct output *output, struct slice *data)
         gather_add(gather, piece_shared(piece));
         size += piece_bytes(piece);
     }
-    gather->message.msg_iov = gather->iovecs;
     output->gather = gather;
     return &gather->message;
 }
@@ -307,7 +319,7 @@ void output_cut(struct output *output)
         piece_free(output, piece);
         piece = next;
     }
-    if (last->own != NULL) last->own->len = last->own_end; /* what may still be appended goes on there */
+    last->own->len = last->own_end; /* what may still be appended goes on there */
 }
 
 void output_copy(const struct output *output, uint8_t *out)

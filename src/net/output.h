@@ -15,7 +15,7 @@
 #define OUTPUT_SEND_SIZE_MAX  262144u /* bytes of one send, so that its completion shows progress */
 #define OUTPUT_PARTS_MAX      8
 #define OUTPUT_BUF_SIZE_FIRST 1024u  /* memory of the first buf of our own; most turns queue less */
-#define OUTPUT_BUF_SIZE_MOST  16384u /* of a following one, which is half as large as what waits */
+#define OUTPUT_BUF_SIZE_MOST  16384u /* of a following one, which grows with what waits */
 #define OUTPUT_HELD_FIXED     2048u
 
 struct output_piece;

@@ -400,7 +400,7 @@ static void report_memory(const struct worker *w)
     }
     struct store_memory store = storage_thread_memory(w->storage);
     size_t payloads = buf_pool_used_bytes(w->pool);
-    metrics_set(&memory[METRICS_MEMORY_PAYLOADS], payloads);
+    metrics_set(&memory[METRICS_MEMORY_PAYLOADS], payloads + buf_pool_kept_bytes(w->pool));
     metrics_set(&memory[METRICS_MEMORY_INPUT], buf_pool_charged_bytes(w->pool) - payloads);
     metrics_set(&memory[METRICS_MEMORY_CONNECTIONS], server_memory_bytes(w->server));
     metrics_set(&memory[METRICS_MEMORY_REPEAT_WINDOW], repeats);
