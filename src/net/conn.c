@@ -295,8 +295,9 @@ enum result conn_queue(struct conn *conn, const struct slice *parts, uint32_t pa
                        struct slice shared)
 {
     struct server *server = conn->server;
+    uint32_t held = conn->out.held_bytes;
     if (!output_append(&conn->out, server->pool, parts, part_count, shared_buf, shared)) return RESULT_BUSY;
-    conn_note_held(conn);
+    if (conn->out.held_bytes != held) conn_note_held(conn);
     if (conn->out.bytes > server->options.outbound_soft_bytes) conn->above_soft = true;
     server_mark_dirty(conn);
     return RESULT_OK;
