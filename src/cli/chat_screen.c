@@ -212,7 +212,10 @@ static void paint_messages(struct painter *painter, const struct conversation *c
         snprintf(rule, sizeof rule, "── %s ──", day);
         paint_rule(painter, rule);
     }
-    if (painter->y >= painter->pane->top && conversation->message_count > 0 && conversation->messages[0].seq > 1 && !conversation->start_reached)
+    if (painter->y < painter->pane->top) return;
+    if (conversation->start_reached && conversation->hidden_seq > 0)
+        paint_rule(painter, "you joined here; earlier messages are hidden");
+    else if (conversation->message_count > 0 && conversation->messages[0].seq > 1 && !conversation->start_reached)
         paint_rule(painter, conversation->message_count < MODEL_TIMELINE_MAX ? "loading…" : "older messages are not shown here");
 }
 

@@ -78,8 +78,7 @@ static void on_history(void *context, enum result result, const Ringpost__V1__Re
         if (is_final && conversation != NULL) conversation->start_reached = true; /* nothing here is for us */
         return;
     }
-    const Ringpost__V1__HistoryResponse *page = response->history;
-    model_on_history(&chat->model, chat->history_room, page->messages, page->n_messages, page->has_more);
+    model_on_history(&chat->model, chat->history_room, response->history);
 }
 
 static void ask_history(struct chat *chat, const struct conversation *conversation, uint64_t before_seq)

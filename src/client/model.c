@@ -179,6 +179,9 @@ static void apply_room(struct conversation *conversation, const Ringpost__V1__Ro
     conversation->member_count = room->member_count;
     conversation->dismissed = room->dismissed;
     conversation->incomplete = false;
+    bool other_history = conversation->history != RINGPOST__V1__ROOM_HISTORY__NOT_CHOSEN && conversation->history != (int)room->history;
+    if (other_history) timeline_clear(conversation); /* what may be read is not what it was */
+    conversation->history = (int)room->history;
     if (room->head_seq > conversation->head_seq) conversation->head_seq = room->head_seq;
 }
 

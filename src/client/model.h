@@ -52,6 +52,8 @@ struct conversation {
     bool incomplete;    /* seen in an event, not yet described by the server */
     uint32_t member_count;
     uint64_t head_seq, read_seq, activity_ms;
+    uint64_t hidden_seq; /* messages up to it are hidden from the user, who came in behind them; as the last page said */
+    int history;         /* the room's, enum RoomHistory */
     struct model_message *messages; /* seqs without holes, ascending */
     uint32_t message_count, message_capacity;
     bool start_reached; /* nothing older can be loaded */
@@ -96,8 +98,8 @@ void model_on_head(struct model *model, uint64_t room_id, uint64_t head_seq, uin
 void model_on_presence(struct model *model, const Ringpost__V1__Presence *presence);
 void model_on_typing(struct model *model, const Ringpost__V1__TypingNotice *notice, uint64_t now_ms);
 void model_on_person(struct model *model, uint64_t user_id, const char *name);
-/* A page of history in descending order. `has_more`: something older exists. */
-void model_on_history(struct model *model, uint64_t room_id, Ringpost__V1__Message *const *messages, size_t count, bool has_more);
+/* A page of history in descending order. */
+void model_on_history(struct model *model, uint64_t room_id, const Ringpost__V1__HistoryResponse *page);
 
 /* ---- what the user does ---- */
 /* The direct conversation with somebody, made when there is none. NULL: no memory. */

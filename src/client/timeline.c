@@ -156,10 +156,15 @@ void timeline_insert(struct conversation *conversation, const Ringpost__V1__Mess
     outgoing_settle(conversation);
 }
 
-void model_on_history(struct model *model, uint64_t room_id, Ringpost__V1__Message *const *messages, size_t count, bool has_more)
+void model_on_history(struct model *model, uint64_t room_id, const Ringpost__V1__HistoryResponse *page)
 {
     struct conversation *conversation = model_find_room(model, room_id);
     if (conversation == NULL) return;
+    Ringpost__V1__Message *const *messages = page->messages;
+    size_t count = page->n_messages;
+    conversation->hidden_seq = page->hidden_seq;
+    bool of_an_earlier_time = conversation->message_count > 0 && conversation->messages[0].seq <= page->hidden_seq;
+    if (of_an_earlier_time) timeline_clear(conversation); /* the user was a member before, and left */
     for (size_t i = 0; i < count; i++) {
         if (messages[i]->seq == 0) continue;
         if (messages[i]->seq > conversation->head_seq) conversation->head_seq = messages[i]->seq;
@@ -168,7 +173,7 @@ void model_on_history(struct model *model, uint64_t room_id, Ringpost__V1__Messa
     }
     /* The page ends at the start of what may be seen, and the timeline reaches as far as the page. */
     bool connects = count == 0 || (conversation->message_count > 0 && conversation->messages[0].seq <= messages[count - 1]->seq);
-    if (!has_more && connects) conversation->start_reached = true;
+    if (!page->has_more && connects) conversation->start_reached = true;
 }
 
 bool conversation_wants_history(const struct conversation *conversation, uint32_t message_count_wanted, uint64_t *before_seq)

@@ -100,8 +100,10 @@ static const char *seqs(uint64_t room_id)
     return out;
 }
 
-static void say_history(uint64_t room_id, uint64_t newest, uint64_t oldest, bool has_more)
+/* oldest > newest: an empty page. */
+static void say_page(uint64_t room_id, uint64_t newest, uint64_t oldest, bool has_more, uint64_t hidden_seq)
 {
+    Ringpost__V1__HistoryResponse answer = RINGPOST__V1__HISTORY_RESPONSE__INIT;
     static struct said_message made[256];
     Ringpost__V1__Message *page[256];
     size_t count = 0;
@@ -109,7 +111,24 @@ static void say_history(uint64_t room_id, uint64_t newest, uint64_t oldest, bool
         make_message(&made[count], room_id, seq, 2);
         page[count] = &made[count].message;
     }
-    model_on_history(&model, room_id, page, count, has_more);
+    answer.messages = page;
+    answer.n_messages = count;
+    answer.has_more = has_more;
+    answer.hidden_seq = hidden_seq;
+    model_on_history(&model, room_id, &answer);
+}
+
+static void say_history(uint64_t room_id, uint64_t newest, uint64_t oldest, bool has_more)
+{
+    say_page(room_id, newest, oldest, has_more, 0);
+}
+
+static void say_update(uint64_t room_id, Ringpost__V1__RoomHistory history)
+{
+    Ringpost__V1__Room room = RINGPOST__V1__ROOM__INIT;
+    room.room_id = room_id;
+    room.history = history;
+    model_on_room(&model, &room);
 }
 
 /* ---- timelines ---- */
@@ -164,8 +183,45 @@ Test(model, the_start_of_what_may_be_seen_ends_the_asking)
     say_group(8, "empty", 0, 0);
     cr_expect_not(conversation_wants_history(model_find_room(&model, 8), 20, &before));
     say_group(9, "nothing for us", 5, 0);
-    model_on_history(&model, 9, NULL, 0, false);
+    say_history(9, 0, 1, false);
     cr_expect_not(conversation_wants_history(model_find_room(&model, 9), 20, &before));
+}
+
+/* A group that hides what was before: what an earlier membership left here does not connect with what comes now. */
+Test(model, what_is_hidden_is_not_asked_for_again_and_again)
+{
+    uint64_t before;
+    say_group(7, "team", 2, 2);
+    say_history(7, 2, 1, false);
+    const struct conversation *team = model_find_room(&model, 7);
+    say_group(7, "team", 5, 5); /* left, and came back at 5 */
+    cr_assert(conversation_wants_history(team, 20, &before));
+    say_page(7, 4, 5, false, 5);
+    cr_expect_not(conversation_wants_history(team, 20, &before));
+    cr_expect_str_eq(seqs(7), "");
+    cr_expect(team->start_reached && team->hidden_seq == 5);
+    say_message(7, 6, 2);
+    cr_expect_str_eq(seqs(7), "6");
+    cr_expect_not(conversation_wants_history(team, 20, &before), "nothing older may be seen");
+}
+
+Test(model, a_group_that_shows_its_past_again_is_read_again)
+{
+    uint64_t before;
+    say_group(7, "team", 6, 6);
+    const struct conversation *team = model_find_room(&model, 7);
+    say_update(7, RINGPOST__V1__ROOM_HISTORY__SINCE_JOIN);
+    say_page(7, 6, 6, false, 5);
+    cr_expect_not(conversation_wants_history(team, 20, &before));
+    say_update(7, RINGPOST__V1__ROOM_HISTORY__SINCE_JOIN);
+    cr_expect_not(conversation_wants_history(team, 20, &before));
+    say_update(7, RINGPOST__V1__ROOM_HISTORY__ALL);
+    cr_assert(conversation_wants_history(team, 20, &before));
+    say_history(7, 6, 1, false);
+    cr_expect_eq(team->hidden_seq, 0);
+    cr_expect_str_eq(seqs(7), "1 2 3 4 5 6");
+    say_update(7, RINGPOST__V1__ROOM_HISTORY__SINCE_JOIN);
+    cr_expect_str_eq(seqs(7), "", "what is not shown any more goes from the screen");
 }
 
 Test(model, a_timeline_has_a_limit)

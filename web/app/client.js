@@ -53,6 +53,7 @@ export class Client {
       onEnd: (reason) => this.#end(reason),
     });
     this.store.addEventListener("nameless", (event) => this.#askName(event.detail));
+    this.store.addEventListener("stale", (event) => this.#loadAnew(event.detail));
     this.store.addEventListener("change", (event) => this.#storeChanged(event.detail));
   }
 
@@ -212,15 +213,11 @@ export class Client {
     timeline.filling = true;
     try {
       for (let page = 0; newestSeq(timeline) < (this.store.conversations.get(roomId)?.head_seq ?? 0); page++) {
-        if (page === CATCH_UP_PAGES_MAX || newestSeq(timeline) === 0) {
-          this.store.dropTimeline(roomId);
-          if (this.active?.room_id === roomId) await this.loadNewest(roomId);
-          return;
-        }
+        if (page === CATCH_UP_PAGES_MAX || newestSeq(timeline) === 0) return await this.#loadAnew(roomId);
         const answer = await this.request("history", { room_id: roomId, after_seq: String(newestSeq(timeline)), limit: CATCH_UP_PAGE_SIZE });
         const messages = (answer.messages ?? []).map(messageOf);
+        this.store.mergePage(roomId, messages, { hiddenSeq: counter(answer.hidden_seq) });
         if (messages.length === 0) return;
-        this.store.mergePage(roomId, messages);
       }
     } catch {
       // Offline or refused: catching up after the reconnect, or the next message, comes here again.
@@ -254,6 +251,11 @@ export class Client {
     if (this.store.timelines.get(roomId)?.loaded) this.#fillGap(roomId);
   }
 
+  async #loadAnew(roomId) {
+    this.store.dropTimeline(roomId);
+    if (this.active?.room_id === roomId) await this.loadNewest(roomId);
+  }
+
   loadOlder(roomId) {
     const oldest = this.store.timeline(roomId).messages[0];
     if (!oldest) return Promise.resolve();
@@ -268,7 +270,8 @@ export class Client {
     this.store.touch("timeline");
     try {
       const answer = await this.request("history", query);
-      this.store.mergePage(roomId, (answer.messages ?? []).map(messageOf).reverse(), { hasOlder: answer.has_more ?? false });
+      this.store.mergePage(roomId, (answer.messages ?? []).map(messageOf).reverse(),
+        { hasOlder: answer.has_more ?? false, hiddenSeq: counter(answer.hidden_seq) });
     } catch (error) {
       timeline.error = error;
     } finally {
@@ -423,8 +426,9 @@ export class Client {
     }
   }
 
-  async createGroup(name, memberIds, joinable, clientRoomId) {
-    const { room } = await this.request("create_room", { name, member_ids: memberIds, joinable, client_room_id: clientRoomId });
+  // `options`: joinable, history.
+  async createGroup(name, memberIds, options, clientRoomId) {
+    const { room } = await this.request("create_room", { name, member_ids: memberIds, ...options, client_room_id: clientRoomId });
     return this.store.putRoom(room);
   }
 

@@ -52,6 +52,7 @@ export function roomOf(raw) {
     room_id: String(raw.room_id), type: raw.type ?? "GROUP", name: raw.name ?? "", owner_id: String(raw.owner_id ?? "0"),
     member_count: raw.member_count ?? 0, member_max: raw.member_max ?? 0, dismissed: raw.dismissed ?? false,
     joinable: raw.joinable ?? false, large: raw.large ?? false, created_ms: counter(raw.created_ms),
+    history: raw.history ?? "ALL",
   };
 }
 

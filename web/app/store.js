@@ -86,6 +86,7 @@ export class Store extends EventTarget {
 
   #put(rawRoom, peerId, peerName, readSeq, before) {
     const room = roomOf(rawRoom);
+    const stale = before?.history !== undefined && before.history !== room.history;
     const conversation = Object.assign(before ?? { notes: [], last: null, head_seq: 0, read_seq: 0, role: null }, room, { left: false });
     conversation.peer_id = isId(peerId) ? String(peerId) : (conversation.peer_id ?? null);
     conversation.peer_name = peerName || conversation.peer_name || "";
@@ -94,6 +95,7 @@ export class Store extends EventTarget {
     if (conversation.peer_id && peerName) this.names.set(conversation.peer_id, peerName);
     this.conversations.set(room.room_id, conversation);
     this.touch("conversations");
+    if (stale) this.dispatchEvent(new CustomEvent("stale", { detail: room.room_id })); // what may be read of it is not what it was
     return conversation;
   }
 
@@ -201,26 +203,30 @@ export class Store extends EventTarget {
   timeline(roomId) {
     let timeline = this.timelines.get(roomId);
     if (!timeline) {
-      timeline = { messages: [], hasOlder: true, loaded: false, loading: false, error: null };
+      timeline = { messages: [], hidden_seq: 0, hasOlder: true, loaded: false, loading: false, error: null };
       this.timelines.set(roomId, timeline);
     }
     return timeline;
   }
 
-  // `page` is ascending. Only what continues the timeline at one of its ends is taken.
-  mergePage(roomId, page, { hasOlder } = {}) {
+  // `page` is ascending. Only what continues the timeline at one of its ends is taken. What is up to `hiddenSeq` is of a time before this
+  // user came in: the timeline begins behind it.
+  mergePage(roomId, page, { hasOlder, hiddenSeq = 0 } = {}) {
     const timeline = this.timeline(roomId);
+    timeline.hidden_seq = hiddenSeq;
+    timeline.messages = timeline.messages.filter((message) => message.seq > hiddenSeq);
     for (const message of page) this.#learnName(message.sender_id, message.sender_name);
     if (!timeline.loaded) {
       timeline.messages = page;
     } else {
-      const oldest = timeline.messages[0]?.seq ?? 0;
       const newest = newestSeq(timeline);
+      const oldest = timeline.messages[0]?.seq ?? newest;
       timeline.messages.unshift(...page.filter((message) => message.seq < oldest));
       timeline.messages.push(...page.filter((message) => message.seq > newest));
     }
     timeline.loaded = true;
     if (hasOlder !== undefined) timeline.hasOlder = hasOlder;
+    if (hiddenSeq > 0 && (timeline.messages[0]?.seq ?? hiddenSeq + 1) === hiddenSeq + 1) timeline.hasOlder = false;
     this.#noteNewest(roomId, timeline);
     this.touch("timeline");
   }
@@ -228,6 +234,7 @@ export class Store extends EventTarget {
   #noteNewest(roomId, timeline) {
     const conversation = this.conversations.get(roomId);
     const newest = timeline.messages.at(-1);
+    if (conversation?.last?.seq <= timeline.hidden_seq) conversation.last = null;
     if (!conversation || !newest) return;
     conversation.head_seq = Math.max(conversation.head_seq, newest.seq);
     if (newest.seq > (conversation.last?.seq ?? 0)) conversation.last = newest;
@@ -317,7 +324,7 @@ export class Store extends EventTarget {
 }
 
 export const unreadOf = (conversation) => (conversation.left ? 0 : Math.max(0, conversation.head_seq - conversation.read_seq));
-export const newestSeq = (timeline) => timeline.messages.at(-1)?.seq ?? 0;
+export const newestSeq = (timeline) => timeline.messages.at(-1)?.seq ?? timeline.hidden_seq; // up to there nothing is missing
 
 function recency(conversation) {
   return Math.max(conversation.last?.time_ms ?? 0, conversation.created_ms ?? 0, conversation.notes.at(-1)?.time_ms ?? 0);

@@ -190,6 +190,17 @@ test("a group: made, joined, renamed, roles, removed, left", async () => {
   await anna.get("rename-submit").click();
   await ben.titled("Sunday hikers");
 
+  await cleo.get("timeline-beginning").waitFor();
+  await anna.get("history-input").uncheck();
+  await anna.get("rename-submit").click();
+  await cleo.shows("timeline-hidden", "You joined here. Earlier messages are hidden.");
+  await cleo.reads("Hello from Cleo");
+  assert.equal(await cleo.get("message-body").filter({ hasText: "Hello hikers" }).count(), 0);
+  await ben.reads("Hello hikers"); // who was there from the beginning
+  await anna.get("history-input").check();
+  await anna.get("rename-submit").click();
+  await cleo.reads("Hello hikers");
+
   await member(anna, "Cleo Martin").getByRole("button").first().click();
   await anna.get("member-remove").click();
   await anna.confirm();
@@ -201,6 +212,29 @@ test("a group: made, joined, renamed, roles, removed, left", async () => {
   await anna.shows("system-line", "Ben Okafor left");
   await anna.shows("chat-subtitle", "1 member");
   await cleo.leave();
+});
+
+test("a group that hides what was said before from those who come later", async () => {
+  await anna.get("new-button").click();
+  await anna.get("new-tab-group").click();
+  await anna.get("new-group-name").fill("Surprise");
+  await anna.get("new-group-history").uncheck();
+  await anna.get("new-group-submit").click();
+  await anna.titled("Surprise");
+  await anna.write("Not for Ben");
+  await anna.get("members-button").click();
+  await anna.page.locator("#group-number").filter({ hasText: "new members see no earlier messages" }).waitFor();
+  await anna.get("invite-input").fill(ben.name);
+  await anna.get("invite-submit").click();
+  await ben.open("Surprise");
+  await ben.shows("timeline-hidden", "You joined here. Earlier messages are hidden.");
+  await anna.write("Hello Ben, welcome");
+  await ben.reads("Hello Ben, welcome");
+  await ben.page.reload();
+  await ben.online();
+  await ben.reads("Hello Ben, welcome");
+  await ben.get("timeline-hidden").waitFor();
+  assert.equal(await ben.get("message").count(), 1);
 });
 
 test("older messages come by scrolling up, and the place is kept", async () => {

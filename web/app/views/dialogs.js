@@ -54,7 +54,8 @@ export function createNewDialog(client, open) {
     if (!name) throw new Error("Please give the group a name.");
     const ids = await client.findUsers($("new-group-members").value.split(/[\s,;]+/).filter(Boolean));
     const others = [...new Set(ids)].filter((id) => id !== client.store.me.user_id);
-    const room = await client.createGroup(name, others, $("new-group-joinable").checked, clientRoomId);
+    const options = { joinable: $("new-group-joinable").checked, history: $("new-group-history").checked ? "ALL" : "SINCE_JOIN" };
+    const room = await client.createGroup(name, others, options, clientRoomId);
     clientRoomId = randomId();
     return { room_id: room.room_id };
   });

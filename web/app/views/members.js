@@ -66,7 +66,8 @@ export function createMembers(client, { open, close }) {
   }
 
   async function rename() {
-    const { room } = await client.request("update_room", { room_id: roomId, name: $("rename-input").value.trim(), joinable: $("joinable-input").checked });
+    const options = { joinable: $("joinable-input").checked, history: $("history-input").checked ? "ALL" : "SINCE_JOIN" };
+    const { room } = await client.request("update_room", { room_id: roomId, name: $("rename-input").value.trim(), ...options });
     store.putRoom(room);
     $("rename-input").blur();
   }
@@ -150,12 +151,13 @@ export function createMembers(client, { open, close }) {
     $("leave-button").hidden = !open || (myRank() === RANK.OWNER && group.member_count > 1);
     $("dismiss-button").hidden = !open || myRank() !== RANK.OWNER;
     $("members-more").hidden = nextCursor === null;
-    setText($("group-number"), `Group number ${group.room_id}${group.joinable ? " · open to anyone who knows it" : ""}`);
+    setText($("group-number"), `Group number ${group.room_id}${group.joinable ? " · open to anyone who knows it" : ""}${group.history === "SINCE_JOIN" ? " · new members see no earlier messages" : ""}`);
     setText($("members-count"), `${count(group.member_count, "member", "members")}${group.member_max ? ` of at most ${group.member_max}` : ""}`);
     if (document.activeElement !== $("rename-input") && $("rename-input").dataset.name !== `${group.room_id} ${group.name}`) {
       $("rename-input").value = group.name;
       $("rename-input").dataset.name = `${group.room_id} ${group.name}`;
       $("joinable-input").checked = group.joinable;
+      $("history-input").checked = group.history !== "SINCE_JOIN";
     }
     reconcile($("member-list"), members.map(row));
   }

@@ -147,15 +147,17 @@ export function createTimeline(client) {
     return result;
   }
 
-  // ---- top of the timeline: loading, the beginning, an error ------------------------------------------------------------------
+  // ---- top of the timeline: loading, the beginning, what is hidden, an error ------------------------------------------------------------------
   function renderTop(target) {
     const timeline = target.room_id ? store.timelines.get(target.room_id) : null;
     const error = timeline?.error && timeline.error.reason !== "offline" ? timeline.error : null;
-    const state = !target.room_id ? "draft" : error ? "error" : timeline?.loaded && !timeline.hasOlder ? "beginning" : timeline?.loaded ? (timeline.loading ? "older" : "more") : "loading";
+    const beginning = timeline?.hidden_seq ? "hidden" : "beginning";
+    const state = !target.room_id ? "draft" : error ? "error" : timeline?.loaded && !timeline.hasOlder ? beginning : timeline?.loaded ? (timeline.loading ? "older" : "more") : "loading";
     const retry = () => (timeline.loaded ? client.loadOlder(target.room_id) : client.loadNewest(target.room_id));
     const build = {
       draft: () => h("p", { class: "beginning" }, "Nothing has been said here yet. Say hello."),
       beginning: () => h("p", { class: "beginning", "data-testid": "timeline-beginning" }, timeline?.messages.length ? "The beginning of this conversation" : "Nothing has been said here yet. Say hello."),
+      hidden: () => h("p", { class: "beginning", "data-testid": "timeline-hidden" }, "You joined here. Earlier messages are hidden."),
       error: () => h("p", { class: "beginning" }, error.text, " ", h("button", { class: "link", type: "button", onclick: retry }, "Try again")),
       older: () => h("p", { class: "spinner", role: "status" }, h("span", { class: "visually-hidden" }, "Loading older messages")),
       more: () => h("p", { class: "spinner idle" }),
