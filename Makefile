@@ -6,7 +6,7 @@ comma := ,
 OPT ?= -O3
 # The sanitizers' own code makes gcc see uninitialized variables where there are none.
 SAN_FLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all $(if $(findstring clang,$(CC)),,-Wno-maybe-uninitialized))
-CFLAGS += -std=gnu17 -g $(OPT) -MMD -MP -Isrc -isystem $(BUILD)/generated -D_GNU_SOURCE -Wall -Wextra -Wpedantic -Werror -Wshadow \
+CFLAGS += -std=gnu17 -g $(OPT) -MD -MP -Isrc -isystem $(BUILD)/generated -D_GNU_SOURCE -Wall -Wextra -Wpedantic -Werror -Wshadow \
           -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wswitch-enum -Wvla -Wundef -Wcast-qual -Wformat=2 \
           -fno-omit-frame-pointer -pthread $(SAN_FLAGS)
 LDFLAGS += -pthread $(SAN_FLAGS)
