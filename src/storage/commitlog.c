@@ -423,7 +423,8 @@ enum result commitlog_make_segment(struct commitlog *log, uint64_t number)
         .size_bytes = disk->segment_size_bytes,
     };
     segment_header_encode(&header, block);
-    return disk->ops->open_segment(disk, number, block);
+    enum result result = disk->ops->open_segment(disk, number, block);
+    return result == RESULT_OK ? disk->ops->note_newest(disk, number) : result;
 }
 
 static void commitlog_retire_one(struct commitlog *log, uint64_t number)

@@ -31,6 +31,7 @@ struct walk {
 
     uint64_t *numbers; /* all segments on the disk, ascending */
     uint32_t count;
+    uint64_t noted; /* the newest there was; 0: not known */
     uint8_t *window;
     uint64_t window_number, window_offset;
     uint32_t window_len, window_capacity; /* capacity: of a block, until the sizes of the segments are known */
@@ -99,7 +100,7 @@ static enum result walk_header(struct walk *w, uint32_t position)
 {
     const uint64_t number = w->numbers[position];
     struct segment_header *header = &w->headers[position];
-    const uint8_t *bytes;
+    const uint8_t *bytes = NULL;
     enum result result = walk_bytes(w, number, 0, COMMITLOG_BLOCK_SIZE_MIN, &bytes);
     if (result != RESULT_OK) return result;
     if (bytes == NULL || !segment_header_decode(header, bytes) || header->number != number)
@@ -281,6 +282,25 @@ static enum result walk_tail(struct walk *w)
     return result;
 }
 
+/* A segment is ready before it is needed. So the one that was made last has no records while the one before it has none, or has room for
+ * any record: to lose it is to lose nothing. Of every other that is missing nobody can tell. */
+static bool walk_missing_is_empty(const struct walk *w)
+{
+    const struct segment_header *last = &w->headers[w->count - 1];
+    if (w->noted != last->number + 1) return false;
+    if (w->tail < w->count - 1) return true;
+    uint64_t room = last->size_bytes - round_up(w->tail_end, last->block_size_bytes);
+    return room >= commitlog_body_size_max(last->size_bytes, last->block_size_bytes) + COMMITLOG_RECORD_HEADER_SIZE + COMMITLOG_RECORD_ALIGNMENT;
+}
+
+static enum result walk_compare_note(struct walk *w)
+{
+    const uint64_t last = w->numbers[w->count - 1];
+    if (last >= w->noted || walk_missing_is_empty(w)) return RESULT_OK;
+    return walk_refuse(w, RESULT_CORRUPT, "segment " DISK_SEGMENT_NAME " is missing: it was made, and the log ends with segment " DISK_SEGMENT_NAME
+                       "; put back what is missing, or restore the whole directory from a backup", w->noted, last);
+}
+
 static enum result walk_headers(struct walk *w)
 {
     uint64_t size_bytes_max = 0;
@@ -330,7 +350,8 @@ static enum result walk_all(struct walk *w)
         w->tail = i;
         w->tail_end = end;
     }
-    return walk_tail(w);
+    enum result tail = walk_tail(w);
+    return tail == RESULT_OK ? walk_compare_note(w) : tail;
 }
 
 static enum result walk_init(struct walk *w)
@@ -339,6 +360,9 @@ static enum result walk_init(struct walk *w)
     if (result != RESULT_OK) return walk_refuse(w, result, "cannot list the segments (%s)", result_text(result));
     if (w->count > COMMITLOG_SEGMENTS_MAX)
         return walk_refuse(w, RESULT_TOO_LARGE, "%u segments, more than %u", w->count, COMMITLOG_SEGMENTS_MAX);
+    result = w->disk->ops->newest(w->disk, &w->noted);
+    if (result == RESULT_MISSING || result == RESULT_CORRUPT) w->noted = 0;
+    else if (result != RESULT_OK) return walk_refuse(w, result, "cannot read which segment is the newest (%s)", result_text(result));
     w->headers = calloc((size_t)w->count + 1, sizeof *w->headers);
     w->lasts = calloc((size_t)w->count + 1, sizeof *w->lasts);
     if (w->headers == NULL || w->lasts == NULL) return walk_refuse(w, RESULT_NOMEM, "%s", result_text(RESULT_NOMEM));
@@ -383,6 +407,15 @@ static bool segment_suits(const struct segment_header *segment, const struct dis
     return segment->block_size_bytes == disk->block_size_bytes && segment->size_bytes == disk->segment_size_bytes;
 }
 
+/* A note that is behind, after a crash or on a full disk, only notices less; one that is ahead would refuse the next start. */
+static enum result walk_note(struct walk *w, uint64_t newest)
+{
+    if (newest == w->noted) return RESULT_OK;
+    enum result result = w->disk->ops->note_newest(w->disk, newest);
+    if (result == RESULT_OK || (result == RESULT_FULL && newest > w->noted)) return RESULT_OK;
+    return walk_refuse(w, result, "cannot note that segment " DISK_SEGMENT_NAME " is the newest (%s)", newest, result_text(result));
+}
+
 /* The segments behind the tail are empty and ready, unless they were made for other sizes. *ready: the last one that is. */
 static enum result walk_keep_ready(struct walk *w, uint64_t *ready)
 {
@@ -390,6 +423,8 @@ static enum result walk_keep_ready(struct walk *w, uint64_t *ready)
     uint32_t keep = w->tail + 1;
     while (keep < w->count && segment_suits(&w->headers[keep], disk)) keep++;
     *ready = w->numbers[keep - 1];
+    enum result noted = walk_note(w, *ready);
+    if (noted != RESULT_OK) return noted;
     for (uint32_t i = w->count; i > keep; i--) {
         enum result result = disk->ops->retire(disk, w->numbers[i - 1]);
         if (result != RESULT_OK)
@@ -400,8 +435,11 @@ static enum result walk_keep_ready(struct walk *w, uint64_t *ready)
 }
 
 /* Makes the log what was read of it. *ready: the last segment that can be written. */
-static enum result walk_take(struct walk *w, uint64_t *ready)
+static enum result walk_take(struct walk *w, bool made_before, uint64_t *ready)
 {
+    if (made_before && w->noted == 0)
+        LOG_WARN("log", "what was noted of the newest segment is missing or damaged: a loss of the newest segments would not be noticed "
+                 "shard=%d newest=" DISK_SEGMENT_NAME " note=\"it is noted again\"", w->shard, w->numbers[w->count - 1]);
     if (w->torn)
         LOG_WARN("log", "the tail is cut shard=%d segment=" DISK_SEGMENT_NAME " offset=%" PRIu64 " note=\"%s\"", w->shard,
                  w->numbers[w->tail], w->tail_next, torn_note);
@@ -411,7 +449,8 @@ static enum result walk_take(struct walk *w, uint64_t *ready)
 
 static enum result commitlog_begin(struct commitlog *log, struct walk *w)
 {
-    if (log->options.made_before) return walk_refuse(w, RESULT_CORRUPT, "the log is missing: not one of its segments is there");
+    if (log->options.made_before || w->noted > 0)
+        return walk_refuse(w, RESULT_CORRUPT, "the log is missing: not one of its segments is there");
     if (w->after > 0)
         return walk_refuse(w, RESULT_CORRUPT, "the log is missing: what is stored holds everything up to index %" PRIu64, w->after);
     log->epoch_base = log->options.epoch_base;
@@ -437,7 +476,7 @@ static enum result commitlog_resume(struct commitlog *log, struct walk *w)
                            ", but what is stored holds everything up to %" PRIu64,
                            w->numbers[w->tail], w->tail_next, last, w->after);
     uint64_t ready = w->numbers[w->count - 1];
-    result = log->options.look_only ? RESULT_OK : walk_take(w, &ready);
+    result = log->options.look_only ? RESULT_OK : walk_take(w, log->options.made_before, &ready);
     if (result != RESULT_OK) return result;
 
     const struct segment_header *tail = &w->headers[w->tail];

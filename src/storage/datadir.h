@@ -6,6 +6,7 @@
  *   DIR/LOCK              flock()ed by the process that has it open; holds its pid
  *   DIR/keys/             token keys, mode 0600
  *   DIR/shard-NNNN/IDENTITY, IDENTITY.copy   whose directory it is and since which run (identity.h)
+ *   DIR/shard-NNNN/SEGMENTS   which segment of its log is the newest (disk_uring.c)
  *   DIR/shard-NNNN/log/   commit log segments      DIR/shard-NNNN/store/   RocksDB */
 #ifndef STORAGE_DATADIR_H
 #define STORAGE_DATADIR_H

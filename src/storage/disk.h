@@ -45,6 +45,11 @@ struct disk_ops {
     /* Blocking; recovery only: overwrites what stands behind the tail with zeros (any offset and length) and syncs the segment,
      * which may then be written. */
     enum result (*zero)(struct disk *disk, uint64_t number, uint64_t offset, uint64_t len);
+    /* Blocking, the same thread as open_segment; survives what happens to the segments: `number` is the newest one. FULL and the like: what
+     * was noted before is still. */
+    enum result (*note_newest)(struct disk *disk, uint64_t number);
+    /* Blocking; recovery only. MISSING: nothing was noted; CORRUPT: it is damaged. */
+    enum result (*newest)(struct disk *disk, uint64_t *number);
     /* Asynchronous. data, offset and len are multiples of block_size_bytes and stay unchanged until done. */
     void (*write_durable)(struct disk *disk, struct disk_write *write, uint64_t number, uint64_t offset, const void *data,
                           uint32_t len);

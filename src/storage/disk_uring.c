@@ -4,6 +4,8 @@
  *   DIR/0000000000000003.spare   a retired segment, kept to be written again; its old bytes are still in it
  *   DIR/0000000000000000.spare   a spare made new, all zeros
  *   DIR/making                   a spare that is still being filled
+ *   DIR/../SEGMENTS              "newest=7" and its checksum: written when segment 7 has its name. It stands beside DIR, not in it, so that
+ *                                it does not go where the newest segments go, nor come with an old copy of them
  *
  * Happy path: the storage thread fills `making` a few MiB per call and renames it to a spare; open_segment writes the header
  * into a spare, syncs it, renames it and syncs the directory. Such a file has all its blocks written once, so a durable write
@@ -15,9 +17,11 @@
  * the zeroing of a torn tail go through the page cache: only recovery uses them, before any direct write. */
 #include "core/check.h"
 #include "storage/disk.h"
+#include "storage/wholefile.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -35,6 +39,8 @@
 #define DISK_NAME_SIZE 32
 #define DISK_SPARE_NAME "%016" PRIx64 ".spare"
 #define DISK_MAKING_NAME "making"
+#define DISK_NOTE_NAME "SEGMENTS"
+#define DISK_NOTE_SIZE_MAX 128
 
 struct open_file {
     uint64_t number;
@@ -318,6 +324,47 @@ static enum result disk_retire(struct disk *base, uint64_t number)
     return disk_sync_directory(disk);
 }
 
+/* ---- the newest segment --------------------------------------------------------------------------------------------- */
+
+static int disk_open_parent(const struct disk_uring *disk)
+{
+    char path[PATH_MAX];
+    strcpy(path, disk->path);
+    return open(dirname(path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+static enum result disk_note_newest(struct disk *base, uint64_t number)
+{
+    char text[DISK_NOTE_SIZE_MAX];
+    size_t len = (size_t)snprintf(text, sizeof text, "newest=%" PRIu64 "\n", number);
+    len = wholefile_seal(text, len);
+    int fd = disk_open_parent(disk_uring_of(base));
+    if (fd < 0) return result_from_errno(errno);
+    enum result result = wholefile_write(fd, DISK_NOTE_NAME, text, len);
+    close(fd);
+    return result;
+}
+
+static bool disk_take_note(void *context, const char *key, const char *value)
+{
+    return strcmp(key, "newest") != 0 || wholefile_number(value, UINT64_MAX, context);
+}
+
+static enum result disk_newest(struct disk *base, uint64_t *number)
+{
+    char text[DISK_NOTE_SIZE_MAX];
+    size_t len = 0;
+    *number = 0;
+    int fd = disk_open_parent(disk_uring_of(base));
+    if (fd < 0) return result_from_errno(errno);
+    enum result result = wholefile_read(fd, DISK_NOTE_NAME, text, sizeof text - 1, &len);
+    close(fd);
+    if (result != RESULT_OK) return result;
+    text[len] = '\0';
+    bool good = strlen(text) == len && wholefile_is_sealed(text, len) && wholefile_lines(text, disk_take_note, number) && *number > 0;
+    return good ? RESULT_OK : RESULT_CORRUPT;
+}
+
 /* ---- recovery ------------------------------------------------------------------------------------------------------- */
 
 static enum result disk_read(struct disk *base, uint64_t number, uint64_t offset, void *data, uint32_t len, uint32_t *got)
@@ -444,6 +491,8 @@ static const struct disk_ops disk_uring_ops = {
     .open_segment = disk_open_segment,
     .retire = disk_retire,
     .zero = disk_zero,
+    .note_newest = disk_note_newest,
+    .newest = disk_newest,
     .write_durable = disk_write_durable,
     .close = disk_close,
 };

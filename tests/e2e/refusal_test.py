@@ -237,6 +237,35 @@ async def a_missing_segment_is_refused():
 
 
 @checks
+async def newest_segments_that_are_missing_are_noticed_although_no_other_shard_knows_of_their_records():
+    server = Server(shards=1, flush_interval="1h", rate_messages_per_second=0).start()
+    name, room_id, _ = await talk(server, 5)
+    ann, ben = [await Person.register(server, Http) for _ in range(2)]
+    segments = server.data_dir / "shard-0000" / "log"
+    while len(list(segments.glob("*.log"))) < 4:
+        sent = await ann.send("x" * 30000, to_user_id=ben.user_id)
+    server.kill()
+    *older, newest = sorted(segments.glob("*.log"))
+    kept = new_directory("kept")
+    kept.mkdir()
+    for segment in newest, older[-1], older[-2]:  # one more each time
+        shutil.move(segment, kept)
+        reason = f"segment {newest.name} is missing: it was made, and the log ends with segment "
+        verify(server, EXIT_CORRUPT, reason)
+        await asyncio.to_thread(refusal, server, EXIT_CORRUPT, "shard 0: " + reason, "put back what is missing", "restore the whole directory from a backup")
+    for segment in list(kept.iterdir()):
+        shutil.move(segment, segments)
+    verify(server, 0, "directory: good")
+    note = server.data_dir / "shard-0000" / "SEGMENTS"
+    note.unlink()
+    server.start()
+    assert await said(server, ben.name, sent.room_id) is not None
+    assert any("a loss of the newest segments would not be noticed" in line for line in server.log_lines()), "the start says so"
+    assert note.exists(), "and notes it again"
+    server.stop()
+
+
+@checks
 async def a_torn_tail_is_cut_and_everything_before_it_is_kept():
     server, name, room_id, messages = await crashed_server()
     segment, last = records(server)[-1]

@@ -25,6 +25,7 @@
     X(revocations_lost, "a device row is sometimes not stored")                                                        \
     X(same_start, "the random number of every start is the same: a restored server is not noticed")                   \
     X(never_sealed, "the log of a stop in order has no seal: what rots at its end is cut as if it had been torn")           \
+    X(newest_unnoted, "nobody notes which segment of a log is the newest: what no other shard knows of may be missing") \
     X(never_compared, "nobody compares the positions of the shards' streams: the newest part of one may be missing")    \
     X(damage_unseen, "a damaged block reads as if nothing were there")                                                  \
     X(any_directory, "nobody looks whose directory it is that stands for a shard")                                     \

@@ -77,6 +77,39 @@ void trial_rot(struct world *w)
     }
 }
 
+/* ---- the newest segments are gone ---- */
+
+static void lose_newest(struct node *clone, struct dice *dice)
+{
+    struct disk *disk = fake_disk_base(clone->disk);
+    uint64_t *numbers = NULL;
+    uint32_t count = 0;
+    enum result result = disk->ops->list(disk, &numbers, &count);
+    ASSERT(result == RESULT_OK && count > 0);
+    for (uint32_t lost = 1 + dice_below(dice, count); lost > 0; lost--) fake_disk_remove(clone->disk, numbers[--count]);
+    free(numbers);
+}
+
+void trial_missing_segments(struct world *w)
+{
+    const struct node *node = &w->nodes[dice_below(&w->dice, world_shard_count(w))];
+    if (node->damaged) return;
+    uint64_t last, left = 0;
+    uint64_t digest = digest_of_copy(node, &last);
+    struct node clone;
+    char text[512];
+    node_clone(&clone, node);
+    lose_newest(&clone, &w->dice);
+    if (w->plant == PLANT_newest_unnoted) fake_disk_forget_note(clone.disk);
+    enum result result = open_clone(&clone, text, sizeof text);
+    EXPECT(result == RESULT_OK || result == RESULT_CORRUPT, "a log of shard %u without its newest segments: %s", node->number, text);
+    if (result == RESULT_OK) left = commitlog_durable_index(shard_log(clone.shard));
+    EXPECT(result == RESULT_CORRUPT || (left == last && node_digest(&clone) == digest),
+           "the newest segments of shard %u are gone, and it opens without a word up to %lu of %lu", node->number, (unsigned long)left,
+           (unsigned long)last);
+    drop(&clone);
+}
+
 /* ---- a part of another time ---- */
 
 static void keep_backup(struct world *w)

@@ -268,6 +268,9 @@ static void crash(struct world *w)
     w->crashes++;
     end_life(w);
     repair(w, w->settling);
+    w->mute = true;
+    trial_missing_segments(w);
+    w->mute = false;
     /* Clocks of a machine that lost power may be a little behind. */
     if (w->profile.clock_steps_back && dice_one_in(&w->dice, 3)) step_clock_back(w);
     open_all(w, true);

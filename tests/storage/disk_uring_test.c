@@ -230,3 +230,36 @@ Test(disk_uring, an_unusable_path_is_refused_in_words)
     }
     scratch_deinit(&scratch);
 }
+
+static void put_note(struct machine *m, const char *text)
+{
+    FILE *file = fopen(scratch_path(&m->scratch, "SEGMENTS"), "w");
+    cr_assert_not_null(file);
+    cr_assert(fputs(text, file) >= 0 && fclose(file) == 0);
+}
+
+Test(disk_uring, the_newest_segment_is_noted_beside_the_segments)
+{
+    static const char *const damaged[] = {"", "newest=7\n", "newest=7\nsum=0123456789abcdef\n", "rubbish"};
+    struct machine m;
+    machine_start(&m, true, 0);
+    machine_open_disk(&m, true);
+    const struct disk_ops *ops = m.disk->ops;
+    uint64_t number;
+    cr_expect_eq(ops->newest(m.disk, &number), RESULT_MISSING);
+    for (uint64_t i = 1; i < 4; i++) {
+        cr_assert_eq(ops->note_newest(m.disk, i * 1000000007), RESULT_OK);
+        cr_assert_eq(ops->newest(m.disk, &number), RESULT_OK);
+        cr_expect_eq(number, i * 1000000007);
+    }
+    for (size_t i = 0; i < COUNT_OF(damaged); i++) {
+        put_note(&m, damaged[i]);
+        cr_expect_eq(ops->newest(m.disk, &number), RESULT_CORRUPT, "\"%s\"", damaged[i]);
+    }
+    cr_assert_eq(ops->note_newest(m.disk, 8), RESULT_OK);
+    cr_assert_eq(ops->newest(m.disk, &number), RESULT_OK);
+    cr_expect_eq(number, 8);
+    ops->close(m.disk);
+    io_destroy(m.io);
+    scratch_deinit(&m.scratch);
+}

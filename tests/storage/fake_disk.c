@@ -32,6 +32,7 @@ struct fake_disk {
     bool breaking; /* blocking operations are counted down to the one that finds no power */
     uint32_t operations_left;
     uint32_t segment_count, write_count;
+    uint64_t noted; /* the newest segment; 0: nothing */
     struct fake_write cached; /* told durable by a lying disk; copy NULL: none */
     struct fake_segment segments[FAKE_SEGMENTS_MAX];
     struct fake_write writes[FAKE_WRITES_MAX];
@@ -162,6 +163,20 @@ static enum result fake_zero(struct disk *base, uint64_t number, uint64_t offset
     if (broken) len = len == 0 ? 0 : next_random(fake_of(base)) % len;
     memset(segment->bytes + offset, 0, len);
     return broken ? RESULT_IO : RESULT_OK;
+}
+
+static enum result fake_note_newest(struct disk *base, uint64_t number)
+{
+    if (is_broken(fake_of(base))) return RESULT_IO;
+    fake_of(base)->noted = number;
+    return RESULT_OK;
+}
+
+static enum result fake_newest(struct disk *base, uint64_t *number)
+{
+    *number = fake_of(base)->noted;
+    if (is_broken(fake_of(base))) return RESULT_IO;
+    return *number == 0 ? RESULT_MISSING : RESULT_OK;
 }
 
 static void fake_close(struct disk *base) { (void)base; }
@@ -306,6 +321,8 @@ static const struct disk_ops fake_disk_ops = {
     .open_segment = fake_open_segment,
     .retire = fake_retire,
     .zero = fake_zero,
+    .note_newest = fake_note_newest,
+    .newest = fake_newest,
     .write_durable = fake_write_durable,
     .close = fake_close,
 };
@@ -342,6 +359,7 @@ void fake_disk_copy(struct fake_disk *to, const struct fake_disk *from)
         copy->spare = segment->spare;
     }
     to->half_prepared = from->half_prepared;
+    to->noted = from->noted;
 }
 
 void fake_disk_destroy(struct fake_disk *disk)
@@ -374,6 +392,7 @@ struct fake_disk *fake_disk_clone(const struct fake_disk *disk)
     ASSERT(disk->write_count == 0 && disk->cached.copy == NULL);
     struct fake_disk *clone = fake_disk_create(&disk->options);
     clone->options.retired = NULL;
+    clone->noted = disk->noted;
     for (uint32_t i = 0; i < disk->segment_count; i++) {
         struct fake_segment *segment = add(clone, disk->segments[i].size_bytes);
         segment->number = disk->segments[i].number;
@@ -419,6 +438,8 @@ bool fake_disk_rot(struct fake_disk *disk, uint64_t choice)
     else bytes[how / 64 % block] ^= (uint8_t)(1 << how / 8 % 8);
     return true;
 }
+
+void fake_disk_forget_note(struct fake_disk *disk) { disk->noted = 0; }
 
 void fake_disk_remove(struct fake_disk *disk, uint64_t number)
 {
