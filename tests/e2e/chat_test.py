@@ -221,6 +221,68 @@ async def rooms(door):
     await leave(ann, ben, cleo, dave)
 
 
+async def reads(person, room_id, hidden_seq, *said):
+    """By every way there is: pages up and down of every size, from every place, and the list of conversations."""
+    head = hidden_seq + len(said)
+    for limit in (1, 2, 200):
+        down, before, up, after = [], 0, [], 0
+        while True:
+            page = await person.call("history", room_id=room_id, before_seq=before, limit=limit)
+            assert (page.hidden_seq, page.head_seq) == (hidden_seq, head), page
+            down, before = [*down, *page.messages], page.next_seq
+            if not page.has_more:
+                break
+        while True:
+            page = await person.call("history", room_id=room_id, after_seq=after, limit=limit)
+            up, after = [*up, *page.messages], page.next_seq
+            if not page.has_more:
+                break
+        assert texts(up) == list(said) and down == up[::-1], (limit, texts(up), texts(down))
+    for seq in range(1, hidden_seq + 1):
+        below = await person.call("history", room_id=room_id, before_seq=seq, limit=5)
+        assert not below.messages and not below.has_more, below
+        above = await person.call("history", room_id=room_id, after_seq=seq, limit=200)
+        assert texts(above.messages) == list(said), above
+    entry = await heard(person, room_id, head)
+    assert entry.HasField("last_message") == bool(said) and entry.unread <= len(said), entry
+
+
+async def newcomers(door):
+    ann, ben = [await Person.register(server(), door) for _ in range(2)]
+    cleo, = await people(1)
+    room = (await ann.call("create_room", name="Hikers", joinable=True, history=pb.SINCE_JOIN, client_room_id="quiet")).room
+    assert room.history == pb.SINCE_JOIN
+    await refused("client_id_conflict", ann.call("create_room", name="Hikers", joinable=True, client_room_id="quiet"), 409)
+    await ann.send("before", room_id=room.room_id)
+    assert (await ben.call("join_room", room_id=room.room_id)).room.history == pb.SINCE_JOIN
+    await reads(ben, room.room_id, 1)
+    await ann.send("hello ben", room_id=room.room_id)
+    await cleo.call("join_room", room_id=room.room_id)
+    await cleo.door.event("room", lambda change: change.change == pb.ROOM_JOINED and (change.room.history, change.read_seq) == (pb.SINCE_JOIN, 2))
+    await ben.send("hello cleo", room_id=room.room_id)
+    await reads(ann, room.room_id, 0, "before", "hello ben", "hello cleo")
+    await reads(ben, room.room_id, 1, "hello ben", "hello cleo")
+    await reads(cleo, room.room_id, 2, "hello cleo")
+    assert "before" not in texts(event.message for event in await ben.stream() if event.HasField("message"))
+
+    await refused("role_too_low", ben.call("update_room", room_id=room.room_id, joinable=True, history=pb.ALL))
+    await refused("bad_field", ann.call("update_room", room_id=room.room_id, joinable=True, history=3), 400)
+    assert (await ann.call("update_room", room_id=room.room_id, joinable=True, name="Sunday hikers")).room.history == pb.SINCE_JOIN
+    shown = (await ann.call("update_room", room_id=room.room_id, joinable=True, history=pb.ALL)).room
+    assert shown.history == pb.ALL and (await ben.call("get_room", room_id=room.room_id)).room == shown
+    await cleo.door.event("room", lambda change: change.change == pb.ROOM_UPDATED and change.room.history == pb.ALL)
+    await reads(ben, room.room_id, 0, "before", "hello ben", "hello cleo")
+    assert (await ann.call("update_room", room_id=room.room_id, joinable=True, history=pb.SINCE_JOIN)).room.history == pb.SINCE_JOIN
+
+    await ben.call("leave_room", room_id=room.room_id)
+    await ann.send("without ben", room_id=room.room_id)
+    await ben.call("join_room", room_id=room.room_id)
+    await reads(ben, room.room_id, 4)
+    await ann.send("ben again", room_id=room.room_id)
+    await reads(ben, room.room_id, 4, "ben again")
+    await leave(ann, ben, cleo)
+
+
 async def presence(door):
     ann = await Person.register(server(), door)
     ben, = await people(1)
@@ -291,6 +353,7 @@ REFUSALS = [
     ("owner", "user", lambda w: {"name": "nobody-by-that-name"}, "user_not_found", 404),
     ("owner", "user", lambda w: {"name": "x", "user_id": 1}, "bad_field", 400),
     ("owner", "create_room", lambda w: {"name": ""}, "bad_field", 400),
+    ("owner", "create_room", lambda w: {"name": "x", "history": 3}, "bad_field", 400),
     ("owner", "create_room", lambda w: {"name": "x" * 65}, "bad_field", 400),
     ("owner", "create_room", lambda w: {"name": "x", "client_room_id": "x" * 65}, "bad_field", 400),
     ("owner", "create_room", lambda w: {"name": "x", "member_ids": [w["nobody"]]}, "user_not_found", 404),
@@ -334,7 +397,7 @@ async def a_stranger_learns_nothing(outsider, somebody, rooms):
 
 
 for a_door in DOORS:
-    for evening in (accounts, chat, rooms, presence, refusals):
+    for evening in (accounts, chat, rooms, newcomers, presence, refusals):
         checks.add(f"{evening.__name__} over {a_door.name}", lambda door=a_door, evening=evening: asyncio.run(evening(door)))
 
 
@@ -617,6 +680,40 @@ async def a_large_room_is_read_from_its_timeline():
     await ann.call("remove_members", room_id=room.room_id, user_ids=[dave.user_id, back.user_id])
     assert (await ann.call("get_room", room_id=room.room_id)).room.large, "what was large stays large"
     await leave(ann, ben, cleo, dave, back)
+
+
+@checks
+async def a_large_room_hides_its_past_as_well():
+    ann, ben, cleo, dave, eve = await people(5, WebSocketJson, "tight")
+    room = (await ann.call("create_room", name="Large", joinable=True, history=pb.SINCE_JOIN,
+                           member_ids=[person.user_id for person in (ben, cleo, dave)])).room
+    assert room.large
+    await ann.send("before", room_id=room.room_id)
+    await eve.call("join_room", room_id=room.room_id)
+    await reads(eve, room.room_id, 1)
+    assert not (await eve.call("sync", sync_key=0)).heads
+    await ann.send("hello eve", room_id=room.room_id)
+    assert (await eve.door.push("room_message")).seq == 2
+    await reads(eve, room.room_id, 1, "hello eve")
+    await reads(ben, room.room_id, 0, "before", "hello eve")
+    await leave(ann, ben, cleo, dave, eve)
+
+
+@checks
+async def what_is_hidden_stays_hidden_over_restarts():
+    own = Server(shards=4, workers=2).start()
+    ann, ben, cleo = [await Person.register(own, Http) for _ in range(3)]
+    room = (await ann.call("create_room", name="Quiet", member_ids=[cleo.user_id], history=pb.SINCE_JOIN)).room.room_id
+    await ann.send("before", room_id=room)
+    await ann.call("invite", room_id=room, user_ids=[ben.user_id])
+    for end in (own.kill, own.stop):
+        await asyncio.to_thread(end)
+        own.start()
+        ann, ben, cleo = [await person.again(own, Http, "first") for person in (ann, ben, cleo)]
+        assert (await ben.call("get_room", room_id=room)).room.history == pb.SINCE_JOIN
+        await reads(ben, room, 1)
+        await reads(cleo, room, 0, "before")
+    await asyncio.to_thread(own.stop)
 
 
 @checks

@@ -467,6 +467,25 @@ class Messages(unittest.TestCase):
         device.leave()
         late.leave()
 
+    def test_retained_of_a_room_that_hides_its_past(self):
+        alice, bob, carol = Person("alice"), Person("bob"), Person("carol")
+        room = alice.call("/v1/room/create", name="quiet", member_ids=[carol.id], history="SINCE_JOIN")["room"]["room_id"]
+        alice.say({"room_id": room}, "before bob")
+        alice.call("/v1/room/invite", room_id=room, user_ids=[bob.id])
+        phone, other = Device(bob, "phone", paho.MQTTv311), Device(carol, "other", paho.MQTTv311)
+        other.subscribe(f"r/{room}")
+        self.assertEqual(other.texts(), ["before bob"])
+        phone.subscribe(f"r/{room}")
+        alice.say({"room_id": room}, "hello bob")
+        message, = phone.take()
+        self.assertEqual((message.payload, message.retain), (b"hello bob", False), "nothing of before")
+        late = Device(bob, "late", paho.MQTTv311)
+        late.subscribe(f"r/{room}")
+        message, = late.take()
+        self.assertEqual((message.payload, message.retain), (b"hello bob", True))
+        for device in (phone, other, late):
+            device.leave()
+
     def test_retained_is_cleared(self):
         """By mosquitto's null message, over a restart, and by nothing that is stored."""
         global server

@@ -76,6 +76,24 @@ class MqttUnderWay(unittest.TestCase):
                 self.assertEqual((packet.payload, packet.qos, packet.duplicate), (text, qos, True))
         return phone, tablet
 
+    def newcomers(self, room):
+        """A room of before shows all of it to everybody; once it hides its past, who came before the upgrade reads on."""
+        self.server.call("/v1/account/register", name="erin", password=under_way.PASSWORD)
+        alice, bob, erin = (self.server.login(name) for name in ("alice", "bob", "erin"))
+        erin_id = self.server.call("/v1/account/user", alice, name="erin")["user"]["user_id"]
+        self.assertEqual(self.server.call("/v1/room/get", bob, room_id=room)["room"]["history"], "ALL")
+        self.server.call("/v1/room/invite", alice, room_id=room, user_ids=[erin_id])
+        self.assertEqual(self.server.history(erin, room), ["large unheard"])
+        self.server.call("/v1/room/update", alice, room_id=room, history="SINCE_JOIN")
+        self.server.kill()
+        self.server.start()
+        alice, bob, erin = (self.server.login(name) for name in ("alice", "bob", "erin"))
+        self.assertEqual(self.server.history(erin, room), [])
+        self.assertEqual(self.server.history(bob, room), ["large unheard"])
+        self.server.call("/v1/chat/send", alice, room_id=room, client_msg_id="new", body="bmV3")
+        self.assertEqual(self.server.history(erin, room), ["new"])
+        self.assertEqual(self.server.history(bob, room), ["large unheard", "new"])
+
     def check(self, source):
         state = self.serve(source)
         phone, tablet = self.receive(state)
@@ -92,6 +110,7 @@ class MqttUnderWay(unittest.TestCase):
         want = ["done", "received", "unheard", "once", "done", "of a connection that was never closed", "end"]
         self.assertEqual(self.server.history(bob, direct), want)
         self.assertEqual(self.server.history(bob, state["room"]), ["large unheard"])
+        self.newcomers(state["room"])
         self.server.stop()
 
     def test_the_check_tells_of_the_upgrade_and_makes_none(self):

@@ -72,7 +72,7 @@ class Server:
 
     def history(self, token, room_id):
         page = self.call("/v1/chat/history", token, room_id=room_id, limit=100)
-        return [base64.b64decode(message["body"]).decode() for message in reversed(page["messages"])]
+        return [base64.b64decode(message["body"]).decode() for message in reversed(page.get("messages", []))]
 
 
 def session(server, name, client_id, version=4):
