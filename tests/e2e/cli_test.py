@@ -16,6 +16,7 @@ import stat
 import subprocess
 import tempfile
 import unittest
+import urllib.request
 import uuid
 
 import test_lines
@@ -124,6 +125,14 @@ class Person:
         done = self.run("send", "--to", to.name, text)
         assert done.returncode == 0, done.stderr
         return done.stdout.split()
+
+    def call(self, path, token=None, **body):
+        """Over HTTP, as another device."""
+        if token is None and path != "/v1/account/login":
+            token = self.call("/v1/account/login", name=self.name, password=PASSWORD, device_id="script")["access_token"]
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        with urllib.request.urlopen(urllib.request.Request(f"http://{server.url}{path}", json.dumps(body).encode(), headers)) as answer:
+            return json.load(answer)
 
     def tail(self, count, *arguments):
         done = self.run("tail", "--json", "--count", str(count), *arguments)
@@ -509,6 +518,21 @@ class Chat(Case):
         b.wait(r"there is no command /nonsense")
         b.say("/help")
         b.wait(r"/invite NAME…")
+
+    def test_a_group_that_hides_its_past(self):
+        room = self.alice.call("/v1/room/create", name="quiet", joinable=True, history="SINCE_JOIN")["room"]["room_id"]
+        self.expect(self.alice.run("send", "--room", room, "before bob"), 0)
+        terminal = self.open(self.bob)
+        terminal.wait(r"● bob")
+        terminal.say(f"/join {room}")
+        terminal.wait(r"you joined here; earlier messages are hidden")
+        self.expect(self.alice.run("send", "--room", room, "hello bob"), 0)
+        terminal.wait(r"hello bob")
+        self.assertRegex(terminal.screen(), r"earlier messages are hidden")
+        self.assertNotIn("before bob", terminal.screen())
+        self.alice.call("/v1/room/update", room_id=room, joinable=True, history="ALL")
+        terminal.wait(r"before bob")
+        self.assertNotIn("hidden", terminal.screen())
 
     def test_history_by_pages(self):
         for index in range(1, 121):
