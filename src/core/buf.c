@@ -9,8 +9,8 @@
 
 #define BUF_BLOCK_STEP_MIN  16u
 #define BUF_BLOCK_SIZE_MAX  (1u << 30)
-#define KEPT_BLOCK_SIZE_MAX 4096u
-#define KEPT_CLASS_COUNT    48u /* quarters of powers of two, up to that size */
+#define KEPT_BLOCK_SIZE_MAX 65536u
+#define KEPT_CLASS_COUNT    64u /* quarters of powers of two, up to that size */
 #ifdef __SANITIZE_ADDRESS__
 #define KEEPS false /* a freed block is the sanitizer's, so that it sees who goes on using it */
 #else
