@@ -1,5 +1,5 @@
 /* shard/host.c - starting and stopping the process.
- * Happy path: data directory -> keys -> listener -> lobby answers -> every worker recovers its shards on its own thread, all at
+ * Happy path: listeners -> data directory opened -> lobby answers -> it is settled -> keys -> every worker recovers its shards on its own thread, all at
  * once -> they fit together -> the next run begins -> lobby ends -> workers serve -> signal -> workers stop -> stores flushed -> directory closed.
  * Failure mode: whatever fails before serving undoes the rest and says why. */
 #include "shard/host.h"
@@ -24,6 +24,7 @@
 #include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #define TEXT_MAX 512
 
@@ -65,22 +66,56 @@ struct host {
 
 /* ---- the parts ---- */
 
+/* Before the data directory, so that a port that is taken leaves nothing behind. */
+static enum result open_listeners(struct host *h, char *text, size_t text_size)
+{
+    const struct config *c = h->config;
+    h->worker_count = c->workers != 0 ? c->workers : host_core_count();
+    h->listen_fds = memory_alloc(h->worker_count * sizeof *h->listen_fds);
+    for (uint32_t i = 0; i < h->worker_count; i++) h->listen_fds[i] = -1;
+    return server_listen_group(c->listen, h->worker_count, h->listen_fds, &h->port, text, text_size);
+}
+
 static enum result open_data(struct host *h, char *text, size_t text_size)
 {
     const struct config *c = h->config;
     enum result result = datadir_open(&h->datadir, c->data_dir, c->shards, c->shards != 0 ? c->shards : host_core_count(), text, text_size);
     if (result != RESULT_OK) return result;
     h->shard_count = datadir_shards(h->datadir);
-    h->worker_count = c->workers != 0 ? c->workers : host_core_count();
-    if (h->worker_count > h->shard_count) h->worker_count = h->shard_count;
+    while (h->worker_count > h->shard_count) close(h->listen_fds[--h->worker_count]);
+    return RESULT_OK;
+}
+
+/* An older version could not read what recovery writes; so one that would be refused afterwards is refused before. */
+static enum result rehearse_upgrade(struct host *h, char *text, size_t text_size)
+{
+    if (!datadir_upgrades(h->datadir)) return RESULT_OK;
+    LOG_INFO("host", "the shards are recovered in memory and compared, before the upgrade writes anything shards=%u", h->shard_count);
+    const struct rehearsal_options options = {.config = h->config,
+                                              .path = h->config->data_dir,
+                                              .shard_count = (uint16_t)h->shard_count,
+                                              .made_before = datadir_run(h->datadir) > 0};
+    return rehearsal_run(&options, text, text_size);
+}
+
+static enum result open_keys(struct host *h, char *text, size_t text_size)
+{
     uint8_t secret[DATADIR_TOKEN_KEY_SIZE];
-    result = datadir_key(h->datadir, DATADIR_TOKEN_KEY, secret, sizeof secret, text, text_size);
+    enum result result = datadir_key(h->datadir, DATADIR_TOKEN_KEY, secret, sizeof secret, text, text_size);
     if (result != RESULT_OK) return result;
     result = token_keys_create(&h->token_keys);
     if (result == RESULT_OK) result = token_keys_add(h->token_keys, DATADIR_TOKEN_KEY, slice_of(secret, sizeof secret));
     explicit_bzero(secret, sizeof secret);
     if (result != RESULT_OK) snprintf(text, text_size, "cannot keep the token key: %s", result_text(result));
     return result;
+}
+
+/* The last to be done before anything is written. */
+static enum result settle_data(struct host *h, char *text, size_t text_size)
+{
+    enum result result = rehearse_upgrade(h, text, text_size);
+    if (result == RESULT_OK) result = datadir_settle(h->datadir, text, text_size);
+    return result == RESULT_OK ? open_keys(h, text, text_size) : result;
 }
 
 static void render_openapi(struct host *h)
@@ -150,10 +185,6 @@ static enum result open_parts(struct host *h, char *text, size_t text_size)
         snprintf(text, text_size, "cannot start: %s", result_text(result));
         return result;
     }
-    h->listen_fds = memory_alloc(h->worker_count * sizeof *h->listen_fds);
-    for (uint32_t i = 0; i < h->worker_count; i++) h->listen_fds[i] = -1;
-    result = server_listen_group(c->listen, h->worker_count, h->listen_fds, &h->port, text, text_size);
-    if (result != RESULT_OK) return result;
     return lobby_start(&h->lobby, c, h->tls, &h->pages, h->listen_fds, h->worker_count, text, text_size);
 }
 
@@ -363,8 +394,10 @@ enum result host_run(const struct config *config, void (*on_serving)(const char 
     render_openapi(&h);
     start_clock(&h);
     enum result result = open_tls(&h, text, text_size);
+    if (result == RESULT_OK) result = open_listeners(&h, text, text_size);
     if (result == RESULT_OK) result = open_data(&h, text, text_size);
     if (result == RESULT_OK) result = open_parts(&h, text, text_size);
+    if (result == RESULT_OK) result = settle_data(&h, text, text_size);
     if (result == RESULT_OK) result = serve(&h, &signals, on_serving, text, text_size);
     close_parts(&h);
     sem_destroy(&h.prepared);

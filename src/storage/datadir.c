@@ -1,8 +1,9 @@
 /* storage/datadir.c - opening a data directory: what is it, is it free, is it ours.
  *
- * Happy path: look at what is there, take the lock, read FORMAT (or write it into a new directory), make keys/. The
- * look comes before the lock, so that a directory which is not ours stays untouched; FORMAT is read under it, and every shard's directory compared with it.
- * When the shards have been recovered, datadir_raise() begins the next run.
+ * Happy path: look at what is there, take the lock, read FORMAT. The look comes before the lock, so that a directory which is not ours stays
+ * untouched; FORMAT is read under it, and every shard's directory compared with it. Whoever opened it judges the rest, and only then
+ * datadir_settle() writes: FORMAT of a new directory, or of one that is upgraded or mended. When the shards have been recovered, datadir_raise()
+ * begins the next run.
  * Failure modes: every refusal says what was found and what to do about it. A crash while a directory is being made leaves at
  * most LOCK and files *.new, which the next open takes for a new directory, or FORMAT.copy alone, from which FORMAT is made. */
 #include "storage/datadir.h"
@@ -33,6 +34,9 @@
 struct datadir {
     int dir_fd, lock_fd;
     struct format format;
+    bool fresh;            /* FORMAT is to be made */
+    bool same;             /* FORMAT and its copy are alike */
+    const char *complaint; /* of one of the two; NULL: none */
     char path[PATH_MAX];
 };
 
@@ -157,7 +161,8 @@ static enum result write_format(struct datadir *dir, struct refusal out)
     return RESULT_OK;
 }
 
-static enum result make_format(struct datadir *dir, uint32_t shards, struct refusal out)
+/* Of a new directory; written by datadir_settle(). */
+static enum result draw_format(struct datadir *dir, uint32_t shards, struct refusal out)
 {
     if (shards > DATADIR_SHARDS_MAX)
         return refuse(out, RESULT_TOO_LARGE, "data directory %s: %u shards asked, at most %d are possible", dir->path, shards,
@@ -167,7 +172,8 @@ static enum result make_format(struct datadir *dir, uint32_t shards, struct refu
     for (size_t i = 0; i < sizeof id; i++) snprintf(dir->format.id + 2 * i, 3, "%02x", id[i]);
     dir->format.shards = shards;
     dir->format.number = DATADIR_FORMAT;
-    return write_format(dir, out);
+    dir->fresh = true;
+    return RESULT_OK;
 }
 
 static bool any_shard_is_there(const struct datadir *dir)
@@ -202,10 +208,10 @@ static enum result upgrade(struct datadir *dir, struct refusal out)
 }
 
 /* One of the two says all that is needed; a disk that does not take the other now is told of when it is written to. */
-static void heal_format(const struct datadir *dir, const char *complaint)
+static void heal_format(const struct datadir *dir)
 {
     enum result result = format_store(dir->dir_fd, &dir->format);
-    LOG_WARN("datadir", "%s, the other one is good path=\"%s\" written_again=\"%s\"", complaint, dir->path, result_text(result));
+    LOG_WARN("datadir", "%s, the other one is good path=\"%s\" written_again=\"%s\"", dir->complaint, dir->path, result_text(result));
 }
 
 /* Of a format without identities all directories must be there, or none: then it was never served. */
@@ -221,11 +227,11 @@ static enum result check_shards(const struct datadir *dir, struct refusal out)
 }
 
 /* MISSING: there is none yet, nothing is said. */
-static enum result read_format(struct datadir *dir, uint32_t shards_wanted, bool *same, const char **complaint, struct refusal out)
+static enum result read_format(struct datadir *dir, uint32_t shards_wanted, struct refusal out)
 {
-    enum result result = format_load(dir->dir_fd, &dir->format, same, complaint);
+    enum result result = format_load(dir->dir_fd, &dir->format, &dir->same, &dir->complaint);
     if (result == RESULT_MISSING) return result;
-    if (result != RESULT_OK) return refuse_format(dir, result, *complaint, out);
+    if (result != RESULT_OK) return refuse_format(dir, result, dir->complaint, out);
     if (shards_wanted != 0 && shards_wanted != dir->format.shards)
         return refuse(out, RESULT_DENIED,
                       "data directory %s: was made with %u shards, %u were asked; the number is fixed when the directory is made: "
@@ -234,16 +240,12 @@ static enum result read_format(struct datadir *dir, uint32_t shards_wanted, bool
     return check_shards(dir, out);
 }
 
-static enum result settle_format(struct datadir *dir, uint32_t shards_wanted, uint32_t shards_default, struct refusal out)
+static enum result settle_format(struct datadir *dir, struct refusal out)
 {
-    bool same;
-    const char *complaint;
-    enum result result = read_format(dir, shards_wanted, &same, &complaint, out);
-    if (result == RESULT_MISSING) return make_format(dir, shards_wanted != 0 ? shards_wanted : shards_default, out);
-    if (result != RESULT_OK) return result;
-    if (complaint != NULL) heal_format(dir, complaint);
-    if (dir->format.number < DATADIR_FORMAT) return upgrade(dir, out);
-    return same || complaint != NULL ? RESULT_OK : write_format(dir, out); /* a crash came between the two */
+    if (dir->fresh) return write_format(dir, out);
+    if (dir->complaint != NULL) heal_format(dir);
+    if (datadir_upgrades(dir)) return upgrade(dir, out);
+    return dir->same || dir->complaint != NULL ? RESULT_OK : write_format(dir, out); /* a crash came between the two */
 }
 
 static enum result make_shards(const struct datadir *dir, struct refusal out)
@@ -251,6 +253,17 @@ static enum result make_shards(const struct datadir *dir, struct refusal out)
     enum result result = identity_make_directories(dir->dir_fd, &dir->format);
     if (result == RESULT_OK) return RESULT_OK;
     return refuse(out, result, "data directory %s: the shards' directories cannot be made (%s)", dir->path, result_text(result));
+}
+
+bool datadir_upgrades(const struct datadir *dir) { return !dir->fresh && dir->format.number < DATADIR_FORMAT; }
+
+enum result datadir_settle(struct datadir *dir, char *text, size_t text_size)
+{
+    struct refusal refusal = {text, text_size};
+    enum result result = settle_format(dir, refusal);
+    if (result == RESULT_OK && dir->format.run == 0) result = make_shards(dir, refusal);
+    if (result == RESULT_OK) dir->fresh = false;
+    return result;
 }
 
 enum result datadir_raise(struct datadir *dir, char *text, size_t text_size)
@@ -287,8 +300,8 @@ enum result datadir_open(struct datadir **out, const char *path, uint32_t shards
     enum result result = open_directory(dir, path, refusal);
     if (result == RESULT_OK) result = refuse_foreign(dir, refusal);
     if (result == RESULT_OK) result = take_lock(dir, refusal);
-    if (result == RESULT_OK) result = settle_format(dir, shards_wanted, shards_default, refusal);
-    if (result == RESULT_OK && dir->format.run == 0) result = make_shards(dir, refusal);
+    if (result == RESULT_OK) result = read_format(dir, shards_wanted, refusal);
+    if (result == RESULT_MISSING) result = draw_format(dir, shards_wanted != 0 ? shards_wanted : shards_default, refusal);
     if (result != RESULT_OK) {
         datadir_close(dir);
         return result;
@@ -312,13 +325,11 @@ enum result datadir_inspect(struct datadir **out, const char *path, char *text, 
     struct datadir *dir = calloc(1, sizeof *dir);
     if (dir == NULL) return refuse(refusal, RESULT_NOMEM, "data directory %s: %s", path, result_text(RESULT_NOMEM));
     dir->dir_fd = dir->lock_fd = -1;
-    bool same;
-    const char *complaint;
     enum result result = find_directory(dir, path, refusal);
     if (result == RESULT_OK) result = refuse_foreign(dir, refusal);
     if (result == RESULT_OK) result = take_lock_for_looking(dir, refusal);
     if (result == RESULT_OK) {
-        result = read_format(dir, 0, &same, &complaint, refusal);
+        result = read_format(dir, 0, refusal);
         if (result == RESULT_MISSING) refuse(refusal, result, "data directory %s: nothing was made in it yet", path);
     }
     if (result != RESULT_OK) {
@@ -348,10 +359,8 @@ enum result datadir_look(const char *path, uint32_t shards_wanted, struct datadi
     if (result == RESULT_OK && access(path, W_OK | X_OK) != 0)
         result = refuse(out, result_from_errno(errno), "data directory %s: cannot be written to (%s)", path, strerror(errno));
     if (result == RESULT_OK) result = refuse_foreign(&dir, out);
-    bool same;
-    const char *complaint;
     if (result == RESULT_OK) {
-        result = read_format(&dir, shards_wanted, &same, &complaint, out);
+        result = read_format(&dir, shards_wanted, out);
         if (result == RESULT_OK) *seen = (struct datadir_seen){.shards = dir.format.shards, .format = dir.format.number};
         if (result == RESULT_MISSING) result = RESULT_OK;
     }

@@ -12,6 +12,7 @@
 #define STORAGE_DATADIR_H
 
 #include "core/result.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,13 +27,17 @@
 
 struct datadir;
 
-/* Opens, creating when absent or empty. `shards_wanted` 0: what it has, or `shards_default` for a new one. Refused, with a
+/* Opens, creating when absent; nothing is written but LOCK. `shards_wanted` 0: what it has, or `shards_default` for a new one. Refused, with a
  * clear `text` and nothing left open: another format, a damaged one, another shard count than asked, open in another process (its pid is
  * named; waits up to 3 s first, because a killed process's last disk operations may hold the lock for a moment), not a
- * Ringpost directory (files there but no FORMAT), not writable, a shard's directory that
- * is missing or another's or of another time (nothing is changed then). An older format that is read becomes this one, which is logged first. */
+ * Ringpost directory (files there but no FORMAT), not writable, a shard's directory that is missing or another's or of another time. */
 NODISCARD enum result datadir_open(struct datadir **out, const char *path, uint32_t shards_wanted, uint32_t shards_default,
                                    char *text, size_t text_size);
+/* It is of an older format, and would become this one. */
+bool datadir_upgrades(const struct datadir *dir);
+/* When nothing is left that could refuse it, and before anything else is asked of it: makes FORMAT and the shards' directories of a new one,
+ * mends FORMAT, makes an older format this one, which is logged first. */
+NODISCARD enum result datadir_settle(struct datadir *dir, char *text, size_t text_size);
 struct datadir_seen {
     uint32_t shards, format; /* 0: still to be made */
 };

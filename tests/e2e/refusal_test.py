@@ -17,7 +17,7 @@ import socket
 import struct
 import subprocess
 
-from harness import BINARY, LOCALHOST, Checks, Http, Person, Server, clean_environment, die_with_parent, new_directory, texts
+from harness import BINARY, LOCALHOST, Checks, Http, Person, Server, clean_environment, die_with_parent, new_directory, texts, wait_for
 
 checks = Checks()
 OPERATIONS = pathlib.Path(__file__).parents[2] / "docs" / "operations.md"
@@ -123,13 +123,17 @@ def unknown_and_bad_flags_and_variables_are_refused():
 def an_address_that_cannot_be_had_is_refused_with_the_remedy():
     with socket.create_server((LOCALHOST, 0)) as taken:
         port = taken.getsockname()[1]
-        refusal(Server(), EXIT_FAILED, rf"{LOCALHOST}:{port} is in use", "Remedy", options={"listen": f"{LOCALHOST}:{port}"})
+        server = Server()
+        refusal(server, EXIT_FAILED, rf"{LOCALHOST}:{port} is in use", "Remedy", options={"listen": f"{LOCALHOST}:{port}"})
+        assert not server.data_dir.exists(), "a start that cannot be makes no data directory"
     running = Server(shards=1).start()
     refusal(Server(), EXIT_FAILED, "is in use", "Remedy", options={"listen": f"{LOCALHOST}:{running.port}"})
     assert running.get("/healthz")[0] == 200, "the one that runs did not notice"
     running.stop()
     refusal(Server(listen="nonsense"), EXIT_USAGE, 'listen: "nonsense" is not host:port', "Remedy")
-    refusal(Server(listen="192.0.2.1:7800"), EXIT_FAILED, "not an address of this machine", "Remedy")
+    elsewhere = Server(listen="192.0.2.1:7800")
+    refusal(elsewhere, EXIT_FAILED, "not an address of this machine", "Remedy")
+    assert not elsewhere.data_dir.exists()
 
 
 # ---- the data directory --------------------------------------------------------------------------------------------------------
@@ -241,9 +245,10 @@ async def newest_segments_that_are_missing_are_noticed_although_no_other_shard_k
     server = Server(shards=1, flush_interval="1h", rate_messages_per_second=0).start()
     name, room_id, _ = await talk(server, 5)
     ann, ben = [await Person.register(server, Http) for _ in range(2)]
-    segments = server.data_dir / "shard-0000" / "log"
+    segments, note = server.data_dir / "shard-0000" / "log", server.data_dir / "shard-0000" / "SEGMENTS"
     while len(list(segments.glob("*.log"))) < 4:
         sent = await ann.send("x" * 30000, to_user_id=ben.user_id)
+    wait_for("the newest segment to be noted", lambda: f"newest={len(list(segments.glob('*.log')))}\n" in note.read_text())
     server.kill()
     *older, newest = sorted(segments.glob("*.log"))
     kept = new_directory("kept")
@@ -256,7 +261,6 @@ async def newest_segments_that_are_missing_are_noticed_although_no_other_shard_k
     for segment in list(kept.iterdir()):
         shutil.move(segment, segments)
     verify(server, 0, "directory: good")
-    note = server.data_dir / "shard-0000" / "SEGMENTS"
     note.unlink()
     server.start()
     assert await said(server, ben.name, sent.room_id) is not None
@@ -397,6 +401,45 @@ async def a_shard_whose_newest_part_is_missing_is_noticed_by_the_others():
     shutil.rmtree(server.data_dir)
     newer.rename(server.data_dir)
     server.start()
+    await chatter(server, people)
+    server.stop()
+
+
+def make_older(directory):
+    """As format 3 stood: no identities, no sums, nothing noted of segments."""
+    lines = (directory / "FORMAT").read_text().splitlines()
+    kept = [line for line in lines if line.startswith(("shards=", "id="))]
+    (directory / "FORMAT").write_text("\n".join(["format=3", *kept]) + "\n")
+    (directory / "FORMAT.copy").unlink()
+    for path in [*directory.glob("shard-*/IDENTITY*"), *directory.glob("shard-*/SEGMENTS")]:
+        path.unlink()
+
+
+@checks
+async def an_upgrade_that_is_refused_has_changed_nothing():
+    server = Server(shards=SHARDS).start()
+    people = await crowd(server)
+    await chatter(server, people)
+    server.stop()
+    older = new_directory("older")
+    shutil.copytree(server.data_dir / "shard-0001", older)
+    server.start()
+    await chatter(server, people)
+    server.stop()
+    make_older(server.data_dir)
+    whole = new_directory("whole")
+    shutil.copytree(server.data_dir, whole)
+    for part in "log", "store":
+        shutil.rmtree(server.data_dir / "shard-0001" / part)
+        shutil.copytree(older / part, server.data_dir / "shard-0001" / part)
+    before = contents(server.data_dir)
+    refusal(server, EXIT_CORRUPT, "the newest part of shard-0001 is missing", "restore the whole directory from a backup")
+    after = contents(server.data_dir)
+    assert {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)} <= {"LOCK"}, "LOCK names who had it open last"
+    shutil.rmtree(server.data_dir)
+    whole.rename(server.data_dir)
+    server.start()
+    assert (server.data_dir / "FORMAT").read_text().startswith("format=4\n")
     await chatter(server, people)
     server.stop()
 

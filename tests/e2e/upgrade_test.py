@@ -125,6 +125,32 @@ class MqttUnderWay(unittest.TestCase):
         self.assertRegex(done.stderr, f"{directory}: has format 3, and the first start makes it format 4: .*Remedy: make a backup")
         self.assertEqual((directory / "FORMAT").read_bytes(), before)
 
+    def test_a_directory_that_is_refused_stays_what_it_was(self):
+        """What refuses it is found only when its shard is recovered: a record in the middle of the log is damaged."""
+        with tarfile.open(TESTS / "upgrade" / "format3.tar.xz") as archive:
+            archive.extractall(self.place.name, filter="tar") if hasattr(tarfile, "tar_filter") else archive.extractall(self.place.name)
+        directory = pathlib.Path(self.place.name) / "data"
+        listing = subprocess.run([BINARY, "log", "inspect", "--json", directory], capture_output=True, text=True, check=True).stdout
+        records = [json.loads(line) for line in listing.splitlines()]
+        record = records[len(records) // 2]
+        with open(directory / record["log"] / "log" / f"{int(record['segment']):016x}.log", "r+b") as file:
+            file.seek(int(record["offset"]) + 30)
+            byte = file.read(1)[0]
+            file.seek(-1, os.SEEK_CUR)
+            file.write(bytes([byte ^ 0x10]))
+
+        def contents():  # but LOCK, which names who had it open last
+            return {path: path.read_bytes() if path.is_file() else None for path in directory.rglob("*") if path.name != "LOCK"}
+        before = contents()
+        command = [BINARY, "serve", f"--data-dir={directory}", "--listen=127.0.0.1:0", "--connections-max=100"]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("RINGPOST_")}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=60)
+        self.assertEqual(done.returncode, 6, done.stderr)
+        self.assertRegex(done.stderr, f"segment {int(record['segment']):016x}.log, offset {record['offset']}")
+        self.assertNotIn("message=upgrading", done.stderr)
+        after = contents()
+        self.assertEqual({path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}, set())
+
     def test_of_directory_format_3(self):
         self.check(TESTS / "upgrade" / "format3.tar.xz")
 

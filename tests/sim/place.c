@@ -80,7 +80,11 @@ static void bring(const struct place *place, const struct files *files)
 
 static enum result open_place(struct place *place, struct datadir **dir, char *text, size_t text_size)
 {
-    return datadir_open(dir, place->path, 0, place->shard_count, text, text_size);
+    enum result result = datadir_open(dir, place->path, 0, place->shard_count, text, text_size);
+    if (result != RESULT_OK) return result;
+    result = datadir_settle(*dir, text, text_size);
+    EXPECT(result == RESULT_OK, "the data directory cannot be settled: %s", text);
+    return result;
 }
 
 static struct format format_of(const struct files *files)

@@ -14,6 +14,13 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+/* As a start does it when nothing refuses the directory. */
+static enum result open_settled(struct datadir **dir, const char *path, uint32_t shards_wanted, uint32_t shards_default, char *text, size_t text_size)
+{
+    enum result result = datadir_open(dir, path, shards_wanted, shards_default, text, text_size);
+    return result == RESULT_OK ? datadir_settle(*dir, text, text_size) : result;
+}
+
 static void put_file(struct scratch *scratch, const char *name, const char *content)
 {
     FILE *file = fopen(scratch_path(scratch, name), "w");
@@ -28,14 +35,14 @@ Test(datadir, is_made_once_and_keeps_what_it_is)
     char path[PATH_MAX], id[64], text[256] = "";
     snprintf(path, sizeof path, "%s", scratch_path(&scratch, "data"));
     struct datadir *dir;
-    cr_assert_eq(datadir_open(&dir, path, 0, 5, text, sizeof text), RESULT_OK, "%s", text);
+    cr_assert_eq(open_settled(&dir, path, 0, 5, text, sizeof text), RESULT_OK, "%s", text);
     cr_expect_eq(datadir_shards(dir), 5);
     cr_expect_eq(strlen(datadir_id(dir)), 32);
     snprintf(id, sizeof id, "%s", datadir_id(dir));
     datadir_close(dir);
     static const uint32_t wanted[] = {0, 5};
     for (size_t i = 0; i < COUNT_OF(wanted); i++) {
-        cr_assert_eq(datadir_open(&dir, path, wanted[i], 9, text, sizeof text), RESULT_OK, "%s", text);
+        cr_assert_eq(open_settled(&dir, path, wanted[i], 9, text, sizeof text), RESULT_OK, "%s", text);
         cr_expect_eq(datadir_shards(dir), 5, "the default is for new ones only");
         cr_expect_str_eq(datadir_id(dir), id);
         datadir_close(dir);
@@ -98,7 +105,7 @@ Test(datadir, refuses_what_it_should_and_says_why)
         else if (format_cases[i].file != NULL) put_file(&scratch, format_cases[i].file, format_cases[i].content);
         struct datadir *dir;
         char text[512] = "";
-        cr_expect_eq(datadir_open(&dir, scratch.path, format_cases[i].shards_wanted, 2, text, sizeof text), format_cases[i].want,
+        cr_expect_eq(open_settled(&dir, scratch.path, format_cases[i].shards_wanted, 2, text, sizeof text), format_cases[i].want,
                      "%s: %s", format_cases[i].name, text);
         cr_expect_neq(strstr(text, format_cases[i].says), NULL, "%s: %s", format_cases[i].name, text);
         cr_expect_eq(dir == NULL, format_cases[i].want != RESULT_OK, "%s", format_cases[i].name);
@@ -132,7 +139,7 @@ static size_t make_directory(struct scratch *scratch, char content[FORMAT_SIZE_M
     struct datadir *dir;
     char text[512];
     scratch_init(scratch);
-    cr_assert_eq(datadir_open(&dir, scratch->path, 0, 4, text, sizeof text), RESULT_OK, "%s", text);
+    cr_assert_eq(open_settled(&dir, scratch->path, 0, 4, text, sizeof text), RESULT_OK, "%s", text);
     datadir_close(dir);
     return get_file(scratch, "FORMAT", content);
 }
@@ -142,7 +149,7 @@ static void expect_healed(struct scratch *scratch, const char *want, const char 
 {
     struct datadir *dir;
     char text[512], content[FORMAT_SIZE_MAX];
-    cr_assert_eq(datadir_open(&dir, scratch->path, 0, 9, text, sizeof text), RESULT_OK, "%s at %zu: %s", what, at, text);
+    cr_assert_eq(open_settled(&dir, scratch->path, 0, 9, text, sizeof text), RESULT_OK, "%s at %zu: %s", what, at, text);
     cr_expect_eq(datadir_shards(dir), 4, "%s at %zu", what, at);
     datadir_close(dir);
     get_file(scratch, "FORMAT", content);
@@ -166,7 +173,7 @@ Test(datadir, a_flipped_bit_in_one_of_the_two_is_mended_and_in_both_refused)
         put_bytes(&scratch, "FORMAT", bad, len);
         put_bytes(&scratch, "FORMAT.copy", bad, len);
         struct datadir *dir;
-        cr_expect_eq(datadir_open(&dir, scratch.path, 0, 9, text, sizeof text), RESULT_CORRUPT, "bit %zu", bit);
+        cr_expect_eq(open_settled(&dir, scratch.path, 0, 9, text, sizeof text), RESULT_CORRUPT, "bit %zu", bit);
         put_bytes(&scratch, "FORMAT", good, len);
         put_bytes(&scratch, "FORMAT.copy", good, len);
     }
@@ -199,7 +206,7 @@ Test(datadir, two_of_different_directories_are_refused)
     size_t len = make_directory(&other, foreign);
     put_bytes(&scratch, "FORMAT.copy", foreign, len);
     struct datadir *dir;
-    cr_expect_eq(datadir_open(&dir, scratch.path, 0, 9, text, sizeof text), RESULT_CORRUPT);
+    cr_expect_eq(open_settled(&dir, scratch.path, 0, 9, text, sizeof text), RESULT_CORRUPT);
     cr_expect_neq(strstr(text, "of two different directories"), NULL, "%s", text);
     scratch_deinit(&other);
     scratch_deinit(&scratch);
@@ -214,7 +221,7 @@ Test(datadir, the_format_before_becomes_the_newest_also_after_a_crash_between_th
     for (int crashed = 0; crashed < 2; crashed++) {
         put_file(&scratch, "FORMAT", FORMAT_3);
         struct datadir *dir;
-        cr_assert_eq(datadir_open(&dir, scratch.path, 0, 2, text, sizeof text), RESULT_OK, "%s", text);
+        cr_assert_eq(open_settled(&dir, scratch.path, 0, 2, text, sizeof text), RESULT_OK, "%s", text);
         cr_expect_eq(datadir_shards(dir), 4);
         cr_expect_str_eq(datadir_id(dir), ID);
         datadir_close(dir);
@@ -233,7 +240,7 @@ Test(datadir, a_foreign_directory_stays_untouched)
     put_file(&scratch, "thesis.txt", "precious");
     struct datadir *dir;
     char text[512];
-    cr_assert_eq(datadir_open(&dir, scratch.path, 0, 2, text, sizeof text), RESULT_DENIED);
+    cr_assert_eq(open_settled(&dir, scratch.path, 0, 2, text, sizeof text), RESULT_DENIED);
     cr_expect_neq(access(scratch_path(&scratch, "LOCK"), F_OK), 0);
     scratch_deinit(&scratch);
 }
@@ -249,7 +256,7 @@ static pid_t hold_open(const char *path, int *release_fd)
         struct datadir *dir;
         char text[256], byte = 'x';
         close(release[1]);
-        if (datadir_open(&dir, path, 0, 2, text, sizeof text) != RESULT_OK || write(opened[1], &byte, 1) != 1) _exit(1);
+        if (open_settled(&dir, path, 0, 2, text, sizeof text) != RESULT_OK || write(opened[1], &byte, 1) != 1) _exit(1);
         if (read(release[0], &byte, 1) != 0) _exit(1);
         _exit(0); /* without closing: the kernel gives the lock back */
     }
@@ -271,11 +278,11 @@ Test(datadir, one_process_at_a_time_and_it_is_named)
     struct datadir *dir;
     char text[512], pid_text[32];
     snprintf(pid_text, sizeof pid_text, "pid %d", (int)holder);
-    cr_expect_eq(datadir_open(&dir, scratch.path, 0, 2, text, sizeof text), RESULT_BUSY);
+    cr_expect_eq(open_settled(&dir, scratch.path, 0, 2, text, sizeof text), RESULT_BUSY);
     cr_expect_neq(strstr(text, pid_text), NULL, "%s", text);
     close(release_fd);
     /* Whether the holder is gone yet or not: an open waits for it. */
-    cr_expect_eq(datadir_open(&dir, scratch.path, 0, 2, text, sizeof text), RESULT_OK, "%s", text);
+    cr_expect_eq(open_settled(&dir, scratch.path, 0, 2, text, sizeof text), RESULT_OK, "%s", text);
     int status;
     cr_expect_eq(waitpid(holder, &status, 0), holder);
     cr_expect_eq(status, 0);
@@ -290,7 +297,7 @@ Test(datadir, makes_paths_of_parts)
     struct datadir *dir;
     char text[256], path[PATH_MAX], small[8];
     struct stat status;
-    cr_assert_eq(datadir_open(&dir, scratch.path, 0, 2, text, sizeof text), RESULT_OK);
+    cr_assert_eq(open_settled(&dir, scratch.path, 0, 2, text, sizeof text), RESULT_OK);
     for (int i = 0; i < 2; i++) {
         cr_assert_eq(datadir_path(dir, "shard-0001/log", path, sizeof path), RESULT_OK);
         cr_expect_str_eq(path, scratch_path(&scratch, "shard-0001/log"));
@@ -325,7 +332,7 @@ Test(datadir, what_is_no_key_is_refused)
     struct datadir *dir;
     char text[512];
     uint8_t key[32];
-    cr_assert_eq(datadir_open(&dir, scratch.path, 0, 2, text, sizeof text), RESULT_OK);
+    cr_assert_eq(open_settled(&dir, scratch.path, 0, 2, text, sizeof text), RESULT_OK);
     cr_assert_eq(datadir_key(dir, "token", key, sizeof key, text, sizeof text), RESULT_OK);
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         uint8_t bytes[40];
@@ -353,7 +360,7 @@ Test(datadir, keys_are_made_once_and_private)
     struct datadir *dir;
     char text[256];
     uint8_t first[32], again[32], other[32];
-    cr_assert_eq(datadir_open(&dir, scratch.path, 0, 2, text, sizeof text), RESULT_OK);
+    cr_assert_eq(open_settled(&dir, scratch.path, 0, 2, text, sizeof text), RESULT_OK);
     cr_expect_eq(datadir_look_at_key(scratch.path, "token", sizeof first, text, sizeof text), RESULT_OK, "it will be made");
     cr_assert_eq(datadir_key(dir, "token", first, sizeof first, text, sizeof text), RESULT_OK);
     cr_assert_eq(datadir_key(dir, "token", again, sizeof again, text, sizeof text), RESULT_OK);
@@ -368,6 +375,53 @@ Test(datadir, keys_are_made_once_and_private)
     scratch_deinit(&scratch);
 }
 
+static void expect_file(struct scratch *scratch, const char *name, const char *content, const char *when)
+{
+    char found[FORMAT_SIZE_MAX + 1] = "";
+    FILE *file = fopen(scratch_path(scratch, name), "r");
+    if (content == NULL) cr_expect_null(file, "%s: %s is there", when, name);
+    else cr_assert_not_null(file, "%s: %s", when, name);
+    if (file == NULL) return;
+    size_t len = fread(found, 1, sizeof found - 1, file);
+    found[len] = '\0';
+    fclose(file);
+    cr_expect_str_eq(found, content == NULL ? "" : content, "%s: %s", when, name);
+}
+
+Test(datadir, an_open_writes_nothing_before_it_is_settled)
+{
+    static const struct {
+        const char *name, *format, *copy;
+        bool upgrades;
+    } cases[] = {
+        {"a new one", NULL, NULL, false},
+        {"of the format before", FORMAT_3, NULL, true},
+        {"damaged in one of two", "rubbish", FORMAT_3, true},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct scratch scratch;
+        struct datadir *dir;
+        char text[512] = "";
+        scratch_init(&scratch);
+        if (cases[i].format != NULL) put_file(&scratch, "FORMAT", cases[i].format);
+        if (cases[i].copy != NULL) put_file(&scratch, "FORMAT.copy", cases[i].copy);
+        cr_assert_eq(datadir_open(&dir, scratch.path, 0, 4, text, sizeof text), RESULT_OK, "%s: %s", cases[i].name, text);
+        cr_expect_eq(datadir_shards(dir), 4);
+        cr_expect_eq(datadir_upgrades(dir), cases[i].upgrades, "%s", cases[i].name);
+        expect_file(&scratch, "FORMAT", cases[i].format, cases[i].name);
+        expect_file(&scratch, "FORMAT.copy", cases[i].copy, cases[i].name);
+        cr_expect_eq(access(scratch_path(&scratch, "shard-0000"), F_OK), -1, "%s", cases[i].name);
+        cr_assert_eq(datadir_settle(dir, text, sizeof text), RESULT_OK, "%s: %s", cases[i].name, text);
+        cr_expect_not(datadir_upgrades(dir), "%s", cases[i].name);
+        cr_expect_eq(access(scratch_path(&scratch, "shard-0003"), F_OK), 0, "%s", cases[i].name);
+        struct datadir_seen seen;
+        cr_assert_eq(datadir_look(scratch.path, 0, &seen, text, sizeof text), RESULT_OK, "%s: %s", cases[i].name, text);
+        cr_expect_eq(seen.format, DATADIR_FORMAT, "%s", cases[i].name);
+        datadir_close(dir);
+        scratch_deinit(&scratch);
+    }
+}
+
 Test(datadir, whoever_inspects_keeps_servers_out_and_nobody_else)
 {
     struct scratch scratch;
@@ -377,7 +431,7 @@ Test(datadir, whoever_inspects_keeps_servers_out_and_nobody_else)
     snprintf(path, sizeof path, "%s", scratch_path(&scratch, "data"));
     cr_assert_eq(datadir_inspect(&first, path, text, sizeof text), RESULT_MISSING);
     cr_expect_eq(access(path, F_OK), -1);
-    cr_assert_eq(datadir_open(&dir, path, 3, 0, text, sizeof text), RESULT_OK, "%s", text);
+    cr_assert_eq(open_settled(&dir, path, 3, 0, text, sizeof text), RESULT_OK, "%s", text);
     cr_assert_eq(datadir_raise(dir, text, sizeof text), RESULT_OK, "%s", text);
     cr_assert_eq(datadir_inspect(&first, path, text, sizeof text), RESULT_BUSY);
     cr_expect_not_null(strstr(text, "open in another process"), "%s", text);
@@ -387,7 +441,7 @@ Test(datadir, whoever_inspects_keeps_servers_out_and_nobody_else)
     cr_expect_eq(datadir_shards(first), 3);
     cr_expect_eq(datadir_run(first), 1);
     datadir_close(first);
-    cr_assert_eq(datadir_open(&dir, path, 0, 3, text, sizeof text), RESULT_BUSY);
+    cr_assert_eq(open_settled(&dir, path, 0, 3, text, sizeof text), RESULT_BUSY);
     datadir_close(second);
     put_file(&scratch, "data/shard-0001/IDENTITY", "rotten");
     cr_assert_eq(unlink(scratch_path(&scratch, "data/shard-0001/IDENTITY.copy")), 0);
@@ -408,7 +462,7 @@ Test(datadir, a_look_says_the_same_and_makes_nothing)
     cr_expect_eq(seen.format, 0);
     cr_expect_eq(access(path, F_OK), -1);
     struct datadir *dir;
-    cr_assert_eq(datadir_open(&dir, path, 3, 0, text, sizeof text), RESULT_OK, "%s", text);
+    cr_assert_eq(open_settled(&dir, path, 3, 0, text, sizeof text), RESULT_OK, "%s", text);
     cr_assert_eq(datadir_look(path, 0, &seen, text, sizeof text), RESULT_OK, "also while it is open: %s", text);
     cr_expect_eq(seen.shards, 3);
     cr_expect_eq(seen.format, DATADIR_FORMAT);

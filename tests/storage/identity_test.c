@@ -10,6 +10,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* As a start does it when nothing refuses the directory. */
+static enum result open_settled(struct datadir **dir, const char *path, uint32_t shards_wanted, uint32_t shards_default, char *text, size_t text_size)
+{
+    enum result result = datadir_open(dir, path, shards_wanted, shards_default, text, text_size);
+    return result == RESULT_OK ? datadir_settle(*dir, text, text_size) : result;
+}
+
 #define SHARDS 2
 #define FILES 6 /* in the order in which a raise writes them the first time, FORMAT once more at its end */
 
@@ -64,7 +71,7 @@ static enum result start(struct scratch *scratch, char text[512])
 {
     struct datadir *dir;
     text[0] = '\0';
-    enum result result = datadir_open(&dir, scratch->path, 0, SHARDS, text, 512);
+    enum result result = open_settled(&dir, scratch->path, 0, SHARDS, text, 512);
     if (result != RESULT_OK) return result;
     uint64_t run = datadir_run(dir);
     cr_expect_eq(datadir_raise(dir, text, 512), RESULT_OK, "%s", text);
@@ -172,7 +179,7 @@ Test(identity, a_crash_at_every_step_of_a_start_leaves_a_directory_that_starts)
         struct format format, old = {0};
         scratch_init(&scratch);
         struct datadir *dir;
-        cr_assert_eq(datadir_open(&dir, scratch.path, 0, SHARDS, text, sizeof text), RESULT_OK, "%s", text);
+        cr_assert_eq(open_settled(&dir, scratch.path, 0, SHARDS, text, sizeof text), RESULT_OK, "%s", text);
         datadir_close(dir);
         if (first == 0) starts(&scratch, 2);
         take(&scratch, &before);
@@ -264,7 +271,7 @@ Test(identity, shards_of_the_format_before_get_theirs_when_all_are_there)
 
     struct datadir *dir;
     char text[512];
-    cr_assert_eq(datadir_open(&dir, scratch.path, 0, SHARDS, text, sizeof text), RESULT_OK, "%s", text);
+    cr_assert_eq(open_settled(&dir, scratch.path, 0, SHARDS, text, sizeof text), RESULT_OK, "%s", text);
     cr_expect_eq(datadir_run(dir), 0);
     datadir_close(dir); /* a crash before the shards were found to fit */
     cr_assert_eq(rename(inside(&scratch, "shard-0001"), inside(&scratch, "away")), 0);
