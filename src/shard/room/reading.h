@@ -11,6 +11,7 @@
 struct page_meter {
     uint64_t cost, cost_max; /* cost_max: bounds_page_cost() */
     size_t counted;          /* bytes of the reply that are in `cost` */
+    bool exact;              /* `cost` is no mere upper bound any more */
 };
 /* True when the page ends before the next row. Called before each row, first with an empty reply. */
 bool page_meter_full(struct page_meter *meter, const struct writer *reply);
