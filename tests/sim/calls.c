@@ -950,6 +950,16 @@ static bool call_typing(struct world *w, struct app *d)
 
 /* ---- rooms: making ---------------------------------------------------------------------------------------------------- */
 
+/* Nobody else is in a room that was just made, but whom somebody has tried to bring in since. */
+static void others_are_outside(struct world *w, struct known_room *room)
+{
+    for (uint32_t user = 0; user < USERS_MAX; user++) {
+        if (w->oracle->user_ids[user] == 0 || room->members[user].version != 0) continue;
+        room->members[user].known = 0;
+        room->members[user].version++;
+    }
+}
+
 static void create_answered(struct world *w, struct call *call, const void *message)
 {
     const Ringpost__V1__CreateRoomResponse *r = message;
@@ -969,6 +979,7 @@ static void create_answered(struct world *w, struct call *call, const void *mess
         if (room->role_changes == 0) room->members[user].role = i == 0 ? RINGPOST__V1__ROLE__OWNER : RINGPOST__V1__ROLE__MEMBER;
         room->members[user].version++;
     }
+    others_are_outside(w, room);
 }
 
 static const struct call_type create_type = {"create_room", RINGPOST__V1__REQUEST__METHOD_CREATE_ROOM, create_answered, NULL, NULL};
