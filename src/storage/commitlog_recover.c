@@ -4,7 +4,8 @@
  * segment after segment, record after record, until one is not the next record of the log: the end
  * of that segment's data. The log goes on in the next segment, or this was the tail. Then everything behind the tail is
  * searched, block by block, for records that may not be there (walk_prove_nothing_behind), what a crash may have left there is
- * overwritten with zeros, and the segment is synced: records read from a disk's cache are durable before anyone sees them.
+ * overwritten with zeros, and the segment is synced. The last batch is written again before: when its sync had failed, or was never
+ * asked for, it may have been read from a cache that no later sync empties, and the log goes on behind it.
  *
  * Failure modes: every refusal writes segment, offset and reason to `text`. commitlog_scan() is the same walk, changing
  * nothing. A header never tears: it was synced before its segment got its name. */
@@ -43,6 +44,7 @@ struct walk {
     uint64_t *lasts;                /* index of the last record up to the end of each segment */
     uint32_t tail;                  /* position of the last segment with a record, or of the first */
     uint64_t tail_end;              /* offset behind its last record */
+    uint64_t tail_batch;            /* where the batch of that one begins; tail_end: there is none */
     uint64_t tail_next;             /* where its next record would stand: tail_end, or the next block behind padding */
     bool torn;                      /* something of an unfinished batch stands behind the tail */
     bool sealed;                    /* the last record is a seal */
@@ -81,6 +83,7 @@ static enum result walk_bytes(struct walk *w, uint64_t number, uint64_t offset, 
 {
     bool inside = w->window_number == number && offset >= w->window_offset &&
                   offset + len <= w->window_offset + w->window_len;
+    *bytes = NULL;
     if (!inside) {
         w->window_number = number;
         w->window_offset = round_down(offset, COMMITLOG_BLOCK_SIZE_MAX);
@@ -191,12 +194,12 @@ static bool walk_is_next(const struct walk *w, const struct record *record)
 }
 
 /* Hands out the records of one segment. *end: behind the last one; its padding is not counted in, because a lost sector of an
- * unfinished batch looks like padding. */
-static enum result walk_segment(struct walk *w, const struct segment_header *segment, uint64_t *end)
+ * unfinished batch looks like padding. *last_batch: where the batch of the last one begins. */
+static enum result walk_segment(struct walk *w, const struct segment_header *segment, uint64_t *last_batch, uint64_t *end)
 {
     const uint32_t block = segment->block_size_bytes;
     uint64_t offset = block, batch_start = block;
-    *end = block;
+    *last_batch = *end = block;
     while (offset < segment->size_bytes) {
         struct record record;
         enum result result = walk_record(w, segment, offset, 0, &record);
@@ -214,6 +217,7 @@ static enum result walk_segment(struct walk *w, const struct segment_header *seg
         if (!w->sealed) result = walk_deliver(w, segment, &record);
         if (result != RESULT_OK) return result;
         offset += round_up(record.header.len, COMMITLOG_RECORD_ALIGNMENT);
+        *last_batch = batch_start;
         *end = offset;
     }
     return RESULT_OK;
@@ -340,14 +344,15 @@ static enum result walk_all(struct walk *w)
     enum result skip = walk_skip_covered(w, &first);
     if (skip != RESULT_OK) return skip;
     for (uint32_t i = first; i < w->count; i++) {
-        uint64_t end;
+        uint64_t last_batch, end;
         uint64_t before = w->expected;
-        enum result result = walk_segment(w, &w->headers[i], &end);
+        enum result result = walk_segment(w, &w->headers[i], &last_batch, &end);
         if (result != RESULT_OK) return result;
         bool empty = w->expected == before;
         w->lasts[i] = w->first_index == 0 ? 0 : w->expected - 1;
         if (empty && i > first) break;
         w->tail = i;
+        w->tail_batch = last_batch;
         w->tail_end = end;
     }
     enum result tail = walk_tail(w);
@@ -384,21 +389,35 @@ static const char torn_note[] =
 
 /* ---- open ----------------------------------------------------------------------------------------------------------- */
 
+/* The last batch, as it was read; the batches before it were durable before it was begun. */
+static enum result walk_last_batch(struct walk *w, struct slice *batch)
+{
+    const uint8_t *bytes;
+    const uint32_t len = (uint32_t)(w->tail_end - w->tail_batch);
+    enum result result = walk_bytes(w, w->headers[w->tail].number, w->tail_batch, len, &bytes);
+    ASSERT(result != RESULT_OK || bytes != NULL); /* the header was checked against the segment's size */
+    *batch = result == RESULT_OK ? slice_of(bytes, len) : SLICE_EMPTY;
+    return result;
+}
+
 /* Overwrites what an unfinished batch may have left behind the tail, and makes what was read durable. */
 static enum result walk_clean(struct walk *w)
 {
     struct disk *disk = w->disk;
-    for (uint32_t i = w->tail; i < w->count; i++) {
+    struct slice last = SLICE_EMPTY;
+    enum result result = walk_last_batch(w, &last);
+    for (uint32_t i = w->tail; i < w->count && result == RESULT_OK; i++) {
         const struct segment_header *segment = &w->headers[i];
+        if (i != w->tail) last = SLICE_EMPTY;
         uint64_t from = i == w->tail ? w->tail_end : segment->block_size_bytes;
         uint64_t until = round_up(from, segment->block_size_bytes) + commitlog_batch_size_max(segment->block_size_bytes);
         if (until > segment->size_bytes) until = segment->size_bytes;
-        enum result result = disk->ops->zero(disk, segment->number, from, until - from);
+        result = disk->ops->cut(disk, segment->number, from - last.len, last, until);
         if (result != RESULT_OK)
             return walk_refuse(w, result, "segment " DISK_SEGMENT_NAME ": cannot cut the tail at offset %" PRIu64 " (%s)",
                                segment->number, from, result_text(result));
     }
-    return RESULT_OK;
+    return result;
 }
 
 /* Whether the log can go on writing into segments of this shape. */

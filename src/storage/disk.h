@@ -42,9 +42,10 @@ struct disk_ops {
     enum result (*open_segment)(struct disk *disk, uint64_t number, const void *header);
     /* Blocking. The segment's bytes are no longer needed: it becomes a spare, or is removed when enough spares wait. */
     enum result (*retire)(struct disk *disk, uint64_t number);
-    /* Blocking; recovery only: overwrites what stands behind the tail with zeros (any offset and length) and syncs the segment,
-     * which may then be written. */
-    enum result (*zero)(struct disk *disk, uint64_t number, uint64_t offset, uint64_t len);
+    /* Blocking; recovery only. Writes `last`, which was read at `offset`, there again, overwrites what stands behind it up to `until` with
+     * zeros, syncs the segment and then its name: it may be written now. (Any offset and length.) What a write whose sync failed has left
+     * can be read and yet be on no medium, and a later sync says nothing of it. */
+    enum result (*cut)(struct disk *disk, uint64_t number, uint64_t offset, struct slice last, uint64_t until);
     /* Blocking, the same thread as open_segment; survives what happens to the segments: `number` is the newest one. FULL and the like: what
      * was noted before is still. */
     enum result (*note_newest)(struct disk *disk, uint64_t number);

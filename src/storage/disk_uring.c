@@ -14,7 +14,7 @@
  * Threads: the worker writes; open_segment, prepare_spare and retire run on the storage thread. They share only the table of
  * open descriptors, under a mutex held for a few instructions.
  * Failure modes: no space while filling a spare removes what was filled (so that others find room) and is FULL. Reads and
- * the zeroing of a torn tail go through the page cache: only recovery uses them, before any direct write. */
+ * the cutting of the tail go through the page cache: only recovery uses them, before any direct write. */
 #include "core/check.h"
 #include "storage/disk.h"
 #include "storage/wholefile.h"
@@ -391,22 +391,29 @@ static enum result disk_read(struct disk *base, uint64_t number, uint64_t offset
     return RESULT_OK;
 }
 
-static enum result disk_zero(struct disk *base, uint64_t number, uint64_t offset, uint64_t len)
+static enum result disk_write_zeros(const struct disk_uring *disk, int fd, uint64_t offset, uint64_t until)
+{
+    enum result result = RESULT_OK;
+    while (offset < until && result == RESULT_OK) {
+        uint64_t step = until - offset < DISK_FILL_SIZE ? until - offset : DISK_FILL_SIZE;
+        result = disk_write_all(fd, disk->zeros, step, offset);
+        offset += step;
+    }
+    return result;
+}
+
+static enum result disk_cut(struct disk *base, uint64_t number, uint64_t offset, struct slice last, uint64_t until)
 {
     struct disk_uring *disk = disk_uring_of(base);
     char name[DISK_NAME_SIZE];
     segment_name(name, number);
     int fd = openat(disk->dir_fd, name, O_WRONLY | O_CLOEXEC);
     if (fd < 0) return result_from_errno(errno);
-    enum result result = RESULT_OK;
-    while (len > 0 && result == RESULT_OK) {
-        uint64_t step = len < DISK_FILL_SIZE ? len : DISK_FILL_SIZE;
-        result = disk_write_all(fd, disk->zeros, step, offset);
-        offset += step;
-        len -= step;
-    }
+    enum result result = disk_write_all(fd, last.data, last.len, offset);
+    if (result == RESULT_OK) result = disk_write_zeros(disk, fd, offset + last.len, until);
     if (fsync(fd) != 0) result = RESULT_IO;
     close(fd);
+    if (result == RESULT_OK) result = disk_sync_directory(disk); /* whoever gave it its name may have ended before */
     if (result != RESULT_OK) return result;
     int write_fd = disk_open_for_writing(disk, name, 0);
     if (write_fd < 0) return result_from_errno(errno);
@@ -465,7 +472,7 @@ static void disk_write_durable(struct disk *base, struct disk_write *write, uint
     write->len = len;
     write->step = 0;
     write->fd = disk_find_open(disk, number);
-    ASSERT(write->fd >= 0); /* open_segment or recovery's zero came before */
+    ASSERT(write->fd >= 0); /* open_segment or recovery's cut came before */
     disk_write_step(write);
 }
 
@@ -490,7 +497,7 @@ static const struct disk_ops disk_uring_ops = {
     .prepare_spare = disk_prepare_spare,
     .open_segment = disk_open_segment,
     .retire = disk_retire,
-    .zero = disk_zero,
+    .cut = disk_cut,
     .note_newest = disk_note_newest,
     .newest = disk_newest,
     .write_durable = disk_write_durable,

@@ -856,3 +856,89 @@ Test(commitlog, an_owner_that_releases_nothing_is_busy)
     log_rig_commit(&rig, 1, 1000000);
     log_rig_deinit(&rig);
 }
+
+/* ---- what a failed sync left ---- */
+
+/* The process ended while a sync failed, or before it was told; the next one reads what was written, goes on behind it, and only then power
+ * is lost. */
+static uint64_t found_after_a_failed_sync(uint32_t deceits)
+{
+    struct log_rig rig;
+    log_rig_init(&rig, &small_disk);
+    cr_assert_eq(log_rig_open(&rig, 0), RESULT_OK);
+    log_rig_commit(&rig, 3, 100);
+    fake_disk_set_deceits(rig.disk, FAKE_DISK_SYNCS_SILENTLY | deceits);
+    fake_disk_fail_next(rig.disk, RESULT_IO);
+    log_rig_commit(&rig, 1, 2000);
+    fake_disk_kill(rig.disk);
+    log_rig_close(&rig);
+
+    cr_assert_eq(log_rig_open(&rig, 0), RESULT_OK, "%s", rig.text);
+    cr_expect_eq(rig.last, 4, "what was written can be read");
+    log_rig_commit(&rig, 1, 100);
+    fake_disk_crash(rig.disk);
+    log_rig_close(&rig);
+    fake_disk_set_deceits(rig.disk, 0);
+    uint64_t last = log_rig_open(&rig, 0) == RESULT_OK ? rig.last : 0;
+    log_rig_deinit(&rig);
+    return last;
+}
+
+Test(commitlog, a_start_writes_the_last_batch_again_for_its_sync_may_have_failed)
+{
+    cr_expect_eq(found_after_a_failed_sync(0), 5);
+    cr_expect_neq(found_after_a_failed_sync(FAKE_DISK_CUTS_ONLY), 5, "the disk of this test does not forget");
+}
+
+/* The process ended between the two steps that give a segment its name; the next one writes into it, and then power is lost. */
+static enum result opens_behind_a_name_in_doubt(uint32_t deceits)
+{
+    struct log_rig rig;
+    log_rig_init(&rig, &(struct fake_disk_options){.block_size_bytes = 512, .segment_size_bytes = 512 * 3, .seed = 1});
+    cr_assert_eq(log_rig_open(&rig, 0), RESULT_OK);
+    log_rig_commit(&rig, 2, 100);
+    log_rig_maintain(&rig);
+    cr_assert_not_null(fake_disk_bytes(rig.disk, 2), "the next segment is ready");
+    fake_disk_doubt_name(rig.disk, 2);
+    fake_disk_set_deceits(rig.disk, deceits);
+    fake_disk_kill(rig.disk);
+    log_rig_close(&rig);
+    cr_assert_eq(log_rig_open(&rig, 0), RESULT_OK, "%s", rig.text);
+    cr_assert_eq(log_rig_append(&rig, 100), RESULT_OK);
+    commitlog_flush(rig.log); /* without another segment, whose making would sync the directory */
+    fake_disk_complete(rig.disk);
+    cr_assert_eq(rig.durable, 3);
+    fake_disk_crash(rig.disk);
+    log_rig_close(&rig);
+    enum result result = log_rig_open(&rig, 0);
+    if (result == RESULT_OK && rig.last != 3) result = RESULT_MISSING;
+    log_rig_deinit(&rig);
+    return result;
+}
+
+Test(commitlog, a_start_syncs_the_names_of_the_segments_it_writes_to)
+{
+    cr_expect_eq(opens_behind_a_name_in_doubt(0), RESULT_OK);
+    cr_expect_neq(opens_behind_a_name_in_doubt(FAKE_DISK_CUTS_ONLY), RESULT_OK, "the disk of this test does not forget");
+}
+
+Test(commitlog, a_read_that_fails_is_no_end_of_the_log)
+{
+    for (uint32_t operations = 0;; operations++) {
+        struct log_rig rig;
+        log_rig_init(&rig, &small_disk);
+        cr_assert_eq(log_rig_open(&rig, 0), RESULT_OK);
+        log_rig_commit(&rig, 40, 300);
+        log_rig_close(&rig);
+        fake_disk_fail_read(rig.disk, operations);
+        enum result result = log_rig_open(&rig, 0);
+        bool met = fake_disk_read_failed(rig.disk);
+        cr_expect_eq(result, met ? RESULT_IO : RESULT_OK, "read %u: %s", operations, rig.text);
+        fake_disk_no_faults(rig.disk);
+        if (met) cr_assert_eq(log_rig_open(&rig, 0), RESULT_OK, "%s", rig.text);
+        cr_expect_eq(rig.last, 40, "read %u: nothing was changed", operations);
+        log_rig_deinit(&rig);
+        if (!met) break;
+        cr_assert_lt(operations, 1000u);
+    }
+}

@@ -1,6 +1,8 @@
 /* tests/storage/fake_disk.c - segments as arrays of bytes, writes as a list of copies that have not arrived yet.
  * Happy path: write_durable copies the bytes; fake_disk_complete() checks that the owner left them alone meanwhile, puts them
- * on the medium and calls done. Retired segments become spares with their old bytes, as on the real disk. */
+ * on the medium and calls done. Retired segments become spares with their old bytes, as on the real disk.
+ * A sector that is in doubt reads as what was written to it last, and beside it stands what the medium holds: when power is lost that, or
+ * the newer one, is what is left. To write it again ends the doubt. So it is with the name of a segment whose directory was not synced. */
 #include "storage/fake_disk.h"
 #include "core/check.h"
 #include <stdlib.h>
@@ -11,6 +13,7 @@
 struct fake_segment {
     uint64_t number;
     bool spare;
+    bool name_in_doubt; /* to the medium it is a spare still */
     uint64_t size_bytes;
     uint8_t *bytes;
 };
@@ -23,12 +26,28 @@ struct fake_write {
     uint32_t len;
 };
 
+struct doubt { /* about one sector */
+    uint64_t number, offset;
+    uint8_t before[FAKE_DISK_SECTOR_SIZE];
+};
+
+/* The one operation that fails, and the errors that a disk should tell of and does not. */
+struct fault {
+    bool armed, met;
+    uint32_t operations_left;
+};
+
 struct fake_disk {
     struct disk disk;
     struct fake_disk_options options;
     uint64_t random;
     enum result fail_next; /* OK: nothing fails */
     bool half_prepared, lying;
+    struct fault reading, making; /* of a read; of the work on segments */
+    bool failed;                  /* a write or the making of a segment did, since the last crash */
+    uint32_t deceits;             /* enum fake_disk_deceit */
+    struct doubt *doubts;
+    uint32_t doubt_count, doubt_capacity;
     bool breaking; /* blocking operations are counted down to the one that finds no power */
     uint32_t operations_left;
     uint32_t segment_count, write_count;
@@ -82,6 +101,63 @@ static bool is_broken(struct fake_disk *disk)
     return false;
 }
 
+/* The operation fails that `fault` was armed for; once. */
+static bool is_due(struct fault *fault)
+{
+    if (!fault->armed || fault->operations_left-- > 0) return false;
+    *fault = (struct fault){.met = true};
+    return true;
+}
+
+static bool deceives(const struct fake_disk *disk, enum fake_disk_deceit deceit) { return (disk->deceits & deceit) != 0; }
+
+/* ---- doubt ---------------------------------------------------------------------------------------------------------- */
+
+static void doubt_sector(struct fake_disk *disk, uint64_t number, uint64_t offset, const uint8_t *before)
+{
+    for (uint32_t i = 0; i < disk->doubt_count; i++)
+        if (disk->doubts[i].number == number && disk->doubts[i].offset == offset) return; /* the medium has what it had */
+    if (disk->doubt_count == disk->doubt_capacity) {
+        disk->doubt_capacity = disk->doubt_capacity == 0 ? 64 : disk->doubt_capacity * 2;
+        disk->doubts = realloc(disk->doubts, disk->doubt_capacity * sizeof *disk->doubts);
+        ASSERT(disk->doubts != NULL);
+    }
+    struct doubt *doubt = &disk->doubts[disk->doubt_count++];
+    *doubt = (struct doubt){.number = number, .offset = offset};
+    memcpy(doubt->before, before, sizeof doubt->before);
+}
+
+/* What was written to these bytes is on the medium. */
+static void settle_doubt(struct fake_disk *disk, uint64_t number, uint64_t from, uint64_t until)
+{
+    for (uint32_t i = disk->doubt_count; i > 0; i--) {
+        struct doubt *doubt = &disk->doubts[i - 1];
+        bool inside = doubt->offset + FAKE_DISK_SECTOR_SIZE > from && doubt->offset < until;
+        if (doubt->number == number && inside) *doubt = disk->doubts[--disk->doubt_count];
+    }
+}
+
+static void settle_names(struct fake_disk *disk)
+{
+    for (uint32_t i = 0; i < disk->segment_count; i++) disk->segments[i].name_in_doubt = false;
+}
+
+/* All of what is in doubt is lost, or some of it. */
+static void lose_what_is_in_doubt(struct fake_disk *disk)
+{
+    bool all = disk->doubt_count > 0 && next_random(disk) % 2 == 0;
+    for (uint32_t i = 0; i < disk->doubt_count; i++) {
+        const struct doubt *doubt = &disk->doubts[i];
+        const struct fake_segment *segment = find(disk, doubt->number);
+        if (segment != NULL && (all || next_random(disk) % 2 == 0))
+            memcpy(segment->bytes + doubt->offset, doubt->before, sizeof doubt->before);
+    }
+    disk->doubt_count = 0;
+    for (uint32_t i = 0; i < disk->segment_count; i++)
+        disk->segments[i].spare |= disk->segments[i].name_in_doubt;
+    settle_names(disk);
+}
+
 static int compare_numbers(const void *a, const void *b)
 {
     uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
@@ -109,10 +185,21 @@ static enum result fake_read(struct disk *base, uint64_t number, uint64_t offset
     if (is_broken(fake_of(base))) return RESULT_IO;
     if (segment == NULL) return RESULT_MISSING;
     if (offset >= segment->size_bytes) return RESULT_OK;
+    const bool fails = is_due(&fake_of(base)->reading);
+    if (fails && !deceives(fake_of(base), FAKE_DISK_READS_NOTHING)) return RESULT_IO;
     uint64_t left = segment->size_bytes - offset;
     *got = left < len ? (uint32_t)left : len;
-    memcpy(data, segment->bytes + offset, *got);
+    if (fails) memset(data, 0, *got);
+    else memcpy(data, segment->bytes + offset, *got);
     return RESULT_OK;
+}
+
+/* Somewhere in the middle of the work on a segment. */
+static bool making_fails(struct fake_disk *disk)
+{
+    bool fails = is_due(&disk->making);
+    disk->failed |= fails;
+    return fails;
 }
 
 /* A new spare takes two steps, as filling a real one takes many. */
@@ -136,10 +223,15 @@ static enum result fake_open_segment(struct disk *base, uint64_t number, const v
     do result = fake_prepare_spare(base);
     while (result == RESULT_BUSY);
     if (result != RESULT_OK) return result;
+    const bool fails = making_fails(disk);
+    if (fails && next_random(disk) % 3 == 0) return RESULT_IO; /* before it got its name */
     struct fake_segment *segment = find_spare(disk);
     segment->spare = false;
     segment->number = number;
     memcpy(segment->bytes, header, base->block_size_bytes);
+    segment->name_in_doubt = fails;
+    if (fails) return RESULT_IO;
+    settle_names(disk);
     return RESULT_OK;
 }
 
@@ -148,21 +240,31 @@ static enum result fake_retire(struct disk *base, uint64_t number)
     struct fake_segment *segment = find(fake_of(base), number);
     if (is_broken(fake_of(base))) return RESULT_IO;
     if (segment == NULL) return RESULT_MISSING;
+    const bool fails = making_fails(fake_of(base));
+    if (fails && next_random(fake_of(base)) % 2 == 0) return RESULT_IO;
+    settle_doubt(fake_of(base), number, 0, UINT64_MAX);
     const struct fake_disk_options *options = &fake_of(base)->options;
     if (options->retired != NULL) options->retired(options->context, number, segment->bytes);
     if (segment->size_bytes == base->segment_size_bytes) segment->spare = true;
     else fake_disk_remove(fake_of(base), number);
-    return RESULT_OK;
+    return fails ? RESULT_IO : RESULT_OK;
 }
 
-static enum result fake_zero(struct disk *base, uint64_t number, uint64_t offset, uint64_t len)
+static enum result fake_cut(struct disk *base, uint64_t number, uint64_t offset, struct slice last, uint64_t until)
 {
-    struct fake_segment *segment = find(fake_of(base), number);
-    ASSERT(segment != NULL && offset + len <= segment->size_bytes);
-    bool broken = is_broken(fake_of(base));
-    if (broken) len = len == 0 ? 0 : next_random(fake_of(base)) % len;
-    memset(segment->bytes + offset, 0, len);
-    return broken ? RESULT_IO : RESULT_OK;
+    struct fake_disk *disk = fake_of(base);
+    struct fake_segment *segment = find(disk, number);
+    const uint64_t tail = offset + last.len;
+    ASSERT(segment != NULL && tail <= until && until <= segment->size_bytes);
+    ASSERT(last.len == 0 || memcmp(segment->bytes + offset, last.data, last.len) == 0); /* what was read there */
+    bool broken = is_broken(disk);
+    if (broken) until = tail + (until == tail ? 0 : next_random(disk) % (until - tail));
+    memset(segment->bytes + tail, 0, until - tail);
+    if (broken) return RESULT_IO;
+    const bool again = last.len > 0 && !deceives(disk, FAKE_DISK_CUTS_ONLY);
+    settle_doubt(disk, number, again ? offset : tail, until);
+    if (!deceives(disk, FAKE_DISK_CUTS_ONLY)) settle_names(disk);
+    return RESULT_OK;
 }
 
 static enum result fake_note_newest(struct disk *base, uint64_t number)
@@ -215,7 +317,24 @@ static void land(struct fake_disk *disk, const struct fake_write *write, bool (*
     struct fake_segment *segment = find(disk, write->number);
     ASSERT(segment != NULL);
     for (uint32_t at = 0, sector = 0; at < write->len; at += FAKE_DISK_SECTOR_SIZE, sector++)
-        if (kept(disk, sector, how)) memcpy(segment->bytes + write->offset + at, write->copy + at, FAKE_DISK_SECTOR_SIZE);
+        if (kept(disk, sector, how)) {
+            settle_doubt(disk, write->number, write->offset + at, write->offset + at + FAKE_DISK_SECTOR_SIZE);
+            memcpy(segment->bytes + write->offset + at, write->copy + at, FAKE_DISK_SECTOR_SIZE);
+        }
+}
+
+/* The same into a cache only. */
+static void land_in_doubt(struct fake_disk *disk, const struct fake_write *write,
+                          bool (*kept)(struct fake_disk *, uint32_t, uint64_t), uint64_t how)
+{
+    struct fake_segment *segment = find(disk, write->number);
+    ASSERT(segment != NULL);
+    for (uint32_t at = 0, sector = 0; at < write->len; at += FAKE_DISK_SECTOR_SIZE, sector++)
+        if (kept(disk, sector, how)) {
+            uint8_t *bytes = segment->bytes + write->offset + at;
+            doubt_sector(disk, write->number, write->offset + at, bytes);
+            memcpy(bytes, write->copy + at, FAKE_DISK_SECTOR_SIZE);
+        }
 }
 
 static bool kept_always(struct fake_disk *disk, uint32_t sector, uint64_t how)
@@ -267,9 +386,31 @@ static void complete_lying(struct fake_disk *disk, const struct fake_write *writ
     write->write->done(write->write, RESULT_OK);
 }
 
+/* Some of it is on the medium and the rest nowhere; or all or some of it can be read, and nobody knows where it is. It stays under way
+ * while its owner hears of it, who may end the process there. */
+static void fail_first(struct fake_disk *disk)
+{
+    struct fake_write *write = &disk->writes[0];
+    disk->fail_next = RESULT_OK;
+    const bool told = !deceives(disk, FAKE_DISK_SYNCS_SILENTLY);
+    const uint64_t how = next_random(disk);
+    if (!told || how % 3 == 0) land_in_doubt(disk, write, kept_always, 0);
+    else if (how % 3 == 1) land_in_doubt(disk, write, kept_by_chance, how / 3);
+    else land(disk, write, kept_by_chance, how / 3);
+    disk->failed = told;
+    if (told) write->write->done(write->write, RESULT_IO);
+    struct fake_write taken = take_first(disk);
+    free(taken.copy);
+    if (!told) taken.write->done(taken.write, RESULT_OK);
+}
+
 bool fake_disk_complete(struct fake_disk *disk)
 {
     if (disk->write_count == 0) return false;
+    if (disk->fail_next == RESULT_IO) {
+        fail_first(disk);
+        return true;
+    }
     struct fake_write write = take_first(disk);
     if (disk->lying && disk->fail_next == RESULT_OK) {
         complete_lying(disk, &write);
@@ -280,11 +421,38 @@ bool fake_disk_complete(struct fake_disk *disk)
     disk->fail_next = RESULT_OK;
     if (result == RESULT_OK) land(disk, &write, kept_always, 0);
     else land(disk, &write, kept_by_chance, next_random(disk));
+    if (result == RESULT_FULL && deceives(disk, FAKE_DISK_IS_NEVER_FULL)) result = RESULT_OK;
     finish(disk, &write, result);
     return true;
 }
 
 void fake_disk_fail_next(struct fake_disk *disk, enum result result) { disk->fail_next = result; }
+
+void fake_disk_fail_read(struct fake_disk *disk, uint32_t operations)
+{
+    disk->reading = (struct fault){.armed = true, .operations_left = operations};
+}
+
+void fake_disk_fail_making(struct fake_disk *disk) { disk->making = (struct fault){.armed = true}; }
+
+void fake_disk_doubt_name(struct fake_disk *disk, uint64_t number)
+{
+    struct fake_segment *segment = find(disk, number);
+    ASSERT(segment != NULL);
+    segment->name_in_doubt = true;
+}
+
+bool fake_disk_read_failed(const struct fake_disk *disk) { return disk->reading.met; }
+
+bool fake_disk_failed(const struct fake_disk *disk) { return disk->failed; }
+
+void fake_disk_no_faults(struct fake_disk *disk)
+{
+    disk->fail_next = RESULT_OK;
+    disk->reading = disk->making = (struct fault){0};
+}
+
+void fake_disk_set_deceits(struct fake_disk *disk, uint32_t deceits) { disk->deceits = deceits; }
 
 void fake_disk_set_lying(struct fake_disk *disk, bool lying) { disk->lying = lying; }
 
@@ -298,8 +466,8 @@ void fake_disk_mend(struct fake_disk *disk) { disk->breaking = false; }
 
 static void crash(struct fake_disk *disk, bool (*kept)(struct fake_disk *, uint32_t, uint64_t), const uint64_t *how)
 {
-    disk->half_prepared = disk->breaking = false;
-    disk->fail_next = RESULT_OK;
+    disk->half_prepared = disk->breaking = disk->failed = false;
+    fake_disk_no_faults(disk);
     free(disk->cached.copy);
     disk->cached.copy = NULL;
     while (disk->write_count > 0) {
@@ -309,7 +477,14 @@ static void crash(struct fake_disk *disk, bool (*kept)(struct fake_disk *, uint3
     }
 }
 
-void fake_disk_crash(struct fake_disk *disk) { crash(disk, kept_by_chance, NULL); }
+void fake_disk_kill(struct fake_disk *disk) { crash(disk, kept_by_chance, NULL); }
+
+void fake_disk_crash(struct fake_disk *disk)
+{
+    crash(disk, kept_by_chance, NULL);
+    lose_what_is_in_doubt(disk);
+}
+
 void fake_disk_crash_keeping(struct fake_disk *disk, uint64_t sectors) { crash(disk, kept_by_mask, &sectors); }
 
 /* ---- the medium ----------------------------------------------------------------------------------------------------- */
@@ -320,7 +495,7 @@ static const struct disk_ops fake_disk_ops = {
     .prepare_spare = fake_prepare_spare,
     .open_segment = fake_open_segment,
     .retire = fake_retire,
-    .zero = fake_zero,
+    .cut = fake_cut,
     .note_newest = fake_note_newest,
     .newest = fake_newest,
     .write_durable = fake_write_durable,
@@ -342,7 +517,7 @@ static void forget_segments(struct fake_disk *disk)
 {
     ASSERT(disk->write_count == 0); /* completed or crashed */
     for (uint32_t i = 0; i < disk->segment_count; i++) free(disk->segments[i].bytes);
-    disk->segment_count = 0;
+    disk->segment_count = disk->doubt_count = 0;
     free(disk->cached.copy);
     disk->cached = (struct fake_write){0};
 }
@@ -365,6 +540,7 @@ void fake_disk_copy(struct fake_disk *to, const struct fake_disk *from)
 void fake_disk_destroy(struct fake_disk *disk)
 {
     forget_segments(disk);
+    free(disk->doubts);
     free(disk);
 }
 

@@ -3,7 +3,9 @@
  * Thread:  one.                   Depends: storage/disk.h
  *
  * A durable write is under way until fake_disk_complete(); until then none of its bytes are on the medium. A crash leaves any
- * subset of its 512-byte sectors there, chosen by the seed. The blocking operations happen at once and survive. */
+ * subset of its 512-byte sectors there, chosen by the seed. The blocking operations happen at once and survive.
+ * After a write that failed with IO, some of its sectors may be in doubt: they read as it wrote them, over the end of the process too, and are what
+ * they were before when power is lost. Only to write them again, and sync that, puts them on the medium. */
 #ifndef TESTS_FAKE_DISK_H
 #define TESTS_FAKE_DISK_H
 
@@ -33,16 +35,38 @@ struct disk *fake_disk_base(struct fake_disk *disk);
 uint32_t fake_disk_pending(const struct fake_disk *disk);
 /* Completes the oldest write; false when there is none. */
 bool fake_disk_complete(struct fake_disk *disk);
-/* The next write to complete fails with `result` instead; which of its sectors got there is up to the seed. */
+/* The next write to complete fails with `result` instead; which of its sectors got there, and with IO which are in doubt, is up to the
+ * seed. */
 void fake_disk_fail_next(struct fake_disk *disk, enum result result);
+/* One read fails with IO, after `operations` more; the next time that a segment is opened or retired, that does, before or after it has
+ * happened, then with a name in doubt. */
+void fake_disk_fail_read(struct fake_disk *disk, uint32_t operations);
+void fake_disk_fail_making(struct fake_disk *disk);
+/* The directory of that segment is not synced. */
+void fake_disk_doubt_name(struct fake_disk *disk, uint64_t number);
+bool fake_disk_read_failed(const struct fake_disk *disk); /* it was met, since it was armed */
+/* A write, or the work on a segment, failed with IO since the last crash: nobody may go on. */
+bool fake_disk_failed(const struct fake_disk *disk);
+/* What was to fail does not. */
+void fake_disk_no_faults(struct fake_disk *disk);
+/* What no disk and no file system may do, or what stands for code that does not look. */
+enum fake_disk_deceit {
+    FAKE_DISK_SYNCS_SILENTLY = 1, /* a write that fails says OK; all of it is in doubt */
+    FAKE_DISK_CUTS_ONLY = 2,      /* a cut does not write the last batch again and syncs no name */
+    FAKE_DISK_READS_NOTHING = 4,  /* a read that fails gives zeros */
+    FAKE_DISK_IS_NEVER_FULL = 8,  /* a write that has no room says OK */
+};
+void fake_disk_set_deceits(struct fake_disk *disk, uint32_t deceits); /* any of them together */
 /* The disk says that a write is durable when it has only reached a cache, which the next write empties and a crash loses. */
 void fake_disk_set_lying(struct fake_disk *disk, bool lying);
-/* Power fails at the blocking operation after `operations` more: that one (a zero in part) and all later ones give IO, until the
+/* Power fails at the blocking operation after `operations` more: that one (a cut in part) and all later ones give IO, until the
  * next crash or fake_disk_mend(). */
 void fake_disk_break_after(struct fake_disk *disk, uint32_t operations);
 void fake_disk_mend(struct fake_disk *disk);
-/* Power is lost: what was under way is torn, and its owners hear CLOSED so that they can be closed. */
+/* Power is lost: what was under way is torn, and its owners hear CLOSED so that they can be closed. What is in doubt is decided. */
 void fake_disk_crash(struct fake_disk *disk);
+/* The process ends and the machine goes on: the same, and what is in doubt stays so. */
+void fake_disk_kill(struct fake_disk *disk);
 /* The same with a chosen outcome: bit n of `sectors` says whether the n-th sector of each write under way survives. */
 void fake_disk_crash_keeping(struct fake_disk *disk, uint64_t sectors);
 
