@@ -42,6 +42,7 @@ struct fake_disk {
     struct fake_disk_options options;
     uint64_t random;
     enum result fail_next; /* OK: nothing fails */
+    uint32_t fails_from_len; /* with IO: shorter writes do not */
     bool half_prepared, lying;
     struct fault reading, making; /* of a read; of the work on segments */
     bool failed;                  /* a write or the making of a segment did, since the last crash */
@@ -101,6 +102,8 @@ static bool is_broken(struct fake_disk *disk)
     return false;
 }
 
+static bool deceives(const struct fake_disk *disk, enum fake_disk_deceit deceit) { return (disk->deceits & deceit) != 0; }
+
 /* The operation fails that `fault` was armed for; once. */
 static bool is_due(struct fault *fault)
 {
@@ -108,8 +111,6 @@ static bool is_due(struct fault *fault)
     *fault = (struct fault){.met = true};
     return true;
 }
-
-static bool deceives(const struct fake_disk *disk, enum fake_disk_deceit deceit) { return (disk->deceits & deceit) != 0; }
 
 /* ---- doubt ---------------------------------------------------------------------------------------------------------- */
 
@@ -185,8 +186,9 @@ static enum result fake_read(struct disk *base, uint64_t number, uint64_t offset
     if (is_broken(fake_of(base))) return RESULT_IO;
     if (segment == NULL) return RESULT_MISSING;
     if (offset >= segment->size_bytes) return RESULT_OK;
-    const bool fails = is_due(&fake_of(base)->reading);
-    if (fails && !deceives(fake_of(base), FAKE_DISK_READS_NOTHING)) return RESULT_IO;
+    const bool fails = is_due(&fake_of(base)->reading), told = !deceives(fake_of(base), FAKE_DISK_READS_NOTHING);
+    if (fails && told) return RESULT_IO;
+    if (fails) fake_of(base)->reading.met = false; /* nobody knows */
     uint64_t left = segment->size_bytes - offset;
     *got = left < len ? (uint32_t)left : len;
     if (fails) memset(data, 0, *got);
@@ -256,10 +258,10 @@ static enum result fake_cut(struct disk *base, uint64_t number, uint64_t offset,
     struct fake_segment *segment = find(disk, number);
     const uint64_t tail = offset + last.len;
     ASSERT(segment != NULL && tail <= until && until <= segment->size_bytes);
-    ASSERT(last.len == 0 || memcmp(segment->bytes + offset, last.data, last.len) == 0); /* what was read there */
     bool broken = is_broken(disk);
     if (broken) until = tail + (until == tail ? 0 : next_random(disk) % (until - tail));
     memset(segment->bytes + tail, 0, until - tail);
+    if (last.len > 0) memcpy(segment->bytes + offset, last.data, last.len);
     if (broken) return RESULT_IO;
     const bool again = last.len > 0 && !deceives(disk, FAKE_DISK_CUTS_ONLY);
     settle_doubt(disk, number, again ? offset : tail, until);
@@ -392,12 +394,14 @@ static void fail_first(struct fake_disk *disk)
 {
     struct fake_write *write = &disk->writes[0];
     disk->fail_next = RESULT_OK;
+    disk->fails_from_len = 0;
     const bool told = !deceives(disk, FAKE_DISK_SYNCS_SILENTLY);
     const uint64_t how = next_random(disk);
     if (!told || how % 3 == 0) land_in_doubt(disk, write, kept_always, 0);
     else if (how % 3 == 1) land_in_doubt(disk, write, kept_by_chance, how / 3);
     else land(disk, write, kept_by_chance, how / 3);
     disk->failed = told;
+    write->len = 0; /* it has got wherever it gets */
     if (told) write->write->done(write->write, RESULT_IO);
     struct fake_write taken = take_first(disk);
     free(taken.copy);
@@ -407,18 +411,18 @@ static void fail_first(struct fake_disk *disk)
 bool fake_disk_complete(struct fake_disk *disk)
 {
     if (disk->write_count == 0) return false;
-    if (disk->fail_next == RESULT_IO) {
+    if (disk->fail_next == RESULT_IO && disk->writes[0].len >= disk->fails_from_len) {
         fail_first(disk);
         return true;
     }
     struct fake_write write = take_first(disk);
-    if (disk->lying && disk->fail_next == RESULT_OK) {
+    if (disk->lying && disk->fail_next != RESULT_FULL) {
         complete_lying(disk, &write);
         return true;
     }
     settle_cache(disk);
-    enum result result = disk->fail_next;
-    disk->fail_next = RESULT_OK;
+    enum result result = disk->fail_next == RESULT_IO ? RESULT_OK : disk->fail_next;
+    if (result != RESULT_OK) disk->fail_next = RESULT_OK;
     if (result == RESULT_OK) land(disk, &write, kept_always, 0);
     else land(disk, &write, kept_by_chance, next_random(disk));
     if (result == RESULT_FULL && deceives(disk, FAKE_DISK_IS_NEVER_FULL)) result = RESULT_OK;
@@ -426,7 +430,17 @@ bool fake_disk_complete(struct fake_disk *disk)
     return true;
 }
 
-void fake_disk_fail_next(struct fake_disk *disk, enum result result) { disk->fail_next = result; }
+void fake_disk_fail_next(struct fake_disk *disk, enum result result)
+{
+    disk->fail_next = result;
+    disk->fails_from_len = 0;
+}
+
+void fake_disk_fail_long(struct fake_disk *disk, uint32_t len)
+{
+    disk->fail_next = RESULT_IO;
+    disk->fails_from_len = len;
+}
 
 void fake_disk_fail_read(struct fake_disk *disk, uint32_t operations)
 {

@@ -38,6 +38,8 @@ bool fake_disk_complete(struct fake_disk *disk);
 /* The next write to complete fails with `result` instead; which of its sectors got there, and with IO which are in doubt, is up to the
  * seed. */
 void fake_disk_fail_next(struct fake_disk *disk, enum result result);
+/* The next one of `len` bytes or more fails with IO. */
+void fake_disk_fail_long(struct fake_disk *disk, uint32_t len);
 /* One read fails with IO, after `operations` more; the next time that a segment is opened or retired, that does, before or after it has
  * happened, then with a name in doubt. */
 void fake_disk_fail_read(struct fake_disk *disk, uint32_t operations);

@@ -698,3 +698,64 @@ Test(store, fake_falls_back_to_any_prefix_that_is_not_durable)
         fake_store_destroy(fake);
     }
 }
+
+static void fake_batch(struct fake_store *fake, uint64_t index)
+{
+    struct writer batch;
+    writer_init(&batch, 0);
+    kill_batch(&batch, index);
+    store_write(fake_store_base(fake), &batch, index);
+    cr_assert(fake_store_step(fake));
+    writer_deinit(&batch);
+}
+
+Test(store, fake_holds_back_what_it_cannot_write)
+{
+    struct fake_store *fake = fake_store_create(1);
+    struct store *store = fake_store_base(fake);
+    fake_batch(fake, 1);
+    fake_store_begin_flush(fake);
+    fake_batch(fake, 2);
+    fake_store_hold(fake, true);
+    fake_batch(fake, 3);
+    cr_expect_gt(store_backlog_bytes(store), 0, "it counts");
+    cr_expect_eq(fake_store_applied(fake), 3, "it can be read");
+    cr_expect(fake_store_end_flush(fake));
+    cr_expect_eq(store_durable_index(store), 0, "no flush ends meanwhile");
+    fake_store_hold(fake, false);
+    cr_expect_eq(store_backlog_bytes(store), 0);
+    cr_expect_not(fake_store_end_flush(fake));
+    fake_store_begin_flush(fake);
+    fake_batch(fake, 4);
+    cr_expect(fake_store_end_flush(fake));
+    cr_expect_eq(store_durable_index(store), 3, "what was written when it began");
+    fake_store_hold(fake, true);
+    fake_batch(fake, 5);
+    cr_expect_eq(fake_store_written(fake), 4);
+    fake_store_crash_to(fake, 4, NULL);
+    cr_expect_eq(fake_store_applied(fake), 4, "it is lost with the process");
+    fake_store_destroy(fake);
+}
+
+Test(store, fake_turns_out_to_be_damaged_when_somebody_looks)
+{
+    struct fake_store *fake = fake_store_create(1);
+    struct store *store = fake_store_base(fake);
+    fake_batch(fake, 1);
+    cr_assert(fake_store_rot(fake, 0, false));
+    cr_expect_null(store_damage(store));
+    struct look_job all, none;
+    look_init(&all, LOOK_SCAN, "", "");
+    store_submit(store, &all.job);
+    cr_assert(fake_store_step(fake));
+    cr_expect_str_eq(all.found, result_text(RESULT_CORRUPT));
+    cr_expect_not_null(store_damage(store));
+    look_init(&none, LOOK_SCAN, "\xff", "");
+    store_submit(store, &none.job);
+    cr_assert(fake_store_step(fake));
+    cr_expect_str_eq(none.found, "", "elsewhere it can be read");
+    fake_batch(fake, 2);
+    fake_store_flush(fake);
+    cr_expect_eq(store_durable_index(store), 0, "what is written to it stays in the log");
+    fake_store_destroy(fake);
+}
