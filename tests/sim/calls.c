@@ -132,6 +132,8 @@ static void expect_refusal(const struct world *w, const struct call *call, const
                     error != ERROR_METHOD_NOT_ALLOWED && (!bad || call->may_be_bad);
     bool early = error == ERROR_TOKEN_EXPIRED && under_right_clock(w, call) && !call->device->doubtful && call->over_session &&
                  call->expires_s * 1000 > world_right_ms(w) + CLOCK_SKEW_MS;
+    bool writes = !method_by_number(call->type->method)->is_read || !call->claims.own; /* a backend's device has to be listed */
+    EXPECT(error != ERROR_DISK_FULL || (w->was_full && writes), "%s is refused: the disk is full", call->type->name);
     EXPECT(!early, "%s is refused because of a token that expires in %lu s", call->type->name,
            (unsigned long)(call->expires_s - world_right_ms(w) / 1000));
     EXPECT(error < ERROR_COUNT && possible, "%s is refused: %s %.*s", call->type->name, error_row(error)->reason,

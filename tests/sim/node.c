@@ -68,6 +68,22 @@ static bool alters_put(void *context, struct slice key, struct slice value, stru
     return false;
 }
 
+static uint32_t disk_deceits(enum plant plant)
+{
+    return plant == PLANT_sync_error_ignored ? FAKE_DISK_SYNCS_SILENTLY
+         : plant == PLANT_sync_error_believed ? FAKE_DISK_CUTS_ONLY
+         : plant == PLANT_read_error_is_the_end ? FAKE_DISK_READS_NOTHING
+         : plant == PLANT_never_full ? FAKE_DISK_IS_NEVER_FULL : 0;
+}
+
+static uint32_t store_deceits(enum plant plant)
+{
+    return plant == PLANT_flush_believed ? FAKE_STORE_FLUSHES_AT_ONCE
+         : plant == PLANT_held_back_lost ? FAKE_STORE_FORGETS_WHAT_IT_HELD
+         : plant == PLANT_store_error_swallowed ? FAKE_STORE_SWALLOWS_ERRORS
+         : plant == PLANT_trimmed_too_much ? FAKE_STORE_TRIMS_TOO_MUCH : 0;
+}
+
 static struct fake_disk *make_disk(const struct node *node, uint64_t seed, struct node *keeper)
 {
     const struct fake_disk_options options = {
@@ -87,6 +103,8 @@ void node_create(struct node *node, uint16_t number, const struct profile *profi
     node->disk = make_disk(node, seed, node);
     node->store = fake_store_create(seed + 1);
     fake_disk_set_lying(node->disk, plant == PLANT_ack_before_durable);
+    fake_disk_set_deceits(node->disk, disk_deceits(plant));
+    fake_store_set_deceits(node->store, store_deceits(plant));
     fake_store_set_keeps(node->store, keeps_put, node);
     fake_store_set_alters(node->store, alters_put, node);
     node->options.machine.shard = number;
@@ -136,7 +154,9 @@ static void claim_index(struct node *node, uint64_t durable, uint64_t last)
  * queued runs to its end first, on a state that will be taken back, because only so the shard gets its memory back. */
 static void crash_store(struct node *node, struct dice *dice)
 {
-    uint64_t durable = store_durable_index(fake_store_base(node->store)), last = fake_store_applied(node->store);
+    fake_store_set_deceits(node->store, 0); /* what it said before is over: it is asked what is so */
+    uint64_t durable = store_durable_index(fake_store_base(node->store)), last = fake_store_written(node->store);
+    fake_store_set_deceits(node->store, store_deceits(node->plant));
     uint64_t index = durable + dice_below(dice, (uint32_t)(last - durable) + 1);
     if (node->plant == PLANT_ack_before_durable) index = durable; /* or the store would have more than the log, which is too easy */
     while (fake_store_run(node->store) || fake_store_answer(node->store)) continue;
@@ -151,26 +171,41 @@ bool node_open(struct node *node, struct dice *dice, bool broken)
     uint64_t replayed = 0;
     memset(&node->metrics, 0, sizeof node->metrics);
     node->options.store_applied_index = fake_store_applied(node->store);
-    if (broken && dice_one_in(dice, 2)) fake_disk_break_after(node->disk, dice_below(dice, 12));
-    else if (broken) fake_store_break_after(node->store, dice_below(dice, 40));
+    const uint32_t how = dice_below(dice, 3);
+    if (broken && how == 0) fake_disk_break_after(node->disk, dice_below(dice, 12));
+    if (broken && how == 1) fake_store_break_after(node->store, dice_below(dice, 40));
+    if (broken && how == 2) fake_disk_fail_read(node->disk, dice_below(dice, 8));
     enum result result = shard_open(&node->shard, &node->options, &replayed, text, sizeof text);
     TRACE("shard %u opens at %lu: %s, %lu commands replayed%s%s", node->number, (unsigned long)node->options.store_applied_index,
           result_text(result), (unsigned long)replayed, text[0] == '\0' ? "" : ": ", text);
+    const bool read_failed = fake_disk_read_failed(node->disk);
     fake_disk_mend(node->disk);
+    fake_disk_no_faults(node->disk);
     fake_store_mend(node->store);
+    EXPECT(!read_failed || result == RESULT_IO, "shard %u cannot read its log, and that is %s", node->number, result_text(result));
     if (result == RESULT_OK) return true;
     EXPECT(broken, "shard %u does not open: %s (%s)", node->number, text, result_text(result));
-    fake_disk_crash(node->disk);
+    if (read_failed) fake_disk_kill(node->disk);
+    else fake_disk_crash(node->disk);
     crash_store(node, dice);
     return false;
 }
 
-void node_crash(struct node *node, struct dice *dice)
+void node_crash(struct node *node, struct dice *dice, bool power_lost)
 {
-    fake_disk_crash(node->disk);
+    if (power_lost) fake_disk_crash(node->disk);
+    else fake_disk_kill(node->disk);
     crash_store(node, dice);
     shard_close(node->shard);
     node->shard = NULL;
+}
+
+void node_end(struct node *node)
+{
+    ASSERT(node->shard == NULL);
+    while (fake_store_run(node->store) || fake_store_answer(node->store)) continue;
+    fake_store_flush(node->store);
+    fake_store_crash_to(node->store, fake_store_written(node->store), NULL);
 }
 
 void node_copy_make(struct node_copy *copy, const struct node *node)

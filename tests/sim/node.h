@@ -29,7 +29,10 @@ struct node {
     uint32_t kept_count, kept_capacity;
     enum plant plant;
     struct dice dice; /* of planted bugs only */
-    bool full, damaged;
+    bool full, store_full, damaged;
+    bool stuck;                /* stalled in such a way that it does nothing at all */
+    uint64_t stalled_until_ns; /* 0: it is not */
+    uint64_t shut_index;       /* of its log, when it was shut */
     bool sealed; /* its log, at the last stop in order */
 };
 
@@ -37,11 +40,14 @@ void node_create(struct node *node, uint16_t number, const struct profile *profi
                  enum plant plant, uint64_t seed);
 void node_destroy(struct node *node);
 
-/* Opens the shard over what disk and store hold. With `broken`, power fails at some operation on the way: false, and the store has
- * fallen back again. Fails the run when it does not open for another reason. */
+/* Opens the shard over what disk and store hold. With `broken`, power fails at some operation on the way, or a read of the log: false, and the
+ * store has fallen back again. Fails the run when it does not open for another reason. */
 bool node_open(struct node *node, struct dice *dice, bool broken);
-/* The process dies: what the shard asked of disk and store is torn, lost or undone, then its memory is freed. Its ports must be mute. */
-void node_crash(struct node *node, struct dice *dice);
+/* The process dies, with the machine or (not `power_lost`) alone: what the shard asked of disk and store is torn, lost or undone, then its
+ * memory is freed. Its ports must be mute. */
+void node_crash(struct node *node, struct dice *dice, bool power_lost);
+/* After a stop in order: what the store has not written is lost with the process, the rest is durable. */
+void node_end(struct node *node);
 /* A copy of disk and store of a node that is closed, and back. */
 struct node_copy {
     struct fake_disk *disk;

@@ -35,7 +35,16 @@
     X(last_send_only, "of somebody's sends only the last is kept from what others push out")                           \
     X(properties_ignored, "a message sent again with other properties is taken for the same") \
     X(clock_believed, "every step of the wall clock is followed at once")                                              \
-    X(time_never_back, "what a clock that was ahead has said stays the time until that time has come")
+    X(time_never_back, "what a clock that was ahead has said stays the time until that time has come")                 \
+    X(sync_error_ignored, "a log write that failed counts as durable")                                                 \
+    X(sync_error_believed, "what a failed sync left is taken for durable by the next start, because it can be read")    \
+    X(read_error_is_the_end, "a log that cannot be read ends there")                                                   \
+    X(never_full, "a log write that found no room counts as durable")                                                  \
+    X(start_not_shut, "writes are served though the start could not be written down")                                  \
+    X(flush_believed, "a flush of the store counts as durable as soon as it begins, and the log is recycled")           \
+    X(held_back_lost, "what the store held back on a full disk is not written when there is room")                     \
+    X(store_error_swallowed, "a batch that the store failed to write is dropped, and the log is recycled")              \
+    X(trimmed_too_much, "a compaction lets go of the first row that a trim leaves")
 
 #define PLANT_AS_ENUM(name, text) PLANT_##name,
 enum plant { PLANT_none, PLANT_LIST(PLANT_AS_ENUM) PLANT_COUNT };

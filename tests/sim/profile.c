@@ -51,6 +51,9 @@ static void roll_weights(struct profile *p, struct dice *dice)
     p->weights[ACTION_STORE_FLUSH] = PICK(dice, 0, 10, 100, 1000);
     p->weights[ACTION_FULL] = PICK(dice, 0, 0, 10, 60);
     p->weights[ACTION_DAMAGE] = PICK(dice, 0, 0, 1, 3);
+    p->weights[ACTION_STALL] = PICK(dice, 0, 0, 2, 10);
+    p->weights[ACTION_BREAK] = PICK(dice, 0, 0, 5, 40);
+    p->weights[ACTION_COMPACT] = PICK(dice, 0, 50, 300);
     p->weights[ACTION_CRASH] = PICK(dice, 0, 2, 5, 10, 30, 100);
     p->weights[ACTION_RESTART] = PICK(dice, 0, 0, 4);
     p->weights[ACTION_REST] = PICK(dice, 0, 3, 10);
@@ -96,6 +99,7 @@ static void make_long(struct profile *p)
     p->weights[ACTION_CRASH] /= 10;
     p->weights[ACTION_RESTART] = 0;
     p->weights[ACTION_FULL] /= 10;
+    p->weights[ACTION_BREAK] /= 10;
 }
 
 /* Somebody whose messages would push everybody else's out of the window of repeats. */
@@ -113,6 +117,7 @@ static void make_babbler(struct profile *p, struct dice *dice)
     p->clock_leaps = false; /* which end what is promised */
     p->segment_blocks = 200;
     p->weights[ACTION_CRASH] /= 4;
+    p->weights[ACTION_BREAK] /= 4;
     p->weights[ACTION_FULL] /= 10;
 }
 
@@ -132,6 +137,7 @@ struct profile profile_roll(struct dice *dice)
                         .clock_steps_back = dice_one_in(dice, 4),
                         .clock_leaps = dice_one_in(dice, 3),
                         .clock_hold_ms = PICK(dice, 5000, 10000),
+                        .slow_flushes = dice_one_in(dice, 2),
                         .rests_with_crash = dice_percent(dice, 70)};
     p.outbound_soft_bytes = PICK(dice, 500, 3000, 100000);
     p.outbound_hard_bytes = p.outbound_soft_bytes * PICK(dice, 2, 4);

@@ -18,7 +18,8 @@
     X(DISK)         /* a log write completes */                                                                        \
     X(STORE_RUN)    /* the storage thread runs a batch or a job */                                                     \
     X(STORE_ANSWER) /* the worker collects an answer */                                                                \
-    X(STORE_FLUSH)  /* what ran becomes durable */                                                                     \
+    X(STORE_FLUSH)  /* what was written becomes durable: a flush begins, or ends */                                    \
+    X(COMPACT)      /* a store lets go of what was trimmed */                                                          \
     X(APPLY)        /* turn stage */                                                                                   \
     X(FLUSH)        /* turn stage */                                                                                   \
     X(TICK)         /* the second's work */                                                                            \
@@ -27,7 +28,9 @@
     X(CLIENT)       /* a device does something */                                                                      \
     X(READ)         /* a device reads a frame */                                                                       \
     X(FULL)         /* a disk fills up, or has room again */                                                           \
-    X(DAMAGE)       /* a block of a store is not what was written */                                                   \
+    X(STALL)        /* a store takes no writes for a while */                                                          \
+    X(BREAK)        /* the next write to a log will fail */                                                            \
+    X(DAMAGE)       /* a block of a store is not what was written, or will not be */                                   \
     X(CRASH)        /* the process dies */                                                                             \
     X(RESTART)      /* the process stops in good order */                                                              \
     X(REST)         /* everything settles and is looked at */
@@ -56,6 +59,7 @@ struct profile {
     /* Of all lives so far. */
     uint32_t room_members_max_ever, devices_max_ever, inbox_events_min_ever;
     uint32_t repeats_kept_ever, repeat_window_ms_ever; /* least: what the window of repeats promises everybody, whatever the others do */
+    bool slow_flushes;        /* which end some steps after they began */
     bool rests_with_crash;    /* a rest may be ended by a crash, to compare what was recovered */
     bool begins_old;          /* its first lives are of a version before any record grew */
     bool restored;            /* a copy of the whole server is made, and some time later it falls back to that */

@@ -16,6 +16,7 @@ void report_begin(uint64_t seed, const char *plant)
     report.step = 0;
     report.hash = 0;
     report.plant = plant;
+    report.death = NULL;
 }
 
 void report_hash(struct slice bytes) { report.hash = XXH3_64bits_withSeed(bytes.data, bytes.len, report.hash + report.step); }
@@ -63,5 +64,8 @@ void check_fatal(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    fail(format, arguments);
+    if (report.death == NULL) fail(format, arguments);
+    vsnprintf(report.last_words, sizeof report.last_words, format, arguments);
+    va_end(arguments);
+    longjmp(*report.death, 1);
 }

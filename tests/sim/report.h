@@ -1,15 +1,18 @@
 /* tests/sim/report.h - how a run tells what happened: the trace, its hash, and the one way to fail.
- * Owns:    which run this is; a broken invariant of the engine (core/check.h) ends here too.
+ * Owns:    which run this is; a broken invariant of the engine (core/check.h) ends here too, and a fatal error, unless a step may have one.
  * Thread:  one.                   Depends: core/.                Start at: sim/world.h */
 #ifndef TESTS_SIM_REPORT_H
 #define TESTS_SIM_REPORT_H
 
 #include "core/cursor.h"
+#include <setjmp.h>
 
 struct report {
     uint64_t seed, step, hash;
     const char *plant; /* NULL: the engine as it is */
     bool trace;        /* print every event */
+    jmp_buf *death;    /* where a fatal error of the engine goes; NULL: it fails the run */
+    char last_words[512];
 };
 extern struct report report;
 

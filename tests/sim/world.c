@@ -8,6 +8,7 @@
 #include "shard/records.h"
 #include "shard/session.h"
 #include "sim/audit.h"
+#include "sim/faults.h"
 #include "sim/letters.h"
 #include "sim/oracle.h"
 #include "sim/people.h"
@@ -220,7 +221,7 @@ static void open_all(struct world *w, bool may_break)
     }
     expect_positions_fit(w);
     while (may_break && dice_one_in(&w->dice, 4)) place_start(w->place, &w->dice, true);
-    place_start(w->place, &w->dice, false);
+    faults_begin_start(w);
     if (w->plant == PLANT_repeats_applied) renumber_after_restart(w);
 }
 
@@ -234,47 +235,33 @@ static void step_clock_back(struct world *w)
     w->clock_steps++;
 }
 
-/* The store of a backup takes the damaged one's place; what that lacks is in the log. */
-static void repair(struct world *w, bool all)
-{
-    w->damaged = false;
-    for (uint16_t i = 0; i < world_shard_count(w); i++) {
-        struct node *node = &w->nodes[i];
-        if (node->damaged && (all || dice_one_in(&w->dice, 2))) {
-            TRACE("shard %u is repaired", i);
-            fake_store_set_damage(node->store, NULL, true);
-            node->damaged = false;
-        }
-        w->damaged |= node->damaged;
-    }
-}
-
 /* The process dies; what it had not done by then is lost with it. */
-static void end_life(struct world *w)
+static void end_life(struct world *w, bool power_lost)
 {
     w->mute = true;
     people_lose_connections(w);
     letters_lose(w);
     while (finish_password(w, RESULT_BUSY)) continue;
-    for (uint16_t i = 0; i < world_shard_count(w); i++) node_crash(&w->nodes[i], &w->dice);
+    for (uint16_t i = 0; i < world_shard_count(w); i++) node_crash(&w->nodes[i], &w->dice, power_lost);
+    faults_outlive(w);
     EXPECT(buf_pool_used_bytes(w->pool) == 0, "%zu payload bytes are held by nobody", buf_pool_used_bytes(w->pool));
     w->mute = false;
 }
 
-static void crash(struct world *w)
+static void crash(struct world *w, bool power_lost)
 {
-    TRACE("crash");
-    report_hash_u64(ACTION_CRASH, 0);
+    TRACE("crash%s", power_lost ? ", power is lost" : "");
+    report_hash_u64(ACTION_CRASH, power_lost);
     w->crashes++;
-    end_life(w);
-    repair(w, w->settling);
+    end_life(w, power_lost);
+    faults_repair(w, w->settling);
     w->mute = true;
     trial_missing_segments(w);
     w->mute = false;
     /* Clocks of a machine that lost power may be a little behind. */
-    if (w->profile.clock_steps_back && dice_one_in(&w->dice, 3)) step_clock_back(w);
+    if (power_lost && w->profile.clock_steps_back && dice_one_in(&w->dice, 3)) step_clock_back(w);
     open_all(w, true);
-    if (dice_one_in(&w->dice, 4)) crash(w); /* before anybody came back */
+    if (dice_one_in(&w->dice, 4)) crash(w, true); /* before anybody came back */
 }
 
 /* ---- a rest ----------------------------------------------------------------------------------------------------------- */
@@ -349,21 +336,12 @@ static void settle(struct world *w, bool with_people)
     report_fail("the world does not come to rest");
 }
 
-static void heal_disks(struct world *w)
-{
-    for (uint16_t i = 0; i < world_shard_count(w); i++) {
-        fake_disk_set_segments_max(w->nodes[i].disk, 0);
-        fake_disk_fail_next(w->nodes[i].disk, RESULT_OK);
-        w->nodes[i].full = false;
-    }
-}
-
 /* What was recovered is what was there. */
 static void compare_lives(struct world *w)
 {
     uint64_t before[SHARDS_MAX];
     for (uint16_t i = 0; i < world_shard_count(w); i++) before[i] = node_digest(&w->nodes[i]);
-    crash(w);
+    crash(w, true);
     settle(w, false);
     bool older = record_first_lists_only; /* in memory it knows more than it writes */
     for (uint16_t i = 0; i < world_shard_count(w) && !older; i++) {
@@ -379,8 +357,9 @@ static void rest(struct world *w, bool last)
     TRACE("rest");
     w->rests++;
     w->settling = true;
-    heal_disks(w);
-    if (w->damaged) crash(w);
+    faults_heal(w);
+    if (w->damaged) crash(w, true);
+    faults_retry_start(w);
     settle(w, true);
     audit(w);
     w->comparing = true;
@@ -435,7 +414,11 @@ static void restart(struct world *w)
 {
     bool haste = w->damaged || dice_one_in(&w->dice, 2);
     TRACE("restart%s", haste ? " in haste" : "");
-    heal_disks(w);
+    if (!haste || dice_one_in(&w->dice, 2)) {
+        faults_heal(w);
+        faults_retry_start(w);
+    }
+    faults_outlive(w);
     people_disconnect_all(w);
     if (haste) stop_in_haste(w);
     else stop_at_leisure(w);
@@ -448,12 +431,11 @@ static void restart(struct world *w)
         struct node *node = &w->nodes[i];
         shard_close(node->shard);
         node->shard = NULL;
-        while (fake_store_run(node->store) || fake_store_answer(node->store)) continue;
-        fake_store_flush(node->store);
+        node_end(node);
     }
     w->mute = false;
     if (dice_one_in(&w->dice, 2)) place_try_damage(w->place, &w->dice);
-    repair(w, false);
+    faults_repair(w, false);
     w->mute = true;
     trial_rot(w);
     trial_older_part(w);
@@ -480,7 +462,7 @@ static void back_up(struct world *w, struct backup *backup)
 {
     TRACE("backup");
     rest(w, false);
-    end_life(w);
+    end_life(w, true);
     for (uint16_t i = 0; i < world_shard_count(w); i++) node_copy_make(&backup->nodes[i], &w->nodes[i]);
     backup->oracle = oracle_copy(w->oracle);
     backup->roll = people_call_roll(w->people);
@@ -491,9 +473,9 @@ static void back_up(struct world *w, struct backup *backup)
 static void restore(struct world *w, struct backup *backup)
 {
     TRACE("restore");
-    heal_disks(w);
-    end_life(w);
-    repair(w, true);
+    faults_heal(w);
+    end_life(w, true);
+    faults_repair(w, true);
     trial_forget(w); /* of a time that was not */
     for (uint16_t i = 0; i < world_shard_count(w); i++) {
         node_copy_restore(&backup->nodes[i], &w->nodes[i]);
@@ -528,8 +510,8 @@ static bool misread_inbox(void *context, struct slice key, struct slice value, s
 static void upgrade(struct world *w)
 {
     TRACE("upgrade");
-    heal_disks(w);
-    end_life(w);
+    faults_heal(w);
+    end_life(w, true);
     record_first_lists_only = false;
     oracle_forget_joining(w->oracle);
     for (uint16_t i = 0; i < world_shard_count(w); i++) {
@@ -542,30 +524,18 @@ static void upgrade(struct world *w)
 
 /* ---- one step --------------------------------------------------------------------------------------------------------- */
 
-static void fill_disk(struct world *w, struct node *node)
-{
-    if (node->full) {
-        heal_disks(w);
-        return;
-    }
-    TRACE("disk of shard %u is full", node->number);
-    node->full = true;
-    if (dice_one_in(&w->dice, 3)) fake_disk_fail_next(node->disk, RESULT_FULL);
-    else fake_disk_set_segments_max(node->disk, fake_disk_segment_count(node->disk) + fake_disk_spare_count(node->disk));
-}
-
-static void damage_store(struct world *w, struct node *node)
-{
-    if (node->damaged) return;
-    TRACE("the store of shard %u is damaged", node->number);
-    node->damaged = w->damaged = true;
-    fake_store_set_damage(node->store, "a block is not what was written", w->plant != PLANT_damage_unseen);
-}
-
 static bool run_store(struct world *w, struct node *node)
 {
+    if (!faults_let_run(w, node)) return false;
     if (w->plant == PLANT_stale_reads && fake_store_overtake(node->store)) return true;
     return fake_store_run(node->store);
+}
+
+static void flush_store(struct world *w, struct node *node)
+{
+    if (!faults_let_run(w, node)) return;
+    if (!w->profile.slow_flushes) fake_store_flush(node->store);
+    else if (!fake_store_end_flush(node->store)) fake_store_begin_flush(node->store);
 }
 
 /* What one shard, or what is under it, does by itself; false when there is nothing to do. */
@@ -575,13 +545,16 @@ static bool act_on(struct world *w, enum action action, struct node *node)
     case ACTION_DISK: return fake_disk_complete(node->disk);
     case ACTION_STORE_RUN: return run_store(w, node);
     case ACTION_STORE_ANSWER: return fake_store_answer(node->store);
-    case ACTION_STORE_FLUSH: fake_store_flush(node->store); return true;
+    case ACTION_STORE_FLUSH: flush_store(w, node); return true;
+    case ACTION_COMPACT: return faults_let_run(w, node) && fake_store_compact(node->store, dice_next(&w->dice));
     case ACTION_APPLY: return shard_apply(node->shard, dice_between(&w->dice, 1, APPLY_BUDGET_MAX)) > 0;
     case ACTION_FLUSH: shard_flush(node->shard); return true;
     case ACTION_TICK: shard_tick(node->shard); return true;
     case ACTION_MAINTAIN: return maintain(node);
-    case ACTION_FULL: fill_disk(w, node); return true;
-    case ACTION_DAMAGE: damage_store(w, node); return true;
+    case ACTION_FULL: faults_fill(w, node); return true;
+    case ACTION_STALL: faults_stall(w, node); return true;
+    case ACTION_BREAK: faults_break(w, node); return true;
+    case ACTION_DAMAGE: faults_damage(w, node); return true;
     case ACTION_DELIVER: return letters_deliver(w, node->number, dice_between(&w->dice, 1, LETTERS_TAKEN_MAX));
     case ACTION_PUBLISH: letters_publish(w, node->number); return true;
     case ACTION_PASSWORD:
@@ -602,7 +575,7 @@ static void act(struct world *w, enum action action)
     case ACTION_PASSWORD: finish_password(w, RESULT_OK); return;
     case ACTION_CLIENT: people_act(w); return;
     case ACTION_READ: people_read(w); return;
-    case ACTION_CRASH: crash(w); return;
+    case ACTION_CRASH: crash(w, dice_one_in(&w->dice, 2)); return;
     case ACTION_RESTART: restart(w); return;
     case ACTION_REST: rest(w, false); return;
     case ACTION_DELIVER:
@@ -615,7 +588,10 @@ static void act(struct world *w, enum action action)
     case ACTION_FLUSH:
     case ACTION_TICK:
     case ACTION_MAINTAIN:
+    case ACTION_COMPACT:
     case ACTION_FULL:
+    case ACTION_STALL:
+    case ACTION_BREAK:
     case ACTION_DAMAGE:
     case ACTION_COUNT: break;
     }
@@ -635,7 +611,9 @@ static void step(struct world *w)
     if (w->profile.clock_steps_back && dice_one_in(&w->dice, 5000)) step_clock_back(w);
     clock_maybe_leap(w);
     if (w->now_ns / 1000000 / LOOK_MS != before_ns / 1000000 / LOOK_MS) clock_look(w);
-    act(w, (enum action)action);
+    if (w->now_ns / 1000000000 != before_ns / 1000000000) faults_retry_start(w);
+    if (faults_end_process(w, act, (enum action)action)) crash(w, dice_one_in(&w->dice, 3));
+    faults_expect_shut(w);
 }
 
 /* ---- a whole run ------------------------------------------------------------------------------------------------------ */

@@ -1,11 +1,11 @@
 /* tests/sim/world.h - a whole server and its people in one thread, driven by one seed.
  * Owns:    the shards (nodes), the letters between them, the clock, the people; decides what happens next.
  * Thread:  one.                   Depends: all of tests/sim and tests/storage's fakes.
- * Reading order of this folder: dice.h report.h profile.h plant.h | node.h world.h letters.h | facts.h oracle.h | people.h calls.h | audit.h | sim.c
+ * Reading order of this folder: dice.h report.h profile.h plant.h | node.h world.h letters.h place.h faults.h trial.h | facts.h oracle.h | people.h calls.h | audit.h | sim.c
  *
  * The code of the shards is the real one, from shard_receive() to the bytes of the log. Simulated are: the disk (writes take
- * their time, a crash keeps any of their sectors), the store (batches and jobs take their time, a crash takes back any number of batches
- * that are not flushed), the mailbox (letters of a pair in order, at any time; a crash loses them), the password
+ * their time, a crash keeps any of their sectors, any of its operations may fail), the store (batches, jobs and flushes take their time, a crash
+ * takes back any number of batches that are not flushed; it stalls, compacts, is full, damaged), the mailbox (letters of a pair in order, at any time; a crash loses them), the password
  * threads, the clock, the connections and those who use them. A step is one of profile.h's actions; a run is a few thousand steps.
  *
  * Checked while it runs (oracle.h): what anybody has seen stays as it was. Checked at rest (audit.h): everything. */
@@ -60,6 +60,8 @@ struct world {
     struct node backup[SHARDS_MAX]; /* of some stop in order */
     bool has_backup;
     bool damaged;  /* some store is */
+    bool was_full; /* some disk, at some time */
+    bool shut;     /* this start could not be written down on a full disk: nothing is logged */
     bool mute;     /* the process is dying: nobody hears it any more */
     bool settling; /* people finish what they began and begin nothing */
     bool comparing; /* and nothing may change any more */
