@@ -104,7 +104,7 @@ $(BUILD)/tests/%.o: tests/%.c | $(PB_H)
 
 define TEST_PROGRAM
 $(BUILD)/test-$(1): $(call test_objects,$(1)) $(foreach l,$(below_$(1)),$(BUILD)/lib$(l).a)
-	$(CC) $(LDFLAGS) -o $$@ $$^ -lcriterion $(LIBS)
+	$(CC) $$(LDFLAGS) -o $$@ $$^ -lcriterion $(LIBS)
 .PHONY: test-$(1)
 test-$(1): $(BUILD)/test-$(1)
 	$(BUILD)/test-$(1)

@@ -3,7 +3,7 @@
 #   make sim-short              what `make test` runs, with every seed's hash compared with that of a second run of the first ones
 #   make sim-bugs               planted bugs: each must be noticed
 SIM_OBJECTS := $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(sort $(wildcard tests/sim/*.c)))
-SIM_FAKES := $(BUILD)/tests/storage/fake_disk.o $(BUILD)/tests/storage/fake_store.o
+SIM_FAKES := $(foreach fake,fake_disk fake_store power,$(BUILD)/tests/storage/$(fake).o)
 SEEDS ?= 1..200
 
 # The server's code once more, able to write records as an older version did (core/record.h): what is served has no such switch.
@@ -14,6 +14,7 @@ $(BUILD)/simulated/%.o: src/%.c $(BUILD)/made-with | $(PB_H)
 	$(CC) $(CFLAGS) $(SIM_OLDER) -c -o $@ $<
 $(BUILD)/libsimulated.a: $(patsubst src/%.c,$(BUILD)/simulated/%.o,$(sort $(wildcard src/shard/*.c src/shard/*/*.c)))
 
+$(BUILD)/sim: LDFLAGS += $(POWER_FLAGS)
 $(BUILD)/sim: $(SIM_OBJECTS) $(SIM_FAKES) $(BUILD)/libsimulated.a $(foreach layer,api storage core,$(BUILD)/lib$(layer).a)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_core) $(LIBS_api) -lm
 

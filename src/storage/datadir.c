@@ -451,6 +451,9 @@ static enum result read_or_make_key(int keys_fd, const char *name, const char *p
     if (fd < 0) return refuse(refusal, result_from_errno(errno), "%s: cannot be opened (%s)", path, strerror(errno));
     result = read_open_key(fd, path, out, len, refusal);
     close(fd);
+    /* The start that made it may have ended before its name was on the disk. */
+    if (result == RESULT_OK && fsync(keys_fd) != 0)
+        return refuse(refusal, result_from_errno(errno), "%s: cannot be synced (%s)", path, strerror(errno));
     return result;
 }
 

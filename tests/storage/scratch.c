@@ -9,11 +9,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static void make_in(struct scratch *scratch, const char *parent)
+{
+    snprintf(scratch->path, sizeof scratch->path, "%s/ringpost-test-XXXXXX", parent);
+    ASSERT(mkdtemp(scratch->path) != NULL);
+}
+
 void scratch_init(struct scratch *scratch)
 {
     const char *parent = getenv("TMPDIR");
-    snprintf(scratch->path, sizeof scratch->path, "%s/ringpost-test-XXXXXX", parent != NULL ? parent : "/tmp");
-    ASSERT(mkdtemp(scratch->path) != NULL);
+    make_in(scratch, parent != NULL ? parent : "/tmp");
+}
+
+void scratch_init_in_memory(struct scratch *scratch)
+{
+    if (access("/dev/shm", W_OK) == 0) make_in(scratch, "/dev/shm");
+    else scratch_init(scratch);
 }
 
 bool scratch_init_small(struct scratch *scratch, unsigned size_bytes)

@@ -10,6 +10,8 @@ struct scratch {
 };
 
 void scratch_init(struct scratch *scratch);
+/* The same where nothing is written to a disk, if there is such a place: for tests that make thousands of files. */
+void scratch_init_in_memory(struct scratch *scratch);
 /* The same on a file system of `size_bytes` of its own, which only this process sees and which ends with it. False when this
  * machine does not let us mount one. */
 bool scratch_init_small(struct scratch *scratch, unsigned size_bytes);
