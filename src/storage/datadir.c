@@ -245,7 +245,11 @@ static enum result settle_format(struct datadir *dir, struct refusal out)
     if (dir->fresh) return write_format(dir, out);
     if (dir->complaint != NULL) heal_format(dir);
     if (datadir_upgrades(dir)) return upgrade(dir, out);
-    return dir->same || dir->complaint != NULL ? RESULT_OK : write_format(dir, out); /* a crash came between the two */
+    if (dir->same || dir->complaint != NULL) return RESULT_OK;
+    enum result result = write_format(dir, out); /* a crash came between the two */
+    if (result != RESULT_FULL) return result;
+    out.text[0] = '\0'; /* the one that was read says all; the run that is raised when there is room writes both */
+    return RESULT_OK;
 }
 
 static enum result make_shards(const struct datadir *dir, struct refusal out)

@@ -111,6 +111,32 @@ static void end_at_every_step(uint32_t earlier)
 Test(datadir_crash, the_first_start_may_end_at_every_step) { end_at_every_step(0); }
 Test(datadir_crash, a_later_start_may_end_at_every_step) { end_at_every_step(2); }
 
+Test(datadir_crash, on_a_full_disk_what_a_start_left_half_written_can_be_opened)
+{
+    bool cut = true;
+    for (uint32_t step = 0; cut; step++) {
+        struct place place;
+        struct datadir *dir;
+        uint8_t key[DATADIR_TOKEN_KEY_SIZE];
+        char text[512] = "";
+        place_init(&place, step);
+        must_start(&place, "before", step, step);
+        cut = start_ends_at(&place, step, step % 2 == 0);
+        power_set_full(true);
+        enum result result = datadir_open(&dir, place.path, 0, SHARDS, text, sizeof text);
+        cr_expect_eq(result, RESULT_OK, "step %u: %s", step, text);
+        if (result == RESULT_OK) {
+            cr_expect_eq(datadir_settle(dir, text, sizeof text), RESULT_OK, "step %u: %s", step, text);
+            cr_expect_eq(datadir_key(dir, DATADIR_TOKEN_KEY, key, sizeof key, text, sizeof text), RESULT_OK, "step %u: %s", step, text);
+            cr_expect_eq(datadir_raise(dir, text, sizeof text), RESULT_FULL);
+            datadir_close(dir);
+        }
+        power_set_full(false);
+        must_start(&place, "with room", step, step);
+        place_deinit(&place);
+    }
+}
+
 Test(datadir_crash, a_disk_that_forgets_to_sync_is_noticed)
 {
     bool forgotten = false;
