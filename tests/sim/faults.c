@@ -165,7 +165,7 @@ static void shut_all(struct world *w, bool shut)
 void faults_begin_start(struct world *w)
 {
     bool full = any_is_full(w) && dice_one_in(&w->dice, 2); /* its own files may still have found room */
-    if (!full) place_start(w->place, &w->dice, false);
+    full = !place_start(w->place, &w->dice, full);
     if (full) TRACE("the start cannot be written down: the disk is full");
     shut_all(w, full);
 }
@@ -173,7 +173,7 @@ void faults_begin_start(struct world *w)
 void faults_retry_start(struct world *w)
 {
     if (!w->shut || any_is_full(w)) return;
-    place_start(w->place, &w->dice, false);
+    (void)place_start(w->place, &w->dice, false);
     TRACE("the start is written down");
     shut_all(w, false);
 }

@@ -6,7 +6,9 @@
 #include "sim/report.h"
 #include "storage/datadir.h"
 #include "storage/identity.h"
+#include "storage/power.h"
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +17,7 @@
 
 #define FILES_MAX (2 + 2 * SHARDS_MAX)
 #define NAME_SIZE 64
+#define STEPS_MAX 120u /* of a start, and some more */
 
 struct files { /* as they stand; length 0: not there */
     char bytes[FILES_MAX][FORMAT_SIZE_MAX];
@@ -26,6 +29,9 @@ struct place {
     enum plant plant;
     char path[NAME_SIZE];
     int fd;
+    bool is_whole; /* the last start was written down to its end */
+    bool has_key;  /* somebody has served with it */
+    uint8_t key[DATADIR_TOKEN_KEY_SIZE];
     struct files earlier; /* of some run before the last */
     bool has_earlier;
 };
@@ -83,32 +89,8 @@ static enum result open_place(struct place *place, struct datadir **dir, char *t
     enum result result = datadir_open(dir, place->path, 0, place->shard_count, text, text_size);
     if (result != RESULT_OK) return result;
     result = datadir_settle(*dir, text, text_size);
-    EXPECT(result == RESULT_OK, "the data directory cannot be settled: %s", text);
+    if (result != RESULT_OK) datadir_close(*dir);
     return result;
-}
-
-static struct format format_of(const struct files *files)
-{
-    struct format format;
-    enum result result = format_parse(&format, files->bytes[1], files->len[1]);
-    ASSERT(result == RESULT_OK);
-    return format;
-}
-
-/* What a crash left that came when `step` of the writes were done: FORMAT and its copy are written before the shards and after them. */
-static void break_at(const struct place *place, const struct files *before, const struct files *after, uint32_t step)
-{
-    char raising[FORMAT_SIZE_MAX];
-    struct format format = format_of(after);
-    format.before = format_of(before).mark;
-    format.raising = true;
-    size_t len = format_render(&format, raising);
-    for (uint32_t i = 0; i < file_count(place); i++) {
-        bool written = step > i, ended = step > file_count(place) + i;
-        if (!written) bring_one(place, i, before->bytes[i], before->len[i]);
-        else if (i < 2 && !ended) bring_one(place, i, raising, len);
-        else bring_one(place, i, after->bytes[i], after->len[i]);
-    }
 }
 
 /* One of a pair of files is damaged: the other mends it. */
@@ -123,28 +105,66 @@ static void damage_one(const struct place *place, struct dice *dice)
     if (dice_one_in(dice, 3)) files.len[i] = dice_below(dice, (uint32_t)files.len[i]);
     else files.bytes[i][dice_below(dice, (uint32_t)files.len[i])] ^= (char)(1 << dice_below(dice, 8));
     bring_one(place, i, files.bytes[i], files.len[i]);
+    power_adopt();
 }
 
-void place_start(struct place *place, struct dice *dice, bool breaks)
+/* What the server does with its directory before it serves. OK: it serves; FULL: it serves what is there. */
+static enum result run_start(struct place *place, uint8_t key[DATADIR_TOKEN_KEY_SIZE], char *text, size_t text_size)
 {
-    struct files before, after;
     struct datadir *dir;
+    enum result result = open_place(place, &dir, text, text_size);
+    EXPECT(result != RESULT_FULL, "to be opened needs room: %s", text);
+    if (result != RESULT_OK) return result;
+    const uint64_t run = datadir_run(dir);
+    result = datadir_key(dir, DATADIR_TOKEN_KEY, key, DATADIR_TOKEN_KEY_SIZE, text, text_size);
+    EXPECT(result != RESULT_FULL, "the key needs room: %s", text);
+    if (result == RESULT_OK) result = datadir_raise(dir, text, text_size);
+    EXPECT(result != RESULT_OK || datadir_run(dir) == run + 1, "the run is not raised");
+    datadir_close(dir);
+    return result;
+}
+
+static void expect_key(struct place *place, const uint8_t key[DATADIR_TOKEN_KEY_SIZE])
+{
+    EXPECT(!place->has_key || memcmp(place->key, key, sizeof place->key) == 0, "the key that signs tokens is another one");
+    memcpy(place->key, key, sizeof place->key);
+    place->has_key = true;
+}
+
+bool place_start(struct place *place, struct dice *dice, bool full)
+{
+    uint8_t key[DATADIR_TOKEN_KEY_SIZE];
     char text[512] = "";
     if (dice_one_in(dice, 4)) damage_one(place, dice);
-    enum result result = open_place(place, &dir, text, sizeof text);
-    EXPECT(result == RESULT_OK, "the data directory does not open: %s", text);
-    take(place, &before);
-    if (before.len[3] > 0 && dice_one_in(dice, 4)) {
-        place->earlier = before;
-        place->has_earlier = true;
+    if (place->has_key && dice_one_in(dice, 4)) {
+        take(place, &place->earlier);
+        place->has_earlier = place->is_whole && place->earlier.len[3] > 0;
     }
-    uint64_t run = datadir_run(dir);
-    result = datadir_raise(dir, text, sizeof text);
-    EXPECT(result == RESULT_OK && datadir_run(dir) == run + 1, "the run is not raised: %s", text);
-    datadir_close(dir);
-    if (!breaks || format_of(&before).raising) return;
-    take(place, &after);
-    break_at(place, &before, &after, dice_below(dice, file_count(place) + 2));
+    power_set_full(full && place->has_key); /* a new one needs room */
+    enum result result = run_start(place, key, text, sizeof text);
+    power_set_full(false);
+    EXPECT(result == RESULT_OK || (full && result == RESULT_FULL), "the data directory does not open: %s", text);
+    place->is_whole = result == RESULT_OK;
+    expect_key(place, key);
+    return place->is_whole;
+}
+
+void place_break(struct place *place, struct dice *dice)
+{
+    uint8_t key[DATADIR_TOKEN_KEY_SIZE];
+    char text[512] = "";
+    power_cut_after(dice_below(dice, STEPS_MAX));
+    enum result result = run_start(place, key, text, sizeof text);
+    const bool cut = power_is_cut();
+    EXPECT(cut || result == RESULT_OK, "the data directory does not open: %s", text);
+    place->is_whole = result == RESULT_OK && !cut;
+    place_end(place, dice_one_in(dice, 2));
+}
+
+void place_end(struct place *place, bool power_lost)
+{
+    (void)place;
+    power_restore(power_lost);
 }
 
 /* ---- what no crash does ---- */
@@ -202,7 +222,7 @@ void place_try_damage(struct place *place, struct dice *dice)
                                                    "is damaged twice"};
     struct files right, wrong;
     take(place, &right);
-    if (format_of(&right).raising) return; /* after a crash one run more is right */
+    if (!place->is_whole) return; /* one run more is right, too */
     const uint32_t victim = dice_below(dice, place->shard_count);
     const enum trial trial = (enum trial)dice_below(dice, TRIAL_COUNT);
     wrong = right;
@@ -215,6 +235,7 @@ void place_try_damage(struct place *place, struct dice *dice)
     EXPECT(result == RESULT_CORRUPT, "shard %u's directory %s, and is taken for good", victim, names[trial]);
     if (trial == TRIAL_MISSING) set_missing(place, victim, false);
     bring(place, &right);
+    power_adopt();
 }
 
 /* ---- life ---- */
@@ -225,25 +246,13 @@ static void path_of(char path[NAME_SIZE], int pid)
     snprintf(path, NAME_SIZE, "%s/ringpost-sim-%d", parent, pid);
 }
 
-static void remove_all(const char *path)
+static int remove_one(const char *path, const struct stat *status, int type, struct FTW *walk)
 {
-    static const char *const names[] = {"FORMAT", "FORMAT.copy", "LOCK"};
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return;
-    for (uint32_t i = 2; i < FILES_MAX; i++) {
-        char name[NAME_SIZE];
-        file_name(name, i);
-        unlinkat(fd, name, 0);
-    }
-    for (uint32_t i = 0; i < SHARDS_MAX; i++) {
-        char name[NAME_SIZE];
-        snprintf(name, sizeof name, SHARD_DIRECTORY, i);
-        unlinkat(fd, name, AT_REMOVEDIR);
-    }
-    for (size_t i = 0; i < COUNT_OF(names); i++) unlinkat(fd, names[i], 0);
-    close(fd);
-    rmdir(path);
+    (void)status, (void)type, (void)walk;
+    return remove(path);
 }
+
+static void remove_all(const char *path) { (void)nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS); }
 
 void place_remove_of(int pid)
 {
@@ -252,7 +261,7 @@ void place_remove_of(int pid)
     remove_all(path);
 }
 
-struct place *place_create(uint16_t shard_count, enum plant plant)
+struct place *place_create(uint16_t shard_count, enum plant plant, uint64_t seed)
 {
     struct place *place = calloc(1, sizeof *place);
     ASSERT(place != NULL);
@@ -265,6 +274,8 @@ struct place *place_create(uint16_t shard_count, enum plant plant)
     enum result result = open_place(place, &dir, text, sizeof text);
     EXPECT(result == RESULT_OK, "no data directory can be made: %s", text);
     datadir_close(dir);
+    power_begin(place->path, seed);
+    power_set_lying(plant == PLANT_files_not_synced);
     place->fd = open(place->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     ASSERT(place->fd >= 0);
     return place;
@@ -272,6 +283,7 @@ struct place *place_create(uint16_t shard_count, enum plant plant)
 
 void place_destroy(struct place *place)
 {
+    power_end();
     close(place->fd);
     remove_all(place->path);
     free(place);

@@ -44,7 +44,8 @@
     X(flush_believed, "a flush of the store counts as durable as soon as it begins, and the log is recycled")           \
     X(held_back_lost, "what the store held back on a full disk is not written when there is room")                     \
     X(store_error_swallowed, "a batch that the store failed to write is dropped, and the log is recycled")              \
-    X(trimmed_too_much, "a compaction lets go of the first row that a trim leaves")
+    X(trimmed_too_much, "a compaction lets go of the first row that a trim leaves")                                    \
+    X(files_not_synced, "the small files of the data directory are written and not synced")
 
 #define PLANT_AS_ENUM(name, text) PLANT_##name,
 enum plant { PLANT_none, PLANT_LIST(PLANT_AS_ENUM) PLANT_COUNT };

@@ -220,7 +220,7 @@ static void open_all(struct world *w, bool may_break)
         while (!node_open(&w->nodes[i], &w->dice, may_break && tries < 3 && dice_one_in(&w->dice, 4))) tries++;
     }
     expect_positions_fit(w);
-    while (may_break && dice_one_in(&w->dice, 4)) place_start(w->place, &w->dice, true);
+    while (may_break && dice_one_in(&w->dice, 4)) place_break(w->place, &w->dice);
     faults_begin_start(w);
     if (w->plant == PLANT_repeats_applied) renumber_after_restart(w);
 }
@@ -244,6 +244,7 @@ static void end_life(struct world *w, bool power_lost)
     while (finish_password(w, RESULT_BUSY)) continue;
     for (uint16_t i = 0; i < world_shard_count(w); i++) node_crash(&w->nodes[i], &w->dice, power_lost);
     faults_outlive(w);
+    place_end(w->place, power_lost);
     EXPECT(buf_pool_used_bytes(w->pool) == 0, "%zu payload bytes are held by nobody", buf_pool_used_bytes(w->pool));
     w->mute = false;
 }
@@ -654,7 +655,7 @@ struct world *world_create(uint64_t seed, enum plant plant)
     letters_create(w);
     w->oracle = oracle_create(w);
     w->people = people_create(w);
-    w->place = place_create(world_shard_count(w), plant);
+    w->place = place_create(world_shard_count(w), plant, seed);
     open_all(w, true);
     return w;
 }
