@@ -34,9 +34,9 @@
  * lacks what nobody else may know of, and is CORRUPT; but for a segment that was only made ready, which is told by the room in the one before.
  *
  * Failure modes: a torn tail is cut (zeros, synced), and the last batch before it is written again, for its sync may have failed; rot before
- * the tail in what a start reads, a missing segment, or one of another shard is CORRUPT with its position. A failed write or sync ends the process (check_fatal): what the disk holds is unknown. On a full disk
- * appends are refused (FULL) as soon as they would not fit the room already made; what was accepted before is kept and written
- * when there is space again. */
+ * the tail in what a start reads, a missing segment, or one of another shard is CORRUPT with its position. A failed write or sync ends the
+ * process (check_fatal): what the disk holds is unknown. On a full disk appends are refused (FULL) as soon as they would not fit the room
+ * already made; what was accepted before is kept and written when there is space again. */
 #ifndef STORAGE_COMMITLOG_H
 #define STORAGE_COMMITLOG_H
 

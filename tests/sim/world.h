@@ -8,6 +8,10 @@
  * takes back any number of batches that are not flushed; it stalls, compacts, is full, damaged), the mailbox (letters of a pair in order, at any time; a crash loses them), the password
  * threads, the clock, the connections and those who use them. A step is one of profile.h's actions; a run is a few thousand steps.
  *
+ * Not seen by it, and so the matter of other tests: the doors (sockets, HTTP, TLS, MQTT, their queues and pools), threads that really run at
+ * the same time, io_uring and RocksDB themselves, a file system that keeps less than sector by sector, bytes that rot while the server runs
+ * (at a stop they do: trial.h), a disk that fails for good (each error here is of one operation), password hashing, more than USERS_MAX people.
+ *
  * Checked while it runs (oracle.h): what anybody has seen stays as it was. Checked at rest (audit.h): everything. */
 #ifndef TESTS_SIM_WORLD_H
 #define TESTS_SIM_WORLD_H
