@@ -6,7 +6,7 @@
  *   timer.h spsc.h doorbell.h io.h   the parts of a loop turn
  *   clock.h host.h          time and randomness; cores and limits of the machine
  *   version.h               which version this is
- *   logger.h refusal.h metrics.h heap.h   what operators read
+ *   logger.h refusal.h metrics.h heap.h stack.h   what operators read
  *   config.h                what operators set
  * Threads: each header says. Includes: only core/ and libraries. */
 #ifndef CORE_CORE_H

@@ -38,6 +38,24 @@ static uint64_t read_arena(unsigned arena, const char *what)
     return read_size(name);
 }
 
+static const uint64_t *thread_counter(const char *name)
+{
+    static const uint64_t nothing = 0;
+    const uint64_t *counter = NULL;
+    size_t size = sizeof counter;
+    return mallctl != NULL && mallctl(name, &counter, &size, NULL, 0) == 0 ? counter : &nothing;
+}
+
+int64_t heap_thread_bytes(void)
+{
+    static _Thread_local const uint64_t *given, *back;
+    if (given == NULL) {
+        given = thread_counter("thread.allocatedp");
+        back = thread_counter("thread.deallocatedp");
+    }
+    return (int64_t)(*given - *back);
+}
+
 struct heap_stats heap_read(void)
 {
     if (mallctl == NULL) return (struct heap_stats){0};

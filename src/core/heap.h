@@ -21,6 +21,9 @@ struct heap_stats {
 
 /* The calling thread allocates from an arena of its own from now on, which is counted with the workers'. */
 void heap_enter_worker(void);
+/* What the calling thread was given less what it gave back, ever: two loads. The difference between two moments is what was kept of what it did
+ * meanwhile. 0 when nothing is known. */
+int64_t heap_thread_bytes(void);
 /* Takes some ten microseconds. All zero when nothing is known. */
 struct heap_stats heap_read(void);
 

@@ -12,6 +12,7 @@
 #include "core/clock.h"
 #include "core/cursor.h"
 #include "core/doorbell.h"
+#include "core/stack.h"
 #include <ctype.h>
 #include <errno.h>
 #include <poll.h>
@@ -296,6 +297,7 @@ static void *logger_run(void *argument)
 {
     (void)argument;
     struct writer out;
+    stack_enter();
     writer_init(&out, 0);
     for (;;) {
         /* Read before draining: what was written before the stop is then drained after it. */

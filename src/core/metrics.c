@@ -4,6 +4,7 @@
 #include "core/metrics.h"
 #include "core/check.h"
 #include "core/heap.h"
+#include "core/stack.h"
 #include "core/logger.h"
 #include "core/refusal.h"
 #include <inttypes.h>
@@ -144,8 +145,8 @@ static void put_parts(struct writer *out, struct metrics *const *sets, uint32_t 
 #undef PUT_PART
 }
 
-/* The parts sum to the resident memory. Of the workers' heap what no part counts are users, rooms, sessions and requests. `other` is what is
- * not known: libraries' own memory, RocksDB's beside its parts, stacks. Where it grows something leaks. */
+/* The parts sum to the resident memory. Of the workers' heap what no part counts are users, rooms and requests. `other` is what is
+ * not known: libraries' own memory, RocksDB's beside its parts, their threads' stacks. Where it grows something leaks. */
 static void put_memory(struct writer *out, struct metrics *const *sets, uint32_t set_count)
 {
     char status[4096];
@@ -159,10 +160,12 @@ static void put_memory(struct writer *out, struct metrics *const *sets, uint32_t
     put_parts(out, sets, set_count, sums);
     uint64_t files = status_bytes(status, "RssFile") + status_bytes(status, "RssShmem");
     uint64_t domain = above_zero(heap.workers_allocated_bytes, sums[HEAP_WORKERS] + untouched(sets, set_count));
-    uint64_t known = sums[HEAP_NONE] + sums[HEAP_WORKERS] + sums[HEAP_OTHERS] + domain + files;
+    uint64_t stacks = stack_resident_bytes();
+    uint64_t known = sums[HEAP_NONE] + sums[HEAP_WORKERS] + sums[HEAP_OTHERS] + domain + files + stacks;
     uint64_t unused = above_zero(heap.resident_bytes, heap.allocated_bytes), left = above_zero(resident, known);
     if (unused > left) unused = left; /* malloc counts what it never touched, too */
-    put_part(out, "users_rooms_sessions", domain);
+    put_part(out, "users_rooms", domain);
+    put_part(out, "stacks", stacks);
     put_part(out, "malloc_unused", unused);
     put_part(out, "program", files);
     put_part(out, "other", left - unused);

@@ -79,6 +79,9 @@
     X(PAYLOADS, "payloads", WORKERS)               /* what waits to be sent */                                         \
     X(INPUT, "input", WORKERS)                     /* messages and requests that are not whole yet, TLS records */     \
     X(CONNECTIONS, "connections", WORKERS)         /* their slots and addresses */                                     \
+    X(TLS, "tls", WORKERS)                         /* sessions: keys, state; their records are input */                \
+    X(SESSIONS, "sessions", WORKERS)                                                                                   \
+    X(RINGS, "rings", OTHERS)                      /* between workers, and to their storage threads */                 \
     X(REPEAT_WINDOW, "repeat_window", WORKERS)                                                                         \
     X(LOG_BATCHES, "log_batches", WORKERS)                                                                             \
     X(STORE_BATCHES, "store_batches", WORKERS)     /* on their way to RocksDB, and kept to be filled again */          \

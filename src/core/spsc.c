@@ -34,6 +34,8 @@ enum result spsc_create(struct spsc **out, uint32_t capacity)
     return RESULT_OK;
 }
 
+uint64_t spsc_memory_bytes(const struct spsc *ring) { return sizeof *ring + (ring->mask + 1ull) * sizeof(void *); }
+
 void spsc_destroy(struct spsc *ring)
 {
     free(ring);

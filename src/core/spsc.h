@@ -15,6 +15,7 @@ struct spsc;
 
 /* `capacity`: a power of two. */
 NODISCARD enum result spsc_create(struct spsc **out, uint32_t capacity);
+uint64_t spsc_memory_bytes(const struct spsc *ring);
 void spsc_destroy(struct spsc *ring);
 
 /* Producer: stages `item` (not NULL); false when the ring is full (the caller keeps it). Invisible until spsc_publish(). */

@@ -139,6 +139,7 @@ struct server {
     struct io *io;
     struct timer_wheel *timers;
     struct buf_pool *pool;
+    int64_t tls_bytes; /* of the TLS sessions here, without their records */
     struct metrics *metrics;
 
     int listen_fd;

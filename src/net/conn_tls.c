@@ -8,6 +8,7 @@
  * Handshakes cost 0.1 to 0.8 ms each: tls_handshakes_per_turn_max of them run in a turn, first come, first served, and
  * the others wait in a list, so that a crowd that connects cannot hold up those who are here. */
 #include "core/check.h"
+#include "core/heap.h"
 #include "core/logger.h"
 #include "net/conn_internal.h"
 #include "net/tls.h"
@@ -23,9 +24,16 @@ struct conn_tls {
     bool queued;                 /* in it */
     bool opened;                 /* counted as an open TLS connection */
     uint32_t charged_bytes;      /* to the pool, for what tls holds; conn_memory.c */
+    int64_t session_bytes;       /* what the library keeps for it, told from the heap: two loads before and after a step */
 };
 
 /* ---- beginning and end ------------------------------------------------------------------------------------------- */
+
+static void conn_tls_grew(struct conn *conn, int64_t bytes)
+{
+    conn->tls->session_bytes += bytes;
+    conn->server->tls_bytes += bytes;
+}
 
 bool conn_tls_begins(struct conn *conn, struct slice in)
 {
@@ -33,9 +41,13 @@ bool conn_tls_begins(struct conn *conn, struct slice in)
     bool begins = conn->tls == NULL && conn->state == CONN_OPEN && conn->door == CONN_DOOR_NONE &&
                   conn->waiting == NULL && server->options.tls != NULL && in.data[0] == TLS_FIRST_BYTE;
     if (!begins) return conn->tls != NULL;
+    int64_t before = heap_thread_bytes();
     conn->tls = calloc(1, sizeof *conn->tls);
     if (conn->tls != NULL) conn->tls->tls = tls_create_server(server->options.tls);
-    if (conn->tls != NULL && conn->tls->tls != NULL) return true;
+    if (conn->tls != NULL && conn->tls->tls != NULL) {
+        conn_tls_grew(conn, heap_thread_bytes() - before);
+        return true;
+    }
     free(conn->tls);
     conn->tls = NULL;
     conn_abort(conn);
@@ -90,6 +102,7 @@ struct conn_tls *conn_tls_leave(struct conn *conn)
     if (own == NULL) return NULL;
     conn_charge(conn, &own->charged_bytes, 0);
     conn_tls_unqueue(conn);
+    conn->server->tls_bytes -= own->session_bytes;
     if (own->opened)
         metrics_sub(&conn->server->metrics->tls_connections_open, 1);
     else
@@ -103,6 +116,7 @@ void conn_tls_arrive(struct conn *conn, struct conn_tls *own)
     ASSERT(conn->tls == NULL);
     conn->tls = own;
     conn_tls_note(conn);
+    if (own != NULL) conn->server->tls_bytes += own->session_bytes;
     if (own != NULL && own->opened) metrics_add(&conn->server->metrics->tls_connections_open, 1);
 }
 
@@ -171,7 +185,9 @@ static void conn_tls_step(struct conn *conn)
 {
     struct tls *tls = conn->tls->tls;
     if (conn->state == CONN_OPEN) {
+        int64_t before = heap_thread_bytes() - tls_held_bytes(tls); /* records are the pool's */
         enum tls_event event = tls_handshake(tls);
+        conn_tls_grew(conn, heap_thread_bytes() - tls_held_bytes(tls) - before);
         if (event == TLS_OPENED) conn_tls_opened(conn);
         if (event == TLS_FAILED) conn_tls_break(conn, tls_failure(tls));
         if (tls_has_output(tls)) server_mark_dirty(conn);

@@ -89,6 +89,8 @@ uint64_t server_memory_bytes(const struct server *server)
            (uint64_t)server->options.accepts_per_turn_max * sizeof *server->accepts;
 }
 
+uint64_t server_tls_bytes(const struct server *server) { return server->tls_bytes > 0 ? (uint64_t)server->tls_bytes : 0; }
+
 uint32_t server_connection_count(const struct server *server)
 {
     return server->connection_count;

@@ -72,6 +72,7 @@ void server_destroy(struct server *server);
 void server_flush(struct server *server);
 /* Of slots that were ever used and the table of addresses; what connections hold beside is the pool's account. */
 uint64_t server_memory_bytes(const struct server *server);
+uint64_t server_tls_bytes(const struct server *server); /* of TLS sessions, without their records */
 uint32_t server_connection_count(const struct server *server);
 
 /* MALFORMED, with the reason in `text`, for what server_listen_group() would not understand; binds nothing. */

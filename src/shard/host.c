@@ -12,6 +12,7 @@
 #include "core/host.h"
 #include "core/io.h"
 #include "core/logger.h"
+#include "core/stack.h"
 #include "core/version.h"
 #include "net/server.h"
 #include "net/tls_identity.h"
@@ -201,6 +202,7 @@ static void *crew_main(void *context)
     struct crew *member = context;
     struct host *h = member->host;
     heap_enter_worker();
+    stack_enter();
     member->result = worker_prepare(&member->worker, &member->options, &member->replayed, member->text, sizeof member->text);
     if (member->result != RESULT_OK) h->failed = true;
     sem_post(&h->prepared);

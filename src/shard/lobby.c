@@ -4,6 +4,7 @@
 #include "core/clock.h"
 #include "core/io.h"
 #include "core/timer.h"
+#include "core/stack.h"
 #include "shard/memory.h"
 #include "shard/settings.h"
 #include <pthread.h>
@@ -125,6 +126,7 @@ static bool lobby_empty(const struct lobby *l)
 static void *lobby_main(void *context)
 {
     struct lobby *l = context;
+    stack_enter();
     pthread_setname_np(pthread_self(), "lobby");
     l->result = open_lobby(l);
     bool good = l->result == RESULT_OK;

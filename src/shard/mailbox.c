@@ -226,3 +226,11 @@ bool mailbox_readable(struct mailbox *m, uint32_t to)
     }
     return false;
 }
+
+uint64_t mailbox_memory_bytes(const struct mailbox *m, uint32_t from)
+{
+    uint64_t bytes = sizeof *m->sides + m->workers * sizeof *m->pairs;
+    for (uint32_t to = 0; to < m->workers; to++)
+        if (to != from) bytes += spsc_memory_bytes(m->pairs[from * m->workers + to].ring);
+    return bytes;
+}

@@ -27,6 +27,8 @@ uint32_t mailbox_publish(struct mailbox *mailbox, uint32_t from);
 bool mailbox_congested(struct mailbox *mailbox, uint32_t from);
 /* Up to max letters for `to`, a fair share from each peer; the caller owns them. */
 uint32_t mailbox_take(struct mailbox *mailbox, uint32_t to, struct letter **letters, uint32_t max);
+/* Of the rings to the other workers; letters under way are not counted. */
+uint64_t mailbox_memory_bytes(const struct mailbox *mailbox, uint32_t from);
 /* Anything visible for `to`; after raising the sleeping flag. */
 bool mailbox_readable(struct mailbox *mailbox, uint32_t to);
 

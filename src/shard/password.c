@@ -8,6 +8,7 @@
 #include "api/token.h"
 #include "core/doorbell.h"
 #include "core/spsc.h"
+#include "core/stack.h"
 #include "shard/login_limit.h"
 #include <pthread.h>
 #include <sched.h>
@@ -98,6 +99,7 @@ static void take_lowest_priority(void)
 static void *thread_run(void *context)
 {
     struct password_thread *thread = context;
+    stack_enter();
     take_lowest_priority();
     while (!atomic_load(&thread->pool->stopping)) {
         if (hash_round(thread)) continue;

@@ -199,14 +199,19 @@ static enum result make_room(const struct shard *s, struct inbox *inbox, struct 
     return RESULT_OK;
 }
 
+static size_t session_size(uint32_t device_len, uint32_t platform_len)
+{
+    return offsetof(struct session, device_id) + device_len + 1 + platform_len + 1;
+}
+
 enum result session_open(struct session **out, struct shard *s, struct inbox *inbox, const struct actor_record *actor, bool json)
 {
     *out = NULL;
     enum result room = make_room(s, inbox, actor->device_id);
     if (room != RESULT_OK) return room;
     ASSERT(actor->platform.len <= TOKEN_PLATFORM_MAX && actor->device_id.len <= TOKEN_DEVICE_MAX);
-    size_t texts = actor->device_id.len + 1u + actor->platform.len + 1u;
-    struct session *session = memory_alloc(offsetof(struct session, device_id) + texts);
+    struct session *session = memory_alloc(session_size(actor->device_id.len, actor->platform.len));
+    s->sessions.memory_bytes += session_size(actor->device_id.len, actor->platform.len);
     memcpy(session->device_id, actor->device_id.data, actor->device_id.len);
     session->platform_at = (uint8_t)(actor->device_id.len + 1);
     session->platform_len = (uint8_t)actor->platform.len;
@@ -249,8 +254,11 @@ void session_close(struct session *session)
     presence_changed(s, inbox);
     struct entity *entity = &inbox->entity;
     entity_unpin(s->machine->entities, &entity);
+    s->sessions.memory_bytes -= session_size(session->platform_at - 1u, session->platform_len);
     free(session);
 }
+
+uint64_t sessions_memory_bytes(const struct shard *s) { return s->sessions.memory_bytes + s->sessions.capacity * sizeof *s->sessions.slots; }
 
 void session_kick(struct session *session, uint16_t close_code, const char *reason)
 {

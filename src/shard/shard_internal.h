@@ -30,6 +30,7 @@ struct session_table {
         uint32_t due_s_or_next; /* when the sweep has to look at it; of a free one: the next free one */
     } *slots;
     uint32_t capacity, count; /* count: ever used; beyond it nothing is touched */
+    uint64_t memory_bytes; /* of the sessions */
     uint32_t first_free; /* first_free: UINT32_MAX: none below count */
 };
 

@@ -389,11 +389,12 @@ static void heed_shut(struct worker *w)
 static void report_memory(const struct worker *w)
 {
     _Atomic uint64_t *memory = w->options.metrics->memory;
-    uint64_t repeats = 0, batches = 0, untouched = 0;
+    uint64_t repeats = 0, batches = 0, untouched = 0, sessions = 0;
     for (uint32_t i = 0; i < w->shard_count; i++) {
         const struct machine *machine = shard_machine(w->shards[i].shard);
         struct dedup_memory window = dedup_memory(machine->dedup);
         repeats += window.touched_bytes;
+        sessions += sessions_memory_bytes(w->shards[i].shard);
         untouched += window.untouched_bytes + entity_table_untouched_bytes(machine->entities);
         const struct commitlog *log = shard_log(w->shards[i].shard); /* NULL: damaged when it was opened */
         if (log != NULL) batches += commitlog_memory_bytes(log);
@@ -403,6 +404,9 @@ static void report_memory(const struct worker *w)
     metrics_set(&memory[METRICS_MEMORY_PAYLOADS], payloads + buf_pool_kept_bytes(w->pool));
     metrics_set(&memory[METRICS_MEMORY_INPUT], buf_pool_charged_bytes(w->pool) - payloads);
     metrics_set(&memory[METRICS_MEMORY_CONNECTIONS], server_memory_bytes(w->server));
+    metrics_set(&memory[METRICS_MEMORY_TLS], server_tls_bytes(w->server));
+    metrics_set(&memory[METRICS_MEMORY_SESSIONS], sessions);
+    metrics_set(&memory[METRICS_MEMORY_RINGS], mailbox_memory_bytes(w->options.mailbox, w->options.number) + storage_thread_rings_bytes(w->storage));
     metrics_set(&memory[METRICS_MEMORY_REPEAT_WINDOW], repeats);
     metrics_set(&w->options.metrics->memory_untouched, untouched);
     metrics_set(&memory[METRICS_MEMORY_LOG_BATCHES], batches);

@@ -17,6 +17,7 @@
 #include "core/doorbell.h"
 #include "core/logger.h"
 #include "core/spsc.h"
+#include "core/stack.h"
 #include "storage/rocks.h"
 #include "storage/store.h"
 #include <pthread.h>
@@ -299,6 +300,7 @@ static void write_held_back(struct storage_thread *thread)
 static void *storage_thread_main(void *context)
 {
     struct storage_thread *thread = context;
+    stack_enter();
     if (logger_attach(thread->name) != RESULT_OK) LOG_WARN("store", "no ring for log lines thread=%s", thread->name);
     for (;;) {
         void *jobs[TAKE_MAX];
@@ -547,6 +549,11 @@ struct store_memory storage_thread_memory(const struct storage_thread *thread)
         .table_readers_bytes = atomic_load_explicit(&thread->table_readers_bytes, memory_order_relaxed),
         .block_cache_bytes = atomic_load_explicit(&thread->block_cache_bytes, memory_order_relaxed),
     };
+}
+
+uint64_t storage_thread_rings_bytes(const struct storage_thread *thread)
+{
+    return spsc_memory_bytes(thread->asks) + spsc_memory_bytes(thread->answers);
 }
 
 uint64_t storage_thread_batches_bytes(const struct storage_thread *thread)

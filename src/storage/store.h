@@ -154,6 +154,7 @@ struct store_memory {
     uint64_t block_cache_bytes; /* of all stores of the process */
 };
 struct store_memory storage_thread_memory(const struct storage_thread *thread);
+uint64_t storage_thread_rings_bytes(const struct storage_thread *thread);
 /* Worker. Batches under way to the thread, and those kept to be filled again. */
 uint64_t storage_thread_batches_bytes(const struct storage_thread *thread);
 /* Lets the storage thread call `maintain(context)` between jobs, e.g. commitlog_maintain. Worker. While one such call is under way

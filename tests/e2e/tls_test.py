@@ -22,6 +22,7 @@ from harness import (BINARY, DEADLINE_SECONDS, LOCALHOST, PASSWORD, SOCKET_DOORS
 checks = Checks()
 LARGE_BODY = "x" * 30000
 BURST = 12  # of them, which still fit what may wait for the disk
+SESSIONS, SESSION_BYTES_MIN, SESSION_BYTES_MAX = 30, 2 << 10, 128 << 10
 CONTROL_RECORDS_MAX = 1000  # of key updates: far more than a second allows
 
 
@@ -245,6 +246,26 @@ def sessions_are_resumed_on_every_worker():
         assert server.metric("ringpost_tls_handshakes_resumed_total") == before + 12
     both = [float(value) for value in re.findall(r'tls_handshakes_resumed_total\{worker="\d"\} (\d+)', server.get("/metrics")[1])]
     assert len(both) == 2 and all(both), both
+
+
+def memory_of(part):
+    return sum(int(value) for value in re.findall(rf'^ringpost_memory_bytes\{{[^}}]*part="{part}"\}} (\d+)$', server.get("/metrics")[1], re.MULTILINE))
+
+
+@checks
+async def what_sessions_take_is_told_apart_and_goes_when_they_move_and_end():
+    """Each connection moves to its user's worker; the account is a worker's, told once a second."""
+    wait_for("earlier sessions to be gone", lambda: memory_of("tls") < SESSION_BYTES_MAX * 2)
+    people = [await Person.register(server, SecureTcp) for _ in range(SESSIONS)]
+
+    def counted():
+        each = memory_of("tls") / SESSIONS
+        return SESSION_BYTES_MIN <= each <= SESSION_BYTES_MAX and memory_of("sessions") >= SESSIONS * 100
+    await asyncio.to_thread(wait_for, "the sessions to be counted", counted)
+    for person in people:
+        await person.door.close()
+    await asyncio.to_thread(wait_for, "them to be counted back", lambda: memory_of("tls") < SESSION_BYTES_MAX * 2)
+    assert memory_of("stacks") > 0 and memory_of("rings") > 0 and memory_of("users_rooms") > 0
 
 
 # ---- those who do not play by the rules ---------------------------------------------------------------------------------------
