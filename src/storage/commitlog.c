@@ -424,7 +424,9 @@ enum result commitlog_make_segment(struct commitlog *log, uint64_t number)
     };
     segment_header_encode(&header, block);
     enum result result = disk->ops->open_segment(disk, number, block);
-    return result == RESULT_OK ? disk->ops->note_newest(disk, number) : result;
+    if (result != RESULT_OK) return result;
+    result = disk->ops->note_newest(disk, number);
+    return result == RESULT_FULL ? RESULT_OK : result; /* the segment is there; a note that is behind only notices less */
 }
 
 static void commitlog_retire_one(struct commitlog *log, uint64_t number)

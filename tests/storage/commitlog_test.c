@@ -506,6 +506,27 @@ Test(commitlog, a_lost_note_is_made_again_and_one_of_other_sizes_follows_what_is
     log_rig_deinit(&rig);
 }
 
+/* Spares that wait need no room; a note does. */
+Test(commitlog, without_room_for_a_note_the_log_goes_on_into_the_segments_that_are_there)
+{
+    struct log_rig rig;
+    log_rig_init(&rig, &small_disk);
+    cr_assert_eq(log_rig_open(&rig, 0), RESULT_OK);
+    fake_disk_refuse_notes(rig.disk, true);
+    log_rig_commit(&rig, 2 * (SEGMENT / BLOCK - 1) + 5, BLOCK - HEADER);
+    log_rig_maintain(&rig);
+    cr_expect_eq(fake_disk_segment_count(rig.disk), 4, "none was made twice");
+    log_rig_close(&rig);
+    cr_assert_eq(log_rig_open(&rig, 0), RESULT_OK, "%s", rig.text);
+    fake_disk_refuse_notes(rig.disk, false);
+    log_rig_commit(&rig, SEGMENT / BLOCK, BLOCK - HEADER);
+    log_rig_close(&rig);
+    fake_disk_remove(rig.disk, 5);
+    fake_disk_remove(rig.disk, 4);
+    cr_expect_eq(log_rig_open(&rig, 0), RESULT_CORRUPT, "noted again when there is room");
+    log_rig_deinit(&rig);
+}
+
 /* Six segments of eight blocks: batches of several records, the last of two blocks in the middle of the last segment. */
 static const struct fake_disk_options tiny_disk = {.block_size_bytes = BLOCK, .segment_size_bytes = 8 * BLOCK, .seed = 11};
 #define TINY_LAST 25 /* records; the last batch holds two */

@@ -53,6 +53,7 @@ struct fake_disk {
     uint32_t operations_left;
     uint32_t segment_count, write_count;
     uint64_t noted; /* the newest segment; 0: nothing */
+    bool notes_refused;
     struct fake_write cached; /* told durable by a lying disk; copy NULL: none */
     struct fake_segment segments[FAKE_SEGMENTS_MAX];
     struct fake_write writes[FAKE_WRITES_MAX];
@@ -272,6 +273,7 @@ static enum result fake_cut(struct disk *base, uint64_t number, uint64_t offset,
 static enum result fake_note_newest(struct disk *base, uint64_t number)
 {
     if (is_broken(fake_of(base))) return RESULT_IO;
+    if (fake_of(base)->notes_refused) return RESULT_FULL;
     fake_of(base)->noted = number;
     return RESULT_OK;
 }
@@ -630,6 +632,7 @@ bool fake_disk_rot(struct fake_disk *disk, uint64_t choice)
 }
 
 void fake_disk_forget_note(struct fake_disk *disk) { disk->noted = 0; }
+void fake_disk_refuse_notes(struct fake_disk *disk, bool refuse) { disk->notes_refused = refuse; }
 
 void fake_disk_remove(struct fake_disk *disk, uint64_t number)
 {

@@ -87,8 +87,9 @@ void fake_disk_copy(struct fake_disk *to, const struct fake_disk *from);
 
 /* The bytes on the medium, to damage them; NULL when there is no such segment. */
 uint8_t *fake_disk_bytes(struct fake_disk *disk, uint64_t number);
-/* What was noted of the newest segment is gone. */
+/* What was noted of the newest segment is gone; there is no room for another note. */
 void fake_disk_forget_note(struct fake_disk *disk);
+void fake_disk_refuse_notes(struct fake_disk *disk, bool refuse);
 /* Removes a live segment; makes or replaces one with a copy of `bytes` (any length). */
 void fake_disk_remove(struct fake_disk *disk, uint64_t number);
 void fake_disk_put(struct fake_disk *disk, uint64_t number, const void *bytes, size_t len);
