@@ -191,12 +191,22 @@ test("a group: made, joined, renamed, roles, removed, left", async () => {
   await ben.titled("Sunday hikers");
 
   await cleo.get("timeline-beginning").waitFor();
+  await ben.get("members-button").click();
+  await ben.get("rename-form").waitFor();
   await anna.get("history-input").uncheck();
   await anna.get("rename-submit").click();
   await cleo.shows("timeline-hidden", "You joined here. Earlier messages are hidden.");
   await cleo.reads("Hello from Cleo");
   assert.equal(await cleo.get("message-body").filter({ hasText: "Hello hikers" }).count(), 0);
   await ben.reads("Hello hikers"); // who was there from the beginning
+  await ben.page.locator("#group-number").filter({ hasText: "new members see no earlier messages" }).waitFor();
+  await ben.get("rename-input").fill("Hikers on Sunday"); // saving a name changes nothing that another admin has changed meanwhile
+  await ben.get("rename-submit").click();
+  await anna.titled("Hikers on Sunday");
+  await cleo.get("timeline-hidden").waitFor();
+  assert.equal(await anna.get("history-input").isChecked(), false);
+  await ben.get("members-close").click();
+  await anna.get("rename-input").fill("Sunday hikers");
   await anna.get("history-input").check();
   await anna.get("rename-submit").click();
   await cleo.reads("Hello hikers");

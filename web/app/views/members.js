@@ -141,6 +141,14 @@ export function createMembers(client, { open, close }) {
     $("member-list").querySelector(`[data-user-id="${userId}"] .member-row`)?.focus();
   }
 
+  // A field shows what the group is, also when somebody else changed it; what was entered here stays until then.
+  function fill(input, property, value) {
+    const filled = `${roomId} ${value}`;
+    if (input.dataset.filled === filled) return;
+    input.dataset.filled = filled;
+    input[property] = value;
+  }
+
   function render() {
     const group = conversation();
     if (!group) return;
@@ -153,12 +161,9 @@ export function createMembers(client, { open, close }) {
     $("members-more").hidden = nextCursor === null;
     setText($("group-number"), `Group number ${group.room_id}${group.joinable ? " · open to anyone who knows it" : ""}${group.history === "SINCE_JOIN" ? " · new members see no earlier messages" : ""}`);
     setText($("members-count"), `${count(group.member_count, "member", "members")}${group.member_max ? ` of at most ${group.member_max}` : ""}`);
-    if (document.activeElement !== $("rename-input") && $("rename-input").dataset.name !== `${group.room_id} ${group.name}`) {
-      $("rename-input").value = group.name;
-      $("rename-input").dataset.name = `${group.room_id} ${group.name}`;
-      $("joinable-input").checked = group.joinable;
-      $("history-input").checked = group.history !== "SINCE_JOIN";
-    }
+    if (document.activeElement !== $("rename-input")) fill($("rename-input"), "value", group.name);
+    fill($("joinable-input"), "checked", group.joinable);
+    fill($("history-input"), "checked", group.history !== "SINCE_JOIN");
     reconcile($("member-list"), members.map(row));
   }
 
