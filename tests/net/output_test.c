@@ -199,3 +199,133 @@ Test(output, copy_gives_all_that_waits)
     output_clear(&output);
     cr_expect(output_empty(&output));
 }
+
+/* ---- a random life, compared with a plain array of the bytes that wait --------------------------------------------------- */
+
+#define MODEL_SIZE    (1u << 20)
+#define MODEL_CHARGED 900000
+
+struct model {
+    struct output output;
+    uint8_t *bytes; /* that wait */
+    uint32_t len, in_flight;
+    uint32_t cuts; /* to make room */
+    uint64_t random;
+    struct slice data; /* in flight, when it is no message */
+    const struct msghdr *message;
+};
+
+static uint32_t below(struct model *m, uint32_t limit)
+{
+    m->random = m->random * 6364136223846793005ull + 1442695040888963407ull;
+    return (uint32_t)(m->random >> 33) % limit;
+}
+
+/* What is in flight stays, the rest is dropped. */
+static void model_cut(struct model *m)
+{
+    uint32_t before = m->output.bytes;
+    output_cut(&m->output);
+    cr_assert(m->output.bytes <= before && m->output.bytes >= m->in_flight);
+    m->len = m->output.bytes;
+}
+
+static void on_make_room(void *context, size_t bytes)
+{
+    (void)bytes;
+    struct model *m = context;
+    m->cuts++;
+    model_cut(m);
+}
+
+static void model_append(struct model *m)
+{
+    uint32_t size = below(m, 4) == 0 ? below(m, 5000) : below(m, 60), shared_size = below(m, 3) == 0 ? 1 + below(m, 6000) : 0;
+    uint8_t text[5000];
+    for (uint32_t i = 0; i < size; i++) text[i] = (uint8_t)below(m, 256);
+    uint32_t middle = size == 0 ? 0 : below(m, size);
+    struct slice parts[] = {slice_of(text, middle), SLICE_EMPTY, slice_of(text + middle, size - middle)};
+    struct buf *shared = shared_size == 0 ? NULL : buf_try_get(pool, shared_size);
+    if (shared != NULL) memset(shared->data, (int)below(m, 256), shared->len = shared_size);
+    struct slice payload = shared == NULL ? SLICE_EMPTY : buf_slice(shared);
+    bool taken = m->len + size + payload.len <= MODEL_SIZE && output_append(&m->output, pool, parts, COUNT_OF(parts), shared, payload);
+    if (taken) { /* m->len is that after a cut */
+        memcpy(m->bytes + m->len, text, size);
+        if (payload.len > 0) memcpy(m->bytes + m->len + size, payload.data, payload.len);
+        m->len += size + payload.len;
+    }
+    buf_unref(&shared);
+}
+
+static void model_send(struct model *m)
+{
+    if (m->in_flight > 0 || m->len == 0) return;
+    m->message = output_gather(&m->output, &m->data);
+    m->in_flight = m->message == NULL ? m->data.len : 0;
+    for (size_t i = 0; m->message != NULL && i < m->message->msg_iovlen; i++) m->in_flight += (uint32_t)m->message->msg_iov[i].iov_len;
+    cr_assert(m->in_flight > 0 && m->in_flight <= m->len);
+}
+
+static void model_sent(struct model *m)
+{
+    if (m->in_flight == 0) return;
+    uint32_t at = 0;
+    for (size_t i = 0; m->message != NULL && i < m->message->msg_iovlen; i++) {
+        const struct iovec *iovec = &m->message->msg_iov[i];
+        cr_assert_eq(memcmp(iovec->iov_base, m->bytes + at, iovec->iov_len), 0);
+        at += (uint32_t)iovec->iov_len;
+    }
+    if (m->message == NULL) cr_assert_eq(memcmp(m->data.data, m->bytes, m->data.len), 0);
+    uint32_t sent = below(m, 4) == 0 ? m->in_flight : below(m, m->in_flight + 1) / 8; /* a slow reader: the queue grows */
+    output_sent(&m->output, sent);
+    memmove(m->bytes, m->bytes + sent, m->len -= sent);
+    m->in_flight = 0;
+    m->message = NULL;
+}
+
+static void model_peek(struct model *m)
+{
+    uint8_t scratch[4096];
+    if (m->in_flight > 0 || m->len == 0) return;
+    struct slice next = output_peek(&m->output, scratch, 1 + below(m, sizeof scratch));
+    cr_assert(next.len > 0 && next.len <= m->len && memcmp(next.data, m->bytes, next.len) == 0);
+    output_sent(&m->output, next.len);
+    memmove(m->bytes, m->bytes + next.len, m->len -= next.len);
+}
+
+static void model_step(struct model *m)
+{
+    switch (below(m, 30)) {
+    case 0: model_send(m); break;
+    case 1: model_sent(m); break;
+    case 2: model_peek(m); break;
+    case 3:
+        if (below(m, 20) == 0) model_cut(m);
+        break;
+    default: model_append(m);
+    }
+    cr_assert_eq(m->output.bytes, m->len);
+    cr_assert_leq(output_cost_bytes(&m->output), m->output.held_bytes);
+}
+
+Test(output, a_random_life_keeps_the_bytes_and_their_order)
+{
+    uint32_t cuts = 0;
+    buf_pool_charge(pool, MODEL_CHARGED); /* so that there is little room */
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        struct model m = {.random = seed, .bytes = malloc(MODEL_SIZE)};
+        buf_pool_on_full(pool, on_make_room, &m);
+        for (uint32_t i = 0; i < 3000; i++) model_step(&m);
+        uint8_t *copy = malloc(m.len + 1);
+        output_copy(&m.output, copy);
+        cr_expect_eq(memcmp(copy, m.bytes, m.len), 0, "seed %lu", seed);
+        output_clear(&m.output);
+        cr_assert_eq(buf_pool_used_bytes(pool), 0, "seed %lu", seed);
+        buf_pool_on_full(pool, NULL, NULL);
+        free(copy);
+        free(m.bytes);
+        cuts += m.cuts;
+    }
+    buf_pool_charge(pool, -MODEL_CHARGED);
+    cr_expect_gt(cuts, 100);
+}
