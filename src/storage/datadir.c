@@ -161,6 +161,23 @@ static enum result write_format(struct datadir *dir, struct refusal out)
     return RESULT_OK;
 }
 
+/* What is in a file system that takes no changes, nobody has just made. */
+static enum result sync_directory(int fd)
+{
+    return fsync(fd) == 0 || errno == EROFS || errno == EINVAL ? RESULT_OK : result_from_errno(errno);
+}
+
+/* The name of the data directory itself; a start that made it may have ended before. Whoever may not look into the parent did not make it there. */
+static enum result sync_name(const struct datadir *dir, struct refusal out)
+{
+    int parent_fd = openat(dir->dir_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (parent_fd < 0) return RESULT_OK;
+    enum result result = sync_directory(parent_fd);
+    close(parent_fd);
+    if (result == RESULT_OK) return result;
+    return refuse(out, result, "data directory %s: the directory above cannot be synced (%s)", dir->path, result_text(result));
+}
+
 /* Of a new directory; written by datadir_settle(). */
 static enum result draw_format(struct datadir *dir, uint32_t shards, struct refusal out)
 {
@@ -242,7 +259,10 @@ static enum result read_format(struct datadir *dir, uint32_t shards_wanted, stru
 
 static enum result settle_format(struct datadir *dir, struct refusal out)
 {
-    if (dir->fresh) return write_format(dir, out);
+    if (dir->fresh) {
+        enum result named = sync_name(dir, out);
+        return named == RESULT_OK ? write_format(dir, out) : named;
+    }
     if (dir->complaint != NULL) heal_format(dir);
     if (datadir_upgrades(dir)) return upgrade(dir, out);
     if (dir->same || dir->complaint != NULL) return RESULT_OK;
@@ -456,9 +476,9 @@ static enum result read_or_make_key(int keys_fd, const char *name, const char *p
     result = read_open_key(fd, path, out, len, refusal);
     close(fd);
     /* The start that made it may have ended before its name was on the disk. */
-    if (result == RESULT_OK && fsync(keys_fd) != 0)
-        return refuse(refusal, result_from_errno(errno), "%s: cannot be synced (%s)", path, strerror(errno));
-    return result;
+    if (result != RESULT_OK) return result;
+    result = sync_directory(keys_fd);
+    return result == RESULT_OK ? result : refuse(refusal, result, "%s: cannot be synced (%s)", path, result_text(result));
 }
 
 enum result datadir_key(struct datadir *dir, const char *name, uint8_t *out, size_t len, char *text, size_t text_size)

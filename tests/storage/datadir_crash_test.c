@@ -137,6 +137,29 @@ Test(datadir_crash, on_a_full_disk_what_a_start_left_half_written_can_be_opened)
     }
 }
 
+/* Made by a start that ended at one of its steps, or by one that came to its end. */
+Test(datadir_crash, the_name_of_a_new_directory_is_on_the_disk_when_it_is_served)
+{
+    bool cut = true;
+    for (uint32_t step = 0; cut; step++) {
+        struct place place;
+        char text[512] = "";
+        place_init(&place, step + 1);
+        strcat(place.path, "/data");
+        power_cut_after(step);
+        (void)start(&place, text, sizeof text);
+        cut = power_is_cut();
+        power_restore(false);
+        place.used = false;
+        must_start(&place, "after that", step, step + 1);
+        power_restore(true);
+        struct datadir_seen seen = {0};
+        cr_assert_eq(datadir_look(place.path, 0, &seen, text, sizeof text), RESULT_OK, "step %u: %s", step, text);
+        cr_expect_eq(seen.shards, SHARDS, "step %u", step);
+        place_deinit(&place);
+    }
+}
+
 Test(datadir_crash, a_disk_that_forgets_to_sync_is_noticed)
 {
     bool forgotten = false;
