@@ -92,7 +92,7 @@ static bool identity_read(struct identity *s, const json_t *root)
 /* `text` gets words only where the result says too little. */
 static enum result identity_load(struct identity *identity, char *text, size_t text_size)
 {
-    int fd = open(identity->path, O_RDONLY | O_CLOEXEC);
+    int fd = open(identity->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0) return errno == ENOENT ? RESULT_MISSING : result_from_errno(errno);
     enum result private = secret_check_file(fd, identity->path, SECRET_OURS, text, text_size);
     if (private != RESULT_OK) {

@@ -12,7 +12,7 @@ enum secret_owner {
 };
 
 /* Is the open file a regular one that nobody else may read or change? OK; else DENIED or MALFORMED with one sentence on what is wrong and
- * the remedy. `name`: the file's, for the sentence. */
+ * the remedy. `name`: the file's, for the sentence. Open it with O_NONBLOCK: a pipe is refused then, and not waited for. */
 NODISCARD enum result secret_check_file(int fd, const char *name, enum secret_owner owner, char *text, size_t text_size);
 
 #define SECRET_DISTINCT_MIN 8 /* 32 random bytes have fewer different values once in 10^33 times */

@@ -106,7 +106,7 @@ static enum result pem_read_open(struct pem *pem, int fd, struct explanation to)
 static enum result pem_read(struct pem *pem, const char *option, const char *file, bool is_secret, struct explanation to)
 {
     *pem = (struct pem){.file = file};
-    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    int fd = open(file, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
         return explain(to, result_from_errno(errno), "%s: cannot open %s: %s. Remedy: a path this user may read",
                        option, file, strerror(errno));

@@ -337,7 +337,7 @@ enum result datadir_open(struct datadir **out, const char *path, uint32_t shards
 /* A directory on a medium that takes no lock, or a copy without LOCK, is nobody's. */
 static enum result take_lock_for_looking(struct datadir *dir, struct refusal out)
 {
-    dir->lock_fd = openat(dir->dir_fd, "LOCK", O_RDONLY | O_CLOEXEC);
+    dir->lock_fd = openat(dir->dir_fd, "LOCK", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (dir->lock_fd >= 0 && flock(dir->lock_fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK) return refuse_locked(dir, out);
     return RESULT_OK;
 }
@@ -440,13 +440,14 @@ enum result datadir_path(const struct datadir *dir, const char *part, char *out,
 
 /* ---- keys ----------------------------------------------------------------------------------------------------------- */
 
+/* CORRUPT: it is no key, whoever may read it; DENIED: it is one. */
 static enum result read_open_key(int fd, const char *path, uint8_t *out, size_t len, struct refusal refusal)
 {
-    enum result result = secret_check_file(fd, path, SECRET_OURS, refusal.text, refusal.size);
-    if (result != RESULT_OK) return result;
+    enum result guarded = secret_check_file(fd, path, SECRET_OURS, refusal.text, refusal.size);
+    if (guarded == RESULT_MALFORMED) return RESULT_CORRUPT;
     uint8_t more;
     size_t got = 0;
-    result = wholefile_read_open(fd, out, len, &got);
+    enum result result = wholefile_read_open(fd, out, len, &got);
     if (result == RESULT_OK && got == len) got += read(fd, &more, sizeof more) == 1;
     if (result != RESULT_OK) return refuse(refusal, result, "%s: cannot be read (%s)", path, result_text(result));
     if (got != len)
@@ -459,18 +460,18 @@ static enum result read_open_key(int fd, const char *path, uint8_t *out, size_t 
                       "%s is no key: nearly all its bytes are the same, anybody can guess it. Remedy: the file from a backup; or remove it, "
                       "and a new key is made with which access tokens made before are worthless",
                       path);
-    return RESULT_OK;
+    return guarded;
 }
 
 static enum result read_or_make_key(int keys_fd, const char *name, const char *path, uint8_t *out, size_t len, struct refusal refusal)
 {
-    int fd = openat(keys_fd, name, O_RDONLY | O_CLOEXEC);
+    int fd = openat(keys_fd, name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     enum result result = RESULT_OK;
     if (fd < 0 && errno == ENOENT) {
         clock_random(out, len);
         result = wholefile_write(keys_fd, name, out, len);
         if (result != RESULT_OK) return refuse(refusal, result, "%s: cannot be made (%s)", path, result_text(result));
-        fd = openat(keys_fd, name, O_RDONLY | O_CLOEXEC); /* if it would be refused at the next start, it is now */
+        fd = openat(keys_fd, name, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* if it would be refused at the next start, it is now */
     }
     if (fd < 0) return refuse(refusal, result_from_errno(errno), "%s: cannot be opened (%s)", path, strerror(errno));
     result = read_open_key(fd, path, out, len, refusal);
@@ -505,7 +506,7 @@ enum result datadir_look_at_key(const char *path, const char *name, size_t len, 
     char file[PATH_MAX];
     int file_len = snprintf(file, sizeof file, "%s/keys/%s", path, name);
     if (file_len < 0 || (size_t)file_len >= sizeof file) return refuse(refusal, RESULT_TOO_LARGE, "%s: the path is too long", path);
-    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    int fd = open(file, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT) return RESULT_OK;
     if (fd < 0) return refuse(refusal, result_from_errno(errno), "%s: cannot be opened (%s)", file, strerror(errno));
     enum result result = read_open_key(fd, file, key, len, refusal);

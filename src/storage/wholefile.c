@@ -53,10 +53,11 @@ enum result wholefile_read_open(int fd, void *data, size_t size, size_t *len)
     return result;
 }
 
+/* O_NONBLOCK: a pipe in the place of the file reads as an empty one, instead of keeping the start waiting. */
 enum result wholefile_read(int dir_fd, const char *name, void *data, size_t size, size_t *len)
 {
     *len = 0;
-    int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
+    int fd = openat(dir_fd, name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0) return result_from_errno(errno);
     enum result result = wholefile_read_open(fd, data, size, len);
     close(fd);

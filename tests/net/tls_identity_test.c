@@ -34,7 +34,7 @@ Test(tls_identity, says_what_is_wrong_with_a_file)
     }
 }
 
-Test(tls_identity, names_a_file_that_cannot_be_read)
+Test(tls_identity, names_a_file_that_cannot_be_read, .timeout = 10)
 {
     static const struct { const char *path, *text; } cases[] = {
         { "/nowhere/tls.crt", "tls_certificate_file: cannot open /nowhere/tls.crt: No such file" },
@@ -47,6 +47,14 @@ Test(tls_identity, names_a_file_that_cannot_be_read)
         cr_expect_null(identity);
         cr_expect_not_null(strstr(text, cases[i].text), "%s", text);
     }
+    char pipe[FIXTURE_PATH_SIZE], text[256];
+    struct tls_identity *identity;
+    fixture_write(pipe, "");
+    cr_assert_eq(unlink(pipe), 0);
+    cr_assert_eq(mkfifo(pipe, 0600), 0);
+    cr_expect_neq(tls_identity_create(&identity, pipe, "/nowhere/tls.key", text, sizeof text), RESULT_OK);
+    cr_expect_not_null(strstr(text, "is not a regular file"), "%s", text);
+    unlink(pipe);
 }
 
 Test(tls_identity, a_key_that_others_can_read_is_refused)

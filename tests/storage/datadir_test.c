@@ -310,7 +310,7 @@ Test(datadir, makes_paths_of_parts)
     scratch_deinit(&scratch);
 }
 
-Test(datadir, what_is_no_key_is_refused)
+Test(datadir, what_is_no_key_is_refused, .timeout = 10)
 {
     static const struct {
         const char *name;
@@ -326,6 +326,7 @@ Test(datadir, what_is_no_key_is_refused)
         {"too long", 33, 7, 0600, RESULT_CORRUPT, "has more than 32 bytes"},
         {"zeros", 32, 0, 0600, RESULT_CORRUPT, "nearly all its bytes are the same"},
         {"readable for all", 32, 7, 0644, RESULT_DENIED, "chmod 600"},
+        {"readable for all, and zeros", 32, 0, 0644, RESULT_CORRUPT, "nearly all its bytes are the same"},
     };
     struct scratch scratch;
     scratch_init(&scratch);
@@ -349,7 +350,40 @@ Test(datadir, what_is_no_key_is_refused)
         cr_expect_eq(datadir_look_at_key(scratch.path, "token", sizeof key, seen, sizeof seen), cases[i].want, "%s: %s", cases[i].name, seen);
         cr_expect_str_eq(seen, text);
     }
+    const char *file = scratch_path(&scratch, "keys/token");
+    for (int is_pipe = 0; is_pipe < 2; is_pipe++) { /* nobody writes to the pipe: who opened it to read would wait for ever */
+        cr_assert_eq(remove(file), 0);
+        cr_assert_eq(is_pipe ? mkfifo(file, 0600) : mkdir(file, 0700), 0);
+        cr_expect_eq(datadir_key(dir, "token", key, sizeof key, text, sizeof text), RESULT_CORRUPT, "%s", text);
+        cr_expect_not_null(strstr(text, "keys/token is not a regular file"), "%s", text);
+        cr_expect_eq(datadir_look_at_key(scratch.path, "token", sizeof key, text, sizeof text), RESULT_CORRUPT, "%s", text);
+    }
     datadir_close(dir);
+    scratch_deinit(&scratch);
+}
+
+Test(datadir, small_files_that_are_pipes_are_not_waited_for, .timeout = 10)
+{
+    struct scratch scratch;
+    scratch_init(&scratch);
+    struct datadir *dir;
+    char text[512];
+    cr_assert_eq(open_settled(&dir, scratch.path, 0, 2, text, sizeof text), RESULT_OK);
+    datadir_close(dir);
+    static const char *const names[] = {"LOCK", "FORMAT"};
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        const char *file = scratch_path(&scratch, names[i]);
+        cr_assert_eq(remove(file), 0);
+        cr_assert_eq(mkfifo(file, 0600), 0);
+    }
+    cr_assert_eq(datadir_inspect(&dir, scratch.path, text, sizeof text), RESULT_OK, "%s", text);
+    datadir_close(dir);
+    cr_assert_eq(remove(scratch_path(&scratch, "LOCK")), 0);
+    cr_assert_eq(open_settled(&dir, scratch.path, 0, 2, text, sizeof text), RESULT_OK, "%s", text);
+    datadir_close(dir);
+    struct stat status;
+    cr_assert_eq(stat(scratch_path(&scratch, "FORMAT"), &status), 0);
+    cr_expect(S_ISREG(status.st_mode), "it is mended from its copy");
     scratch_deinit(&scratch);
 }
 
