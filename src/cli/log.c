@@ -246,16 +246,24 @@ static enum cli_exit rehearse(const struct log_arguments *arguments, const struc
     return damaged ? CLI_EXIT_CORRUPT : CLI_EXIT_OK;
 }
 
+/* Whether there is a key in it. Who may read it is not asked: a start does, under the server's user, and here another one may look. */
+static enum result look_at_key(const struct log_arguments *arguments, char *text, size_t text_size)
+{
+    enum result result = datadir_look_at_key(arguments->path, DATADIR_TOKEN_KEY, DATADIR_TOKEN_KEY_SIZE, text, text_size);
+    return result == RESULT_CORRUPT ? result : RESULT_OK;
+}
+
 static enum cli_exit verify_data_directory(const struct log_arguments *arguments)
 {
     struct datadir *dir;
     char text[512] = "";
     enum result result = datadir_inspect(&dir, arguments->path, text, sizeof text);
-    enum cli_exit logs = scan_logs(arguments);
-    if (result != RESULT_OK) return worse(logs, refuse_directory(arguments, result, text));
-    if (logs == CLI_EXIT_OK) logs = rehearse(arguments, dir);
+    enum cli_exit code = scan_logs(arguments);
+    if (result == RESULT_OK) result = look_at_key(arguments, text, sizeof text);
+    if (result != RESULT_OK) code = worse(code, refuse_directory(arguments, result, text));
+    else if (code == CLI_EXIT_OK) code = rehearse(arguments, dir);
     datadir_close(dir);
-    return logs;
+    return code;
 }
 
 static enum cli_exit scan_path(const struct log_arguments *arguments)
@@ -305,7 +313,7 @@ static int log_verify(int argc, char **argv)
         "After a crash it may also be the last batch, damaged on the disk since: then no log can tell. A log that was stopped in order, or idle "
         "for a second, is sealed, and there every damage shows. Damage exits with 6 and says where it is.\n"
         "\n"
-        "Of a data directory FORMAT and each shard's IDENTITY are judged as a start judges them; when the logs are good, every shard is recovered in "
+        "Of a data directory FORMAT, each shard's IDENTITY and the token key are judged as a start judges them (but for who may read the key); when the logs are good, every shard is recovered in "
         "memory, and what the shards know of each other is compared: one that is missing, foreign, older than the others or without its newest "
         "part is named. A directory that a server has open exits with 1: stop the server, or verify a copy.\n"
         "\n"

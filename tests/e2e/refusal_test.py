@@ -551,6 +551,9 @@ def a_token_key_that_is_none_is_refused_at_start_and_by_the_check():
         check = subprocess.run([BINARY, "config", "check", f"--data-dir={server.data_dir}", "--connections-max=100"], capture_output=True,
                                text=True, env=clean_environment(), check=False)
         assert check.returncode == code and check.stderr == f"ringpost: {said_at_start}\n", (check.returncode, check.stderr)
+        verify(server, *(EXIT_CORRUPT, what) if code == EXIT_CORRUPT else (0, "directory: good"))
+    key.unlink()
+    verify(server, 0, "directory: good")
 
 
 checks.run()
