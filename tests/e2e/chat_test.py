@@ -571,7 +571,8 @@ async def what_came_while_offline_is_there_afterwards():
     web = await ben.again(server(), Http, "web")  # no session: he stays away
 
     async def arrived():
-        return (await web.stream(have))[-1].message.msg_id == last.msg_id
+        events = await web.stream(have)
+        return events and events[-1].message.msg_id == last.msg_id
     await eventually("all to be in his stream", arrived)
     back = await ben.again(server(), WebSocketBinary, "first")
     missed = await back.stream(have)

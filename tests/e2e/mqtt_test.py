@@ -142,7 +142,7 @@ class Person:
 
     def stream(self):
         """The messages that have reached his own stream; an acknowledgement does not wait for that."""
-        events = self.call("/v1/chat/sync", limit=100)["events"]
+        events = self.call("/v1/chat/sync", limit=100).get("events", [])
         return [base64.b64decode(event["message"]["body"]).decode() for event in events if "message" in event]
 
     def room(self, *others):
@@ -506,7 +506,7 @@ class Messages(unittest.TestCase):
                 device = Device(bob, "phone")
                 device.subscribe(f"r/{room}")
                 alice.say({"to_user_id": bob.id}, "marker")
-                wait_for("it to be in his stream", lambda: bob.stream()[-1] == "marker")
+                wait_for("it to be in his stream", lambda: bob.stream()[-1:] == ["marker"])
                 device.subscribe(f"u/{bob.name}")
                 alice.say({"to_user_id": bob.id}, "end")
                 message, = device.take()
