@@ -28,7 +28,9 @@ Test(stack, what_a_thread_has_touched_counts_until_it_ends)
         pthread_join(thread, NULL);
         cr_expect_gt(before, 0);
         cr_expect_geq(after, TOUCHED);
+#ifndef __SANITIZE_THREAD__ /* which puts more on it */
         cr_expect_lt(after, TOUCHED + (256u << 10), "%lu", after);
+#endif
         cr_expect_eq(stack_resident_bytes(), 0);
     }
 }

@@ -243,7 +243,6 @@ Test(disk_uring, the_newest_segment_is_noted_beside_the_segments)
     static const char *const damaged[] = {"", "newest=7\n", "newest=7\nsum=0123456789abcdef\n", "rubbish"};
     struct machine m;
     machine_start(&m, true, 0);
-    machine_open_disk(&m, true);
     const struct disk_ops *ops = m.disk->ops;
     uint64_t number;
     cr_expect_eq(ops->newest(m.disk, &number), RESULT_MISSING);

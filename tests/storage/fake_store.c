@@ -438,6 +438,7 @@ bool fake_store_idle(const struct fake_store *store) { return store->queued == 0
 
 static void forget_undos(struct fake_store *store, uint32_t count)
 {
+    if (count == 0) return;
     for (uint32_t i = 0; i < count; i++) {
         free(store->undos[i].entry.key);
         free(store->undos[i].entry.value);
