@@ -1,6 +1,6 @@
 /* core/io.h - a worker's io_uring and the operations in it; nothing else speaks to the kernel's rings.
  * Owns:    the rings, the tables of sockets in them, the provided receive buffers. Operations are embedded in their owners and pinned while armed.
- * Thread:  the worker that called io_init() (SINGLE_ISSUER).
+ * Thread:  the worker that called io_create() (SINGLE_ISSUER).
  * Depends: core/ only.            Start at: core/core.h
  *
  * Completions are copied out of the ring first and their callbacks run after, never nested; a batch may hold several

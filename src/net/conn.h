@@ -105,14 +105,14 @@ void conn_close_slow(struct conn *conn, const char *reason);
 void conn_close(struct conn *conn, struct conn_goodbye goodbye);
 
 /* ---- moving to another worker ------------------------------------------------------------------------------------ */
-struct conn_luggage; /* socket, door, WebSocket state, unread input, unsent output: heap, owned by whoever holds it */
-/* Begins to leave for the worker of `to`, which must live until then; `gone(context, luggage)` runs later on this worker when no
- * operation is armed (luggage NULL: the peer closed meanwhile, or there was no place or memory; on_close is then called, otherwise not). The frame being handled right now counts as consumed. WEBSOCKET, TCP and MQTT only. */
-void conn_detach(struct conn *conn, struct io *to, void (*gone)(void *context, struct conn_luggage *luggage), void *context);
-/* Takes the luggage; NULL when the slot table is full (the socket is closed, the luggage freed). Delivers what waits
+struct conn_handover; /* socket, door, WebSocket state, unread input, unsent output: heap, owned by whoever holds it */
+/* Begins to leave for the worker of `to`, which must live until then; `gone(context, handover)` runs later on this worker when no
+ * operation is armed (handover NULL: the peer closed meanwhile, or there was no place or memory; on_close is then called, otherwise not). The frame being handled right now counts as consumed. WEBSOCKET, TCP and MQTT only. */
+void conn_detach(struct conn *conn, struct io *to, void (*gone)(void *context, struct conn_handover *handover), void *context);
+/* Takes the handover; NULL when the slot table is full (the socket is closed, the handover freed). Delivers what waits
  * in it only after the caller's next return to the loop; the new connection is paused until conn_resume(). */
-struct conn *conn_adopt(struct server *server, struct conn_luggage *luggage);
+struct conn *conn_adopt(struct server *server, struct conn_handover *handover);
 /* Closes the socket, which has arrived at this server's io; for a worker that is stopping. */
-void conn_luggage_free(struct server *server, struct conn_luggage *luggage);
+void conn_handover_free(struct server *server, struct conn_handover *handover);
 
 #endif

@@ -42,7 +42,7 @@
 
 /* OPEN -> FAREWELL (conn_close: queued output leaves, the peer's end is awaited) -> CLOSING (what is armed is cancelled) ->
  * CLOSED (no op armed). OPEN | FAREWELL -> CLOSING when the socket failed or a time-out passed. OPEN -> LEAVING
- * (conn_detach: recv is cancelled, the socket is sent) -> CLOSED when its luggage is packed. Only conn_enter() writes it. */
+ * (conn_detach: recv is cancelled, the socket is sent) -> CLOSED when its handover is packed. Only conn_enter() writes it. */
 enum conn_state { CONN_CLOSED, CONN_OPEN, CONN_LEAVING, CONN_FAREWELL, CONN_CLOSING };
 
 /* FLUSH: output is sent. LISTEN: WebSocket only, our Close is out, theirs is awaited. LINGER: our direction is shut,

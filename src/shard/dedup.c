@@ -1,14 +1,15 @@
-/* shard/dedup.c - a ring of entries, a table that finds them, who sent them, and the list of stored blocks they came in.
- * Happy path: add at the head; when the ring is nearly full, look at the oldest: what is not promised any more is forgotten, what is
- * goes to the head once more. At the end of a batch put what came to the head as one block, and delete the blocks that no longer hold
- * any entry of the ring. At least half of the ring is not promised, so that at most one entry goes round for each that comes, on
- * average; a reserve keeps many promised ones in a row from having to go round at once.
+/* shard/dedup.c - four structures: a ring of entries, a hash table over it, the senders, and the list of stored blocks.
  *
- * The table says which id may stand where in the ring, from a bucket of one cache line: so to learn that an id is new, which is nearly
- * every question, takes that line and not the ring. Nothing is ever removed from it. A slot holds the number of its entry, which tells
- * whether that is still in the window; a slot whose entry left is free. So forgetting is counting. Where a bucket is full of entries
- * of the window the next one takes the entry, and the bucket notes its number: the search goes on behind the bucket for as long as
- * that entry may be there.
+ * Ring. A new entry is added at the head. When the ring is nearly full, the oldest entry is examined for each one added. If its repeat
+ * window has passed, it is dropped; if not, it is moved to the head. At most half of the ring is within the repeat window, so on
+ * average at most one entry is moved per entry added. A reserve of free places absorbs many moves in a row.
+ * At the end of a batch the entries added at the head are stored as one block, and blocks without any entry left in the ring are
+ * deleted.
+ *
+ * Table. An id hashes to a bucket of one cache line, which holds tags of ids and the numbers of their entries. Nearly every lookup is
+ * for a new id and reads that line only, not the ring. Slots are never cleared: an entry's number tells whether it is still in the
+ * ring, and a slot whose entry has left is free. When a bucket is full, the entry goes to the next bucket with room, and the full
+ * bucket records the entry's number: lookups go on to the next bucket while that entry may still be in the ring.
  *
  * The newest entry of a sender stays as long as he has others, promised or not: from it follows, after a load too, which number his
  * next send has, and so how many he has made since each of the others. */

@@ -309,7 +309,7 @@ static void post_auth(struct door *d, struct client *client, const struct token_
 /* ---- moving home ---- */
 
 struct move { /* payload of a MOVE letter, before the packed AuthRequest */
-    struct conn_luggage *luggage;
+    struct conn_handover *handover;
     struct token_claims claims;
     uint64_t request_id;
     bool json, client_json;
@@ -322,14 +322,14 @@ struct departure { /* from conn_detach until the socket is free to go */
     struct letter *letter;
 };
 
-static void on_gone(void *context, struct conn_luggage *luggage)
+static void on_gone(void *context, struct conn_handover *handover)
 {
     struct departure *departure = context;
     struct door *d = departure->door;
-    if (luggage == NULL) { /* the peer closed meanwhile; on_close frees the client */
+    if (handover == NULL) { /* the peer closed meanwhile; on_close frees the client */
         letter_free(departure->letter);
     } else {
-        memcpy(departure->letter->bytes + offsetof(struct move, luggage), &luggage, sizeof luggage);
+        memcpy(departure->letter->bytes + offsetof(struct move, handover), &handover, sizeof handover);
         d->options.ports.post(d->options.ports.context, departure->letter);
         free(departure->client);
     }
@@ -354,7 +354,7 @@ void door_on_move(struct door *d, struct letter *letter)
 {
     struct move move;
     memcpy(&move, letter->bytes, sizeof move);
-    struct conn *conn = conn_adopt(d->server, move.luggage);
+    struct conn *conn = conn_adopt(d->server, move.handover);
     if (conn != NULL) {
         struct client *client = client_create(d, conn, move.client_json);
         client->mqtt = move.mqtt;
@@ -370,7 +370,7 @@ void door_drop_move(struct door *d, struct letter *letter)
 {
     struct move move;
     memcpy(&move, letter->bytes, sizeof move);
-    conn_luggage_free(d->server, move.luggage);
+    conn_handover_free(d->server, move.handover);
     mqtt_destroy(move.mqtt);
     letter_free(letter);
 }

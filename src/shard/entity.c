@@ -23,12 +23,12 @@ struct entity_table {
     struct order {
         struct entity *warmest, *coldest;
         uint32_t count, max;
-    } common, brief;
+    } common, rare;
 };
 
 static struct order *order_of(struct entity_table *table, const struct entity *e)
 {
-    return entity_types[e->key.kind]->brief ? &table->brief : &table->common;
+    return entity_types[e->key.kind]->rare ? &table->rare : &table->common;
 }
 
 /* One multiplication to 128 bits, both halves folded: each bit of the key reaches each bit of the bucket. */
@@ -78,8 +78,8 @@ enum result entity_table_create(struct entity_table **out, struct machine *machi
                                    .bucket_count_max = buckets_max,
                                    .mask = BUCKETS_MIN - 1,
                                    .common.max = resident_max,
-                                   .brief.max = ENTITY_BRIEF_MAX};
-    if (table->brief.max > resident_max) table->brief.max = resident_max;
+                                   .rare.max = ENTITY_RARE_MAX};
+    if (table->rare.max > resident_max) table->rare.max = resident_max;
     clock_random(table->seeds, sizeof table->seeds);
     table->buckets = calloc(buckets_max, sizeof *table->buckets);
     if (table->buckets == NULL) {
@@ -156,7 +156,7 @@ static bool order_drop_unpinned(struct entity_table *table, struct order *order)
 void entity_table_destroy(struct entity_table *table)
 {
     if (table == NULL) return;
-    (void)order_drop_unpinned(table, &table->brief);
+    (void)order_drop_unpinned(table, &table->rare);
     while (order_drop_unpinned(table, &table->common)) continue; /* views pin inboxes: each round frees what the one before unpinned */
     ASSERT(table->resident_count == 0);
     free(table->buckets);
@@ -252,7 +252,7 @@ void entity_table_trim(struct entity_table *table)
     uint64_t budget = TRIM_BUDGET + 4 * (uint64_t)table->inserted_count; /* or a turn could bring more than it takes */
     table->inserted_count = 0;
     order_trim(table, &table->common, budget);
-    order_trim(table, &table->brief, budget);
+    order_trim(table, &table->rare, budget);
 }
 
 void needs_init(struct needs *needs, struct machine *machine)

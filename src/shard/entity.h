@@ -7,8 +7,9 @@
  * in the order asked (storage/store.h), an unpinned entity may be dropped at any time and read back: the read sees every put
  * submitted before it. A command pins what it touches from its check until it is applied. `exists` false is knowledge too:
  * there is no such room, that user is no member.
- * Limit: `resident_max` (of the brief kinds ENTITY_BRIEF_MAX); beyond it the coldest unpinned entities are dropped, "cold" being: longest not looked at, as far as one bit per
- * entity can tell. Pinned ones may exceed it (bounded by requests under way). */
+ * Limit: `resident_max`, and ENTITY_RARE_MAX for the kinds that are large and rarely used. Beyond it unpinned entities are evicted by the
+ * CLOCK algorithm: least recently used first, as far as one bit per entity can tell. Pinned ones may exceed the limit; requests under
+ * way bound by how much. */
 #ifndef SHARD_ENTITY_H
 #define SHARD_ENTITY_H
 
@@ -53,7 +54,7 @@ struct entity { /* first member of every entity */
 struct entity_type {
     const char *name;
     uint32_t size_bytes;
-    bool brief; /* large, and used at a login or so: a few are kept, beside all others and not in their place */
+    bool rare; /* large and rarely used (at a login): has a small limit of its own, so that it evicts no other kind */
     enum result (*load)(struct entity *fresh, struct store_view *view); /* OK, also when it does not exist; IO/CORRUPT */
     void (*adopt)(struct machine *machine, struct entity *fresh);       /* worker, as it becomes resident; may be NULL */
     void (*drop)(struct machine *machine, struct entity *entity);       /* frees what it holds, not itself; may be NULL */
@@ -62,7 +63,7 @@ struct entity_type {
 /* One row per kind, in entity_types.c. */
 extern const struct entity_type *const entity_types[ENTITY_KIND_COUNT];
 
-#define ENTITY_BRIEF_MAX 1024
+#define ENTITY_RARE_MAX 1024
 
 struct entity_table;
 NODISCARD enum result entity_table_create(struct entity_table **out, struct machine *machine, uint32_t resident_max,

@@ -26,7 +26,7 @@ enum key_kind {
     KEY_MEMBER = 0x21,       /* room | user           -> member_record */
     KEY_DIRECT = 0x22,       /* lower user | higher   -> u64 room */
     KEY_MESSAGE = 0x23,      /* room | ~first seq     -> block of message_records; newest first, because forward scans are the fast ones */
-    KEY_VIEW = 0x24,         /* room                  -> view_record: what this shard knows of a room with members here */
+    KEY_VIEW = 0x24,         /* room                  -> snapshot_record, u64 head_seq, u64 opener_id: a room with members on this shard */
     KEY_LOCAL = 0x25,        /* room | user           -> empty: a member whose home is this shard */
 };
 

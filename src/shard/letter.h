@@ -20,13 +20,13 @@ enum letter_kind {
     LETTER_STREAM,       /* durable stream entries: relay_record */
     LETTER_STREAM_ACK,   /* number = index applied */
     LETTER_ASK_PEOPLE,   /* number = call; payload = u64 user ids: who are they? */
-    LETTER_TELL_PEOPLE,  /* number = call; payload = person answers, see people.h */
+    LETTER_TELL_PEOPLE,  /* number = call; payload = person answers, call.c */
     LETTER_ASK_POSITION, /* number = call: how many stream entries were ever emitted to the asking shard? */
     LETTER_TELL_POSITION, /* number = call; payload = u64 */
     LETTER_WATCH,        /* number = call; presence and typing subscriptions, see presence/watch.h */
     LETTER_WATCHED,      /* number = call; payload = presence_records */
     LETTER_UNWATCH,      /* session = number: forget it */
-    LETTER_MOVE,         /* to a worker (to_shard's): a connection; the one letter that is not flat: payload = move_luggage, door.c */
+    LETTER_MOVE,         /* to a worker (to_shard's): a connection; the one letter that is not flat: payload = struct move, door.c */
     LETTER_MQTT,         /* from the MQTT door: method = enum mqtt_question, see mqtt/state.h; answered with a REPLY */
     LETTER_NOTIFY,       /* ephemeral push: payload = u32 count, u64 session ids, u32 Push field, packed message */
 };

@@ -1,6 +1,6 @@
 /* storage/disk.h - the file operations of one commit log, behind a table so that the simulator can lose power.
  * Owns:    the implementation owns descriptors; segments are named by a 64-bit number the log chooses.
- * Thread:  append_*: the shard's worker. The blocking ones: open/recovery before the worker serves, and the storage thread
+ * Thread:  write_durable: the shard's worker. The blocking ones: open/recovery before the worker serves, and the storage thread
  *          for prepare (a spare segment) and retire.
  * Depends: core/ only.            Start at: storage/storage.h */
 #ifndef STORAGE_DISK_H

@@ -42,7 +42,7 @@
 #define NS_PER_MS 1000000ull
 
 /* One shard's store. */
-struct shelf {
+struct store_slot {
     struct store store;
     struct storage_thread *thread;
     struct rocks *rocks; /* the opener's; from the first job on the storage thread's; NULL: damaged when it was opened */
@@ -88,20 +88,20 @@ struct storage_thread {
     uint64_t gathered_bytes, gathering_since_ns;    /* of batches that do */
     struct store_job *spares;                       /* write jobs to be used again */
     uint32_t spare_count;
-    uint32_t shelf_count, maintenance_count;
-    struct shelf *shelves[STORAGE_THREAD_STORES_MAX];
+    uint32_t slot_count, maintenance_count;
+    struct store_slot *slots[STORAGE_THREAD_STORES_MAX];
     struct maintenance *maintenances[STORAGE_THREAD_STORES_MAX];
 
     /* Storage thread. */
     uint32_t kept_count;
-    struct shelf *kept[STORAGE_THREAD_STORES_MAX];
+    struct store_slot *kept[STORAGE_THREAD_STORES_MAX];
     uint64_t weighed_ns;
 
     /* Storage thread writes, any reads. */
     _Atomic uint64_t memtables_bytes, table_readers_bytes, block_cache_bytes;
 };
 
-static struct shelf *shelf_of(struct store *store) { return CONTAINER_OF(store, struct shelf, store); }
+static struct store_slot *slot_of(struct store *store) { return CONTAINER_OF(store, struct store_slot, store); }
 
 /* ---- storage thread: jobs ------------------------------------------------------------------------------------------- */
 
@@ -114,27 +114,27 @@ static bool is_write(const struct store_job *job) { return job->run == write_job
 static uint64_t write_job_size(const struct write_job *write) { return sizeof *write + write->operations.len; }
 
 /* What was unwritten is in RocksDB now. */
-static void shelf_settle(struct shelf *shelf)
+static void slot_settle(struct store_slot *slot)
 {
-    atomic_fetch_sub_explicit(&shelf->backlog_bytes, shelf->unwritten_bytes, memory_order_relaxed);
-    shelf->unwritten_bytes = 0;
+    atomic_fetch_sub_explicit(&slot->backlog_bytes, slot->unwritten_bytes, memory_order_relaxed);
+    slot->unwritten_bytes = 0;
 }
 
-static void shelf_tell_damage(struct shelf *shelf)
+static void slot_tell_damage(struct store_slot *slot)
 {
-    const char *damage = rocks_damage(shelf->rocks);
-    if (damage != NULL) atomic_store_explicit(&shelf->damage, damage, memory_order_release);
+    const char *damage = rocks_damage(slot->rocks);
+    if (damage != NULL) atomic_store_explicit(&slot->damage, damage, memory_order_release);
 }
 
 /* Writes what is staged, if anything is. */
-static void shelf_commit(struct shelf *shelf)
+static void slot_commit(struct store_slot *slot)
 {
-    shelf_tell_damage(shelf);
-    if (shelf->staged_bytes == 0) return;
-    shelf->unwritten_bytes += shelf->staged_bytes;
-    shelf->staged_bytes = 0;
-    if (rocks_commit(shelf->rocks, shelf->staged_applied)) shelf_settle(shelf);
-    shelf_tell_damage(shelf);
+    slot_tell_damage(slot);
+    if (slot->staged_bytes == 0) return;
+    slot->unwritten_bytes += slot->staged_bytes;
+    slot->staged_bytes = 0;
+    if (rocks_commit(slot->rocks, slot->staged_applied)) slot_settle(slot);
+    slot_tell_damage(slot);
 }
 
 static enum result nothing_get(struct store_view *view, struct slice key, struct writer *value)
@@ -158,21 +158,21 @@ static enum result nothing_last(struct store_view *view, struct slice from, stru
 
 static const struct store_view_ops nothing_ops = {.get = nothing_get, .scan = nothing_scan, .last = nothing_last};
 
-static struct store_view *shelf_view(struct shelf *shelf, bool loads)
+static struct store_view *slot_view(struct store_slot *slot, bool loads)
 {
-    return shelf->rocks == NULL ? &shelf->nothing : rocks_view(shelf->rocks, loads);
+    return slot->rocks == NULL ? &slot->nothing : rocks_view(slot->rocks, loads);
 }
 
 static void write_job_run(struct store_job *job, struct store_view *view)
 {
     const struct write_job *write = CONTAINER_OF(job, struct write_job, job);
-    struct shelf *shelf = shelf_of(job->store);
+    struct store_slot *slot = slot_of(job->store);
     (void)view;
-    ASSERT(shelf->rocks != NULL); /* of a damaged one nothing is applied */
-    rocks_stage(shelf->rocks, writer_slice(&write->operations));
-    shelf->staged_bytes += write_job_size(write);
-    shelf->staged_applied = write->applied;
-    if (shelf->staged_bytes >= COMMIT_BYTES) shelf_commit(shelf);
+    ASSERT(slot->rocks != NULL); /* of a damaged one nothing is applied */
+    rocks_stage(slot->rocks, writer_slice(&write->operations));
+    slot->staged_bytes += write_job_size(write);
+    slot->staged_applied = write->applied;
+    if (slot->staged_bytes >= COMMIT_BYTES) slot_commit(slot);
 }
 
 static void maintenance_run(struct store_job *job, struct store_view *view)
@@ -182,13 +182,13 @@ static void maintenance_run(struct store_job *job, struct store_view *view)
     m->maintain(m->context);
 }
 
-static void keep_shelf(struct storage_thread *thread, struct shelf *shelf)
+static void keep_slot(struct storage_thread *thread, struct store_slot *slot)
 {
-    if (shelf->kept) return;
+    if (slot->kept) return;
     ASSERT(thread->kept_count < STORAGE_THREAD_STORES_MAX);
-    shelf->kept = true;
-    shelf->flushed_ns = shelf->polled_ns = clock_monotonic_ns();
-    thread->kept[thread->kept_count++] = shelf;
+    slot->kept = true;
+    slot->flushed_ns = slot->polled_ns = clock_monotonic_ns();
+    thread->kept[thread->kept_count++] = slot;
 }
 
 static void publish_answers(struct storage_thread *thread)
@@ -198,13 +198,13 @@ static void publish_answers(struct storage_thread *thread)
 
 static void run_job(struct storage_thread *thread, struct store_job *job)
 {
-    struct shelf *shelf = job->store == NULL ? NULL : shelf_of(job->store);
-    bool reads = shelf != NULL && !is_write(job);
-    bool whole = shelf != NULL && shelf->rocks != NULL;
-    if (whole) keep_shelf(thread, shelf);
-    if (reads && whole) shelf_commit(shelf);
-    job->run(job, shelf == NULL ? NULL : shelf_view(shelf, job->loads));
-    if (reads && whole) shelf_tell_damage(shelf);
+    struct store_slot *slot = job->store == NULL ? NULL : slot_of(job->store);
+    bool reads = slot != NULL && !is_write(job);
+    bool whole = slot != NULL && slot->rocks != NULL;
+    if (whole) keep_slot(thread, slot);
+    if (reads && whole) slot_commit(slot);
+    job->run(job, slot == NULL ? NULL : slot_view(slot, job->loads));
+    if (reads && whole) slot_tell_damage(slot);
     bool answered = spsc_try_stage(thread->answers, job);
     ASSERT(answered); /* as long as the ring of asks, and no more under way than that */
     if (reads) publish_answers(thread); /* a reader does not wait for what was asked after it */
@@ -212,46 +212,46 @@ static void run_job(struct storage_thread *thread, struct store_job *job)
 
 static void commit_all(struct storage_thread *thread)
 {
-    for (uint32_t i = 0; i < thread->kept_count; i++) shelf_commit(thread->kept[i]);
+    for (uint32_t i = 0; i < thread->kept_count; i++) slot_commit(thread->kept[i]);
 }
 
 /* ---- storage thread: house-keeping ---------------------------------------------------------------------------------- */
 
 static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
-static void shelf_poll(struct shelf *shelf, uint64_t now_ns)
+static void slot_poll(struct store_slot *slot, uint64_t now_ns)
 {
-    shelf->polled_ns = now_ns;
-    uint64_t index = rocks_durable_index(shelf->rocks);
-    if (index > atomic_load_explicit(&shelf->durable_index, memory_order_relaxed))
-        atomic_store_explicit(&shelf->durable_index, index, memory_order_relaxed);
+    slot->polled_ns = now_ns;
+    uint64_t index = rocks_durable_index(slot->rocks);
+    if (index > atomic_load_explicit(&slot->durable_index, memory_order_relaxed))
+        atomic_store_explicit(&slot->durable_index, index, memory_order_relaxed);
 }
 
 /* What is due for one store; gives the milliseconds until it wants to be looked at again. */
-static uint32_t keep_house_of(struct shelf *shelf, uint64_t now_ns, uint32_t flush_interval_ms)
+static uint32_t keep_house_of(struct store_slot *slot, uint64_t now_ns, uint32_t flush_interval_ms)
 {
     uint32_t wait_ms = IDLE_MS;
-    shelf_tell_damage(shelf);
-    if (rocks_damage(shelf->rocks) != NULL) return wait_ms;
-    if (rocks_holds_back(shelf->rocks)) {
-        if (rocks_retry(shelf->rocks)) shelf_settle(shelf);
+    slot_tell_damage(slot);
+    if (rocks_damage(slot->rocks) != NULL) return wait_ms;
+    if (rocks_holds_back(slot->rocks)) {
+        if (rocks_retry(slot->rocks)) slot_settle(slot);
         else wait_ms = RETRY_MS;
     }
-    if (rocks_applied_index(shelf->rocks) > rocks_flushing_index(shelf->rocks)) {
-        uint64_t since_ms = (now_ns - shelf->flushed_ns) / NS_PER_MS;
+    if (rocks_applied_index(slot->rocks) > rocks_flushing_index(slot->rocks)) {
+        uint64_t since_ms = (now_ns - slot->flushed_ns) / NS_PER_MS;
         if (since_ms >= flush_interval_ms) {
-            rocks_flush(shelf->rocks);
-            shelf->flushed_ns = now_ns;
+            rocks_flush(slot->rocks);
+            slot->flushed_ns = now_ns;
         } else {
             wait_ms = least(wait_ms, flush_interval_ms - (uint32_t)since_ms);
         }
     }
-    uint64_t durable = atomic_load_explicit(&shelf->durable_index, memory_order_relaxed);
-    if (durable < rocks_applied_index(shelf->rocks) && now_ns - shelf->polled_ns >= POLL_MS * NS_PER_MS) {
-        shelf_poll(shelf, now_ns);
-        durable = atomic_load_explicit(&shelf->durable_index, memory_order_relaxed);
+    uint64_t durable = atomic_load_explicit(&slot->durable_index, memory_order_relaxed);
+    if (durable < rocks_applied_index(slot->rocks) && now_ns - slot->polled_ns >= POLL_MS * NS_PER_MS) {
+        slot_poll(slot, now_ns);
+        durable = atomic_load_explicit(&slot->durable_index, memory_order_relaxed);
     }
-    if (durable < rocks_flushing_index(shelf->rocks)) wait_ms = least(wait_ms, POLL_MS);
+    if (durable < rocks_flushing_index(slot->rocks)) wait_ms = least(wait_ms, POLL_MS);
     return wait_ms;
 }
 
@@ -384,27 +384,27 @@ void storage_thread_set_doorbell(struct storage_thread *thread, struct doorbell 
     thread->worker_bell = worker_bell; /* seen by the thread with the first job published after it */
 }
 
-static void shelf_submit(struct store *store, struct store_job *job)
+static void slot_submit(struct store *store, struct store_job *job)
 {
     ASSERT(job->run != NULL && job->done != NULL);
-    struct shelf *shelf = shelf_of(store);
-    shelf->served = true;
+    struct store_slot *slot = slot_of(store);
+    slot->served = true;
     job->store = store;
-    ask(shelf->thread, job);
+    ask(slot->thread, job);
 }
 
 /* A crash may leave the store between any two batches, so no two may claim the same index. */
-static void shelf_note_applied(struct shelf *shelf, const struct writer *batch, uint64_t applied)
+static void slot_note_applied(struct store_slot *slot, const struct writer *batch, uint64_t applied)
 {
     ASSERT(!batch->failed);
-    ASSERT(applied > shelf->applied || (applied == shelf->applied && batch->len == 0));
-    shelf->applied = applied;
+    ASSERT(applied > slot->applied || (applied == slot->applied && batch->len == 0));
+    slot->applied = applied;
 }
 
 static void write_job_done(struct store_job *job)
 {
     struct write_job *write = CONTAINER_OF(job, struct write_job, job);
-    struct storage_thread *thread = shelf_of(job->store)->thread;
+    struct storage_thread *thread = slot_of(job->store)->thread;
     if (thread->spare_count == SPARES_MAX || write->operations.capacity > SPARE_SIZE_MAX) {
         writer_deinit(&write->operations);
         free(write);
@@ -440,80 +440,80 @@ static void free_spares(struct storage_thread *thread)
     }
 }
 
-static void shelf_write(struct store *store, struct writer *batch, uint64_t applied)
+static void slot_write(struct store *store, struct writer *batch, uint64_t applied)
 {
-    struct shelf *shelf = shelf_of(store);
-    struct storage_thread *thread = shelf->thread;
+    struct store_slot *slot = slot_of(store);
+    struct storage_thread *thread = slot->thread;
     ASSERT(batch->size_max == 0);
-    shelf_note_applied(shelf, batch, applied);
+    slot_note_applied(slot, batch, applied);
     struct write_job *write = write_job_take(thread);
     struct writer empty = write->operations;
     write->operations = *batch;
     *batch = empty;
     write->applied = applied;
-    atomic_fetch_add_explicit(&shelf->backlog_bytes, write_job_size(write), memory_order_relaxed);
+    atomic_fetch_add_explicit(&slot->backlog_bytes, write_job_size(write), memory_order_relaxed);
     if (thread->gathered_bytes == 0) thread->gathering_since_ns = clock_monotonic_ns();
     thread->gathered_bytes += write_job_size(write);
-    shelf_submit(store, &write->job);
+    slot_submit(store, &write->job);
 }
 
-_Static_assert(offsetof(struct shelf, store) == 0, "a const store is the start of its shelf");
-static const struct shelf *shelf_of_const(const struct store *store) { return (const void *)store; }
+_Static_assert(offsetof(struct store_slot, store) == 0, "a const store is the start of its slot");
+static const struct store_slot *slot_of_const(const struct store *store) { return (const void *)store; }
 
-static uint64_t shelf_durable_index(const struct store *store)
+static uint64_t slot_durable_index(const struct store *store)
 {
-    return atomic_load_explicit(&shelf_of_const(store)->durable_index, memory_order_relaxed);
+    return atomic_load_explicit(&slot_of_const(store)->durable_index, memory_order_relaxed);
 }
 
-static uint64_t shelf_backlog_bytes(const struct store *store)
+static uint64_t slot_backlog_bytes(const struct store *store)
 {
-    return atomic_load_explicit(&shelf_of_const(store)->backlog_bytes, memory_order_relaxed);
+    return atomic_load_explicit(&slot_of_const(store)->backlog_bytes, memory_order_relaxed);
 }
 
-static const char *shelf_damage(const struct store *store)
+static const char *slot_damage(const struct store *store)
 {
-    return atomic_load_explicit(&shelf_of_const(store)->damage, memory_order_acquire);
+    return atomic_load_explicit(&slot_of_const(store)->damage, memory_order_acquire);
 }
 
-static void shelf_run_now(struct store *store, struct store_job *job)
+static void slot_run_now(struct store *store, struct store_job *job)
 {
-    struct shelf *shelf = shelf_of(store);
-    ASSERT(!shelf->served);
+    struct store_slot *slot = slot_of(store);
+    ASSERT(!slot->served);
     job->store = store;
-    job->run(job, shelf_view(shelf, job->loads));
-    if (shelf->rocks != NULL) shelf_tell_damage(shelf);
+    job->run(job, slot_view(slot, job->loads));
+    if (slot->rocks != NULL) slot_tell_damage(slot);
 }
 
-static enum result shelf_write_now(struct store *store, struct writer *batch, uint64_t applied)
+static enum result slot_write_now(struct store *store, struct writer *batch, uint64_t applied)
 {
-    struct shelf *shelf = shelf_of(store);
-    ASSERT(!shelf->served);
-    shelf_note_applied(shelf, batch, applied);
+    struct store_slot *slot = slot_of(store);
+    ASSERT(!slot->served);
+    slot_note_applied(slot, batch, applied);
     const uint64_t size_bytes = batch->len + 1; /* an empty one moves the applied index */
-    rocks_stage(shelf->rocks, writer_slice(batch));
+    rocks_stage(slot->rocks, writer_slice(batch));
     writer_reset(batch);
-    bool written = rocks_commit(shelf->rocks, applied);
-    shelf_tell_damage(shelf);
-    if (rocks_damage(shelf->rocks) != NULL) return RESULT_CORRUPT;
-    for (uint32_t tries = 0; tries < NOW_RETRY_MAX && !written && !rocks_is_full(shelf->rocks); tries++) {
+    bool written = rocks_commit(slot->rocks, applied);
+    slot_tell_damage(slot);
+    if (rocks_damage(slot->rocks) != NULL) return RESULT_CORRUPT;
+    for (uint32_t tries = 0; tries < NOW_RETRY_MAX && !written && !rocks_is_full(slot->rocks); tries++) {
         sleep_ms(RETRY_MS);
-        written = rocks_retry(shelf->rocks);
+        written = rocks_retry(slot->rocks);
     }
     if (written) return RESULT_OK;
-    if (!rocks_is_full(shelf->rocks)) return RESULT_BUSY; /* a stall that does not pass */
-    shelf->unwritten_bytes += size_bytes;
-    atomic_fetch_add_explicit(&shelf->backlog_bytes, size_bytes, memory_order_relaxed);
+    if (!rocks_is_full(slot->rocks)) return RESULT_BUSY; /* a stall that does not pass */
+    slot->unwritten_bytes += size_bytes;
+    atomic_fetch_add_explicit(&slot->backlog_bytes, size_bytes, memory_order_relaxed);
     return RESULT_OK;
 }
 
-static const struct store_ops shelf_ops = {
-    .write = shelf_write,
-    .submit = shelf_submit,
-    .durable_index = shelf_durable_index,
-    .backlog_bytes = shelf_backlog_bytes,
-    .damage = shelf_damage,
-    .run_now = shelf_run_now,
-    .write_now = shelf_write_now,
+static const struct store_ops slot_ops = {
+    .write = slot_write,
+    .submit = slot_submit,
+    .durable_index = slot_durable_index,
+    .backlog_bytes = slot_backlog_bytes,
+    .damage = slot_damage,
+    .run_now = slot_run_now,
+    .write_now = slot_write_now,
 };
 
 static void maintenance_done(struct store_job *job) { CONTAINER_OF(job, struct maintenance, job)->under_way = false; }
@@ -559,8 +559,8 @@ uint64_t storage_thread_rings_bytes(const struct storage_thread *thread)
 uint64_t storage_thread_batches_bytes(const struct storage_thread *thread)
 {
     uint64_t bytes = 0;
-    for (uint32_t i = 0; i < thread->shelf_count; i++)
-        bytes += atomic_load_explicit(&thread->shelves[i]->backlog_bytes, memory_order_relaxed);
+    for (uint32_t i = 0; i < thread->slot_count; i++)
+        bytes += atomic_load_explicit(&thread->slots[i]->backlog_bytes, memory_order_relaxed);
     for (const struct store_job *job = thread->spares; job != NULL; job = job->next) {
         const struct write_job *spare = (const struct write_job *)(const void *)job;
         bytes += sizeof *spare + spare->operations.capacity;
@@ -574,12 +574,12 @@ enum result storage_thread_open_store(struct storage_thread *thread, const char 
                                       char *text, size_t text_size)
 {
     *out = NULL;
-    if (thread->shelf_count == STORAGE_THREAD_STORES_MAX) {
+    if (thread->slot_count == STORAGE_THREAD_STORES_MAX) {
         snprintf(text, text_size, "store %s: more than %d on one storage thread", path, STORAGE_THREAD_STORES_MAX);
         return RESULT_BUSY;
     }
-    struct shelf *shelf = calloc(1, sizeof *shelf);
-    if (shelf == NULL) {
+    struct store_slot *slot = calloc(1, sizeof *slot);
+    if (slot == NULL) {
         snprintf(text, text_size, "store %s: %s", path, result_text(RESULT_NOMEM));
         return RESULT_NOMEM;
     }
@@ -589,22 +589,22 @@ enum result storage_thread_open_store(struct storage_thread *thread, const char 
         .block_cache_size_bytes = thread->options.block_cache_size_bytes,
         .look_only = thread->options.look_only,
     };
-    enum result result = rocks_open(&shelf->rocks, &options, applied, text, text_size);
+    enum result result = rocks_open(&slot->rocks, &options, applied, text, text_size);
     if (result == RESULT_CORRUPT) {
-        snprintf(shelf->opening_damage, sizeof shelf->opening_damage, "%s", text);
-        shelf->nothing.ops = &nothing_ops;
-        atomic_init(&shelf->damage, shelf->opening_damage);
+        snprintf(slot->opening_damage, sizeof slot->opening_damage, "%s", text);
+        slot->nothing.ops = &nothing_ops;
+        atomic_init(&slot->damage, slot->opening_damage);
         if (text_size > 0) text[0] = '\0';
     } else if (result != RESULT_OK) {
-        free(shelf);
+        free(slot);
         return result;
     }
-    shelf->store.ops = &shelf_ops;
-    shelf->thread = thread;
-    shelf->applied = *applied;
-    atomic_init(&shelf->durable_index, *applied); /* without a WAL, what an open finds is all in files */
-    thread->shelves[thread->shelf_count++] = shelf;
-    *out = &shelf->store;
+    slot->store.ops = &slot_ops;
+    slot->thread = thread;
+    slot->applied = *applied;
+    atomic_init(&slot->durable_index, *applied); /* without a WAL, what an open finds is all in files */
+    thread->slots[thread->slot_count++] = slot;
+    *out = &slot->store;
     return RESULT_OK;
 }
 
@@ -647,9 +647,9 @@ void storage_thread_stop(struct storage_thread *thread)
     atomic_store(&thread->stopping, true);
     doorbell_ring(&thread->bell);
     pthread_join(thread->pthread, NULL);
-    for (uint32_t i = 0; i < thread->shelf_count; i++) {
-        if (thread->shelves[i]->rocks != NULL) rocks_close(thread->shelves[i]->rocks);
-        free(thread->shelves[i]);
+    for (uint32_t i = 0; i < thread->slot_count; i++) {
+        if (thread->slots[i]->rocks != NULL) rocks_close(thread->slots[i]->rocks);
+        free(thread->slots[i]);
     }
     for (uint32_t i = 0; i < thread->maintenance_count; i++) free(thread->maintenances[i]);
     free_spares(thread);

@@ -2,14 +2,14 @@
 
 static struct harness a, b; /* two workers, two rings */
 static struct peer peer;
-static struct conn_luggage *luggage;
+static struct conn_handover *handover;
 static uint32_t gone_count;
 
 static void setup(void)
 {
     harness_init(&a, NULL);
     harness_init(&b, NULL);
-    luggage = NULL;
+    handover = NULL;
     gone_count = 0;
 }
 static void teardown(void)
@@ -20,10 +20,10 @@ static void teardown(void)
 }
 TestSuite(conn_move, .init = setup, .fini = teardown);
 
-static void gone(void *context, struct conn_luggage *packed)
+static void gone(void *context, struct conn_handover *packed)
 {
     cr_expect_eq(context, &a);
-    luggage = packed;
+    handover = packed;
     gone_count++;
 }
 
@@ -39,8 +39,8 @@ static void detach_at_move(struct harness *harness, struct conn *conn, enum conn
 
 static struct conn *adopt(void)
 {
-    struct conn *conn = conn_adopt(b.server, luggage);
-    luggage = NULL;
+    struct conn *conn = conn_adopt(b.server, handover);
+    handover = NULL;
     return conn;
 }
 
@@ -56,7 +56,7 @@ static void expect_move(bool websocket)
                *web = "\x81\x84\0\0\0\0move\x81\x85\0\0\0\0after\x81\x86\0\0\0\0la";
     peer_send(&peer, websocket ? web : tcp, websocket ? 29 : 23);
     HARNESS_UNTIL(&a, gone_count == 1);
-    cr_assert_not_null(luggage);
+    cr_assert_not_null(handover);
     cr_expect_eq(a.closes, 0, "it did not close, it moved");
     cr_expect_eq(a.frames, 1);
     cr_expect_eq(server_connection_count(a.server), 0);
@@ -145,7 +145,7 @@ Test(conn_move, adopted_but_never_authenticated_times_out)
     HARNESS_UNTIL(&b, peer_ended(&peer));
 }
 
-Test(conn_move, peer_that_left_meanwhile_gives_no_luggage)
+Test(conn_move, peer_that_left_meanwhile_gives_no_handover)
 {
     peer_open_tcp(&peer, &a);
     struct conn *conn = a.conn;
@@ -153,7 +153,7 @@ Test(conn_move, peer_that_left_meanwhile_gives_no_luggage)
     conn_detach(conn, b.io, gone, &a);
     HARNESS_UNTIL(&a, gone_count == 1);
     /* The end of the stream may be seen before or after the recv is cancelled; either way nothing is lost. */
-    if (luggage == NULL) {
+    if (handover == NULL) {
         cr_expect_eq(a.closes, 1);
     } else {
         conn_resume(adopt());
@@ -168,7 +168,7 @@ Test(conn_move, close_while_leaving)
     conn_detach(a.conn, b.io, gone, &a);
     conn_close(a.conn, (struct conn_goodbye){1000, NULL});
     HARNESS_UNTIL(&a, gone_count == 1);
-    cr_expect_null(luggage);
+    cr_expect_null(handover);
     cr_expect_eq(a.closes, 1);
     HARNESS_UNTIL(&a, peer_ended(&peer));
 }
@@ -184,7 +184,7 @@ Test(conn_move, no_room_over_there)
     peer_open_tcp(&peer, &a);
     conn_detach(a.conn, full.io, gone, &a);
     HARNESS_UNTIL(&a, gone_count == 1);
-    cr_expect_null(conn_adopt(full.server, luggage));
+    cr_expect_null(conn_adopt(full.server, handover));
     harness_turn(&a); /* which lets go of the socket, too */
     HARNESS_UNTIL(&full, peer_ended(&peer));
     peer_deinit(&first);
@@ -204,8 +204,8 @@ Test(conn_move, many_move_into_small_tables)
         peer_open_tcp(&peers[i], &a);
         conn_detach(a.conn, small.io, gone, &a);
         HARNESS_UNTIL(&a, gone_count == i + 1);
-        cr_assert_not_null(luggage);
-        struct conn *conn = conn_adopt(small.server, luggage);
+        cr_assert_not_null(handover);
+        struct conn *conn = conn_adopt(small.server, handover);
         cr_assert_not_null(conn);
         conn_resume(conn);
         harness_turn(&small);
@@ -227,7 +227,7 @@ Test(conn_move, no_place_over_there)
     options.connections_max = 1000;
     harness_init_small_tables(&small, &options);
     static struct peer peers[100];
-    static struct conn_luggage *taken[COUNT_OF(peers)];
+    static struct conn_handover *taken[COUNT_OF(peers)];
     uint32_t refused = 0;
     for (uint32_t i = 0; i < COUNT_OF(peers); i++) {
         peer_open_tcp(&peers[i], &a);
@@ -237,8 +237,8 @@ Test(conn_move, no_place_over_there)
             harness_turn(&small);
         }
         cr_assert_eq(gone_count, i + 1);
-        taken[i] = luggage;
-        refused += luggage == NULL;
+        taken[i] = handover;
+        refused += handover == NULL;
     }
     cr_expect_geq(refused, COUNT_OF(peers) - 80);
     cr_expect_eq(a.closes, refused);
@@ -258,7 +258,7 @@ Test(conn_move, no_place_over_there)
     harness_deinit(&small);
 }
 
-Test(conn_move, luggage_nobody_takes)
+Test(conn_move, handover_nobody_takes)
 {
     peer_open_websocket(&peer, &a);
     peer_send_frame(&peer, 0x01, "part", 4);
@@ -266,7 +266,7 @@ Test(conn_move, luggage_nobody_takes)
     cr_assert_eq(conn_send_frame(a.conn, CONN_FRAME_TEXT, SLICE_TEXT("unsent"), NULL), RESULT_OK);
     conn_detach(a.conn, b.io, gone, &a);
     HARNESS_UNTIL(&a, gone_count == 1);
-    conn_luggage_free(b.server, luggage);
+    conn_handover_free(b.server, handover);
     harness_turn(&a);
     HARNESS_UNTIL(&b, peer_ended(&peer) || peer.reset);
 }

@@ -236,12 +236,12 @@ Test(conn_proxy, what_is_held_for_many_is_not_one_addresss)
     harness_deinit(&h);
 }
 
-static struct conn_luggage *luggage;
+static struct conn_handover *handover;
 
-static void gone(void *context, struct conn_luggage *packed)
+static void gone(void *context, struct conn_handover *packed)
 {
     (void)context;
-    luggage = packed;
+    handover = packed;
 }
 
 /* A socket whose client the proxy does not name is one of many of that proxy's, on whichever worker. */
@@ -256,8 +256,8 @@ Test(conn_proxy, what_is_held_for_many_moves_as_that)
     peer_send_text(&peer, HANDSHAKE);
     HARNESS_UNTIL(&h, h.opens == 1);
     conn_detach(h.conn, there.io, gone, NULL);
-    HARNESS_UNTIL(&h, luggage != NULL);
-    struct conn *conn = conn_adopt(there.server, luggage);
+    HARNESS_UNTIL(&h, handover != NULL);
+    struct conn *conn = conn_adopt(there.server, handover);
     cr_assert_not_null(conn);
     for (int i = 0; i < 100; i++)
         cr_assert_eq(conn_send_frame(conn, CONN_FRAME_BINARY, slice_of(payload, sizeof payload), NULL), RESULT_OK, "%d", i);

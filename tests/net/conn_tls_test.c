@@ -555,12 +555,12 @@ Test(conn_tls, a_peer_may_be_gone_at_any_time)
     cr_expect_eq(harness_metric(&a.metrics.tls_connections_open), 0);
 }
 
-static struct conn_luggage *luggage;
+static struct conn_handover *handover;
 static uint32_t gone_count;
-static void gone(void *context, struct conn_luggage *packed)
+static void gone(void *context, struct conn_handover *packed)
 {
     (void)context;
-    luggage = packed;
+    handover = packed;
     gone_count++;
 }
 
@@ -585,9 +585,9 @@ Test(conn_tls, a_session_moves_to_another_worker)
     cr_assert_eq(conn_send_frame(a.conn, CONN_FRAME_BINARY, SLICE_TEXT("said before"), NULL), RESULT_OK);
     conn_detach(a.conn, b.io, gone, NULL);
     HARNESS_UNTIL(&a, gone_count == 1);
-    cr_assert_not_null(luggage);
+    cr_assert_not_null(handover);
     cr_expect_eq(harness_metric(&a.metrics.tls_connections_open), 0);
-    struct conn *conn = conn_adopt(b.server, luggage);
+    struct conn *conn = conn_adopt(b.server, handover);
     cr_assert_not_null(conn);
     cr_expect_eq(harness_metric(&b.metrics.tls_connections_open), 1);
     conn_resume(conn);
@@ -604,7 +604,7 @@ Test(conn_tls, a_session_moves_to_another_worker)
     harness_init(&a, NULL);
 }
 
-Test(conn_tls, luggage_nobody_takes_frees_its_session)
+Test(conn_tls, handover_nobody_takes_frees_its_session)
 {
     static struct harness b;
     start(NULL);
@@ -613,7 +613,7 @@ Test(conn_tls, luggage_nobody_takes_frees_its_session)
     secure_open_heard(&client);
     conn_detach(a.conn, b.io, gone, NULL);
     HARNESS_UNTIL(&a, gone_count == 1);
-    conn_luggage_free(b.server, luggage);
+    conn_handover_free(b.server, handover);
     secure_deinit(&client);
     harness_deinit(&b);
 }

@@ -272,7 +272,7 @@ static void account_drop(struct machine *machine, struct entity *entity)
 }
 
 const struct entity_type account_type = {
-    .name = "account", .size_bytes = sizeof(struct account), .brief = true, .load = account_load, .drop = account_drop};
+    .name = "account", .size_bytes = sizeof(struct account), .rare = true, .load = account_load, .drop = account_drop};
 
 void account_fill_user(Ringpost__V1__User *out, uint64_t user_id, char *name, char *display_name)
 {

@@ -52,4 +52,4 @@ static enum result name_load(struct entity *fresh, struct store_view *view)
     return res;
 }
 
-const struct entity_type name_type = {.name = "name", .size_bytes = sizeof(struct name), .brief = true, .load = name_load};
+const struct entity_type name_type = {.name = "name", .size_bytes = sizeof(struct name), .rare = true, .load = name_load};

@@ -79,7 +79,7 @@ enum error check_send(struct machine *machine, const struct command *command)
     uint64_t room_id = send_room_id(machine, &send);
     if (room_id == 0) return ERROR_NONE;
     enum error error = send_admits(machine, room_id, command->actor_id);
-    if (error == ERROR_NONE) return ERROR_NONE; /* apply tells a repeat: asking for it is the dearest part of a send */
+    if (error == ERROR_NONE) return ERROR_NONE; /* apply detects a repeat; the lookup is the most expensive part of a send, and is done once */
     struct dedup_entry entry = send_entry(&send, room_id, command->actor_id);
     return dedup_find(machine->dedup, &entry) != NULL ? ERROR_NONE : error;
 }

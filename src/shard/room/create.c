@@ -125,14 +125,14 @@ static const char *create_fault(const Ringpost__V1__CreateRoomRequest *in)
 }
 
 /* True: somebody has all the rooms they may have, and the request was refused. */
-static bool create_refuse_sated(struct shard *shard, struct request *request, const struct guests *guests,
+static bool create_refuse_full(struct shard *shard, struct request *request, const struct guests *guests,
                                 const struct people_answer *people)
 {
     struct entity *own = request_entity(shard, request, ENTITY_INBOX, request->actor.user_id, 0);
-    bool sated = inbox_group_count(inbox_of(own)) >= shard_limits(shard)->rooms_per_user_max;
-    for (uint32_t i = 0; i < guests->count; i++) sated = sated || guest_is_sated(shard, &people[i]);
-    if (sated) request_refuse(shard, request, ERROR_TOO_MANY_ROOMS);
-    return sated;
+    bool full = inbox_group_count(inbox_of(own)) >= shard_limits(shard)->rooms_per_user_max;
+    for (uint32_t i = 0; i < guests->count; i++) full = full || guest_rooms_full(shard, &people[i]);
+    if (full) request_refuse(shard, request, ERROR_TOO_MANY_ROOMS);
+    return full;
 }
 
 void handle_create_room(struct shard *shard, struct request *request)
@@ -168,7 +168,7 @@ void handle_create_room(struct shard *shard, struct request *request)
     room_create_record_write(&bytes, &record);
     struct dedup_entry entry = create_entry(&record, request->actor.user_id);
     bool again = create_first(request_machine(shard), &record, &entry) != NULL; /* makes no room: no limit */
-    if (again || !create_refuse_sated(shard, request, &guests, people))
+    if (again || !create_refuse_full(shard, request, &guests, people))
         request_propose(shard, request, COMMAND_ROOM_CREATE, writer_slice(&bytes));
     writer_deinit(&list);
     writer_deinit(&bytes);

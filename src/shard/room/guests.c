@@ -61,13 +61,13 @@ const struct people_answer *guests_ask(const struct guests *guests, struct shard
     return people;
 }
 
-bool guest_is_sated(const struct shard *shard, const struct people_answer *answer)
+bool guest_rooms_full(const struct shard *shard, const struct people_answer *answer)
 {
     uint32_t rooms_max = shard_limits(shard)->rooms_per_user_max;
     return answer->group_count >= rooms_max - rooms_max / ROOMS_OWN_SHARE;
 }
 
-bool person_is_sated(const struct shard *shard, const struct people_answer *answer)
+bool person_rooms_full(const struct shard *shard, const struct people_answer *answer)
 {
     return answer->group_count >= shard_limits(shard)->rooms_per_user_max;
 }

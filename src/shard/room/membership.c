@@ -183,12 +183,12 @@ static void propose_remove(struct shard *shard, struct request *request, uint64_
 
 /* One who is no member yet and has all the rooms one may have: true when the request was refused for that, or waits to
  * know. */
-static bool refuse_sated(struct shard *shard, struct request *request, uint64_t room_id,
+static bool refuse_full(struct shard *shard, struct request *request, uint64_t room_id,
                          const struct people_answer *people, uint32_t count,
-                         bool (*is_sated)(const struct shard *, const struct people_answer *))
+                         bool (*rooms_full)(const struct shard *, const struct people_answer *))
 {
     for (uint32_t i = 0; i < count; i++) {
-        if (!is_sated(shard, &people[i])) continue;
+        if (!rooms_full(shard, &people[i])) continue;
         struct entity *member = request_entity(shard, request, ENTITY_MEMBER, room_id, people[i].user_id);
         if (member == NULL || member->exists) continue;
         request_refuse(shard, request, ERROR_TOO_MANY_ROOMS);
@@ -207,7 +207,7 @@ void handle_join_room(struct shard *shard, struct request *request)
         request_refuse(shard, request, ERROR_USER_NOT_FOUND);
         return;
     }
-    if (refuse_sated(shard, request, in->room_id, own, 1, person_is_sated)) return;
+    if (refuse_full(shard, request, in->room_id, own, 1, person_rooms_full)) return;
     struct person_record person = {.user_id = request->actor.user_id, .name = request->actor.name};
     struct writer list;
     writer_init(&list, 0);
@@ -230,7 +230,7 @@ void handle_invite(struct shard *shard, struct request *request)
     struct entity *own = people == NULL ? NULL : request_entity(shard, request, ENTITY_MEMBER, in->room_id, request->actor.user_id);
     if (own == NULL) return;
     /* That those who are in it already need no room more would tell a stranger who is. */
-    if (own->exists && refuse_sated(shard, request, in->room_id, people, guests.count, guest_is_sated)) return;
+    if (own->exists && refuse_full(shard, request, in->room_id, people, guests.count, guest_rooms_full)) return;
     struct writer list;
     writer_init(&list, 0);
     for (uint32_t i = 0; i < guests.count; i++) {

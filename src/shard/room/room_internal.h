@@ -34,7 +34,7 @@ bool guests_collect(struct guests *guests, struct shard *shard, struct request *
  * Else one answer per guest, in order. */
 const struct people_answer *guests_ask(const struct guests *guests, struct shard *shard, struct request *request);
 /* One has all the rooms one may have. A guest, whom others bring in, has a quarter less: those places are for what one joins oneself. */
-bool person_is_sated(const struct shard *shard, const struct people_answer *answer);
-bool guest_is_sated(const struct shard *shard, const struct people_answer *answer);
+bool person_rooms_full(const struct shard *shard, const struct people_answer *answer);
+bool guest_rooms_full(const struct shard *shard, const struct people_answer *answer);
 
 #endif
