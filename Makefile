@@ -50,7 +50,7 @@ $(BUILD)/made-with:
 	@echo "$(MADE_WITH)" >$@
 
 # ---- the binary -----------------------------------------------------------------------------------------------------
-sources = $(sort $(wildcard src/$(1)/*.c src/$(1)/*/*.c))
+sources = $(sort $(shell find src/$(1) -name "*.c"))
 objects = $(patsubst src/%.c,$(BUILD)/%.o,$(call sources,$(1)))
 
 $(BUILD)/%.o: src/%.c $(BUILD)/made-with | $(PB_H)
@@ -96,7 +96,7 @@ below_mqtt := mqtt api core
 below_web := web core
 below_shard := shard mqtt api web net storage core
 below_client := client api net core
-test_objects = $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(sort $(wildcard tests/$(1)/*.c)))
+test_objects = $(patsubst tests/%.c,$(BUILD)/tests/%.o,$(sort $(shell find tests/$(1) -name "*.c")))
 
 $(BUILD)/tests/%.o: tests/%.c | $(PB_H)
 	@mkdir -p $(@D); echo "cc $<"

@@ -12,7 +12,7 @@ $(SIM_OBJECTS): CFLAGS += $(SIM_OLDER)
 $(BUILD)/simulated/%.o: src/%.c $(BUILD)/made-with | $(PB_H)
 	@mkdir -p $(@D); echo "cc $< for the simulator"
 	$(CC) $(CFLAGS) $(SIM_OLDER) -c -o $@ $<
-$(BUILD)/libsimulated.a: $(patsubst src/%.c,$(BUILD)/simulated/%.o,$(sort $(wildcard src/shard/*.c src/shard/*/*.c)))
+$(BUILD)/libsimulated.a: $(patsubst src/%.c,$(BUILD)/simulated/%.o,$(sort $(shell find src/shard -name "*.c")))
 
 $(BUILD)/sim: LDFLAGS += $(POWER_FLAGS)
 $(BUILD)/sim: $(SIM_OBJECTS) $(SIM_FAKES) $(BUILD)/libsimulated.a $(foreach layer,api storage core,$(BUILD)/lib$(layer).a)

@@ -2,7 +2,7 @@
  * Thread: any.                    Depends: nothing.              Start at: api/api.h
  * `reason` is API and never changes; `message` is for people. `status` is the HTTP status of the class `code`.
  * What never becomes a method (a head too large, no HTTP at all) is refused by net/ with the rows of HTTP_REFUSAL_LIST (net/http.h);
- * a reason in both lists is the same row (tests/shard/error_rows_test.c). docs/protocol.md has both. */
+ * a reason in both lists is the same row (tests/shard/domain/error_rows_test.c). docs/protocol.md has both. */
 #ifndef API_ERROR_H
 #define API_ERROR_H
 

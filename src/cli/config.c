@@ -4,7 +4,7 @@
 #include "cli/remote.h"
 #include "core/config.h"
 #include "net/server.h"
-#include "shard/fitness.h"
+#include "shard/worker/fitness.h"
 #include "storage/datadir.h"
 #include <jansson.h>
 #include <stdio.h>

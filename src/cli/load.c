@@ -2,7 +2,7 @@
 #include "cli/load.h"
 #include "cli/cli.h"
 #include "net/server.h"
-#include "shard/rules.h"
+#include "shard/worker/rules.h"
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>

@@ -1,5 +1,5 @@
 /* cli/load.h - the server's configuration from a command line, for `serve` and for `config`: what one takes or refuses, so does the other.
- * Thread:  main.                  Depends: core/config.h, shard/rules.h.  Start at: cli/cli.h */
+ * Thread:  main.                  Depends: core/config.h, shard/worker/rules.h.  Start at: cli/cli.h */
 #ifndef CLI_LOAD_H
 #define CLI_LOAD_H
 

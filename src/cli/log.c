@@ -1,11 +1,11 @@
 /* cli/log.c - `ringpost log inspect|verify`: what stands in a shard's commit log, read with the server's own reader and changing nothing.
  * PATH may be a data directory (all shards), a shard's directory or its log directory. Of a data directory `verify` also says whether a
- * start would take it: its identity first, then, when every log is good, the shards recovered and compared (shard/rehearsal.h). */
+ * start would take it: its identity first, then, when every log is good, the shards recovered and compared (shard/worker/rehearsal.h). */
 #include "cli/remote.h"
 #include "core/check.h"
 #include "core/logger.h"
-#include "shard/command.h"
-#include "shard/rehearsal.h"
+#include "shard/engine/command.h"
+#include "shard/worker/rehearsal.h"
 #include "storage/commitlog.h"
 #include "storage/datadir.h"
 #include "storage/format.h"

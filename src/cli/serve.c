@@ -7,8 +7,8 @@
 #include "core/config.h"
 #include "core/logger.h"
 #include "core/version.h"
-#include "shard/fitness.h"
-#include "shard/host.h"
+#include "shard/worker/fitness.h"
+#include "shard/worker/host.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

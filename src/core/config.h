@@ -270,7 +270,7 @@ NODISCARD enum result config_set(struct config *config, const char *name, const 
 /* Whether a command line's --NAME is an option of this table. */
 bool config_knows(const char *name);
 
-/* For what no single value shows (shard/rules.h): "option = value (place)", an option's name, its number in its base unit (bytes, ms, us),
+/* For what no single value shows (shard/worker/rules.h): "option = value (place)", an option's name, its number in its base unit (bytes, ms, us),
  * and such a number as text with its unit. */
 void config_describe(const struct config *config, enum config_option option, char *text, size_t text_size);
 const char *config_name(enum config_option option);

@@ -1,8 +1,8 @@
 /* layers: shard core */
 /* tests/fuzz/block_fuzz.c - any bytes as a stored block of a timeline and of a stream: what is given is numbered without holes and the same
  * whichever way it is read, or the block is refused. Input: u8 first number, then the value. */
-#include "shard/chat/events.h"
-#include "shard/room/timeline.h"
+#include "shard/domain/delivery/events.h"
+#include "shard/domain/room/timeline.h"
 #include <stdlib.h>
 
 #define ROOM 7

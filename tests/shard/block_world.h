@@ -2,7 +2,7 @@
 #ifndef TESTS_SHARD_BLOCK_WORLD_H
 #define TESTS_SHARD_BLOCK_WORLD_H
 
-#include "room_world.h"
+#include "shard/room_world.h"
 #include <criterion/criterion.h>
 #include <stdio.h>
 

@@ -1,8 +1,8 @@
 /* tests/shard/machine_fixture.c - see machine_fixture.h. */
-#include "machine_fixture.h"
-#include "shard/chat/events.h"
-#include "shard/memory.h"
-#include "shard/room/timeline.h"
+#include "shard/machine_fixture.h"
+#include "shard/domain/delivery/events.h"
+#include "shard/engine/memory.h"
+#include "shard/domain/room/timeline.h"
 #include <criterion/criterion.h>
 
 /* ---- the array that stands for the store ---- */

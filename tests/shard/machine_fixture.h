@@ -7,8 +7,8 @@
 #define TESTS_SHARD_MACHINE_FIXTURE_H
 
 #include "ringpost/v1/ringpost.pb-c.h"
-#include "shard/machine.h"
-#include "shard/records.h"
+#include "shard/engine/machine.h"
+#include "shard/engine/records.h"
 
 struct fixture_row {
     uint8_t *key, *value;

@@ -1,8 +1,8 @@
 /* tests/shard/room_world.c - see room_world.h. */
-#include "room_world.h"
+#include "shard/room_world.h"
 #include "api/json.h"
-#include "shard/memory.h"
-#include "shard/room/reading.h"
+#include "shard/engine/memory.h"
+#include "shard/engine/reading.h"
 #include <criterion/criterion.h>
 
 struct world world_create(struct machine_options options)

@@ -3,13 +3,13 @@
 #ifndef TESTS_SHARD_ROOM_WORLD_H
 #define TESTS_SHARD_ROOM_WORLD_H
 
-#include "machine_fixture.h"
-#include "shard/chat/conversation.h"
-#include "shard/chat/inbox.h"
-#include "shard/chat/pages.h"
-#include "shard/room/members.h"
-#include "shard/room/room.h"
-#include "shard/room/view.h"
+#include "shard/machine_fixture.h"
+#include "shard/domain/room/conversation.h"
+#include "shard/domain/delivery/inbox.h"
+#include "shard/domain/chat/pages.h"
+#include "shard/domain/room/members.h"
+#include "shard/domain/room/room.h"
+#include "shard/domain/room/view.h"
 
 #define WORLD_SHARDS_MAX 4
 #define WORLD_PAGE_COST_MAX (64u << 10) /* bytes of JSON before the last row of a page */

@@ -1,7 +1,7 @@
 /* tests/shard/shard_fixture.c - see shard_fixture.h. */
-#include "shard_fixture.h"
-#include "shard/records.h"
-#include "shard/shard_internal.h"
+#include "shard/shard_fixture.h"
+#include "shard/engine/records.h"
+#include "shard/engine/shard_internal.h"
 #include <criterion/criterion.h>
 
 struct shard_rig rig;

@@ -8,8 +8,8 @@
 
 #include "api/api.h"
 #include "core/metrics.h"
-#include "shard/methods.h"
-#include "shard/session.h"
+#include "shard/domain/methods.h"
+#include "shard/domain/delivery/session.h"
 #include "storage/fake_disk.h"
 #include "storage/fake_store.h"
 

@@ -3,10 +3,10 @@
  * or not: the oracle is told so, and a device that must know asks again. */
 #include "sim/calls.h"
 #include "core/check.h"
-#include "shard/account/account.h"
-#include "shard/chat/inbox.h"
-#include "shard/methods.h"
-#include "shard/session.h"
+#include "shard/domain/account/account.h"
+#include "shard/domain/delivery/inbox.h"
+#include "shard/domain/methods.h"
+#include "shard/domain/delivery/session.h"
 #include <stdio.h>
 #include <stdlib.h>
 #define XXH_INLINE_ALL

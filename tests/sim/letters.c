@@ -1,8 +1,8 @@
 /* tests/sim/letters.c - see letters.h. */
 #include "sim/letters.h"
 #include "core/check.h"
-#include "shard/mailbox.h"
-#include "shard/records.h"
+#include "shard/worker/mailbox.h"
+#include "shard/engine/records.h"
 #include <stdlib.h>
 
 #define TAKE_MAX 16u

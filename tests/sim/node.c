@@ -3,10 +3,10 @@
  * some index; the shard is closed. */
 #include "sim/node.h"
 #include "core/check.h"
-#include "shard/chat/events.h"
-#include "shard/keys.h"
-#include "shard/records.h"
-#include "shard/room/timeline.h"
+#include "shard/domain/delivery/events.h"
+#include "shard/engine/keys.h"
+#include "shard/engine/records.h"
+#include "shard/domain/room/timeline.h"
 #include "sim/report.h"
 #include <stdlib.h>
 #define XXH_INLINE_ALL

@@ -1,11 +1,11 @@
 /* tests/sim/node.h - one shard with the disk and the store under it, through any number of lives.
  * Owns:    the medium, the store, a copy of every log segment that was recycled; the shard of the present life.
- * Thread:  one.                   Depends: shard/shard.h, storage/fake_disk.h, storage/fake_store.h.  Start at: sim/world.h */
+ * Thread:  one.                   Depends: shard/engine/shard.h, storage/fake_disk.h, storage/fake_store.h.  Start at: sim/world.h */
 #ifndef TESTS_SIM_NODE_H
 #define TESTS_SIM_NODE_H
 
 #include "core/metrics.h"
-#include "shard/shard.h"
+#include "shard/engine/shard.h"
 #include "sim/dice.h"
 #include "sim/plant.h"
 #include "sim/profile.h"

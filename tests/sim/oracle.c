@@ -1,7 +1,7 @@
 /* tests/sim/oracle.c - see oracle.h. */
 #include "sim/oracle.h"
 #include "core/check.h"
-#include "shard/ids.h"
+#include "shard/engine/ids.h"
 #include "sim/people.h"
 #include <stdio.h>
 #include <stdlib.h>

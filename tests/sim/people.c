@@ -1,7 +1,7 @@
 /* tests/sim/people.c - see people.h: connections, pushes, and what a device makes of them. */
 #include "sim/people.h"
 #include "core/check.h"
-#include "shard/session.h"
+#include "shard/domain/delivery/session.h"
 #include "sim/calls.h"
 #include "sim/letters.h"
 #include "sim/oracle.h"

@@ -10,7 +10,7 @@
 
 #include "api/api.h"
 #include "ringpost/v1/ringpost.pb-c.h"
-#include "shard/letter.h"
+#include "shard/engine/letter.h"
 #include "sim/oracle.h"
 #include "sim/world.h"
 

@@ -1,7 +1,7 @@
 /* tests/sim/place.c - see place.h. */
 #include "sim/place.h"
 #include "core/check.h"
-#include "shard/shard.h"
+#include "shard/engine/shard.h"
 #include "sim/profile.h"
 #include "sim/report.h"
 #include "storage/datadir.h"

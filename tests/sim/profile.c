@@ -59,7 +59,7 @@ static void roll_weights(struct profile *p, struct dice *dice)
     p->weights[ACTION_REST] = PICK(dice, 0, 3, 10);
 }
 
-/* Everybody keeps the same number of his last sends, and half of the window is for that (shard/dedup.h). */
+/* Everybody keeps the same number of his last sends, and half of the window is for that (shard/engine/dedup.h). */
 static uint32_t repeats_kept(const struct profile *p)
 {
     uint32_t share = p->machine.dedup_entries / 2 / p->users;

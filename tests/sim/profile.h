@@ -1,9 +1,9 @@
 /* tests/sim/profile.h - what kind of world a seed gets: how many shards and people, which limits, how slow, how unlucky.
- * Thread: one.  Depends: shard/shard.h, sim/dice.h.  Start at: sim/world.h */
+ * Thread: one.  Depends: shard/engine/shard.h, sim/dice.h.  Start at: sim/world.h */
 #ifndef TESTS_SIM_PROFILE_H
 #define TESTS_SIM_PROFILE_H
 
-#include "shard/shard.h"
+#include "shard/engine/shard.h"
 #include "sim/dice.h"
 
 #define SHARDS_MAX 4

@@ -1,7 +1,7 @@
 /* tests/sim/trial.c - see trial.h. */
 #include "sim/trial.h"
 #include "core/check.h"
-#include "shard/positions.h"
+#include "shard/engine/positions.h"
 #include "sim/report.h"
 #include <stdlib.h>
 

@@ -1,0 +1,72 @@
+/* shard/domain/chat/mark_read.c - how far a user has read one room; on the user's home shard, told to all their devices
+ * through the stream. Never goes back, never past the head this shard knows. */
+#include "shard/domain/room/conversation.h"
+#include "shard/domain/delivery/inbox.h"
+#include "shard/domain/methods.h"
+#include "shard/domain/room/view.h"
+
+void needs_read(struct needs *needs, const struct command *command)
+{
+    struct read_record read = COMMAND_RECORD(read, command);
+    needs_entity(needs, ENTITY_CONVERSATION, read.user_id, read.room_id);
+    needs_entity(needs, ENTITY_INBOX, read.user_id, 0);
+    needs_entity(needs, ENTITY_VIEW, read.room_id, 0);
+}
+
+enum error check_read(struct machine *machine, const struct command *command)
+{
+    struct read_record read = COMMAND_RECORD(read, command);
+    return machine_entity(machine, ENTITY_CONVERSATION, read.user_id, read.room_id)->exists ? ERROR_NONE
+                                                                                            : ERROR_ROOM_NOT_FOUND;
+}
+
+static void read_tell(struct machine *machine, const struct conversation *conversation, struct effects *effects)
+{
+    uint64_t user_id = conversation->entity.key.a;
+    struct event_read_record record = {.room_id = conversation->entity.key.b, .read_seq = conversation->read_seq};
+    uint32_t event = effects_event_begin(effects);
+    event_pack_read(&effects->bytes, &record);
+    effects_event_end(effects, event);
+    writer_reset(&effects->scratch);
+    writer_u8(&effects->scratch, EVENT_READ);
+    event_read_record_write(&effects->scratch, &record);
+    struct inbox *inbox = inbox_of(machine_entity(machine, ENTITY_INBOX, user_id, 0));
+    inbox_append(machine, inbox, event, writer_slice(&effects->scratch), effects);
+}
+
+void apply_read(struct machine *machine, const struct command *command, struct effects *effects)
+{
+    struct read_record read = COMMAND_RECORD(read, command);
+    struct conversation *conversation =
+        conversation_of(machine_entity(machine, ENTITY_CONVERSATION, read.user_id, read.room_id));
+    const struct view *view = view_of(machine_entity(machine, ENTITY_VIEW, read.room_id, 0));
+    ASSERT(view->entity.exists);
+    uint64_t seq = read.seq < view->head_seq ? read.seq : view->head_seq;
+    if (seq > conversation->read_seq) {
+        conversation->read_seq = seq;
+        batch_row(machine->batch, &conversation->entity);
+        read_tell(machine, conversation, effects);
+    }
+    Ringpost__V1__MarkReadResponse response = RINGPOST__V1__MARK_READ_RESPONSE__INIT;
+    response.read_seq = conversation->read_seq;
+    effects_reply(effects, &response.base);
+}
+
+void handle_mark_read(struct shard *shard, struct request *request)
+{
+    Ringpost__V1__MarkReadRequest *in = REQUEST_UNPACK(shard, request, MarkReadRequest);
+    if (in == NULL) return;
+    if (in->seq == 0) {
+        request_refuse_because(shard, request, ERROR_BAD_FIELD, "seq: must be 1 or more");
+        return;
+    }
+    struct entity *conversation = request_entity(shard, request, ENTITY_CONVERSATION, request->actor.user_id, in->room_id);
+    if (conversation == NULL) return;
+    if (!conversation->exists && !request_catch_up(shard, request, id_partition(in->room_id))) return;
+    struct read_record record = {.user_id = request->actor.user_id, .room_id = in->room_id, .seq = in->seq};
+    struct writer bytes;
+    writer_init(&bytes, 0);
+    read_record_write(&bytes, &record);
+    request_propose(shard, request, COMMAND_READ, writer_slice(&bytes));
+    writer_deinit(&bytes);
+}

@@ -1,0 +1,20 @@
+/* shard/domain/room/conversation.h - one user's side of one room: since when a member, how far read, who the other one is.
+ * Thread:  the shard's worker (the user's home shard).  Depends: shard/engine/machine.h.  Start at: shard/engine/shard.h */
+#ifndef SHARD_CHAT_CONVERSATION_H
+#define SHARD_CHAT_CONVERSATION_H
+
+#include "shard/engine/machine.h"
+
+struct conversation { /* exists: the user is a member (as far as this shard has heard) */
+    struct entity entity;
+    uint64_t joined_seq, read_seq;
+    uint64_t peer_id; /* DIRECT, else 0 */
+    char *peer_name;  /* owned, may be NULL */
+};
+extern const struct entity_type conversation_type;
+static inline struct conversation *conversation_of(struct entity *e)
+{
+    return CONTAINER_OF(e, struct conversation, entity);
+}
+
+#endif

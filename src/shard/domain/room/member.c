@@ -1,0 +1,48 @@
+/* shard/domain/room/member.c - one member of a room, on the room's shard. A user who is none is an entity too: exists ==
+ * false. */
+#include "shard/engine/memory.h"
+#include "shard/engine/reading.h"
+#include "shard/domain/room/room.h"
+
+static enum result member_load(struct entity *fresh, struct store_view *view)
+{
+    struct member *member = member_of(fresh);
+    struct key key = key_two(KEY_MEMBER, fresh->key.a, fresh->key.b);
+    struct writer value;
+    writer_init(&value, 0);
+    enum result result = reading_get(view, &key, &value, &fresh->exists);
+    if (result == RESULT_OK && fresh->exists) {
+        struct member_record record;
+        struct cursor c = cursor_of(writer_slice(&value));
+        if (member_record_read(&record, &c) && cursor_done(&c)) {
+            member->role = record.role;
+            member->joined_ms = record.joined_ms;
+            member->joined_seq = record.joined_seq;
+            member->name = memory_text(record.name);
+        } else {
+            result = RESULT_CORRUPT;
+        }
+    }
+    writer_deinit(&value);
+    return result;
+}
+
+static void member_drop(struct machine *machine, struct entity *entity)
+{
+    (void)machine;
+    free(member_of(entity)->name);
+}
+
+const struct entity_type member_type = {
+    .name = "member", .size_bytes = sizeof(struct member), .load = member_load, .drop = member_drop};
+
+void member_put(const struct member *member, struct effects *effects)
+{
+    ASSERT(member->entity.exists);
+    struct key key = key_two(KEY_MEMBER, member->entity.key.a, member->entity.key.b);
+    struct member_record record = {.role = member->role,
+                                   .joined_ms = member->joined_ms,
+                                   .name = slice_text(member->name),
+                                   .joined_seq = member->joined_seq};
+    EFFECTS_PUT(effects, &key, member, &record);
+}

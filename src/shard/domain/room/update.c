@@ -1,0 +1,108 @@
+/* shard/domain/room/update.c - renaming a group, opening or closing its door and its past, and ending it. */
+#include "shard/domain/account/account.h"
+#include "shard/engine/memory.h"
+#include "shard/domain/room/room_internal.h"
+
+/* ---- update ---- */
+
+void needs_room_update(struct needs *needs, const struct command *command)
+{
+    struct room_update_record update = COMMAND_RECORD(room_update, command);
+    needs_entity(needs, ENTITY_ROOM, update.room_id, 0);
+    needs_entity(needs, ENTITY_MEMBER, update.room_id, command->actor_id);
+    room_needs_local(needs, update.room_id, 0);
+}
+
+enum error check_room_update(struct machine *machine, const struct command *command)
+{
+    struct room *room;
+    return room_admits(machine, COMMAND_RECORD(room_update, command).room_id, command->actor_id, ROLE_ADMIN, &room);
+}
+
+static bool update_since_join(const struct room_update_record *update, const struct room *room)
+{
+    if (update->history == RINGPOST__V1__ROOM_HISTORY__NOT_CHOSEN) return room->since_join;
+    return update->history == RINGPOST__V1__ROOM_HISTORY__SINCE_JOIN;
+}
+
+void apply_room_update(struct machine *machine, const struct command *command, struct effects *effects)
+{
+    struct room_update_record update = COMMAND_RECORD(room_update, command);
+    struct room *room = room_of(machine_entity(machine, ENTITY_ROOM, update.room_id, 0));
+    bool renames = update.name.len > 0 && !slice_equal(update.name, slice_text(room->name));
+    if (renames) {
+        free(room->name);
+        room->name = memory_text(update.name);
+    }
+    bool joinable = update.joinable != 0, since_join = update_since_join(&update, room);
+    if (renames || room->joinable != joinable || room->since_join != since_join) {
+        room->joinable = joinable;
+        room->since_join = since_join;
+        batch_row(machine->batch, &room->entity);
+        struct relay_change_record change = {
+            .change = CHANGE_ROOM_UPDATED, .actor_id = command->actor_id, .time_ms = command->time_ms};
+        room_tell(machine, room, &change, effects);
+    }
+    Ringpost__V1__Room out;
+    room_fill(room, machine, &out);
+    Ringpost__V1__UpdateRoomResponse response = RINGPOST__V1__UPDATE_ROOM_RESPONSE__INIT;
+    response.room = &out;
+    effects_reply(effects, &response.base);
+}
+
+void handle_update_room(struct shard *shard, struct request *request)
+{
+    Ringpost__V1__UpdateRoomRequest *in = REQUEST_UNPACK(shard, request, UpdateRoomRequest);
+    struct name_text name;
+    const char *fault = in == NULL ? NULL : room_history_fault((int32_t)in->history);
+    if (fault != NULL) request_refuse_because(shard, request, ERROR_BAD_FIELD, fault);
+    if (in == NULL || fault != NULL || !account_clean_name(shard, request, &name, "name", in->name, false)) return;
+    struct room_update_record record = {
+        .room_id = in->room_id, .name = name_slice(&name), .joinable = in->joinable != 0, .history = (uint8_t)in->history};
+    struct writer bytes;
+    writer_init(&bytes, 0);
+    room_update_record_write(&bytes, &record);
+    request_propose(shard, request, COMMAND_ROOM_UPDATE, writer_slice(&bytes));
+    writer_deinit(&bytes);
+}
+
+/* ---- dismiss ---- */
+
+void needs_room_dismiss(struct needs *needs, const struct command *command)
+{
+    struct room_dismiss_record dismiss = COMMAND_RECORD(room_dismiss, command);
+    needs_entity(needs, ENTITY_ROOM, dismiss.room_id, 0);
+    needs_entity(needs, ENTITY_MEMBER, dismiss.room_id, command->actor_id);
+    room_needs_local(needs, dismiss.room_id, 0);
+}
+
+enum error check_room_dismiss(struct machine *machine, const struct command *command)
+{
+    struct room *room;
+    return room_admits(machine, COMMAND_RECORD(room_dismiss, command).room_id, command->actor_id, ROLE_OWNER, &room);
+}
+
+void apply_room_dismiss(struct machine *machine, const struct command *command, struct effects *effects)
+{
+    struct room_dismiss_record dismiss = COMMAND_RECORD(room_dismiss, command);
+    struct room *room = room_of(machine_entity(machine, ENTITY_ROOM, dismiss.room_id, 0));
+    room->dismissed = true;
+    batch_row(machine->batch, &room->entity);
+    struct relay_change_record change = {
+        .change = CHANGE_ROOM_DISMISSED, .actor_id = command->actor_id, .time_ms = command->time_ms};
+    room_tell(machine, room, &change, effects);
+    Ringpost__V1__DismissRoomResponse response = RINGPOST__V1__DISMISS_ROOM_RESPONSE__INIT;
+    effects_reply(effects, &response.base);
+}
+
+void handle_dismiss_room(struct shard *shard, struct request *request)
+{
+    Ringpost__V1__DismissRoomRequest *in = REQUEST_UNPACK(shard, request, DismissRoomRequest);
+    if (in == NULL) return;
+    struct room_dismiss_record record = {.room_id = in->room_id};
+    struct writer bytes;
+    writer_init(&bytes, 0);
+    room_dismiss_record_write(&bytes, &record);
+    request_propose(shard, request, COMMAND_ROOM_DISMISS, writer_slice(&bytes));
+    writer_deinit(&bytes);
+}

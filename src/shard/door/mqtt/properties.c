@@ -1,0 +1,140 @@
+/* shard/door/mqtt/properties.c - what MQTT 5 says beside a message: how it is kept with the message, and how it is shown.
+ * Kept as the publisher gave it: user properties, content type, response topic, correlation data (message Properties).
+ * Ours, on every delivered message that the client takes with them: the user properties below, and what stands in for what the
+ * publisher did not say. A publisher's of the same name are not shown, so that nobody can
+ * pretend to be another. */
+#include "api/utf8.h"
+#include "api/wire.h"
+#include "shard/door/mqtt/mqtt_internal.h"
+
+enum properties_field { PROPERTIES_USER = 1, PROPERTIES_CONTENT_TYPE, PROPERTIES_RESPONSE_TOPIC, PROPERTIES_CORRELATION_DATA };
+enum property_field { PROPERTY_NAME = 1, PROPERTY_VALUE };
+
+static const char *const kind_names[] = {"text", "emoji", "image", "video", "audio", "file", "custom"};
+static const char *const own_names[] = {"from", "from_name", "room_id", "msg_id", "seq", "time_ms", "client_msg_id", "kind"};
+
+static bool is_own_name(struct slice name)
+{
+    for (size_t i = 0; i < COUNT_OF(own_names); i++)
+        if (slice_equal(name, slice_text(own_names[i]))) return true;
+    return false;
+}
+
+/* ---- keeping -------------------------------------------------------------------------------------------------------------------- */
+
+static void pack_user(struct writer *out, const struct mqtt_property_value *property)
+{
+    wire_write_tag(out, PROPERTIES_USER, WIRE_BYTES);
+    size_t begin = wire_nest_begin(out);
+    wire_write_bytes(out, PROPERTY_NAME, property->bytes);
+    wire_write_bytes(out, PROPERTY_VALUE, property->value);
+    wire_nest_end(out, begin);
+}
+
+void mqtt_pack_properties(struct writer *out, const struct mqtt_properties *properties)
+{
+    struct cursor c = cursor_of(properties->block);
+    struct mqtt_property_value property;
+    while (mqtt_property_next(&c, &property)) {
+        if (property.id == MQTT_USER_PROPERTY && !is_own_name(property.bytes)) pack_user(out, &property);
+        else if (property.id == MQTT_CONTENT_TYPE) wire_write_bytes(out, PROPERTIES_CONTENT_TYPE, property.bytes);
+        else if (property.id == MQTT_RESPONSE_TOPIC) wire_write_bytes(out, PROPERTIES_RESPONSE_TOPIC, property.bytes);
+        else if (property.id == MQTT_CORRELATION_DATA) wire_write_bytes(out, PROPERTIES_CORRELATION_DATA, property.bytes);
+    }
+}
+
+/* Payload format 1 and content type text/plain say that it is text; without either it is when it is UTF-8. Nothing is no text. */
+uint32_t mqtt_kind_of(const struct mqtt_publish *publish)
+{
+    const struct mqtt_properties *properties = &publish->properties;
+    struct slice named = mqtt_property_user(properties, SLICE_TEXT("kind"));
+    for (uint32_t kind = 0; named.data != NULL && kind < COUNT_OF(kind_names); kind++)
+        if (slice_equal(named, slice_text(kind_names[kind]))) return kind;
+    struct slice type = mqtt_property_bytes(properties, MQTT_CONTENT_TYPE);
+    bool plain = type.len >= 10 && memcmp(type.data, "text/plain", 10) == 0;
+    bool said = mqtt_property_number(properties, MQTT_PAYLOAD_FORMAT, 0) == 1 || plain;
+    bool text = publish->payload.len > 0 && utf8_valid_len(publish->payload) == publish->payload.len;
+    if ((said && publish->payload.len > 0) || (type.data == NULL && text)) return RINGPOST__V1__MESSAGE_KIND__TEXT;
+    return RINGPOST__V1__MESSAGE_KIND__CUSTOM;
+}
+
+/* ---- showing -------------------------------------------------------------------------------------------------------------------- */
+
+struct given { /* by the publisher; borrowed */
+    struct slice content_type, response_topic, correlation_data;
+};
+
+static void put_given_user(struct writer *block, struct slice packed)
+{
+    struct cursor c = cursor_of(packed);
+    struct wire_field field;
+    struct slice name = SLICE_EMPTY, value = SLICE_EMPTY;
+    while (wire_next(&c, &field)) {
+        if (field.number == PROPERTY_NAME) name = field.bytes;
+        if (field.number == PROPERTY_VALUE) value = field.bytes;
+    }
+    if (!is_own_name(name)) mqtt_put_user(block, name, value);
+}
+
+/* Writes the user properties, in the publisher's order, and reads the others. */
+static struct given put_given(struct writer *block, struct slice packed)
+{
+    struct given given = {0};
+    struct cursor c = cursor_of(packed);
+    struct wire_field field;
+    while (wire_next(&c, &field)) {
+        if (field.number == PROPERTIES_USER) put_given_user(block, field.bytes);
+        if (field.number == PROPERTIES_CONTENT_TYPE) given.content_type = field.bytes;
+        if (field.number == PROPERTIES_RESPONSE_TOPIC) given.response_topic = field.bytes;
+        if (field.number == PROPERTIES_CORRELATION_DATA) given.correlation_data = field.bytes;
+    }
+    return given;
+}
+
+static struct slice digits(char out[24], uint64_t number)
+{
+    char *end = out + 24, *at = end;
+    do *--at = (char)('0' + number % 10);
+    while ((number /= 10) != 0);
+    return slice_of(at, (size_t)(end - at));
+}
+
+/* Where an answer goes: to the room, or to the one who wrote. */
+static void put_answer(struct writer *block, uint64_t target_id, bool direct)
+{
+    char number[24], topic[26] = {direct ? 'u' : 'r', '/'};
+    struct slice id = digits(number, target_id);
+    memcpy(topic + 2, id.data, id.len);
+    mqtt_put_bytes(block, MQTT_RESPONSE_TOPIC, slice_of(topic, id.len + 2));
+}
+
+static void put_user_number(struct writer *block, struct slice name, uint64_t number)
+{
+    char text[24];
+    mqtt_put_user(block, name, digits(text, number));
+}
+
+static void put_ours(struct writer *block, const struct mqtt_message *message)
+{
+    put_user_number(block, SLICE_TEXT("from"), message->sender_id);
+    mqtt_put_user(block, SLICE_TEXT("from_name"), message->sender_name);
+    put_user_number(block, SLICE_TEXT("room_id"), message->room_id);
+    put_user_number(block, SLICE_TEXT("msg_id"), message->msg_id);
+    put_user_number(block, SLICE_TEXT("seq"), message->seq);
+    put_user_number(block, SLICE_TEXT("time_ms"), message->time_ms);
+    mqtt_put_user(block, SLICE_TEXT("client_msg_id"), message->client_msg_id);
+    if (message->kind < COUNT_OF(kind_names)) mqtt_put_user(block, SLICE_TEXT("kind"), slice_text(kind_names[message->kind]));
+}
+
+void mqtt_write_properties(struct writer *block, const struct mqtt_message *message, bool direct, bool ours)
+{
+    bool text = message->kind == RINGPOST__V1__MESSAGE_KIND__TEXT || message->kind == RINGPOST__V1__MESSAGE_KIND__EMOJI;
+    if (ours) put_ours(block, message);
+    struct given given = put_given(block, message->properties);
+    if (text) mqtt_put_number(block, MQTT_PAYLOAD_FORMAT, 1);
+    if (text && ours && given.content_type.len == 0) given.content_type = SLICE_TEXT("text/plain");
+    if (given.content_type.len > 0) mqtt_put_bytes(block, MQTT_CONTENT_TYPE, given.content_type);
+    if (given.correlation_data.len > 0) mqtt_put_bytes(block, MQTT_CORRELATION_DATA, given.correlation_data);
+    if (given.response_topic.len > 0) mqtt_put_bytes(block, MQTT_RESPONSE_TOPIC, given.response_topic);
+    else if (ours) put_answer(block, direct ? message->sender_id : message->room_id, direct);
+}

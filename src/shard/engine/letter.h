@@ -1,0 +1,96 @@
+/* shard/engine/letter.h - everything one shard or worker says to another; flat but for `next`, so it may one day go to another host.
+ * Owns:    a letter is one heap block, or one of several in a parcel; post and receive take it, the receiver frees it, and a parcel goes
+ *          with the last of its letters. (Inside a request it is a part of that one's block, an answer is written into the shard's own:
+ *          those are borrowed.)
+ * Thread:  one at a time.         Depends: core/, api/error.h.   Start at: shard/engine/shard.h
+ *
+ *   bytes:  +--------------+---------+      the actor of a request (actor_record), then what `kind` says
+ *           | actor (len a)| payload |
+ *           +--------------+---------+ */
+#ifndef SHARD_LETTER_H
+#define SHARD_LETTER_H
+
+#include "api/error.h"
+#include "core/cursor.h"
+#include "core/record.h"
+
+enum letter_kind {
+    LETTER_REQUEST,      /* a client's request: payload = packed request message of `method` */
+    LETTER_REPLY,        /* to origin: payload = packed response message, or `error` with payload = detail text */
+    LETTER_STREAM,       /* durable stream entries: relay_record */
+    LETTER_STREAM_ACK,   /* number = index applied */
+    LETTER_ASK_PEOPLE,   /* number = call; payload = u64 user ids: who are they? */
+    LETTER_TELL_PEOPLE,  /* number = call; payload = person answers, call.c */
+    LETTER_ASK_POSITION, /* number = call: how many stream entries were ever emitted to the asking shard? */
+    LETTER_TELL_POSITION, /* number = call; payload = u64 */
+    LETTER_WATCH,        /* number = call; presence and typing subscriptions, see presence/watch.h */
+    LETTER_WATCHED,      /* number = call; payload = presence_records */
+    LETTER_UNWATCH,      /* session = number: forget it */
+    LETTER_MOVE,         /* to a worker (to_shard's): a connection; the one letter that is not flat: payload = struct move, door.c */
+    LETTER_MQTT,         /* from the MQTT door: method = enum mqtt_question, see mqtt/state.h; answered with a REPLY */
+    LETTER_NOTIFY,       /* ephemeral push: payload = u32 count, u64 session ids, u32 Push field, packed message */
+};
+
+/* Where an answer goes: a connection of a worker, by handle, so that a stale answer finds nobody. */
+struct origin {
+    uint16_t worker;
+    uint8_t door;  /* enum conn_door */
+    uint8_t json;
+    uint8_t cors; /* HTTP from a page of allowed origin number cors - 1; 0: no such page */
+    uint16_t address_class; /* of the peer: login_limit_class(); set where somebody logs in */
+    uint32_t slot, generation;
+    uint64_t request_id; /* the client's own number */
+    uint64_t started_ns;
+};
+
+/* Who asks; verified by the door (signature, expiry) and by the user's home shard (device not revoked). */
+#define ACTOR_FIELDS(F)                                                                                                \
+    F(u64, user_id) F(u64, issued_s) F(u64, expires_s) F(bytes, device_id) F(bytes, platform) F(bytes, name)
+#define ACTOR_FIELDS_2(F) F(u8, own) F(u64, generation) /* own: this server made the token, for that generation of the device */
+RECORD_2(actor, ACTOR_FIELDS, ACTOR_FIELDS_2)
+
+struct letter {
+    struct letter *next;
+    struct parcel *parcel; /* where it stands; NULL: in a block of its own */
+    enum letter_kind kind;
+    uint16_t from_shard, to_shard;
+    uint16_t method;     /* REQUEST, REPLY: field number in Request.method */
+    uint8_t error;       /* REPLY: enum error */
+    uint8_t noted;       /* REPLY: enum refusal + 1 that its door notes, with the user id in `number`; 0: none */
+    bool admitted;       /* REQUEST: the actor's home shard has let it pass */
+    uint32_t retry_after_ms;
+    struct origin origin;
+    uint64_t number;
+    uint32_t actor_len, len; /* len: actor and payload */
+    uint8_t bytes[];
+};
+
+/* What letter_fill() needs. */
+uint32_t letter_size(const struct actor_record *actor, struct slice payload);
+/* Makes a letter of the memory at `letter`: zeroed, with actor (may be NULL) and payload filled in. */
+void letter_fill(struct letter *letter, enum letter_kind kind, uint16_t from_shard, uint16_t to_shard,
+                 const struct actor_record *actor, struct slice payload);
+/* One zeroed letter with room for len bytes. */
+struct letter *letter_create(enum letter_kind kind, uint16_t from_shard, uint16_t to_shard, uint32_t len);
+/* With `actor` (may be NULL) and payload filled in. */
+struct letter *letter_make(enum letter_kind kind, uint16_t from_shard, uint16_t to_shard, const struct actor_record *actor,
+                           struct slice payload);
+/* On the heap, whatever memory `letter` stands in. */
+struct letter *letter_copy(const struct letter *letter);
+/* Into `memory`, letter_room() bytes, which the caller frees. */
+struct letter *letter_copy_to(void *memory, const struct letter *letter);
+static inline uint32_t letter_room(const struct letter *l) { return (uint32_t)sizeof *l + l->len; }
+void letter_free(struct letter *letter); /* may be NULL */
+
+/* Letters of one turn from one worker to another, back to back: one allocation here and one free there for all of them. Filled by the one
+ * and, once that has handed the letters over, the other's; who keeps a letter for long copies it, or it would keep them all. */
+struct parcel;
+#define PARCEL_LETTER_SIZE_MAX 2048u /* larger ones go alone */
+static inline bool letter_fits_parcel(const struct letter *l) { return letter_room(l) <= PARCEL_LETTER_SIZE_MAX; }
+/* A copy of the letter in *parcel, or in a new one when that is NULL or full: *parcel is the one it stands in. */
+struct letter *parcel_add(struct parcel **parcel, const struct letter *letter);
+static inline struct slice letter_payload(const struct letter *l) { return slice_of(l->bytes + l->actor_len, l->len - l->actor_len); }
+/* False when there is none. Slices borrow the letter. */
+bool letter_actor(const struct letter *letter, struct actor_record *actor);
+
+#endif

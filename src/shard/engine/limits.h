@@ -1,0 +1,16 @@
+/* shard/engine/limits.h - the limits that apply reads, as a part of the state.
+ * Thread:  the shard's worker; recovery before it serves.  Depends: shard/engine/machine.h.  Start at: shard/engine/machine.h
+ * A replayed command must meet the limits it met when it was first applied, or an acknowledged join could be refused after a
+ * restart with a smaller room_members_max. So the configured values take effect by a LIMITS command in the log: the first one of a
+ * start whose configuration differs from the limits in force. */
+#ifndef SHARD_LIMITS_H
+#define SHARD_LIMITS_H
+
+#include "shard/engine/machine.h"
+
+/* Recovery: what was in force after the store's applied index; nothing stored: the configured values stay. */
+NODISCARD enum result limits_load(struct machine *machine, struct store_view *view);
+/* True when `configured` is not what is in force; then `record` gets what to propose. */
+bool limits_differ(const struct machine *machine, const struct machine_options *configured, struct writer *record);
+
+#endif

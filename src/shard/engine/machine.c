@@ -1,0 +1,200 @@
+/* shard/engine/machine.c - applying commands, and the parts of the state that are not entities.
+ * Recovery: machine_load reads counters, stream positions, outbox and dedup window as of the applied index; then every later
+ * command of the log runs through machine_load_missing and machine_apply exactly as it did live. */
+#include "shard/engine/machine.h"
+#include "shard/engine/limits.h"
+#include "shard/engine/memory.h"
+#include "shard/engine/outbox.h"
+#include "shard/engine/records.h"
+
+enum result machine_create(struct machine **out, const struct machine_options *options, struct metrics *metrics)
+{
+    ASSERT(options->shard < options->shard_count);
+    *out = NULL;
+    struct machine *m = calloc(1, sizeof *m);
+    if (m == NULL) return RESULT_NOMEM;
+    m->options = *options;
+    for (int i = 0; i < ID_TYPE_COUNT; i++) m->next_sequence[i] = 1;
+    m->batch = batch_create();
+    enum result result = entity_table_create(&m->entities, m, options->entities_max, metrics);
+    if (result == RESULT_OK) result = dedup_create(&m->dedup, &(struct dedup_limits){.capacity = options->dedup_entries,
+                                                                                        .window_ms = options->repeat_window_ms,
+                                                                                        .per_sender = options->repeats_per_sender});
+    if (result == RESULT_OK)
+        result = stream_set_create(&m->streams, options->shard, options->shard_count, options->outbox_entries_max);
+    if (result == RESULT_OK) result = roster_create(&m->roster);
+    if (result != RESULT_OK) {
+        machine_destroy(m);
+        return result;
+    }
+    *out = m;
+    return RESULT_OK;
+}
+
+void machine_destroy(struct machine *m)
+{
+    if (m == NULL) return;
+    batch_destroy(m->batch, m->entities);
+    entity_table_destroy(m->entities);
+    roster_destroy(m->roster);
+    stream_set_destroy(m->streams);
+    dedup_destroy(m->dedup);
+    free(m);
+}
+
+uint64_t machine_next_id(struct machine *m, enum id_type type)
+{
+    uint64_t sequence = m->next_sequence[type]++;
+    ASSERT(sequence <= ID_SEQUENCE_MAX);
+    m->counters_changed = true;
+    m->last_id_ms = m->time_ms;
+    return id_make(m->options.shard, type, sequence);
+}
+
+struct entity *machine_entity(struct machine *m, enum entity_kind kind, uint64_t a, uint64_t b)
+{
+    struct entity *e = m->pinned == NULL ? NULL : needs_find(m->pinned, kind, a, b);
+    if (e == NULL) e = entity_find(m->entities, (struct entity_key){.a = a, .b = b, .kind = kind});
+    ASSERT(e != NULL);
+    return e;
+}
+
+void machine_apply(struct machine *m, const struct command *command, struct effects *effects)
+{
+    ASSERT(command->index == m->applied_index + 1);
+    const struct command_row *row = command_row((uint16_t)command->type);
+    ASSERT(row != NULL);
+    m->time_ms = command->time_ms;
+    effects->error = row->check(m, command);
+    if (effects->error == ERROR_NONE) row->apply(m, command, effects);
+    m->applied_index = command->index;
+}
+
+void machine_end_batch(struct machine *m, struct effects *effects)
+{
+    batch_end(m->batch, m->entities, effects);
+    if (m->counters_changed) {
+        m->counters_changed = false;
+        struct key key = key_make(KEY_META);
+        struct meta_record record = {.next_user = m->next_sequence[ID_USER],
+                                     .next_room = m->next_sequence[ID_ROOM],
+                                     .next_message = m->next_sequence[ID_MESSAGE],
+                                     .last_id_ms = m->last_id_ms};
+        EFFECTS_PUT(effects, &key, meta, &record);
+    }
+    stream_end_batch(m->streams, effects);
+    dedup_end_batch(m->dedup, m->applied_index, effects);
+}
+
+/* ---- recovery ---- */
+
+struct load {
+    struct machine *machine;
+    struct outbox_reader outbox;
+    enum result result; /* CORRUPT: what was read is none of ours */
+};
+
+static bool load_took(struct load *load, bool took)
+{
+    if (!took && load->result == RESULT_OK) load->result = RESULT_CORRUPT;
+    return took;
+}
+
+/* The shard in a key: one beyond any that can be, when it is none. */
+static uint16_t peer_in(struct slice key)
+{
+    uint64_t peer = key_u64_at(key, 1);
+    return peer < UINT16_MAX ? (uint16_t)peer : UINT16_MAX;
+}
+
+static bool load_position(void *context, struct slice key, struct slice value)
+{
+    struct load *load = context;
+    return load_took(load, key.len == 9 && stream_load_position(load->machine->streams, peer_in(key), value));
+}
+
+static bool load_bundle(void *context, struct slice key, struct slice value)
+{
+    struct load *load = context;
+    struct slice bundle;
+    load->result = outbox_read(&load->outbox, value, &bundle);
+    bool took = load->result == RESULT_OK && key.len == 17 &&
+                stream_load_bundle(load->machine->streams, peer_in(key), key_u64_at(key, 9), bundle);
+    return load_took(load, took);
+}
+
+static bool load_former_block(void *context, struct slice key, struct slice value)
+{
+    struct load *load = context;
+    return load_took(load, key.len == 9 && dedup_load_former_block(load->machine->dedup, key_u64_at(key, 1), value));
+}
+
+static bool load_block(void *context, struct slice key, struct slice value)
+{
+    struct load *load = context;
+    return load_took(load, key.len == 9 && dedup_load_block(load->machine->dedup, key_u64_at(key, 1), value));
+}
+
+static enum result load_counters(struct machine *m, struct store_view *view)
+{
+    struct writer value;
+    writer_init(&value, 0);
+    struct key key = key_make(KEY_META);
+    enum result result = store_get(view, key_slice(&key), &value);
+    if (result == RESULT_OK) {
+        struct meta_record record;
+        struct cursor c = cursor_of(writer_slice(&value));
+        if (meta_record_read(&record, &c) && cursor_done(&c)) {
+            m->next_sequence[ID_USER] = record.next_user;
+            m->next_sequence[ID_ROOM] = record.next_room;
+            m->next_sequence[ID_MESSAGE] = record.next_message;
+            m->last_id_ms = record.last_id_ms;
+        } else {
+            result = RESULT_CORRUPT;
+        }
+    } else if (result == RESULT_MISSING) {
+        result = RESULT_OK;
+    }
+    writer_deinit(&value);
+    return result;
+}
+
+static enum result load_range(struct machine *m, struct store_view *view, enum key_kind kind,
+                              bool (*each)(void *, struct slice, struct slice))
+{
+    struct load load = {.machine = m};
+    struct key from = key_make(kind), until = key_make((enum key_kind)(kind + 1));
+    outbox_reader_init(&load.outbox, view);
+    enum result result = store_scan(view, key_slice(&from), key_slice(&until), each, &load);
+    outbox_reader_deinit(&load.outbox);
+    return result == RESULT_OK ? load.result : result;
+}
+
+enum result machine_load(struct machine *m, struct store_view *view, uint64_t applied_index)
+{
+    m->applied_index = applied_index;
+    enum result result = load_counters(m, view);
+    if (result == RESULT_OK) result = limits_load(m, view);
+    if (result == RESULT_OK) result = incarnations_load(m, view);
+    if (result == RESULT_OK) result = load_range(m, view, KEY_STREAM, load_position);
+    if (result == RESULT_OK) result = load_range(m, view, KEY_OUTBOX, load_bundle);
+    if (result == RESULT_OK) result = load_range(m, view, KEY_DEDUP, load_former_block);
+    if (result == RESULT_OK) result = load_range(m, view, KEY_REPEATS, load_block);
+    if (result == RESULT_OK) dedup_load_end(m->dedup);
+    return result;
+}
+
+enum result machine_load_missing(struct needs *needs, struct store_view *view)
+{
+    for (uint32_t i = 0; i < needs->missing_count; i++) {
+        struct entity *fresh = entity_fresh(needs->missing[i]);
+        enum result result = entity_types[fresh->key.kind]->load(fresh, view);
+        if (result != RESULT_OK) {
+            entity_discard(fresh);
+            return result;
+        }
+        entity_adopt(needs->machine->entities, fresh);
+    }
+    needs->missing_count = 0;
+    return RESULT_OK;
+}

@@ -1,0 +1,71 @@
+/* shard/engine/machine.h - the deterministic state machine of one shard: commands in, entities changed, effects out.
+ * Owns:    the entities, the counters of ids, the stream positions, the window of repeated sends.
+ * Thread:  the shard's worker; recovery before it serves.
+ * Depends: shard/engine/entity.h, shard/engine/command.h, shard/engine/effects.h.  Start at: shard/engine/shard.h
+ * The same commands in the same order give the same state and the same puts, on any machine, live or at recovery;
+ * other bounds between batches give other blocks (block.h) of the same records. */
+#ifndef SHARD_MACHINE_H
+#define SHARD_MACHINE_H
+
+#include "shard/engine/batch.h"
+#include "shard/engine/command.h"
+#include "shard/engine/dedup.h"
+#include "shard/engine/effects.h"
+#include "shard/engine/entity.h"
+#include "shard/engine/ids.h"
+#include "shard/engine/incarnation.h"
+#include "shard/domain/delivery/roster.h"
+#include "shard/engine/stream.h"
+
+struct machine_options { /* the limits that apply reads are part of the state: changed only by a LIMITS command, see limits.h */
+    uint16_t shard, shard_count;
+    uint32_t room_members_max;
+    uint32_t fanout_threshold;    /* members; above it a room is large, for ever */
+    uint32_t inbox_events_max;    /* events kept per user */
+    uint32_t devices_per_user_max;
+    uint32_t dedup_entries;
+    uint32_t repeat_window_ms, repeats_per_sender;
+    uint32_t entities_max;
+    uint32_t outbox_entries_max;
+};
+
+struct machine {
+    struct machine_options options;
+    struct entity_table *entities;
+    struct batch *batch; /* what the commands since the last machine_end_batch() changed */
+    struct dedup *dedup;
+    struct stream_set *streams;
+    struct roster *roster; /* who is online in large rooms; not part of the state */
+    uint64_t next_sequence[ID_TYPE_COUNT];
+    uint64_t applied_index;
+    bool counters_changed;
+    uint64_t time_ms;    /* of the command being applied */
+    uint64_t last_id_ms; /* of the command that gave the newest id */
+    /* Told of every entity a command makes (NULL: nobody listens): a load of that key that is under way read too early. */
+    void (*on_created)(void *context, struct entity_key key);
+    void *on_created_context;
+    uint64_t entities_made;     /* by commands, ever; while it stays, what a command needs stays, too (command.h) */
+    const struct needs *pinned; /* what the command being checked or applied needs: looked at before the table; NULL: unknown */
+    bool limits_known; /* a LIMITS command was applied, now or before the last start */
+    struct incarnations incarnations;
+};
+
+NODISCARD enum result machine_create(struct machine **out, const struct machine_options *options, struct metrics *metrics);
+void machine_destroy(struct machine *machine);
+
+/* Recovery: reads counters, stream positions, the outbox and the dedup window as the store holds them after `applied_index`. */
+NODISCARD enum result machine_load(struct machine *machine, struct store_view *view, uint64_t applied_index);
+/* Recovery: makes resident what `needs` misses, on the calling thread. */
+NODISCARD enum result machine_load_missing(struct needs *needs, struct store_view *view);
+
+/* The next command of the log. Its needs are resident and pinned by the caller. Fills effects. */
+void machine_apply(struct machine *machine, const struct command *command, struct effects *effects);
+/* Completes the puts of a batch: open blocks, changed rows, counters, stream positions, dedup block. Call before handing effects->puts to the store. */
+void machine_end_batch(struct machine *machine, struct effects *effects);
+
+uint64_t machine_next_id(struct machine *machine, enum id_type type);
+/* A pinned, resident entity; asserted: needs must have named it. */
+struct entity *machine_entity(struct machine *machine, enum entity_kind kind, uint64_t a, uint64_t b);
+static inline bool machine_is_home(const struct machine *m, uint64_t id) { return id_partition(id) == m->options.shard; }
+
+#endif

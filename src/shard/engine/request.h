@@ -1,0 +1,146 @@
+/* shard/engine/request.h - one letter being worked on by the shard that owns its subject: a client's request or a shard's question.
+ * Owns:    its letter, its pins, its place among the waiters of a load and among the commands of the log.
+ * Thread:  the shard's worker.    Depends: shard/engine/shard.h.        Start at: shard/engine/shard.h
+ *
+ * A handler is run from the top again each time what it waited for has arrived; until it proposes or replies it changes
+ * nothing, so running again is safe. It ends in exactly one of: request_reply*, request_refuse, request_propose, or it
+ * returns after a function said WAIT.
+ *
+ *   RUNNING --needs missing--> PARKED --loaded--> RUNNING --proposed--> LOGGED --durable, applied--> answered, freed
+ *           --answered--> freed   --read job--> READING --done--> answered, freed
+ *           --no room in the log, the store or an outbox--> STALLED --room--> RUNNING (a session's; any other is refused) */
+#ifndef SHARD_REQUEST_H
+#define SHARD_REQUEST_H
+
+#include "api/envelope.h"
+#include "core/refusal.h"
+#include "ringpost/v1/ringpost.pb-c.h"
+#include "shard/engine/shard.h"
+
+struct request;
+typedef void (*request_run_f)(struct shard *shard, struct request *request);
+
+struct pending { /* one appended command, until it is applied */
+    struct pending *next;
+    uint64_t index;
+    struct request *request; /* this stands in it; NULL: nobody waits */
+    struct slice body;       /* command_record and the record of its type, where the log holds them */
+    uint16_t type;
+};
+
+struct request {
+    struct letter *letter;       /* owned; `inside` or a block of its own */
+    struct pending logged;       /* LOGGED */
+    request_run_f run;
+    struct actor_record actor;   /* borrowed from the letter; user_id 0: nobody is logged in */
+    struct needs needs;
+    void *state;                 /* a handler's own, between its runs; freed with free_state */
+    void (*free_state)(void *state);
+    struct people *people;       /* answers of request_people */
+    const void *touches[2];      /* memory that applying its command will ask for and that no pin names; only ever prefetched */
+    uint32_t loads_waiting;      /* PARKED: entities still to come */
+    uint64_t entities_made;      /* LOGGED: machine->entities_made when its needs were last looked at */
+    struct request *next_stalled;
+    uint64_t stalled_ns;         /* since when it has been STALLED, perhaps again and again; 0: never */
+    void (*then)(struct shard *shard, struct request *request, enum error error); /* LOGGED */
+    enum request_state { REQUEST_RUNNING, REQUEST_PARKED, REQUEST_LOGGED, REQUEST_READING, REQUEST_CALLING, REQUEST_STALLED } stage;
+    uint64_t awaited;            /* request_catch_up(): entries of awaited_peer that are to be applied first */
+    struct request *next_behind;
+    uint16_t awaited_peer;
+    bool caught_up;
+    bool pooled;                 /* a block of the usual size */
+    _Alignas(8) uint8_t inside[];
+};
+
+/* ---- what handlers use ---- */
+struct machine *request_machine(struct shard *shard);
+/* The unpacked request message, from the turn's arena, or NULL after the request was refused BAD_REQUEST. */
+void *request_unpack(struct shard *shard, struct request *request);
+#define REQUEST_UNPACK(shard, request, Type) ((Ringpost__V1__##Type *)request_unpack(shard, request))
+
+/* A resident entity, pinned until the request ends; NULL: it is being loaded and the handler returns (it will be run again). */
+struct entity *request_entity(struct shard *shard, struct request *request, enum entity_kind kind, uint64_t a, uint64_t b);
+/* Who are these users (any shard's)? True: people[i] is filled for each (name NULL: no such user), borrowed until the request ends.
+ * False: the question is under way and the handler returns. */
+struct people_answer {
+    uint64_t user_id;
+    bool exists;
+    uint32_t group_count;      /* rooms that count against rooms_per_user_max */
+    uint32_t unanswered_count; /* conversations opened that nobody has answered */
+    struct slice name; /* display name */
+    struct slice user_name;
+};
+bool request_people(struct shard *shard, struct request *request, const uint64_t *user_ids, uint32_t count,
+                    const struct people_answer **people);
+/* Before somebody is told that they are not in a room which another shard owns: may that be because its news are on their way? True:
+ * everything is applied here that `peer` had decided when this was asked first. False: the handler returns and will be run again. */
+bool request_catch_up(struct shard *shard, struct request *request, uint16_t peer);
+/* For several entities: call request_entity for each, then `if (request_waits(request)) return;`. */
+bool request_waits(const struct request *request);
+
+/* Loads what the command needs, checks it, and puts it into the open log batch; the reply follows when it is applied. `record` holds the
+ * bytes of the command's own record (without command_record, which is made here from time and actor). Refuses by itself. */
+void request_propose(struct shard *shard, struct request *request, enum command_type type, struct slice record);
+/* Like it, but the reply to the client is made by `then` once the command was applied (e.g. to bind a session): `then` runs with
+ * error = the outcome and must answer and end the request. */
+void request_propose_then(struct shard *shard, struct request *request, enum command_type type, struct slice record,
+                          void (*then)(struct shard *shard, struct request *request, enum error error));
+
+/* A read on the storage thread: `read` runs there (it may use only `job->...` and the view) and appends the packed response to
+ * job->reply; its result becomes the answer. `params` (size bytes) is copied to job->params. */
+struct read_job {
+    struct store_job job;
+    struct shard *shard;
+    struct request *request;
+    enum error error;
+    uint32_t page_cost_max; /* of an answer that is a page, see engine/reading.h */
+    struct writer reply;
+    void (*read)(struct read_job *job, struct store_view *view);
+    void (*then)(struct shard *shard, struct request *request, struct read_job *job); /* NULL: reply with it; else it answers */
+    uint64_t started_ns;
+    _Alignas(16) uint8_t params[];
+};
+void request_read(struct shard *shard, struct request *request, void (*read)(struct read_job *, struct store_view *),
+                  const void *params, uint32_t size);
+void request_read_then(struct shard *shard, struct request *request, void (*read)(struct read_job *, struct store_view *),
+                       const void *params, uint32_t size, void (*then)(struct shard *, struct request *, struct read_job *));
+
+/* Off to argon2id; then(…) runs with the finished job when it is done. Refuses SERVER_BUSY by itself. */
+void request_hash_password(struct shard *shard, struct request *request, const char *password, const char *verify_hash,
+                           void (*then)(struct shard *shard, struct request *request, struct password_job *job));
+
+/* Ends of a request: each frees it. */
+void request_reply(struct shard *shard, struct request *request, const ProtobufCMessage *message);
+void request_reply_packed(struct shard *shard, struct request *request, struct slice packed);
+void request_refuse(struct shard *shard, struct request *request, enum error error);
+/* With words for this case, e.g. which field is wrong; `detail` is copied. */
+void request_refuse_because(struct shard *shard, struct request *request, enum error error, const char *detail);
+/* Refused for who they are, or say they are: the door notes it with the peer's address. `detail` NULL: none; `user_id` 0: unknown. */
+void request_refuse_peer(struct shard *shard, struct request *request, enum error error, const char *detail, enum refusal refusal,
+                         uint64_t user_id);
+/* No answer is owed (letters that are not client requests). */
+void request_end(struct shard *shard, struct request *request);
+
+/* For letters of other kinds: a request around one, run at once. */
+void request_start(struct shard *shard, struct letter *letter, request_run_f run);
+
+const struct shard_ports *shard_ports(const struct shard *shard);
+const struct shard_limits *shard_limits(const struct shard *shard);
+const struct token_keys *shard_token_keys(const struct shard *shard);
+struct metrics *shard_metrics(const struct shard *shard);
+struct envelope_arena *shard_arena(struct shard *shard); /* reset after each handler run */
+struct writer *shard_scratch(struct shard *shard); /* empty, for the record of a command; until the next call */
+
+/* Proposes a command nobody waits for (last seen): best effort, dropped when a limit is reached. */
+void shard_propose_internal(struct shard *shard, enum command_type type, uint64_t actor_id, struct slice record);
+struct watch_table *shard_watch_table(struct shard *shard);
+/* Takes; `number` of the letter names the call. */
+void request_call_answer(struct shard *shard, struct letter *letter);
+
+/* ---- questions to other shards: a call number finds the waiting request when the answer comes ---- */
+/* Asks every shard in `shards` (bit set semantics by the caller): registers one pending call expecting `answers` letters. */
+uint64_t request_call_begin(struct shard *shard, struct request *request, uint32_t answers,
+                            void (*on_answer)(struct shard *shard, struct request *request, struct letter *letter),
+                            void (*then)(struct shard *shard, struct request *request));
+
+#endif

@@ -1,0 +1,488 @@
+/* shard/engine/shard.c - one shard's engine: opening with recovery, letters in, durable commands applied, the turn's ends.
+ * Happy path of a write: see shard.h. Failure modes: a log that cannot be read refuses to open; a store that is damaged, then or later,
+ * makes a shard that serves nothing (shard_damage); a full log, store backlog
+ * or outbox makes new writes wait or refuses them (request.c); a failed sync ends the process (storage/commitlog.c). */
+#include "shard/engine/limits.h"
+#include "shard/engine/memory.h"
+#include "shard/domain/mqtt/state.h"
+#include "shard/domain/presence/watch.h"
+#include "shard/engine/records.h"
+#include "shard/engine/shard_internal.h"
+#include "core/logger.h"
+#include <stdio.h>
+
+#define RECOVERY_BATCH_MAX 2048         /* commands between two store batches during recovery: nobody waits, so blocks may be longer */
+#define ARENA_SIZE_MAX (4u << 20)       /* of one unpacked request; frames are at most 256 KiB */
+
+/* ---- recovery ---- */
+
+struct recovery {
+    struct shard *shard;
+    struct needs needs;
+    struct store_job job;
+    enum result result;
+    uint64_t replayed;
+    uint32_t batched; /* commands since the last store batch */
+};
+
+static void recovery_load_machine(struct store_job *job, struct store_view *view)
+{
+    struct recovery *r = CONTAINER_OF(job, struct recovery, job);
+    r->result = machine_load(r->shard->machine, view, r->shard->options.store_applied_index);
+}
+
+static void recovery_load_needs(struct store_job *job, struct store_view *view)
+{
+    struct recovery *r = CONTAINER_OF(job, struct recovery, job);
+    r->result = machine_load_missing(&r->needs, view);
+}
+
+static enum result recovery_run(struct recovery *r, void (*run)(struct store_job *, struct store_view *))
+{
+    r->job.run = run;
+    store_run_now(r->shard->options.store, &r->job);
+    return r->result;
+}
+
+static enum result recovery_write(struct recovery *r)
+{
+    struct shard *s = r->shard;
+    if (r->batched == 0) return RESULT_OK;
+    r->batched = 0;
+    machine_end_batch(s->machine, &s->effects);
+    entity_table_trim(s->machine->entities);
+    return store_write_now(s->options.store, &s->effects.puts, s->machine->applied_index);
+}
+
+static enum result recovery_apply(void *context, const struct commitlog_record *record)
+{
+    struct recovery *r = context;
+    struct shard *s = r->shard;
+    struct command command;
+    if (!command_decode(&command, record->type, record->index, record->body)) return RESULT_CORRUPT;
+    enum result result = RESULT_OK;
+    const struct command_row *row = command_row(record->type);
+    needs_init(&r->needs, s->machine);
+    row->needs(&r->needs, &command);
+    while (r->needs.missing_count > 0 && result == RESULT_OK) {
+        result = recovery_run(r, recovery_load_needs);
+        if (result == RESULT_OK) row->needs(&r->needs, &command);
+    }
+    if (result != RESULT_OK) return result;
+    effects_begin(&s->effects, false);
+    s->machine->pinned = &r->needs;
+    machine_apply(s->machine, &command, &s->effects);
+    s->machine->pinned = NULL;
+    needs_release(&r->needs);
+    s->last_time_ms = command.time_ms;
+    r->replayed++;
+    r->batched++;
+    return r->batched >= RECOVERY_BATCH_MAX ? recovery_write(r) : RESULT_OK;
+}
+
+static void on_durable(void *context, uint64_t index)
+{
+    struct shard *s = context;
+    ASSERT(index >= s->durable_index);
+    s->durable_index = index;
+}
+
+static uint64_t log_now_ns(void *context) { return shard_now_ns(context); }
+
+static enum result recover(struct shard *s, uint64_t *replayed, char *text, size_t text_size)
+{
+    struct recovery r = {.shard = s};
+    enum result result = recovery_run(&r, recovery_load_machine);
+    if (result != RESULT_OK) {
+        snprintf(text, text_size, "shard %u: the store's own records cannot be read: %s", s->options.machine.shard,
+                 result_text(result));
+        return result;
+    }
+    struct commitlog_options log = {.disk = s->options.disk,
+                                    .shard = s->options.machine.shard,
+                                    .pending_size_bytes_max = s->options.log_pending_max_bytes,
+                                    .made_before = s->options.log_made_before,
+                                    .look_only = s->options.look_only,
+                                    .hold = true,
+                                    .now_ns = log_now_ns,
+                                    .durable = on_durable,
+                                    .context = s,
+                                    .metrics = s->options.metrics};
+    s->options.ports.random(s->options.ports.context, &log.epoch_base, sizeof log.epoch_base);
+    int prefix_len = snprintf(text, text_size, "shard %u: ", s->options.machine.shard);
+    result = commitlog_open(&s->log, &log, s->options.store_applied_index, recovery_apply, &r, text + prefix_len,
+                            text_size - (size_t)prefix_len);
+    needs_release(&r.needs);
+    if (result != RESULT_OK) return result;
+    text[0] = '\0';
+    *replayed = r.replayed;
+    result = recovery_write(&r);
+    if (result != RESULT_OK) snprintf(text, text_size, "shard %u: %s", s->options.machine.shard, result_text(result));
+    s->durable_index = commitlog_durable_index(s->log);
+    if (r.replayed == 0) s->last_time_ms = s->machine->last_id_ms;
+    return result;
+}
+
+/* The first command of every start. On a disk without room it waits, and everything else that would be logged with it: reads are served. */
+static void begin_incarnation(struct shard *s)
+{
+    s->options.ports.random(s->options.ports.context, &s->incarnation_random, sizeof s->incarnation_random);
+    s->incarnation_due = true;
+    if (shard_incarnate(s) != ERROR_NONE)
+        LOG_WARN("shard", "no room for the first record of this start: nothing is written before there is shard=%u", s->options.machine.shard);
+}
+
+enum error shard_incarnate(struct shard *s)
+{
+    if (!s->incarnation_due) return ERROR_NONE;
+    struct incarnation_record incarnation = incarnation_next(s->machine, s->incarnation_random);
+    struct writer record;
+    writer_init(&record, 0);
+    incarnation_record_write(&record, &incarnation);
+    s->incarnation_due = false; /* or logging it would begin with it */
+    enum error error = request_append_own(s, COMMAND_INCARNATION, writer_slice(&record));
+    s->incarnation_due = error != ERROR_NONE;
+    writer_deinit(&record);
+    return error;
+}
+
+/* The first command of a start with other limits than those in force; on a full disk as soon as there is room: until then those in force stay. */
+static enum error propose_limits(struct shard *s)
+{
+    struct writer record;
+    writer_init(&record, 0);
+    enum error error = ERROR_NONE;
+    if (limits_differ(s->machine, &s->options.machine, &record))
+        error = request_append_own(s, COMMAND_LIMITS, writer_slice(&record));
+    writer_deinit(&record);
+    s->limits_owed = error == ERROR_DISK_FULL;
+    return s->limits_owed ? ERROR_NONE : error;
+}
+
+static enum result begin_life(struct shard *s, char *text, size_t text_size)
+{
+    begin_incarnation(s);
+    enum error error = propose_limits(s);
+    if (error == ERROR_NONE) return RESULT_OK;
+    snprintf(text, text_size, "shard %u: the changed limits cannot be logged: %s", s->options.machine.shard, error_row(error)->message);
+    return RESULT_FULL;
+}
+
+/* ---- open and close ---- */
+
+/* Once, for those who look after the server. */
+static void tell_damage(struct shard *s)
+{
+    metrics_add(&s->options.metrics->shards_damaged, 1);
+    LOG_ERROR("shard",
+              "is damaged and serves nothing; the others go on shard=%u damage=\"%s\" repair=\"stop the server, put the directory store of this "
+              "shard from the latest backup in the place of the damaged one, start it: the log applies what the backup lacks; if the log "
+              "does not reach back so far, restore the whole directory\"", s->options.machine.shard, s->damage);
+}
+
+enum result shard_open(struct shard **out, const struct shard_options *options, uint64_t *replayed, char *text, size_t text_size)
+{
+    *out = NULL;
+    *replayed = 0;
+    struct shard *s = calloc(1, sizeof *s);
+    if (s == NULL) return RESULT_NOMEM;
+    s->options = *options;
+    s->next_call = 1;
+    effects_init(&s->effects);
+    writer_init(&s->scratch, 0);
+    writer_init(&s->record, 0);
+    s->sources = memory_alloc(options->machine.shard_count * sizeof *s->sources);
+    enum result result = machine_create(&s->machine, &options->machine, options->metrics);
+    if (result == RESULT_OK) result = envelope_arena_create(&s->arena, ARENA_SIZE_MAX);
+    if (result == RESULT_OK) result = requests_init(s);
+    if (result == RESULT_OK) result = sessions_init(s);
+    if (result == RESULT_OK) result = watch_table_create(&s->watches, options->machine.shard_count);
+    if (result == RESULT_OK) result = recover(s, replayed, text, text_size);
+    if (result == RESULT_CORRUPT && store_damage(options->store) != NULL) {
+        s->damage = store_damage(options->store);
+        if (!options->look_only) tell_damage(s);
+        text[0] = '\0';
+        result = RESULT_OK;
+    } else if (result == RESULT_OK && !options->look_only) {
+        result = begin_life(s, text, text_size);
+    }
+    if (result != RESULT_OK) {
+        shard_close(s);
+        return result;
+    }
+    for (uint16_t i = 0; i < options->machine.shard_count; i++) s->sources[i].received = stream_applied(s->machine->streams, i);
+    *out = s;
+    return RESULT_OK;
+}
+
+static void drop_letters(struct source *source)
+{
+    while (source->first != NULL) {
+        struct letter *letter = source->first;
+        source->first = letter->next;
+        letter_free(letter);
+    }
+}
+
+void shard_close(struct shard *s)
+{
+    if (s == NULL) return;
+    s->closing = true;
+    for (uint16_t i = 0; i < s->options.machine.shard_count; i++) {
+        if (s->sources[i].stalled != NULL) request_end(s, s->sources[i].stalled);
+        drop_letters(&s->sources[i]);
+    }
+    calls_deinit(s);
+    catch_up_deinit(s);
+    sessions_deinit(s);
+    if (s->watches != NULL) watch_table_destroy(s->watches, s->machine);
+    requests_deinit(s);
+    if (s->log != NULL) commitlog_close(s->log);
+    if (s->arena != NULL) envelope_arena_destroy(s->arena);
+    machine_destroy(s->machine);
+    effects_deinit(&s->effects);
+    writer_deinit(&s->scratch);
+    writer_deinit(&s->record);
+    free(s->sources);
+    free(s);
+}
+
+void shard_begin_close(struct shard *s) { s->closing = true; }
+
+/* What a full disk has no room for was never acknowledged and may be dropped. */
+bool shard_quiet(const struct shard *s) { return s->jobs_open == 0 && (s->log == NULL || !commitlog_writing(s->log)); }
+
+void shard_set_shut(struct shard *s, bool shut)
+{
+    if (s->log != NULL) commitlog_set_shut(s->log, shut);
+}
+
+void shard_seal(struct shard *s)
+{
+    if (s->log != NULL) commitlog_seal(s->log);
+}
+
+bool shard_idle(const struct shard *s)
+{
+    return s->damage != NULL || (s->pending_first == NULL && commitlog_idle(s->log) && s->requests_open == 0);
+}
+
+bool shard_is_stalled(const struct shard *s) { return s->stalled_first != NULL; }
+
+bool shard_is_full(const struct shard *s)
+{
+    uint64_t waiting = (uint64_t)s->requests_parked + s->call_count;
+    return shard_is_stalled(s) || waiting >= (s->options.limits.requests_parked_max + 1) / 2;
+}
+
+/* ---- letters ---- */
+
+static void receive_request(struct shard *s, struct letter *letter)
+{
+    const struct method *method = method_by_number(letter->method);
+    ASSERT(method != NULL); /* the door asked the same table */
+    request_start(s, letter, letter->admitted ? method->handle : admit_run);
+}
+
+void shard_receive(struct shard *s, struct letter *letter)
+{
+    ASSERT(letter->to_shard == s->options.machine.shard);
+    switch (letter->kind) {
+    case LETTER_REQUEST: receive_request(s, letter); break;
+    case LETTER_STREAM:
+        if (s->damage != NULL) letter_free(letter); /* in its source's outbox it stays */
+        else relay_receive(s, letter);
+        break;
+    case LETTER_STREAM_ACK:
+        if (s->damage == NULL) stream_on_ack(s->machine->streams, letter->from_shard, letter->number, &s->effects);
+        letter_free(letter);
+        break;
+    case LETTER_ASK_PEOPLE: request_start(s, letter, people_run); break;
+    case LETTER_MQTT: mqtt_state_receive(s, letter); break;
+    case LETTER_ASK_POSITION:
+        catch_up_answer(s, letter);
+        letter_free(letter);
+        break;
+    case LETTER_TELL_PEOPLE:
+    case LETTER_TELL_POSITION:
+    case LETTER_WATCHED: request_call_answer(s, letter); break;
+    case LETTER_WATCH:
+    case LETTER_UNWATCH:
+    case LETTER_NOTIFY: watch_on_letter(s, letter); break;
+    case LETTER_MOVE:
+    case LETTER_REPLY: ASSERT(!"replies go to workers"); break;
+    }
+}
+
+/* ---- the turn ---- */
+
+/* `p` is off the list, and gone with its request. */
+static void apply_one(struct shard *s, struct pending *p, const struct command *command)
+{
+    struct request *request = p->request;
+    effects_begin(&s->effects, request != NULL && command->type != COMMAND_RELAY);
+    s->machine->pinned = request != NULL ? &request->needs : NULL;
+    machine_apply(s->machine, command, &s->effects);
+    s->machine->pinned = NULL;
+    s->batch_open = true;
+    if (request != NULL) request_applied(s, request); /* the answer first: a kick must not overtake it */
+    else free(p);
+    perform_effects(s, &s->effects);
+    metrics_add(&s->options.metrics->commands_applied, 1);
+    if (command->type == COMMAND_SEND && s->effects.error == ERROR_NONE) metrics_add(&s->options.metrics->messages_stored, 1);
+    if (command->type == COMMAND_INCARNATION) sessions_must_sync(s);
+}
+
+/* The oldest command that is durable and not applied, taken from the list; NULL: there is none, or an entity it touches is not
+ * resident and on its way. */
+static struct pending *take_durable(struct shard *s, struct command *command)
+{
+    struct pending *p = s->pending_first;
+    if (p == NULL || p->index > s->durable_index) return NULL;
+    bool decoded = command_decode(command, p->type, p->index, p->body);
+    ASSERT(decoded);
+    if (p->request != NULL && !request_ready(s, p->request, command)) return NULL;
+    s->pending_first = p->next;
+    if (s->pending_first == NULL) s->pending_last = NULL;
+    return p;
+}
+
+/* Deletes of acknowledged stream entries wait for a batch too: every batch has an index of its own. */
+static void write_batch(struct shard *s)
+{
+    if (!s->batch_open) return;
+    s->batch_open = false;
+    machine_end_batch(s->machine, &s->effects);
+    store_write(s->options.store, &s->effects.puts, s->machine->applied_index);
+}
+
+void shard_submit(struct shard *s, struct store_job *job)
+{
+    write_batch(s);
+    store_submit(s->options.store, job);
+}
+
+/* What a command touches was written a disk write ago and has left the caches since. So, some commands before its turn its request is
+ * fetched, and when that is there, the bytes and the entities that it names. */
+#define AHEAD_REQUEST 6
+#define AHEAD_TOUCHED 3
+/* GCC takes a function that does nothing but prefetch for one without effect and leaves its calls out. */
+#define FETCHES static inline __attribute__((always_inline)) void
+
+struct lookahead {
+    const struct pending *request, *touched; /* the next to fetch */
+};
+
+FETCHES fetch_request(const struct pending *p)
+{
+    const uint8_t *first = p->request != NULL ? (const uint8_t *)p->request : (const uint8_t *)p;
+    for (size_t at = 0; at < sizeof(struct request) + sizeof(struct letter); at += CACHE_LINE) __builtin_prefetch(first + at, 1);
+}
+
+FETCHES fetch_touched(const struct pending *p)
+{
+    for (uint32_t at = 0; at < p->body.len && at < 4 * CACHE_LINE; at += CACHE_LINE) __builtin_prefetch(p->body.data + at);
+    if (p->request == NULL) return;
+    for (uint32_t i = 0; i < COUNT_OF(p->request->touches); i++) __builtin_prefetch(p->request->touches[i], 1);
+    const struct needs *needs = &p->request->needs;
+    for (uint32_t i = 0; i < needs->count && i < NEEDS_FEW; i++) {
+        __builtin_prefetch(needs->pins[i], 1);
+        __builtin_prefetch((const uint8_t *)needs->pins[i] + CACHE_LINE, 1);
+    }
+}
+
+static void lookahead_step(struct lookahead *ahead)
+{
+    if (ahead->request != NULL) {
+        fetch_request(ahead->request);
+        ahead->request = ahead->request->next;
+    }
+    if (ahead->touched != NULL) {
+        fetch_touched(ahead->touched);
+        ahead->touched = ahead->touched->next;
+    }
+}
+
+static struct lookahead lookahead_begin(const struct shard *s)
+{
+    struct lookahead ahead = {.request = s->pending_first};
+    for (uint32_t i = 0; i < AHEAD_REQUEST; i++) {
+        if (i == AHEAD_REQUEST - AHEAD_TOUCHED) ahead.touched = s->pending_first;
+        lookahead_step(&ahead);
+    }
+    return ahead;
+}
+
+/* Between two stages of a turn: nothing of the shard is in the middle of something. */
+static void look_for_damage(struct shard *s)
+{
+    s->damage = store_damage(s->options.store);
+    if (s->damage == NULL) return;
+    tell_damage(s);
+    requests_give_up(s);
+    catch_up_give_up(s);
+    sessions_kick_all(s, CLOSE_DAMAGED, "damaged");
+}
+
+const char *shard_damage(const struct shard *s) { return s->damage; }
+
+uint32_t shard_apply(struct shard *s, uint32_t budget)
+{
+    uint32_t applied = 0;
+    if (s->damage == NULL) look_for_damage(s);
+    if (s->damage != NULL) return 0;
+    struct command command;
+    struct lookahead ahead = lookahead_begin(s);
+    for (struct pending *p; applied < budget && (p = take_durable(s, &command)) != NULL; applied++) {
+        lookahead_step(&ahead);
+        apply_one(s, p, &command);
+    }
+    commitlog_release(s->log, s->machine->applied_index);
+    write_batch(s);
+    if (s->acks_owed) relay_send_acks(s);
+    if (s->behind != NULL) catch_up_resume(s);
+    return applied;
+}
+
+void shard_flush(struct shard *s)
+{
+    if (s->damage != NULL && s->log != NULL) commitlog_flush(s->log); /* what was accepted is kept for when it is whole again */
+    if (s->damage != NULL) return;
+    relay_retry(s); /* first: what has happened elsewhere makes room there */
+    requests_retry(s);
+    commitlog_flush(s->log);
+    stream_pump(s->machine->streams, s->options.ports.post, s->options.ports.context);
+    entity_table_trim(s->machine->entities);
+}
+
+void shard_tick(struct shard *s)
+{
+    session_sweep(s, shard_now_ms(s) / 1000);
+    if (s->damage != NULL) return;
+    commitlog_trim(s->log, store_durable_index(s->options.store));
+    if (s->limits_owed) propose_limits(s);
+    uint64_t last = commitlog_last_index(s->log);
+    if (last == s->ticked_index) commitlog_seal(s->log);
+    s->ticked_index = last;
+}
+
+void shard_report_repeats(const struct shard *s, struct dedup_report *out)
+{
+    dedup_report(s->machine->dedup, shard_now_ms(s), out);
+}
+
+struct machine *shard_machine(struct shard *s) { return s->machine; }
+struct machine *request_machine(struct shard *s) { return s->machine; }
+struct commitlog *shard_log(struct shard *s) { return s->log; }
+uint16_t shard_number(const struct shard *s) { return s->options.machine.shard; }
+const struct shard_ports *shard_ports(const struct shard *s) { return &s->options.ports; }
+const struct shard_limits *shard_limits(const struct shard *s) { return &s->options.limits; }
+const struct token_keys *shard_token_keys(const struct shard *s) { return s->options.token_keys; }
+struct metrics *shard_metrics(const struct shard *s) { return s->options.metrics; }
+struct envelope_arena *shard_arena(struct shard *s) { return s->arena; }
+struct writer *shard_scratch(struct shard *s)
+{
+    writer_reset(&s->record);
+    return &s->record;
+}
+struct watch_table *shard_watch_table(struct shard *s) { return s->watches; }

@@ -1,0 +1,288 @@
+/* shard/engine/stream.c - the outboxes and positions of one shard.
+ * Happy path: emit -> the open bundle -> end of the batch: a put and a letter -> pump posts it -> ack -> its key deleted.
+ * What was posted is not kept in memory: letters are not lost while the process lives. After a restart the stored bundles are loaded, the
+ * entries of replayed commands are emitted again under the same numbers, and everything is posted from the first one. */
+#include "shard/engine/stream.h"
+#include "shard/engine/memory.h"
+
+struct bundle { /* closed, not acknowledged */
+    struct bundle *next;
+    uint64_t first, last;
+    struct letter *letter; /* owned; NULL: posted */
+};
+
+struct open_bundle { /* entries of the batch being applied, the last ones emitted */
+    uint16_t kind;
+    uint32_t count;
+    struct writer entries;
+    struct writer names; /* of messages: the entries as the outbox keeps them */
+};
+
+struct peer {
+    struct open_bundle open;
+    struct bundle *first, *last;  /* ascending, without holes */
+    struct bundle *unsent;        /* the first not yet posted; NULL: all are */
+    uint64_t emitted;             /* index of the last entry ever emitted */
+    uint64_t acknowledged;
+    uint64_t applied;             /* from this peer to us */
+    uint64_t count;               /* entries not acknowledged, the open bundle's too */
+    bool changed;                 /* since the last end of a batch */
+};
+
+struct stream_set {
+    uint16_t shard, shard_count;
+    uint32_t outbox_entries_max;
+    uint64_t waiting; /* sum of the peers' counts */
+    bool changed;     /* some peer */
+    struct peer peers[];
+};
+
+enum result stream_set_create(struct stream_set **out, uint16_t shard, uint16_t shard_count, uint32_t outbox_entries_max)
+{
+    struct stream_set *s = calloc(1, sizeof *s + shard_count * sizeof(struct peer));
+    *out = s;
+    if (s == NULL) return RESULT_NOMEM;
+    s->shard = shard;
+    s->shard_count = shard_count;
+    s->outbox_entries_max = outbox_entries_max;
+    for (uint16_t i = 0; i < shard_count; i++) {
+        writer_init(&s->peers[i].open.entries, 0);
+        writer_init(&s->peers[i].open.names, 0);
+    }
+    return RESULT_OK;
+}
+
+static void bundle_free_first(struct peer *p)
+{
+    struct bundle *b = p->first;
+    if (p->unsent == b) p->unsent = b->next;
+    p->first = b->next;
+    if (p->first == NULL) p->last = NULL;
+    if (b->letter != NULL) letter_free(b->letter);
+    free(b);
+}
+
+void stream_set_destroy(struct stream_set *s)
+{
+    if (s == NULL) return;
+    for (uint16_t i = 0; i < s->shard_count; i++) {
+        while (s->peers[i].first != NULL) bundle_free_first(&s->peers[i]);
+        writer_deinit(&s->peers[i].open.entries);
+        writer_deinit(&s->peers[i].open.names);
+    }
+    free(s);
+}
+
+static struct peer *peer_of(struct stream_set *s, uint16_t peer)
+{
+    ASSERT(peer < s->shard_count && peer != s->shard);
+    return &s->peers[peer];
+}
+
+static void peer_changed(struct stream_set *s, struct peer *p) { p->changed = s->changed = true; }
+
+static void peer_count(struct stream_set *s, struct peer *p, uint64_t count)
+{
+    p->count += count;
+    s->waiting += count;
+}
+
+/* Takes the letter. */
+static void peer_add(struct peer *p, const struct relay_record *relay, struct letter *letter)
+{
+    struct bundle *b = memory_alloc(sizeof *b);
+    *b = (struct bundle){.first = relay->first, .last = relay->first + relay->count - 1, .letter = letter};
+    if (p->last != NULL) p->last->next = b;
+    else p->first = b;
+    p->last = b;
+    if (p->unsent == NULL) p->unsent = b;
+}
+
+static struct key outbox_key(uint16_t peer, uint64_t first) { return key_two(KEY_OUTBOX, peer, first); }
+
+static void outbox_put(const struct relay_record *relay, uint16_t peer, struct slice names, struct effects *effects)
+{
+    struct relay_record kept = *relay;
+    if (relay->kind == RELAY_MESSAGE) {
+        kept.kind = RELAY_NAME;
+        kept.entries = names;
+    }
+    struct key key = outbox_key(peer, relay->first);
+    uint32_t size = relay_record_size(&kept);
+    struct writer value = {.data = store_batch_put_open(&effects->puts, key_slice(&key), size), .capacity = size, .size_max = size};
+    relay_record_write(&value, &kept);
+    ASSERT(value.len == size && !value.failed);
+}
+
+/* The open bundle becomes a put and a letter. */
+static void bundle_close(struct stream_set *s, uint16_t peer, struct effects *effects)
+{
+    struct peer *p = peer_of(s, peer);
+    struct relay_record relay = {.source = s->shard,
+                                 .first = p->emitted - p->open.count + 1,
+                                 .count = p->open.count,
+                                 .kind = p->open.kind,
+                                 .entries = writer_slice(&p->open.entries)};
+    uint32_t size = relay_record_size(&relay);
+    struct letter *letter = letter_create(LETTER_STREAM, s->shard, peer, size);
+    struct writer bytes = {.data = letter->bytes, .capacity = size, .size_max = size};
+    relay_record_write(&bytes, &relay);
+    ASSERT(bytes.len == size && !bytes.failed);
+    outbox_put(&relay, peer, writer_slice(&p->open.names), effects);
+    peer_add(p, &relay, letter);
+    p->open.count = 0;
+    writer_reset(&p->open.entries);
+    writer_reset(&p->open.names);
+}
+
+static bool bundle_takes(const struct open_bundle *open, enum relay_kind kind, uint32_t len)
+{
+    if (open->count == 0) return true;
+    return kind == RELAY_MESSAGE && open->kind == RELAY_MESSAGE && open->count < STREAM_BUNDLE_ENTRIES_MAX &&
+           open->entries.len + len <= STREAM_BUNDLE_BYTES_MAX;
+}
+
+static uint8_t *emit(struct stream_set *s, uint16_t peer, enum relay_kind kind, uint32_t len, struct effects *effects)
+{
+    struct peer *p = peer_of(s, peer);
+    if (!bundle_takes(&p->open, kind, len)) bundle_close(s, peer, effects);
+    p->open.kind = (uint16_t)kind;
+    p->open.count++;
+    p->emitted++;
+    peer_count(s, p, 1);
+    peer_changed(s, p);
+    writer_u32(&p->open.entries, len);
+    uint8_t *at = writer_reserve(&p->open.entries, len);
+    ASSERT(at != NULL);
+    return at;
+}
+
+uint8_t *stream_emit_change(struct stream_set *s, uint16_t peer, uint32_t len, struct effects *effects)
+{
+    return emit(s, peer, RELAY_CHANGE, len, effects);
+}
+
+uint8_t *stream_emit_message(struct stream_set *s, uint16_t peer, const struct relay_name_record *name, uint32_t len,
+                             struct effects *effects)
+{
+    uint8_t *at = emit(s, peer, RELAY_MESSAGE, len, effects);
+    struct writer *names = &peer_of(s, peer)->open.names;
+    writer_u32(names, relay_name_record_size(name));
+    relay_name_record_write(names, name);
+    return at;
+}
+
+void stream_mark_applied(struct stream_set *s, uint16_t peer, uint64_t first, uint32_t count)
+{
+    struct peer *p = peer_of(s, peer);
+    ASSERT(first == p->applied + 1 && count > 0);
+    p->applied += count;
+    peer_changed(s, p);
+}
+
+uint64_t stream_applied(const struct stream_set *s, uint16_t peer)
+{
+    ASSERT(peer < s->shard_count);
+    return s->peers[peer].applied;
+}
+
+struct stream_position stream_position(const struct stream_set *s, uint16_t peer)
+{
+    ASSERT(peer < s->shard_count && peer != s->shard);
+    const struct peer *p = &s->peers[peer];
+    return (struct stream_position){.emitted = p->emitted, .acknowledged = p->acknowledged, .applied = p->applied};
+}
+
+void stream_end_batch(struct stream_set *s, struct effects *effects)
+{
+    if (!s->changed) return;
+    s->changed = false;
+    for (uint16_t i = 0; i < s->shard_count; i++) {
+        struct peer *p = &s->peers[i];
+        if (!p->changed) continue;
+        p->changed = false;
+        if (p->open.count > 0) bundle_close(s, i, effects);
+        struct key key = key_one(KEY_STREAM, i);
+        struct stream_record record = {.emitted = p->emitted, .applied = p->applied};
+        EFFECTS_PUT(effects, &key, stream, &record);
+    }
+}
+
+bool stream_full(const struct stream_set *s)
+{
+    if (s->waiting < s->outbox_entries_max) return false;
+    for (uint16_t i = 0; i < s->shard_count; i++)
+        if (s->peers[i].count >= s->outbox_entries_max) return true;
+    return false;
+}
+
+void stream_pump(struct stream_set *s, void (*post)(void *context, struct letter *letter), void *context)
+{
+    if (s->waiting == 0) return;
+    for (uint16_t i = 0; i < s->shard_count; i++) {
+        struct peer *p = &s->peers[i];
+        while (p->unsent != NULL && p->unsent->last <= p->acknowledged + STREAM_WINDOW) {
+            struct letter *letter = p->unsent->letter;
+            p->unsent->letter = NULL;
+            p->unsent = p->unsent->next;
+            post(context, letter);
+        }
+    }
+}
+
+void stream_on_ack(struct stream_set *s, uint16_t peer, uint64_t index, struct effects *effects)
+{
+    struct peer *p = peer_of(s, peer);
+    ASSERT(index <= p->emitted);
+    if (index > p->acknowledged) p->acknowledged = index;
+    while (p->first != NULL && p->first->last <= index) { /* of a bundle known in part the rest is under way */
+        struct key key = outbox_key(peer, p->first->first);
+        effects_delete(effects, &key);
+        uint64_t count = p->first->last - p->first->first + 1;
+        p->count -= count;
+        s->waiting -= count;
+        bundle_free_first(p);
+    }
+}
+
+bool stream_load_position(struct stream_set *s, uint16_t peer, struct slice value)
+{
+    struct stream_record record;
+    struct cursor c = cursor_of(value);
+    if (peer >= s->shard_count || peer == s->shard || !stream_record_read(&record, &c) || !cursor_done(&c)) return false;
+    struct peer *p = &s->peers[peer];
+    p->emitted = record.emitted;
+    p->applied = record.applied;
+    p->acknowledged = record.emitted; /* lowered by stream_load_bundle to what is still there */
+    return true;
+}
+
+/* As many entries as it says. */
+static bool bundle_whole(const struct relay_record *relay)
+{
+    struct cursor c = cursor_of(relay->entries);
+    uint32_t count = 0;
+    while (cursor_left(&c) > 0 && !c.bad) {
+        (void)cursor_bytes(&c);
+        count++;
+    }
+    return !c.bad && count == relay->count && count > 0;
+}
+
+bool stream_load_bundle(struct stream_set *s, uint16_t peer, uint64_t first, struct slice value)
+{
+    if (peer >= s->shard_count || peer == s->shard) return false;
+    struct peer *p = &s->peers[peer];
+    struct relay_record relay;
+    struct cursor c = cursor_of(value);
+    if (!relay_record_read(&relay, &c) || !cursor_done(&c) || !bundle_whole(&relay)) return false;
+    bool follows = p->last == NULL || first == p->last->last + 1;
+    bool emitted = first > 0 && first <= p->emitted && relay.count <= p->emitted - first + 1;
+    if (relay.source != s->shard || relay.first != first || !follows || !emitted) return false;
+    if (p->first == NULL) p->acknowledged = first - 1;
+    peer_add(p, &relay, letter_make(LETTER_STREAM, s->shard, peer, NULL, value));
+    peer_count(s, p, relay.count);
+    return true;
+}
+
+uint64_t stream_waiting(const struct stream_set *s) { return s->waiting; }

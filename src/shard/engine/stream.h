@@ -1,0 +1,66 @@
+/* shard/engine/stream.h - durable streams between shards: every consequence elsewhere arrives exactly once and in order.
+ * Owns:    per peer: the outbox (emitted, not yet acknowledged) and the index of the last entry applied from it.
+ * Thread:  the shard's worker; recovery before it serves.
+ * Depends: core/, shard/engine/effects.h, shard/engine/letter.h.  Start at: shard/engine/machine.h
+ *
+ *   source shard                                             destination shard
+ *   apply: stream_emit -> entry n joins the open bundle
+ *   end of the batch: the bundle is one put of the batch
+ *   stream_pump -> letter STREAM {entries m … n}             -> n <= received? drop (repeat)
+ *                                                            -> in order: log a RELAY command -> durable -> apply: applied = n
+ *   stream_on_ack(n): bundles up to n leave the outbox  <-letter-- STREAM_ACK {applied}
+ *   After a restart the source sends all that is left in the outbox; the destination drops what it has.
+ *
+ * A bundle (relay_record) is what one batch emitted for one peer, of one kind: the same bytes are the payload of the letter and the record
+ * in the destination's log. In the outbox its messages are only named: the same batch puts them into their timelines (outbox.h). Messages
+ * come in bundles; each change goes alone, because what it does to rooms and sessions must be visible before the next entry is
+ * delivered. Replay may draw other bounds between bundles than the first life did, so a destination may know the first part of one.
+ * Limits: STREAM_WINDOW entries under way per peer; outbox_entries_max waiting per peer, beyond it the shard refuses new
+ * writes (stream_full). */
+#ifndef SHARD_STREAM_H
+#define SHARD_STREAM_H
+
+#include "shard/engine/effects.h"
+#include "shard/engine/letter.h"
+#include "shard/engine/records.h"
+
+#define STREAM_WINDOW 4096
+#define STREAM_BUNDLE_ENTRIES_MAX 128
+#define STREAM_BUNDLE_BYTES_MAX (64u << 10) /* unless a single entry is larger */
+
+enum relay_kind { RELAY_MESSAGE = 1, RELAY_CHANGE = 2, RELAY_NAME = 3 /* of a message; only in the outbox */ };
+
+struct stream_set;
+NODISCARD enum result stream_set_create(struct stream_set **out, uint16_t shard, uint16_t shard_count, uint32_t outbox_entries_max);
+void stream_set_destroy(struct stream_set *streams);
+
+/* Apply: adds one entry for `peer`, which is another shard: `len` bytes of a relay_change_record, or of the relay_message_record of that
+ * name, for the caller to fill now. */
+uint8_t *stream_emit_change(struct stream_set *streams, uint16_t peer, uint32_t len, struct effects *effects);
+uint8_t *stream_emit_message(struct stream_set *streams, uint16_t peer, const struct relay_name_record *name, uint32_t len,
+                             struct effects *effects);
+/* Apply of a RELAY command: `count` entries from `first` on are applied now. */
+void stream_mark_applied(struct stream_set *streams, uint16_t peer, uint64_t first, uint32_t count);
+uint64_t stream_applied(const struct stream_set *streams, uint16_t peer);
+struct stream_position { /* of entries to and from one peer, see positions.h */
+    uint64_t emitted, acknowledged; /* to it, ever */
+    uint64_t applied;               /* from it */
+};
+struct stream_position stream_position(const struct stream_set *streams, uint16_t peer);
+/* Puts the open bundles and the positions that changed. */
+void stream_end_batch(struct stream_set *streams, struct effects *effects);
+/* Some outbox is at its limit. */
+bool stream_full(const struct stream_set *streams);
+
+/* Source, after a batch: posts what the windows allow. */
+void stream_pump(struct stream_set *streams, void (*post)(void *context, struct letter *letter), void *context);
+/* Source: deletes acknowledged bundles (into the puts of the next batch). */
+void stream_on_ack(struct stream_set *streams, uint16_t peer, uint64_t index, struct effects *effects);
+
+/* Recovery: all positions, then the bundles (as outbox_read gives them) in ascending order. False when the bytes are none of ours. */
+bool stream_load_position(struct stream_set *streams, uint16_t peer, struct slice value);
+bool stream_load_bundle(struct stream_set *streams, uint16_t peer, uint64_t first, struct slice value);
+/* After the log was replayed: entries not yet acknowledged, of all peers (for tests and metrics). */
+uint64_t stream_waiting(const struct stream_set *streams);
+
+#endif

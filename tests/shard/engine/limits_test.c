@@ -1,0 +1,218 @@
+/* tests/shard/engine/limits_test.c - limits change through the log: what was decided under the old ones is decided the same when it is replayed
+ * under others, and the new ones hold from then on. */
+#include "shard/shard_fixture.h"
+#include "shard/engine/limits.h"
+#include "shard/engine/records.h"
+#include "shard/engine/shard_internal.h"
+#include <criterion/criterion.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+static void set_old_limits(void)
+{
+    rig.machine.room_members_max = 3;
+    rig.machine.fanout_threshold = 2;
+    rig.machine.inbox_events_max = 5;
+    rig.machine.devices_per_user_max = 3; /* the phone, too */
+    rig.machine.dedup_entries = 2048;
+    rig.machine.repeat_window_ms = 60000;
+    rig.machine.repeats_per_sender = 10;
+}
+
+static void set_smaller_limits(void)
+{
+    rig.machine.room_members_max = 2;
+    rig.machine.fanout_threshold = 1;
+    rig.machine.inbox_events_max = 2;
+    rig.machine.devices_per_user_max = 1;
+    rig.machine.dedup_entries = 1024;
+    rig.machine.repeat_window_ms = 30000;
+    rig.machine.repeats_per_sender = 2;
+}
+
+static void set_larger_limits(void)
+{
+    rig.machine.room_members_max = 10;
+    rig.machine.fanout_threshold = 9;
+    rig.machine.inbox_events_max = 100;
+    rig.machine.devices_per_user_max = 9;
+    rig.machine.dedup_entries = 4096;
+    rig.machine.repeat_window_ms = 600000;
+    rig.machine.repeats_per_sender = 100;
+}
+
+static uint64_t users[4], room_id;
+
+static enum error join(uint32_t user)
+{
+    Ringpost__V1__JoinRoomRequest in = RINGPOST__V1__JOIN_ROOM_REQUEST__INIT;
+    in.room_id = room_id;
+    struct actor_record actor = rig_actor(users[user], "phone");
+    return rig_call(&actor, 0, 0, "/v1/room/join", &in.base);
+}
+
+static enum error come_with(const char *device_id)
+{
+    Ringpost__V1__AuthRequest in = RINGPOST__V1__AUTH_REQUEST__INIT;
+    struct actor_record actor = rig_actor(users[0], device_id);
+    return rig_call(&actor, 0, 0, "/v1/account/auth", &in.base);
+}
+
+/* Something for each of the limits to decide. */
+static void live(void)
+{
+    static const char *const names[] = {"alice", "bob", "carol", "dave"};
+    for (uint32_t i = 0; i < COUNT_OF(users); i++) users[i] = rig_add_user(0, names[i]);
+    Ringpost__V1__CreateRoomRequest in = RINGPOST__V1__CREATE_ROOM_REQUEST__INIT;
+    char name[] = "room";
+    in.name = name;
+    in.joinable = true;
+    struct actor_record alice = rig_actor(users[0], "phone");
+    cr_assert_eq(rig_call(&alice, 0, 0, "/v1/room/create", &in.base), ERROR_NONE);
+    Ringpost__V1__CreateRoomResponse *made = rig_replied(&ringpost__v1__create_room_response__descriptor);
+    room_id = made->room->room_id;
+    ringpost__v1__create_room_response__free_unpacked(made, NULL);
+    cr_expect_eq(join(1), ERROR_NONE);
+    cr_expect_eq(join(2), ERROR_NONE, "which makes the room large");
+    cr_expect_eq(join(3), ERROR_ROOM_FULL);
+    for (int i = 0; i < 8; i++) {
+        char id[2] = {(char)('a' + i), '\0'};
+        cr_expect_eq(rig_say(users[0], users[1], id, "hello"), ERROR_NONE);
+    }
+    cr_expect_eq(come_with("phone"), ERROR_NONE, "who is connected keeps the place");
+    cr_expect_eq(come_with("laptop"), ERROR_NONE);
+    cr_expect_eq(come_with("tablet"), ERROR_NONE);
+    cr_expect_eq(come_with("kiosk"), ERROR_TOO_MANY_DEVICES);
+}
+
+static bool digest_row(void *context, struct slice key, struct slice value)
+{
+    uint64_t *digest = context;
+    if (key.data[0] == KEY_INCARNATION) return true; /* every start adds one */
+    if (key.data[0] != KEY_REPEATS) *digest = XXH3_64bits_withSeed(key.data, key.len, *digest); /* else the last index of a batch */
+    *digest = XXH3_64bits_withSeed(value.data, value.len, *digest);
+    return true;
+}
+
+/* The process ends and the store has lost everything: the log alone says what happened. The state right after the replay. */
+static uint64_t replay(void)
+{
+    rig_close_shard(0);
+    fake_store_crash_to(rig.stores[0], 0, NULL);
+    rig_open_shard(0);
+    uint64_t digest = 0;
+    cr_assert_eq(store_scan(fake_store_view(rig.stores[0]), SLICE_EMPTY, SLICE_EMPTY, digest_row, &digest), RESULT_OK);
+    return digest;
+}
+
+static uint32_t member_count(void)
+{
+    struct entity_key key = {.a = room_id, .kind = ENTITY_ROOM};
+    Ringpost__V1__GetRoomRequest in = RINGPOST__V1__GET_ROOM_REQUEST__INIT;
+    in.room_id = key.a;
+    struct actor_record actor = rig_actor(users[0], "phone");
+    cr_assert_eq(rig_call(&actor, 0, 0, "/v1/room/get", &in.base), ERROR_NONE);
+    Ringpost__V1__GetRoomResponse *found = rig_replied(&ringpost__v1__get_room_response__descriptor);
+    uint32_t count = found->room->member_count;
+    ringpost__v1__get_room_response__free_unpacked(found, NULL);
+    return count;
+}
+
+Test(limits, a_replay_under_other_limits_decides_the_same, .fini = rig_close)
+{
+    rig_begin(1);
+    set_old_limits();
+    rig_open();
+    live();
+    uint64_t want = replay();
+    cr_expect_eq(replay(), want, "the same limits again");
+    set_smaller_limits();
+    cr_expect_eq(replay(), want, "smaller ones");
+    rig_pump();
+    cr_expect_eq(member_count(), 3, "who was let in stays in");
+    cr_expect_eq(join(3), ERROR_ROOM_FULL);
+    cr_expect_eq(come_with("kiosk"), ERROR_TOO_MANY_DEVICES);
+    cr_expect_eq(come_with("laptop"), ERROR_NONE, "who was listed stays listed");
+    uint64_t smaller = replay();
+    set_larger_limits();
+    cr_expect_eq(replay(), smaller, "larger ones");
+    rig_pump();
+    cr_expect_eq(join(3), ERROR_NONE);
+    cr_expect_eq(come_with("kiosk"), ERROR_NONE);
+    uint64_t larger = replay();
+    set_old_limits();
+    cr_expect_eq(replay(), larger, "both changes stand in the log");
+}
+
+Test(limits, only_a_change_is_logged, .fini = rig_close)
+{
+    rig_begin(1);
+    set_old_limits();
+    rig_open();
+    rig_pump();
+    cr_expect_eq(commitlog_last_index(shard_log(rig.shards[0])), 2, "a new shard begins with its first start and its limits");
+    for (uint32_t i = 1; i <= 2; i++) {
+        rig_close_shard(0);
+        rig_open_shard(0);
+        rig_pump();
+        cr_expect_eq(commitlog_last_index(shard_log(rig.shards[0])), 2 + i, "the start alone");
+    }
+    rig.machine.inbox_events_max++;
+    rig_close_shard(0);
+    rig_open_shard(0);
+    rig_pump();
+    cr_expect_eq(commitlog_last_index(shard_log(rig.shards[0])), 6);
+    cr_expect_eq(shard_machine(rig.shards[0])->options.inbox_events_max, rig.machine.inbox_events_max);
+    rig.machine.entities_max++; /* apply does not read it */
+    rig_close_shard(0);
+    rig_open_shard(0);
+    rig_pump();
+    cr_expect_eq(commitlog_last_index(shard_log(rig.shards[0])), 7);
+}
+
+/* ---- the store's record ---- */
+
+struct load {
+    struct store_job job;
+    struct machine *machine;
+    enum result result;
+};
+
+static void load_run(struct store_job *job, struct store_view *view)
+{
+    struct load *load = CONTAINER_OF(job, struct load, job);
+    load->result = limits_load(load->machine, view);
+}
+
+Test(limits, what_is_stored_is_in_force_and_foreign_bytes_are_refused)
+{
+    struct machine_options options = {.shard_count = 1, .room_members_max = 1, .fanout_threshold = 1, .inbox_events_max = 16,
+                                      .devices_per_user_max = 1, .dedup_entries = 1024, .entities_max = 10,
+                                      .outbox_entries_max = 10};
+    struct limits_record stored = {.room_members_max = 7, .fanout_threshold = 6, .inbox_events_max = 50,
+                                   .devices_per_user_max = 4, .dedup_entries = 2048};
+    for (uint32_t cut = 0; cut < 2; cut++) {
+        struct fake_store *store = fake_store_create(1);
+        struct writer batch, value, record;
+        writer_init(&batch, 0);
+        writer_init(&value, 0);
+        writer_init(&record, 0);
+        limits_record_write(&value, &stored);
+        struct key key = key_make(KEY_LIMITS);
+        store_batch_put(&batch, key_slice(&key), slice_of(value.data, value.len - cut));
+        cr_assert_eq(store_write_now(fake_store_base(store), &batch, 1), RESULT_OK);
+        struct load load = {.job = {.run = load_run}};
+        cr_assert_eq(machine_create(&load.machine, &options, NULL), RESULT_OK);
+        cr_expect(limits_differ(load.machine, &options, &record), "nothing is known yet");
+        store_run_now(fake_store_base(store), &load.job);
+        cr_expect_eq(load.result, cut == 0 ? RESULT_OK : RESULT_CORRUPT);
+        cr_expect_eq(load.machine->options.room_members_max, cut == 0 ? 7 : 1);
+        cr_expect_eq(load.machine->options.entities_max, 10);
+        cr_expect(limits_differ(load.machine, &options, &record));
+        machine_destroy(load.machine);
+        writer_deinit(&batch);
+        writer_deinit(&value);
+        writer_deinit(&record);
+        fake_store_destroy(store);
+    }
+}

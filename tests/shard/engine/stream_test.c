@@ -1,0 +1,408 @@
+/* tests/shard/engine/stream_test.c - durable streams between shards: the outbox, what is posted when, acknowledgements, restarts. */
+#include "shard/engine/stream.h"
+#include "shard/engine/memory.h"
+#include "shard/engine/records.h"
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+#define SHARDS 4
+#define HERE 1
+#define PEER 2
+#define OUTBOX_MAX 2000
+#define ROWS_MAX 8192
+
+struct row { /* of the store: a bundle of the outbox or a position */
+    struct key key;
+    struct slice value; /* owned; data NULL: deleted */
+};
+
+static struct box {
+    struct stream_set *streams;
+    struct effects effects;
+    struct row rows[ROWS_MAX]; /* in the order they came; looked up from the end */
+    uint32_t row_count;
+    uint64_t posted[ROWS_MAX]; /* stream indexes, to PEER */
+    uint32_t posted_count, letter_count;
+    size_t letter_bytes_max;
+} box;
+
+static void setup(void)
+{
+    cr_assert_eq(stream_set_create(&box.streams, HERE, SHARDS, OUTBOX_MAX), RESULT_OK);
+    effects_init(&box.effects);
+}
+
+static void teardown(void)
+{
+    stream_set_destroy(box.streams);
+    effects_deinit(&box.effects);
+    for (uint32_t i = 0; i < box.row_count; i++) free((void *)(uintptr_t)box.rows[i].value.data);
+}
+
+TestSuite(stream, .init = setup, .fini = teardown);
+
+/* ---- a store and a mailbox ---- */
+
+static void end_batch(void)
+{
+    stream_end_batch(box.streams, &box.effects);
+    struct cursor c = cursor_of(writer_slice(&box.effects.puts));
+    while (cursor_left(&c) > 0) {
+        bool is_put = cursor_u8(&c) == 1;
+        struct slice key = cursor_bytes(&c);
+        cr_assert_lt(box.row_count, ROWS_MAX);
+        struct row *row = &box.rows[box.row_count++];
+        key_add_text(&row->key, key);
+        if (!is_put) continue;
+        struct slice value = cursor_bytes(&c);
+        row->value = slice_of(memory_alloc(value.len + 1), value.len);
+        memcpy((void *)(uintptr_t)row->value.data, value.data, value.len);
+    }
+    cr_assert(!c.bad);
+    writer_reset(&box.effects.puts);
+}
+
+/* The value under the key, data NULL: none. */
+static struct slice stored(struct key key)
+{
+    for (uint32_t i = box.row_count; i-- > 0;)
+        if (slice_equal(key_slice(&box.rows[i].key), key_slice(&key))) return box.rows[i].value;
+    return SLICE_EMPTY;
+}
+
+static struct relay_record relay_of(struct slice bytes)
+{
+    struct relay_record relay;
+    struct cursor c = cursor_of(bytes);
+    cr_assert(relay_record_read(&relay, &c) && cursor_done(&c));
+    cr_assert_eq(relay.source, HERE);
+    return relay;
+}
+
+/* Of the outbox to PEER. */
+static uint32_t stored_entries(uint64_t last)
+{
+    uint32_t count = 0;
+    for (uint64_t n = 1; n <= last; n++) {
+        struct slice value = stored(key_two(KEY_OUTBOX, PEER, n));
+        if (value.data != NULL) count += relay_of(value).count;
+    }
+    return count;
+}
+
+static void on_post(void *context, struct letter *letter)
+{
+    (void)context;
+    cr_assert(letter->kind == LETTER_STREAM && letter->from_shard == HERE && letter->to_shard == PEER);
+    struct relay_record relay = relay_of(letter_payload(letter));
+    struct cursor c = cursor_of(relay.entries);
+    for (uint32_t i = 0; i < relay.count; i++) {
+        box.posted[box.posted_count++] = relay.first + i;
+        (void)cursor_bytes(&c);
+    }
+    cr_assert(cursor_done(&c));
+    box.letter_count++;
+    if (letter->len > box.letter_bytes_max) box.letter_bytes_max = letter->len;
+    letter_free(letter);
+}
+
+static void pump(void)
+{
+    box.posted_count = box.letter_count = 0;
+    stream_pump(box.streams, on_post, NULL);
+}
+
+/* A message of as many bytes as its number says. */
+static void emit_to(uint16_t peer, enum relay_kind kind, uint32_t len)
+{
+    struct relay_name_record name = {.room_id = 1, .seq = len};
+    uint8_t *at = kind == RELAY_MESSAGE ? stream_emit_message(box.streams, peer, &name, len, &box.effects)
+                                        : stream_emit_change(box.streams, peer, len, &box.effects);
+    memset(at, 'x', len);
+}
+
+/* A batch of that many messages. */
+static void emit(uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) emit_to(PEER, RELAY_MESSAGE, 7);
+    end_batch();
+}
+
+static void ack(uint64_t index) { stream_on_ack(box.streams, PEER, index, &box.effects); }
+
+/* What outbox.c makes of a value: messages in the place of their names. */
+static bool load_bundle(uint64_t first, struct slice value)
+{
+    struct relay_record relay = relay_of(value);
+    cr_assert_eq(relay.kind, RELAY_NAME);
+    struct writer entries, bundle;
+    writer_init(&entries, 0);
+    writer_init(&bundle, 0);
+    struct cursor names = cursor_of(relay.entries);
+    while (cursor_left(&names) > 0) {
+        struct relay_name_record name;
+        struct cursor c = cursor_of(cursor_bytes(&names));
+        cr_assert(relay_name_record_read(&name, &c) && cursor_done(&c));
+        writer_u32(&entries, (uint32_t)name.seq);
+        memset(writer_reserve(&entries, name.seq), 'x', name.seq);
+    }
+    relay.kind = RELAY_MESSAGE;
+    relay.entries = writer_slice(&entries);
+    relay_record_write(&bundle, &relay);
+    bool loaded = stream_load_bundle(box.streams, PEER, first, writer_slice(&bundle));
+    writer_deinit(&entries);
+    writer_deinit(&bundle);
+    return loaded;
+}
+
+/* Another process over the same store. */
+static void restart(uint64_t last)
+{
+    stream_set_destroy(box.streams);
+    cr_assert_eq(stream_set_create(&box.streams, HERE, SHARDS, OUTBOX_MAX), RESULT_OK);
+    writer_reset(&box.effects.puts);
+    struct slice position = stored(key_one(KEY_STREAM, PEER));
+    if (position.data != NULL) cr_assert(stream_load_position(box.streams, PEER, position));
+    for (uint64_t n = 1; n <= last; n++) {
+        struct slice value = stored(key_two(KEY_OUTBOX, PEER, n));
+        if (value.data != NULL) cr_assert(load_bundle(n, value));
+    }
+}
+
+/* ---- the source ---- */
+
+Test(stream, each_entry_is_posted_once_in_order)
+{
+    pump();
+    cr_expect_eq(box.letter_count, 0);
+    emit(3);
+    cr_expect_eq(stream_waiting(box.streams), 3);
+    cr_expect_eq(stored_entries(10), 3);
+    pump();
+    cr_expect_eq(box.letter_count, 1);
+    cr_assert_eq(box.posted_count, 3);
+    for (uint32_t i = 0; i < 3; i++) cr_expect_eq(box.posted[i], i + 1);
+    pump();
+    cr_expect_eq(box.posted_count, 0);
+    emit(1);
+    pump();
+    cr_expect(box.posted_count == 1 && box.posted[0] == 4);
+}
+
+Test(stream, acknowledged_bundles_leave_with_the_next_batch)
+{
+    emit(3);
+    emit(2);
+    pump();
+    cr_expect_eq(box.letter_count, 2);
+    ack(3);
+    cr_expect_eq(stream_waiting(box.streams), 2);
+    cr_expect_eq(stored_entries(5), 5, "the deletes wait for a batch");
+    end_batch();
+    cr_expect_eq(stored_entries(5), 2);
+    ack(3);
+    ack(2);
+    cr_expect_eq(stream_waiting(box.streams), 2, "an old acknowledgement says nothing new");
+    ack(4);
+    end_batch();
+    cr_expect_eq(stored_entries(5), 2, "one of the two in a bundle");
+    ack(5);
+    end_batch();
+    cr_expect_eq(stream_waiting(box.streams), 0);
+    cr_expect_eq(stored_entries(5), 0);
+}
+
+Test(stream, the_window_bounds_what_is_under_way)
+{
+    for (uint32_t i = 0; i < STREAM_WINDOW; i += 4) emit(4);
+    emit(4);
+    emit(6);
+    pump();
+    cr_expect_eq(box.posted_count, STREAM_WINDOW);
+    pump();
+    cr_expect_eq(box.posted_count, 0);
+    ack(3);
+    pump();
+    cr_expect_eq(box.posted_count, 0, "the next bundle is one entry too long");
+    ack(4);
+    pump();
+    cr_assert_eq(box.posted_count, 4);
+    cr_expect_eq(box.posted[0], STREAM_WINDOW + 1);
+    ack(STREAM_WINDOW + 4);
+    pump();
+    cr_expect_eq(box.posted_count, 6);
+}
+
+Test(stream, bundles_are_bounded)
+{
+    enum { HALF = STREAM_BUNDLE_BYTES_MAX / 2, LARGE = STREAM_BUNDLE_BYTES_MAX + 100 };
+    static const struct {
+        const char *name;
+        uint32_t entry_count;
+        struct {
+            enum relay_kind kind;
+            uint32_t len;
+        } entries[6];
+        uint32_t bundles;
+    } cases[] = {
+        {"by bytes; a large entry alone", 6,
+         {{RELAY_MESSAGE, 1000}, {RELAY_MESSAGE, HALF}, {RELAY_MESSAGE, HALF}, {RELAY_MESSAGE, LARGE}, {RELAY_MESSAGE, 0}, {RELAY_MESSAGE, 10}}, 4},
+        {"each change alone", 5,
+         {{RELAY_MESSAGE, 10}, {RELAY_CHANGE, 10}, {RELAY_CHANGE, 10}, {RELAY_MESSAGE, 10}, {RELAY_MESSAGE, 10}}, 4},
+    };
+    uint64_t emitted = 0;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        for (uint32_t e = 0; e < cases[i].entry_count; e++) emit_to(PEER, cases[i].entries[e].kind, cases[i].entries[e].len);
+        end_batch();
+        pump();
+        cr_expect_eq(box.posted_count, cases[i].entry_count, "%s", cases[i].name);
+        cr_expect_eq(box.letter_count, cases[i].bundles, "%s: %u", cases[i].name, box.letter_count);
+        emitted += cases[i].entry_count;
+        cr_expect_eq(stored_entries(emitted), emitted, "%s", cases[i].name);
+    }
+    cr_expect_lt(box.letter_bytes_max, LARGE + 100);
+    emit(2 * STREAM_BUNDLE_ENTRIES_MAX + 1);
+    pump();
+    cr_expect_eq(box.letter_count, 3, "by number");
+}
+
+Test(stream, full_means_one_outbox_at_its_limit)
+{
+    emit(1);
+    emit(OUTBOX_MAX - 2);
+    cr_expect(!stream_full(box.streams));
+    emit_to(0, RELAY_MESSAGE, 10);
+    cr_expect(!stream_full(box.streams), "as many in all, but of two");
+    emit_to(PEER, RELAY_MESSAGE, 10);
+    cr_expect(stream_full(box.streams), "one more, in the open bundle");
+    end_batch();
+    cr_expect(stream_full(box.streams));
+    ack(1);
+    cr_expect(!stream_full(box.streams));
+}
+
+/* ---- the destination ---- */
+
+Test(stream, applied_positions_are_stored_with_the_batch)
+{
+    stream_mark_applied(box.streams, PEER, 1, 1);
+    stream_mark_applied(box.streams, PEER, 2, 5);
+    stream_mark_applied(box.streams, 3, 1, 2);
+    cr_expect_eq(stream_applied(box.streams, PEER), 6);
+    cr_expect_null(stored(key_one(KEY_STREAM, PEER)).data);
+    end_batch();
+    restart(0);
+    cr_expect_eq(stream_applied(box.streams, PEER), 6);
+    stream_mark_applied(box.streams, PEER, 7, 1);
+}
+
+/* ---- restarts ---- */
+
+Test(stream, after_a_restart_all_that_is_left_is_posted_again)
+{
+    emit(2);
+    emit(1);
+    emit(3);
+    pump();
+    ack(2);
+    end_batch();
+    restart(6);
+    cr_expect_eq(stream_waiting(box.streams), 4);
+    pump();
+    cr_assert_eq(box.posted_count, 4);
+    for (uint32_t i = 0; i < 4; i++) cr_expect_eq(box.posted[i], i + 3);
+    emit(1);
+    pump();
+    cr_assert_eq(box.posted_count, 1);
+    cr_expect_eq(box.posted[0], 7, "numbers go on");
+}
+
+Test(stream, a_restart_with_an_empty_outbox_goes_on)
+{
+    emit(3);
+    pump();
+    ack(3);
+    end_batch();
+    restart(3);
+    cr_expect_eq(stream_waiting(box.streams), 0);
+    for (uint32_t i = 0; i <= STREAM_WINDOW; i += 4) emit(4);
+    pump();
+    cr_expect_eq(box.posted_count, STREAM_WINDOW);
+    cr_expect_eq(box.posted[0], 4);
+}
+
+Test(stream, a_lost_acknowledgement_is_made_up_for_after_the_restart)
+{
+    emit(4);
+    pump();
+    ack(4); /* noted in memory only: the process ends before the next batch */
+    restart(4);
+    pump();
+    cr_expect_eq(box.posted_count, 4);
+    ack(4); /* the destination drops the repeats and says how far it is */
+    end_batch();
+    cr_expect_eq(stored_entries(4), 0);
+}
+
+Test(stream, replayed_commands_emit_under_the_same_numbers)
+{
+    emit(2);
+    uint32_t rows = box.row_count;
+    emit(2);
+    while (box.row_count > rows) free((void *)(uintptr_t)box.rows[--box.row_count].value.data); /* the crash took this batch */
+    restart(4);
+    emit(2);
+    pump();
+    cr_assert_eq(box.posted_count, 4);
+    for (uint32_t i = 0; i < 4; i++) cr_expect_eq(box.posted[i], i + 1);
+}
+
+Test(stream, rows_that_are_none_of_ours_are_refused)
+{
+    struct stream_record record = {.emitted = 5};
+    struct writer position;
+    writer_init(&position, 0);
+    stream_record_write(&position, &record);
+    struct slice good = writer_slice(&position);
+    cr_expect(!stream_load_position(box.streams, HERE, good), "a stream to oneself");
+    cr_expect(!stream_load_position(box.streams, SHARDS, good));
+    cr_expect(!stream_load_position(box.streams, PEER, slice_of(good.data, good.len - 1)));
+    cr_assert(stream_load_position(box.streams, PEER, good));
+    static const struct {
+        const char *name;
+        uint16_t peer;
+        uint64_t key;
+        struct relay_record relay; /* with the two entries of `pair` */
+        uint32_t cut;
+        bool want;
+    } cases[] = {
+        {"to oneself", HERE, 1, {.source = HERE, .first = 1, .count = 2}, 0, false},
+        {"no such shard", SHARDS, 1, {.source = HERE, .first = 1, .count = 2}, 0, false},
+        {"of another source", PEER, 1, {.source = 3, .first = 1, .count = 2}, 0, false},
+        {"under another key", PEER, 2, {.source = HERE, .first = 1, .count = 2}, 0, false},
+        {"number 0", PEER, 0, {.source = HERE, .first = 0, .count = 2}, 0, false},
+        {"never emitted", PEER, 6, {.source = HERE, .first = 6, .count = 2}, 0, false},
+        {"its last never emitted", PEER, 5, {.source = HERE, .first = 5, .count = 2}, 0, false},
+        {"more than it says", PEER, 1, {.source = HERE, .first = 1, .count = 1}, 0, false},
+        {"fewer than it says", PEER, 1, {.source = HERE, .first = 1, .count = 3}, 0, false},
+        {"too short", PEER, 1, {.source = HERE, .first = 1, .count = 2}, 1, false},
+        {"good", PEER, 1, {.source = HERE, .first = 1, .count = 2}, 0, true},
+        {"a hole", PEER, 4, {.source = HERE, .first = 4, .count = 2}, 0, false},
+        {"the next", PEER, 3, {.source = HERE, .first = 3, .count = 2}, 0, true},
+    };
+    struct slice pair = SLICE_TEXT("\3\0\0\0one\3\0\0\0two");
+    struct writer value;
+    writer_init(&value, 0);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct relay_record relay = cases[i].relay;
+        relay.kind = RELAY_MESSAGE;
+        relay.entries = pair;
+        writer_reset(&value);
+        relay_record_write(&value, &relay);
+        struct slice bytes = slice_of(value.data, (uint32_t)value.len - cases[i].cut);
+        cr_expect_eq(stream_load_bundle(box.streams, cases[i].peer, cases[i].key, bytes), cases[i].want, "%s", cases[i].name);
+    }
+    cr_expect_eq(stream_waiting(box.streams), 4);
+    writer_deinit(&value);
+    writer_deinit(&position);
+}
