@@ -19,7 +19,7 @@ GENERATOR_OBJECTS := $(filter-out $(BUILD)/perf/load.o,$(PERF_OBJECTS)) $(PERF_S
 $(BUILD)/crowd: $(BUILD)/perf/crowd/crowd.o $(GENERATOR_OBJECTS)
 	$(CC) $(LDFLAGS) -o $@ $^ -lprotobuf-c -lsodium -lssl -lcrypto -luring
 
-.PHONY: load floor crowd soak bench-smoke bench-peers test-perf
+.PHONY: load floor crowd soak sustained bench-smoke bench-peers test-perf
 load: $(BUILD)/load
 floor: $(BUILD)/floor
 crowd: $(BUILD)/crowd
@@ -28,10 +28,16 @@ soak: deps-perf
 	@mk/install_packages.sh $(DEPS_CHARTS)
 	@$(BUILD_ALL) load
 	perf/soak/run $(ARGS)
+# A hundred million messages on one directory: what a message costs when many are stored; ARGS="--messages 20000000 --variant cold" and the like.
+sustained: deps-perf
+	@mk/install_packages.sh $(DEPS_CHARTS)
+	@$(BUILD_ALL) load
+	perf/sustained/run $(ARGS)
 # Every workload for a second (`make bench`: all of them in full): that it runs and that nothing is lost, no matter how fast.
 bench-smoke: all load floor
 	perf/run --smoke
 	perf/peers/run --smoke
+	perf/sustained/run --variant cold --messages 5000 --cold 50 --interval 0.2 --name smoke
 
 # Ringpost, its yardsticks and the servers of others, the same workloads for all; ARGS="--quick" and the like. With the libraries of
 # `make fast-deps` there is a second binary with Debian's, so that both are in the table.
@@ -50,3 +56,4 @@ test-perf: $(BUILD)/test-perf
 	$(BUILD)/test-perf
 	tests/perf/peers_test.py
 	tests/perf/budget_test.py
+	tests/perf/sustained_test.py

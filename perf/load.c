@@ -23,6 +23,7 @@ static const struct workload {
     {"drain", "--groups rooms of --members catch up with --messages each by sync", workload_drain, false},
     {"crash", "sends until --messages are acknowledged, then kills --server-pid; writes --ledger", workload_crash, true},
     {"restart", "reads everything in --ledger back from the restarted server", workload_restart, true},
+    {"sustained", "pairs until --messages are acknowledged; --curve says what each --interval cost", workload_sustained, true},
 };
 
 /* X(kind, field, flag, default, meaning) */
@@ -39,6 +40,7 @@ static const struct workload {
     X(TEXT, password, "password", NULL, "and the password")                                               \
     X(TEXT, ledger, "ledger", NULL, "file between crash and restart")                                     \
     X(TEXT, json, "json", NULL, "append a line of JSON to this file")                                     \
+    X(TEXT, curve, "curve", NULL, "sustained: file of a line of JSON per interval")                       \
     X(COUNT, groups, "groups", 64, "pairs or rooms")                                                      \
     X(COUNT, members, "members", 2, "people in each room")                                                \
     X(COUNT, window, "window", 16, "messages one sender has under way")                                   \
@@ -46,12 +48,14 @@ static const struct workload {
     X(COUNT, subscribe, "subscribe", 1, "idle: 1 listens to what is written to it, 0 does not; MQTT only") \
     X(COUNT, qos, "qos", 1, "of publications and subscriptions; MQTT only")                               \
     X(COUNT, across, "across", 0, "pair, rate: 1 pairs people of different shards")                       \
-    X(COUNT, messages, "messages", 1000, "for drain (each room), crash (all together)")                   \
+    X(COUNT, messages, "messages", 1000, "for drain (each room), crash and sustained (all together)")     \
+    X(COUNT, cold, "cold", 0, "sustained: rooms nobody writes to, read once for a hundred messages")      \
     X(COUNT, body_bytes, "body", 100, "bytes of one message, 28 to 32768")                                \
     X(COUNT, server_pid, "server-pid", 0, "process whose CPU and memory are reported")                    \
-    X(REAL, rate, "rate", 0, "messages a second of the rate workload")                                    \
+    X(REAL, rate, "rate", 0, "messages a second of rate; sustained: 0 is a closed loop")                  \
     X(REAL, seconds, "seconds", 5, "length of the measurement")                                           \
     X(REAL, warmup_seconds, "warmup", 1, "seconds before it; idle: for the server to settle")                                             \
+    X(REAL, interval_seconds, "interval", 10, "sustained: seconds of one line of the curve")              \
     X(REAL, took_ms, "took-ms", 0, "for restart: the time to put in the report")
 
 enum option_kind { OPTION_TEXT, OPTION_COUNT, OPTION_REAL };

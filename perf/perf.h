@@ -9,6 +9,7 @@
  *   session.c      sockets, the loop, who is logged in                 tls.c        TLS on a socket
  *   users.c        registers users, mints their tokens                 calls.c      requests that are waited for
  *   traffic.c      people in groups who send; every arrival checked    catchup.c    pages through what was missed
+ *   cold.c         rooms that nobody writes to                         curve.c      what each interval of a long run cost
  *   workload_*.c   one measurement each                                stamp.c      what the body of a message says
  *   histogram.c    latencies    report.c  one JSON line and one table row a run    process.c  CPU and memory of the server
  *   bytes.h        slices, growing buffers, protobuf varints

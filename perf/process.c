@@ -25,24 +25,32 @@ static uint64_t clock_ticks_ns(unsigned long long ticks)
     return ticks * (NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK));
 }
 
-static bool stat_read(int pid, struct stat_line *line)
+/* `name`: 16 bytes, or NULL. */
+static bool stat_read_at(const char *path, struct stat_line *line, char *name)
 {
-    char path[64], text[1024];
+    char text[1024];
     unsigned long long user, system;
-    snprintf(path, sizeof path, "/proc/%d/stat", pid);
     FILE *file = fopen(path, "r");
     if (file == NULL) return false;
     size_t len = fread(text, 1, sizeof text - 1, file);
     (void)fclose(file);
     text[len] = '\0';
     /* The second field is a name in parentheses that may hold spaces; the parent is the 2nd after it, utime and stime the 12th and 13th. */
-    const char *rest = strrchr(text, ')');
-    if (rest == NULL) return false;
+    const char *rest = strrchr(text, ')'), *first = strchr(text, '(');
+    if (rest == NULL || first == NULL) return false;
+    if (name != NULL) snprintf(name, 16, "%.*s", (int)(rest - first - 1), first + 1);
     int found = sscanf(rest + 1, " %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &line->parent, &user, &system);
     if (found != 3) return false;
     line->user_ns = clock_ticks_ns(user);
     line->system_ns = clock_ticks_ns(system);
     return true;
+}
+
+static bool stat_read(int pid, struct stat_line *line)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    return stat_read_at(path, line, NULL);
 }
 
 struct tree {
@@ -105,6 +113,39 @@ struct spent process_spent(int server_pid)
     return spent;
 }
 
+/* ---- threads ---- */
+
+static uint32_t add_thread(struct thread_spent *threads, uint32_t count, const char *name, uint64_t cpu_ns)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (strcmp(threads[i].name, name) != 0) continue;
+        threads[i].cpu_ns += cpu_ns;
+        return count;
+    }
+    if (count == THREADS_MAX) return count;
+    snprintf(threads[count].name, sizeof threads[count].name, "%s", name);
+    threads[count].cpu_ns = cpu_ns;
+    return count + 1;
+}
+
+uint32_t process_threads(int server_pid, struct thread_spent threads[THREADS_MAX])
+{
+    char path[64], name[16];
+    uint32_t count = 0;
+    snprintf(path, sizeof path, "/proc/%d/task", server_pid);
+    DIR *tasks = server_pid > 0 ? opendir(path) : NULL;
+    if (tasks == NULL) return 0;
+    for (struct dirent *entry; (entry = readdir(tasks)) != NULL;) {
+        struct stat_line line;
+        char stat_path[96];
+        int task = atoi(entry->d_name);
+        snprintf(stat_path, sizeof stat_path, "/proc/%d/task/%d/stat", server_pid, task);
+        if (task > 0 && stat_read_at(stat_path, &line, name)) count = add_thread(threads, count, name, line.user_ns + line.system_ns);
+    }
+    (void)closedir(tasks);
+    return count;
+}
+
 static double seconds_between(uint64_t before_ns, uint64_t after_ns)
 {
     return after_ns > before_ns ? (double)(after_ns - before_ns) / 1e9 : 0;
@@ -119,10 +160,10 @@ struct cost process_cost(const struct spent *before, const struct spent *after)
                          .generator_system_s = seconds_between(before->generator_system_ns, after->generator_system_ns)};
 }
 
-/* ---- memory ---- */
+/* ---- what /proc tells by name ---- */
 
-/* The number after `key` in a file of "key: number kB" lines; 0 when it is not there. */
-static uint64_t kilobytes_in(const char *path, const char *key)
+/* The number after `key` in a file of "key: number" lines; 0 when it is not there. */
+static uint64_t number_in(const char *path, const char *key)
 {
     char line[256];
     unsigned long long value = 0;
@@ -134,6 +175,22 @@ static uint64_t kilobytes_in(const char *path, const char *key)
     (void)fclose(file);
     return value;
 }
+
+struct written process_written(int server_pid)
+{
+    struct tree tree;
+    struct written written = {0};
+    tree_of(&tree, server_pid);
+    for (uint32_t i = 0; i < tree.count; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "/proc/%d/io", tree.pids[i]);
+        written.call_bytes += number_in(path, "wchar:");
+        written.disk_bytes += number_in(path, "write_bytes:");
+    }
+    return written;
+}
+
+/* ---- memory ---- */
 
 static uint64_t tcp_buffer_pages(void)
 {
@@ -151,12 +208,12 @@ struct memory process_memory(int server_pid)
 {
     struct tree tree;
     struct memory memory = {
-        .kernel_bytes = kilobytes_in("/proc/meminfo", "Slab:") * 1024 + tcp_buffer_pages() * (uint64_t)sysconf(_SC_PAGESIZE)};
+        .kernel_bytes = number_in("/proc/meminfo", "Slab:") * 1024 + tcp_buffer_pages() * (uint64_t)sysconf(_SC_PAGESIZE)};
     tree_of(&tree, server_pid);
     for (uint32_t i = 0; i < tree.count; i++) {
         char path[64];
         snprintf(path, sizeof path, "/proc/%d/status", tree.pids[i]);
-        memory.resident_bytes += kilobytes_in(path, "VmRSS:") * 1024;
+        memory.resident_bytes += number_in(path, "VmRSS:") * 1024;
     }
     return memory;
 }

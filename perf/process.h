@@ -17,6 +17,20 @@ struct cost { /* between two moments */
 };
 struct cost process_cost(const struct spent *before, const struct spent *after);
 
+struct written { /* by the server, so far */
+    uint64_t disk_bytes; /* what its writes made of pages that go to the disk, and what went there past the page cache (write_bytes) */
+    uint64_t call_bytes; /* what its system calls wrote, wherever to: sockets, too (wchar) */
+};
+struct written process_written(int server_pid);
+
+/* CPU time so far of the threads of the server's first process, added up by their names; returns how many names there are. */
+#define THREADS_MAX 24
+struct thread_spent {
+    char name[16];
+    uint64_t cpu_ns;
+};
+uint32_t process_threads(int server_pid, struct thread_spent threads[THREADS_MAX]);
+
 struct memory {
     uint64_t resident_bytes; /* of the server; what its processes share counts in each */
     uint64_t kernel_bytes;   /* slab and TCP buffers of the whole machine */

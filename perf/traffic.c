@@ -338,13 +338,20 @@ static bool messages_done(const struct traffic *traffic)
     return traffic->plan.messages_max > 0 && traffic->total.acked >= traffic->plan.messages_max;
 }
 
+static void turn(struct traffic *traffic, uint64_t wait_ns)
+{
+    loop_turn(traffic->loop, wait_ns);
+    if (traffic->paused_count > 0) traffic_resume_paused(traffic);
+    if (traffic->on_tick == NULL || traffic->loop->now_ns < traffic->next_tick_ns) return;
+    while (traffic->next_tick_ns <= traffic->loop->now_ns) traffic->next_tick_ns += traffic->tick_ns;
+    traffic->on_tick(traffic->context);
+}
+
 static void run_closed(struct traffic *traffic, uint64_t end_ns)
 {
     for (uint32_t i = 0; i < traffic->sender_count; i++) sender_fill_window(traffic, &traffic->senders[i]);
-    while (traffic->loop->now_ns < end_ns && !messages_done(traffic) && traffic->loop->counters.closed_by_server == 0) {
-        loop_turn(traffic->loop, 10 * NS_PER_MS);
-        if (traffic->paused_count > 0) traffic_resume_paused(traffic);
-    }
+    while (traffic->loop->now_ns < end_ns && !messages_done(traffic) && traffic->loop->counters.closed_by_server == 0)
+        turn(traffic, 10 * NS_PER_MS);
 }
 
 struct schedule {
@@ -374,8 +381,7 @@ static void run_open(struct traffic *traffic, uint64_t end_ns)
     schedule.count = (uint64_t)((double)(end_ns - start_ns) / schedule.interval_ns);
     while (traffic->loop->now_ns < end_ns && traffic->loop->counters.closed_by_server == 0) {
         uint64_t next_ns = send_due(traffic, &schedule, &due), now_ns = perf_now_ns();
-        loop_turn(traffic->loop, next_ns > now_ns ? next_ns - now_ns : 0);
-        if (traffic->paused_count > 0) traffic_resume_paused(traffic);
+        turn(traffic, next_ns > now_ns ? next_ns - now_ns : 0);
     }
     if (traffic->measuring) traffic->unsent = schedule.count - due;
 }
@@ -386,6 +392,7 @@ void traffic_run(struct traffic *traffic, double seconds, bool measure)
     uint64_t end_ns = traffic->loop->now_ns + (uint64_t)(seconds * (double)NS_PER_S);
     traffic->stopping = false;
     traffic->measuring = measure;
+    traffic->next_tick_ns = traffic->loop->now_ns + traffic->tick_ns;
     if (measure) traffic->due_from_ns = traffic->loop->now_ns;
     if (measure) traffic->due_until_ns = end_ns;
     if (traffic->plan.rate > 0) run_open(traffic, end_ns);

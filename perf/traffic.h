@@ -79,6 +79,9 @@ struct traffic {
     struct histogram ack_latency, delivery_latency;
     /* Each acknowledgement of a message; NULL: of no interest. */
     void (*on_acked)(void *context, struct sender *sender, uint32_t sequence, const struct answer *answer);
+    /* Every tick_ns while it runs, at the end of a turn; NULL: of no interest. */
+    void (*on_tick)(void *context);
+    uint64_t tick_ns, next_tick_ns;
     /* `sender` may be able to send; NULL: it fills its window. */
     void (*on_space)(void *context, struct sender *sender);
     void *context;

@@ -7,9 +7,9 @@
 #include "perf/session.h"
 
 struct options {
-    const char *server, *data_dir, *users_file, *protocol, *tls, *broker, *name, *note, *user, *password, *ledger, *json;
-    uint64_t groups, members, window, connections, subscribe, messages, body_bytes, qos, across, server_pid;
-    double rate, seconds, warmup_seconds, took_ms;
+    const char *server, *data_dir, *users_file, *protocol, *tls, *broker, *name, *note, *user, *password, *ledger, *json, *curve;
+    uint64_t groups, members, window, connections, subscribe, messages, body_bytes, qos, across, cold, server_pid;
+    double rate, seconds, warmup_seconds, interval_seconds, took_ms;
 };
 
 struct bench {
@@ -30,5 +30,6 @@ void workload_idle(struct bench *bench);
 void workload_drain(struct bench *bench);
 void workload_crash(struct bench *bench);
 void workload_restart(struct bench *bench);
+void workload_sustained(struct bench *bench);
 
 #endif

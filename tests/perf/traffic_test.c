@@ -168,3 +168,18 @@ Test(traffic, a_refused_message_is_waited_for_by_nobody)
     cr_expect_eq(sent_count, 2);
     end(traffic);
 }
+
+static void count_tick(void *context) { ++*(uint32_t *)context; }
+
+Test(traffic, ticks_come_once_for_each_interval_however_late)
+{
+    uint32_t ticks = 0;
+    struct traffic *traffic = begin((struct traffic_plan){.groups = 1, .members = 2, .senders = 2, .window = 1, .direct = true});
+    traffic->on_tick = count_tick;
+    traffic->context = &ticks;
+    traffic->tick_ns = 20 * NS_PER_MS;
+    traffic_run(traffic, 0.05, true);
+    cr_expect_geq(ticks, 1);
+    cr_expect_leq(ticks, 2);
+    end(traffic);
+}
