@@ -71,7 +71,8 @@
     X(mqtt_dropped_will, "will")                     /* from a client: a will that could not be sent */                \
     X(mqtt_dropped_packet_size, "packet_size")       /* to a client: larger than it takes */                           \
     X(mqtt_dropped_behind, "behind")                 /* to a client, QoS 0: events that are not kept any more */       \
-    X(mqtt_dropped_slow, "slow")                     /* to a client, QoS 0: it reads too slowly */
+    X(mqtt_dropped_slow, "slow")                     /* to a client, QoS 0: it reads too slowly */                     \
+    X(mqtt_dropped_expired, "expired")               /* to a client: its message expiry interval was over */
 
 /* Memory by what it is for: ringpost_memory_bytes{part="…"}. A worker sets its own, once a second; what is of the process is added
  * when the text is made. `heap`: of which arenas it is (core/heap.h), so that what is left of them can be told. */

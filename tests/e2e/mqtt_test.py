@@ -149,6 +149,23 @@ class Person:
         return self.call("/v1/room/create", name="room", member_ids=[p.id for p in others])["room"]["room_id"]
 
 
+def mosquitto(tool, *arguments):
+    return subprocess.run([f"mosquitto_{tool}", "-p", server.port, "-V", "mqttv5", "-P", PASSWORD, *arguments], check=False,
+                          capture_output=True, text=True, timeout=DEADLINE_S)
+
+
+def pub(*arguments):
+    done = mosquitto("pub", *arguments)
+    assert done.returncode == 0, done.stderr
+
+
+def sub_retained(person, room):
+    """What is retained of the room, or None. -E: it ends after SUBACK, behind which nothing retained can come."""
+    done = mosquitto("sub", "-u", person.name, "-t", f"r/{room}", "-E", "-F", "%p")
+    assert done.returncode == 0, done.stderr
+    return done.stdout.rstrip("\n") or None
+
+
 class Device:
     """A paho client with what it received, in order."""
 
@@ -349,13 +366,43 @@ class Messages(unittest.TestCase):
         room = bob.call("/v1/chat/conversations")["conversations"][0]["room"]["room_id"]
         kept = bob.call("/v1/chat/history", room_id=room)["messages"][0]["properties"]
         self.assertEqual(kept, {"user": [{"name": "colour", "value": "blue"}, {"name": "colour", "value": "grün"}],
-                                "content_type": "application/json", "response_topic": f"u/{alice.name}", "correlation_data": "AAE="})
+                                "content_type": "application/json", "response_topic": f"u/{alice.name}", "correlation_data": "AAE=",
+                                "message_expiry_s": 0})
         alice.say({"to_user_id": bob.id}, "from http", properties={"user": [{"name": "msg_id", "value": "1"}, {"name": "a", "value": "b"}]})
         message, = receiver.take()
         names = [k for k, v in message.properties.UserProperty]
         self.assertEqual((names.count("msg_id"), names.count("a"), message.properties.ResponseTopic), (1, 1, f"u/{alice.id}"))
         with self.assertRaises(urllib.error.HTTPError):
             alice.say({"to_user_id": bob.id}, "x", properties={"user": [{"name": "a", "value": "b" * 4096}]})
+        sender.leave()
+        receiver.leave()
+
+    def test_message_expiry(self):
+        """By paho and by mosquitto's own tools: who is away for longer than the interval goes without, retained or not."""
+        alice, bob = Person("alice"), Person("bob")
+        room = alice.room(bob)
+        receiver = Device(bob, "phone", clean=False, expiry=NEVER)
+        receiver.subscribe(f"r/{room}")
+        sender = Device(alice, "phone")
+        expiring = Properties(PacketTypes.PUBLISH)
+        expiring.MessageExpiryInterval = 60
+        sender.publish(f"r/{room}", "now", 1, expiring)
+        message, = receiver.take()
+        self.assertIn(message.properties.MessageExpiryInterval, (59, 60))
+        receiver.leave()
+        before = metric('"expired"')
+        pub("-u", alice.name, "-t", f"r/{room}", "-q", "1", "-m", "gone by then", "-D", "publish", "message-expiry-interval", "1")
+        wait_for("the message to expire for a newcomer", lambda: sub_retained(bob, room) is None)
+        self.assertGreater(metric('"expired"'), before)
+        pub("-u", alice.name, "-t", f"r/{room}", "-q", "1", "-m", "still there", "-D", "publish", "message-expiry-interval", "3600")
+        self.assertEqual(sub_retained(bob, room), "still there")
+        alice.say({"room_id": room}, "from http", properties={"message_expiry_s": 3600})
+        receiver = Device(bob, "phone", clean=False, expiry=NEVER)
+        self.assertTrue(receiver.present())
+        there, http = receiver.take(2)
+        self.assertEqual([there.payload, http.payload], [b"still there", b"from http"])
+        self.assertTrue(0 < there.properties.MessageExpiryInterval <= 3600 and 0 < http.properties.MessageExpiryInterval <= 3600)
+        self.assertEqual(bob.history(room), ["now", "gone by then", "still there", "from http"])
         sender.leave()
         receiver.leave()
 

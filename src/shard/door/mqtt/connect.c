@@ -274,8 +274,9 @@ static void take_will_properties(struct writer *block, const struct mqtt_propert
     struct mqtt_property_value property;
     while (mqtt_property_next(&c, &property)) {
         bool text = property.id == MQTT_CONTENT_TYPE || property.id == MQTT_RESPONSE_TOPIC || property.id == MQTT_CORRELATION_DATA;
+        bool number = property.id == MQTT_PAYLOAD_FORMAT || property.id == MQTT_MESSAGE_EXPIRY;
         if (text) mqtt_put_bytes(block, (enum mqtt_property)property.id, property.bytes);
-        else if (property.id == MQTT_PAYLOAD_FORMAT) mqtt_put_number(block, MQTT_PAYLOAD_FORMAT, property.number);
+        else if (number) mqtt_put_number(block, (enum mqtt_property)property.id, property.number);
         else if (property.id == MQTT_USER_PROPERTY) mqtt_put_user(block, property.bytes, property.value);
     }
 }

@@ -94,6 +94,8 @@ static bool deliver(struct client *client, struct mqtt_form *form, struct sessio
     delivery.direct = form->type == RINGPOST__V1__ROOM_TYPE__DIRECT;
     if (!mqtt_match(client, &form->message, delivery.direct, sync_key, &delivery.match)) return true;
     delivery.match.qos = mqtt_delivered_qos(&form->message, delivery.match.qos);
+    bool begun = delivery.duplicate && delivery.match.qos > 0; /* it is brought to its end: of QoS 2 the client may know the packet id */
+    if (!begun && mqtt_expired(client, &form->message)) return true;
     if (delivery.match.qos == 0) {
         delivery.duplicate = false;
         (void)mqtt_send_message(client, form, shared, &delivery);

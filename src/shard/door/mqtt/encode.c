@@ -38,6 +38,7 @@ bool mqtt_message_read(struct mqtt_message *out, struct slice packed)
         default: break;
         }
     }
+    out->expires_ms = mqtt_expires_ms(out);
     return !c.bad;
 }
 
@@ -102,11 +103,11 @@ static struct slice topic_of(const struct client *client, const struct mqtt_form
     return slice_of(topic, 2 + put_number(topic + 2, mine ? inbox->entity.key.a : form->message.room_id));
 }
 
-static void write_block(struct writer *block, const struct mqtt_form *form, const struct mqtt_delivery *delivery)
+static void write_block(struct client *client, struct writer *block, const struct mqtt_form *form, const struct mqtt_delivery *delivery)
 {
     const struct mqtt_match *match = &delivery->match;
     for (uint32_t i = 0; i < match->identifier_count; i++) mqtt_put_number(block, MQTT_SUBSCRIPTION_ID, match->identifiers[i]);
-    mqtt_write_properties(block, &form->message, delivery->direct, !delivery->plain);
+    mqtt_write_properties(client, block, &form->message, delivery->direct, !delivery->plain);
 }
 
 static void make(struct client *client, struct mqtt_made *made, const struct mqtt_form *form, const struct mqtt_delivery *delivery)
@@ -115,7 +116,7 @@ static void make(struct client *client, struct mqtt_made *made, const struct mqt
     struct writer *block = &client->door->mqtt->block, *packet = &made->packet;
     char topic[MQTT_TOPIC_MAX];
     writer_reset(block);
-    if (version == MQTT_5) write_block(block, form, delivery);
+    if (version == MQTT_5) write_block(client, block, form, delivery);
     struct slice body = form->message.body;
     struct mqtt_publish publish = {.topic = topic_of(client, form, delivery->match.kind, topic),
                                    .packet_id = delivery->packet_id,

@@ -49,6 +49,7 @@ struct mqtt_subscription {
 
 struct mqtt_message { /* of a timeline; slices borrow */
     uint64_t msg_id, room_id, seq, sender_id, time_ms;
+    uint64_t expires_ms; /* 0: never */
     uint32_t kind;
     uint8_t published_qos; /* enum PublishedQos */
     struct slice sender_name, body, client_msg_id, properties;
@@ -255,7 +256,11 @@ bool mqtt_is_own(const struct client *client, const struct mqtt_message *message
 void mqtt_pack_properties(struct writer *out, const struct mqtt_properties *properties);
 uint32_t mqtt_kind_of(const struct mqtt_publish *publish);
 /* The properties of a delivered message but for its subscription identifiers; without ours it is what the publisher said. */
-void mqtt_write_properties(struct writer *block, const struct mqtt_message *message, bool direct, bool ours);
+void mqtt_write_properties(struct client *client, struct writer *block, const struct mqtt_message *message, bool direct, bool ours);
+/* When its interval is over; 0: it has none. */
+uint64_t mqtt_expires_ms(const struct mqtt_message *message);
+/* It must not be handed to this client any more: counted. */
+bool mqtt_expired(struct client *client, const struct mqtt_message *message);
 
 /* ---- subscribe.c ---- */
 void mqtt_subscribe(struct client *client, struct mqtt_subscribe *subscribe);

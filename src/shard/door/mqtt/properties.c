@@ -1,5 +1,8 @@
 /* shard/door/mqtt/properties.c - what MQTT 5 says beside a message: how it is kept with the message, and how it is shown.
- * Kept as the publisher gave it: user properties, content type, response topic, correlation data (message Properties).
+ * Kept as the publisher gave it: user properties, content type, response topic, correlation data, the message expiry interval (message
+ * Properties). The interval says until when a message is handed on: whoever hands it on looks at the clock, so nothing has to happen when
+ * the time comes, and a message without one costs nothing. It is kept as an interval, not as a time, because what is sent again with the
+ * same words must be the same message.
  * Ours, on every delivered message that the client takes with them: the user properties below, and what stands in for what the
  * publisher did not say. A publisher's of the same name are not shown, so that nobody can
  * pretend to be another. */
@@ -7,7 +10,13 @@
 #include "api/wire.h"
 #include "shard/door/mqtt/mqtt_internal.h"
 
-enum properties_field { PROPERTIES_USER = 1, PROPERTIES_CONTENT_TYPE, PROPERTIES_RESPONSE_TOPIC, PROPERTIES_CORRELATION_DATA };
+enum properties_field {
+    PROPERTIES_USER = 1,
+    PROPERTIES_CONTENT_TYPE,
+    PROPERTIES_RESPONSE_TOPIC,
+    PROPERTIES_CORRELATION_DATA,
+    PROPERTIES_MESSAGE_EXPIRY_S
+};
 enum property_field { PROPERTY_NAME = 1, PROPERTY_VALUE };
 
 static const char *const kind_names[] = {"text", "emoji", "image", "video", "audio", "file", "custom"};
@@ -18,6 +27,13 @@ static bool is_own_name(struct slice name)
     for (size_t i = 0; i < COUNT_OF(own_names); i++)
         if (slice_equal(name, slice_text(own_names[i]))) return true;
     return false;
+}
+
+/* The trusted clock, as the shards have it. */
+static uint64_t wall_ms(const struct client *client)
+{
+    const struct shard_ports *ports = shard_ports(client->session->shard);
+    return ports->now_ms(ports->context);
 }
 
 /* ---- keeping -------------------------------------------------------------------------------------------------------------------- */
@@ -40,7 +56,34 @@ void mqtt_pack_properties(struct writer *out, const struct mqtt_properties *prop
         else if (property.id == MQTT_CONTENT_TYPE) wire_write_bytes(out, PROPERTIES_CONTENT_TYPE, property.bytes);
         else if (property.id == MQTT_RESPONSE_TOPIC) wire_write_bytes(out, PROPERTIES_RESPONSE_TOPIC, property.bytes);
         else if (property.id == MQTT_CORRELATION_DATA) wire_write_bytes(out, PROPERTIES_CORRELATION_DATA, property.bytes);
+        else if (property.id == MQTT_MESSAGE_EXPIRY) /* 0, no time at all, would read as none given */
+            wire_write_u64(out, PROPERTIES_MESSAGE_EXPIRY_S, property.number > 0 ? property.number : 1);
     }
+}
+
+/* ---- expiry --------------------------------------------------------------------------------------------------------------------- */
+
+uint64_t mqtt_expires_ms(const struct mqtt_message *message)
+{
+    uint64_t interval_s = 0;
+    if (message->properties.len == 0) return 0;
+    if (envelope_peek_u64(message->properties, PROPERTIES_MESSAGE_EXPIRY_S, &interval_s) != RESULT_OK) return 0;
+    return interval_s == 0 ? 0 : message->time_ms + interval_s * 1000;
+}
+
+bool mqtt_expired(struct client *client, const struct mqtt_message *message)
+{
+    if (message->expires_ms == 0 || wall_ms(client) < message->expires_ms) return false;
+    metrics_add(&client->door->options.metrics->mqtt_dropped_expired, 1);
+    return true;
+}
+
+/* What is left of the interval. Of one whose delivery began in time and goes on after it: nothing. */
+static void put_expiry(struct client *client, struct writer *block, const struct mqtt_message *message)
+{
+    if (message->expires_ms == 0) return;
+    uint64_t now_ms = wall_ms(client), left_ms = message->expires_ms > now_ms ? message->expires_ms - now_ms : 0;
+    mqtt_put_number(block, MQTT_MESSAGE_EXPIRY, (uint32_t)((left_ms + 999) / 1000));
 }
 
 /* Payload format 1 and content type text/plain say that it is text; without either it is when it is UTF-8. Nothing is no text. */
@@ -126,10 +169,11 @@ static void put_ours(struct writer *block, const struct mqtt_message *message)
     if (message->kind < COUNT_OF(kind_names)) mqtt_put_user(block, SLICE_TEXT("kind"), slice_text(kind_names[message->kind]));
 }
 
-void mqtt_write_properties(struct writer *block, const struct mqtt_message *message, bool direct, bool ours)
+void mqtt_write_properties(struct client *client, struct writer *block, const struct mqtt_message *message, bool direct, bool ours)
 {
     bool text = message->kind == RINGPOST__V1__MESSAGE_KIND__TEXT || message->kind == RINGPOST__V1__MESSAGE_KIND__EMOJI;
     if (ours) put_ours(block, message);
+    put_expiry(client, block, message);
     struct given given = put_given(block, message->properties);
     if (text) mqtt_put_number(block, MQTT_PAYLOAD_FORMAT, 1);
     if (text && ours && given.content_type.len == 0) given.content_type = SLICE_TEXT("text/plain");

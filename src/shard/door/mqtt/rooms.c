@@ -91,7 +91,8 @@ static bool take(struct client *client, struct mqtt_room *room, const struct mqt
     uint16_t number = (uint16_t)(room - mqtt->rooms + 1);
     uint8_t qos = delivery->match.qos = mqtt_delivered_qos(&form->message, delivery->match.qos);
     if (!mqtt_may_send(client)) return false;
-    bool listens = delivery->match.kind != 0;
+    bool begun = qos > 0 && seq <= room->before_seq; /* it is brought to its end: of QoS 2 the client may know the packet id */
+    bool listens = delivery->match.kind != 0 && (begun || !mqtt_expired(client, &form->message));
     if (listens && qos > 0) {
         delivery->packet_id = mqtt_room_packet_id(room->room_id, seq);
         delivery->duplicate = seq <= room->before_seq;
@@ -113,6 +114,7 @@ static bool take(struct client *client, struct mqtt_room *room, const struct mqt
 static void pass_on(struct client *client, const struct mqtt_form *form, struct session_form *shared, struct mqtt_delivery *delivery)
 {
     delivery->match.qos = 0;
+    if (mqtt_expired(client, &form->message)) return;
     if (conn_outbound_bytes(client->conn) > client->door->options.outbound_soft_bytes) {
         metrics_add(&client->door->options.metrics->mqtt_dropped_slow, 1);
         return;

@@ -283,7 +283,8 @@ void mqtt_subscribe(struct client *client, struct mqtt_subscribe *subscribe)
     if (mqtt->subscribing != NULL) mqtt_wait(client);
 }
 
-/* The room's last message with the retain flag, QoS 0. */
+/* The room's last message with the retain flag, QoS 0. When that has expired nothing is retained: what it took the place of does not
+ * come back. */
 static void send_retained(struct client *client, const struct wanted *wanted, uint64_t unretained_seq, struct slice packed)
 {
     struct mqtt_form form = {0};
@@ -294,7 +295,7 @@ static void send_retained(struct client *client, const struct wanted *wanted, ui
         delivery.match.identifiers[0] = wanted->subscription.identifier;
     }
     mqtt_form_read_message(&form, packed);
-    if (form.kind == MQTT_FORM_MESSAGE && form.message.seq > unretained_seq)
+    if (form.kind == MQTT_FORM_MESSAGE && form.message.seq > unretained_seq && !mqtt_expired(client, &form.message))
         (void)mqtt_send_message(client, &form, &shared, &delivery);
     session_form_done(&shared);
 }

@@ -252,26 +252,58 @@ void mqtt_drop(struct mqtt_client *client)
     mqtt_settle();
 }
 
-uint8_t mqtt_listen(struct mqtt_client *client, const char *filter, uint8_t qos)
+static void subscribe(struct mqtt_client *client, const char *filter, uint8_t options)
 {
     uint8_t body[128] = {0, 1}, *at = body + 2;
     if (client->version == MQTT_5) *at++ = 0;
     at = put_text(at, slice_text(filter));
-    *at++ = client->version == MQTT_5 ? qos | 0x20 : qos; /* nothing retained */
+    *at++ = options;
     send_packet(client, 0x82, body, (size_t)(at - body));
+}
+
+uint8_t mqtt_listen(struct mqtt_client *client, const char *filter, uint8_t qos)
+{
+    subscribe(client, filter, client->version == MQTT_5 ? qos | 0x20 : qos); /* nothing retained */
     return mqtt_expect(client, MQTT_SUBACK).reason;
 }
 
-void mqtt_say(struct mqtt_client *client, const char *topic, const char *text, uint8_t first_byte, uint16_t packet_id)
+uint8_t mqtt_listen_retained(struct mqtt_client *client, const char *filter, uint8_t qos, struct mqtt_got *got)
+{
+    struct mqtt_got next = {0};
+    subscribe(client, filter, qos);
+    for (uint32_t turns = 0; next.type != MQTT_SUBACK; turns++) {
+        cr_assert_lt(turns, HARNESS_TURNS_MAX, "no SUBACK came");
+        *got = next;
+        while (!mqtt_next(client, &next) && turns++ < HARNESS_TURNS_MAX) mqtt_turn();
+    }
+    return next.reason;
+}
+
+static void publish(struct mqtt_client *client, const char *topic, const char *text, uint8_t first_byte, uint16_t packet_id,
+                    struct slice properties)
 {
     uint8_t body[256], *at = put_text(body, slice_text(topic));
     if ((first_byte & 6) != 0) {
         *at++ = (uint8_t)(packet_id >> 8);
         *at++ = (uint8_t)packet_id;
     }
-    if (client->version == MQTT_5) *at++ = 0;
+    if (client->version == MQTT_5) *at++ = (uint8_t)properties.len;
+    if (properties.len > 0) memcpy(at, properties.data, properties.len);
+    at += properties.len;
     memcpy(at, text, strlen(text));
     send_packet(client, first_byte, body, (size_t)(at - body) + strlen(text));
+}
+
+void mqtt_say(struct mqtt_client *client, const char *topic, const char *text, uint8_t first_byte, uint16_t packet_id)
+{
+    publish(client, topic, text, first_byte, packet_id, SLICE_EMPTY);
+}
+
+void mqtt_say_for(struct mqtt_client *client, const char *topic, const char *text, uint8_t first_byte, uint16_t packet_id, uint32_t expiry_s)
+{
+    const uint8_t expiry[] = {MQTT_MESSAGE_EXPIRY, (uint8_t)(expiry_s >> 24), (uint8_t)(expiry_s >> 16), (uint8_t)(expiry_s >> 8),
+                              (uint8_t)expiry_s};
+    publish(client, topic, text, first_byte, packet_id, slice_of(expiry, sizeof expiry));
 }
 
 void mqtt_answer(struct mqtt_client *client, enum mqtt_type type, uint16_t packet_id)
@@ -287,12 +319,21 @@ static void copy_text(char *out, struct slice text)
     out[text.len] = '\0';
 }
 
+static void read_properties(struct mqtt_got *got, struct cursor *c)
+{
+    uint32_t len = mqtt_read_varint(c);
+    struct cursor block = cursor_of(slice_of(cursor_take(c, len), len));
+    struct mqtt_property_value property;
+    while (mqtt_property_next(&block, &property))
+        if (property.id == MQTT_MESSAGE_EXPIRY) got->expiry_s = property.number;
+}
+
 static void read_packet(struct mqtt_client *client, struct mqtt_got *got, struct cursor *c)
 {
     if (got->type == MQTT_PUBLISH) {
         copy_text(got->topic, mqtt_read_bytes(c));
         if ((got->flags & 6) != 0) got->packet_id = mqtt_read_u16(c);
-        if (client->version == MQTT_5) (void)cursor_take(c, mqtt_read_varint(c));
+        if (client->version == MQTT_5) read_properties(got, c);
         copy_text(got->text, slice_of(c->at, cursor_left(c)));
     } else if (got->type == MQTT_DISCONNECT) {
         got->reason = cursor_u8(c);
@@ -309,7 +350,7 @@ static void read_packet(struct mqtt_client *client, struct mqtt_got *got, struct
 
 bool mqtt_next(struct mqtt_client *client, struct mqtt_got *got)
 {
-    *got = (struct mqtt_got){0};
+    *got = (struct mqtt_got){.expiry_s = -1};
     (void)peer_has(&client->peer, 1);
     uint32_t size = mqttframe_size(writer_slice(&client->peer.received));
     if (size == 0 || size > client->peer.received.len) return false;

@@ -18,6 +18,7 @@ struct mqtt_got { /* a packet from the server */
     uint8_t type, flags, reason;
     uint16_t packet_id;
     char topic[64], text[64];
+    int64_t expiry_s; /* PUBLISH: what is left of its message expiry interval; -1: it has none */
 };
 
 /* One shard, large rooms of more than 3 members. `inbox_window`… as rig_begin() says; opened. */
@@ -45,9 +46,13 @@ struct mqtt_how {
 void mqtt_come(struct mqtt_client *client, uint64_t user_id, const char *device_id, struct mqtt_how how);
 void mqtt_leave(struct mqtt_client *client); /* DISCONNECT */
 void mqtt_drop(struct mqtt_client *client);  /* no word */
-/* Waits for SUBACK; its reason code. */
+/* Waits for SUBACK; its reason code. Nothing retained is sent. */
 uint8_t mqtt_listen(struct mqtt_client *client, const char *filter, uint8_t qos);
+/* Likewise, but it is: into *got, whose type is 0 when there is nothing. */
+uint8_t mqtt_listen_retained(struct mqtt_client *client, const char *filter, uint8_t qos, struct mqtt_got *got);
 void mqtt_say(struct mqtt_client *client, const char *topic, const char *text, uint8_t first_byte, uint16_t packet_id);
+/* With a message expiry interval. MQTT 5 */
+void mqtt_say_for(struct mqtt_client *client, const char *topic, const char *text, uint8_t first_byte, uint16_t packet_id, uint32_t expiry_s);
 void mqtt_answer(struct mqtt_client *client, enum mqtt_type type, uint16_t packet_id);
 /* The next packet that is there; false: none. */
 bool mqtt_next(struct mqtt_client *client, struct mqtt_got *got);
