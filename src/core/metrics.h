@@ -54,6 +54,7 @@
     X(letters_overflowed, "ringpost_letters_overflowed_total", COUNTER, "Letters to a worker that had mailbox_slots to take") \
     X(doorbells_rung, "ringpost_doorbells_rung_total", COUNTER, "Sleeping peers woken")                                \
     X(stream_redelivered, "ringpost_stream_redelivered_total", COUNTER, "Stream entries dropped as repeats")           \
+    X(letters_refused, "ringpost_letters_refused_total", COUNTER, "Letters of other shards that cannot be true and were dropped")  \
     X(clock_steps, "ringpost_clock_steps_total", COUNTER, "Steps of the wall clock that were not followed at once")   \
     X(clock_steps_adopted, "ringpost_clock_steps_adopted_total", COUNTER, "Steps of the wall clock that held and were followed") \
     X(log_time_set_back, "ringpost_log_time_set_back_total", COUNTER, "Times a log's newest time was ahead of the clock") \

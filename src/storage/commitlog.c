@@ -397,6 +397,8 @@ bool commitlog_idle(const struct commitlog *log)
     return log->state != COMMITLOG_WRITING && log->state != COMMITLOG_FULL && log->staged_size_bytes == 0;
 }
 
+bool commitlog_collects(const struct commitlog *log) { return log->state == COMMITLOG_COLLECTING && log->staged_size_bytes > 0; }
+
 bool commitlog_writing(const struct commitlog *log) { return log->state == COMMITLOG_WRITING; }
 
 /* ---- segments ------------------------------------------------------------------------------------------------------- */

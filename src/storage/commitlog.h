@@ -117,6 +117,7 @@ uint64_t commitlog_last_index(const struct commitlog *log);    /* appended; 0 wh
 uint64_t commitlog_memory_bytes(const struct commitlog *log);  /* batches under way, and chunks kept for the next */
 uint64_t commitlog_durable_index(const struct commitlog *log);
 bool commitlog_idle(const struct commitlog *log); /* nothing collected, nothing in flight */
+bool commitlog_collects(const struct commitlog *log); /* the next flush hands something to the disk that was never there */
 bool commitlog_writing(const struct commitlog *log); /* a write is in flight: it may not be closed */
 
 /* The state up to `index` is elsewhere (store flushed, every stream acknowledged): whole segments before it may go. */

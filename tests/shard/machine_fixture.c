@@ -159,7 +159,6 @@ struct fixture *fixture_create(const struct machine_options *options)
     struct fixture *f = memory_alloc(sizeof *f);
     cr_assert_eq(machine_create(&f->machine, options, NULL), RESULT_OK);
     effects_init(&f->effects);
-    effects_init(&f->acknowledged);
     writer_init(&f->log, 0);
     writer_init(&f->journal, 0);
     f->store.view.ops = &view_ops;
@@ -172,7 +171,6 @@ void fixture_destroy(struct fixture *f)
     cr_assert_null(f->first, "commands were proposed and never applied");
     machine_destroy(f->machine);
     effects_deinit(&f->effects);
-    effects_deinit(&f->acknowledged);
     writer_deinit(&f->log);
     writer_deinit(&f->journal);
     for (uint32_t i = 0; i < f->store.count; i++) row_free(&f->store.rows[i]);
@@ -410,9 +408,13 @@ static void carry(void *context, struct letter *letter)
     cr_assert_eq(FIXTURE_RUN(to, 0, RELAY, relay, &relay), ERROR_NONE);
     carried->entries += relay.count;
     struct fixture *source = carried->shards[letter->from_shard];
-    stream_on_ack(source->machine->streams, letter->to_shard, relay.first + relay.count - 1, &source->acknowledged);
-    store_write_batch(&source->store, writer_slice(&source->acknowledged.puts));
-    writer_reset(&source->acknowledged.puts);
+    struct acknowledged_record has = {.peer = letter->to_shard, .index = relay.first + relay.count - 1};
+    struct writer acks;
+    writer_init(&acks, 0);
+    acknowledged_record_write(&acks, &has);
+    struct stream_ack_record ack = {.acks = writer_slice(&acks)};
+    cr_assert_eq(FIXTURE_RUN(source, 0, STREAM_ACK, stream_ack, &ack), ERROR_NONE);
+    writer_deinit(&acks);
     letter_free(letter);
 }
 

@@ -32,7 +32,6 @@ struct fixture_command { /* proposed: checked and pinned, not yet applied */
 struct fixture {
     struct machine *machine;
     struct effects effects;      /* of the last command applied; its puts are those of the batch */
-    struct effects acknowledged; /* deletes of acknowledged stream entries: kept out of the journal */
     struct fixture_store store;
     struct fixture_command *first, *last;
     struct writer log;     /* what was applied: u16 type, bytes body; type 0 = end of a batch */

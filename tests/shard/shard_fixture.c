@@ -141,9 +141,21 @@ bool rig_turn(void)
     return moved;
 }
 
+/* What the tick of a shard that writes nothing else does. */
+static bool acknowledge(void)
+{
+    bool any = false;
+    for (uint16_t i = 0; i < rig.shard_count; i++) {
+        if (rig.shards[i] == NULL || rig.disks_held || !stream_has_news(rig.shards[i]->machine->streams)) continue;
+        acknowledge_log(rig.shards[i]);
+        any |= !stream_has_news(rig.shards[i]->machine->streams);
+    }
+    return any;
+}
+
 void rig_pump(void)
 {
-    while (rig_turn()) continue;
+    while (rig_turn() || acknowledge()) continue;
 }
 
 /* ---- life ---- */

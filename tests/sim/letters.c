@@ -3,6 +3,7 @@
 #include "core/check.h"
 #include "shard/worker/mailbox.h"
 #include "shard/engine/records.h"
+#include "shard/engine/shard_internal.h"
 #include <stdlib.h>
 
 #define TAKE_MAX 16u
@@ -59,9 +60,17 @@ static struct letter *renumber_entries(struct world *w, struct letter *letter)
     return renumbered;
 }
 
+/* Planted bug: the outbox and the position change though no command says so. */
+static void acknowledge_at_once(struct world *w, const struct letter *letter)
+{
+    struct shard *s = w->nodes[letter->to_shard].shard;
+    if (s->damage == NULL) stream_acknowledge(s->machine->streams, letter->from_shard, letter->number, &s->effects);
+}
+
 static struct letter *with_planted_bug(struct world *w, struct letter *letter)
 {
     if (w->plant == PLANT_repeats_applied && letter->kind == LETTER_STREAM) return renumber_entries(w, letter);
+    if (w->plant == PLANT_acks_not_logged && letter->kind == LETTER_STREAM_ACK) acknowledge_at_once(w, letter);
     if (w->plant == PLANT_repeats_applied && letter->kind == LETTER_STREAM_ACK && letter->number > 0)
         letter->number = w->renumberings[letter->to_shard][letter->from_shard].source_index[letter->number - 1];
     return letter;

@@ -45,6 +45,7 @@
     X(held_back_lost, "what the store held back on a full disk is not written when there is room")                     \
     X(store_error_swallowed, "a batch that the store failed to write is dropped, and the log is recycled")              \
     X(trimmed_too_much, "a compaction lets go of the first row that a trim leaves")                                    \
+    X(acks_not_logged, "an acknowledgement of stream entries deletes them outside the log")                            \
     X(files_not_synced, "the small files of the data directory are written and not synced")
 
 #define PLANT_AS_ENUM(name, text) PLANT_##name,

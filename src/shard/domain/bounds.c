@@ -82,6 +82,10 @@ static uint32_t record_bytes(enum command_type type, uint32_t body_size_max)
     switch (type) {
     case COMMAND_RELAY: return relay_bytes(body_size_max);
     case COMMAND_LIMITS: return limits_record_size(&(struct limits_record){0});
+    case COMMAND_STREAM_ACK: {
+        uint32_t each = acknowledged_record_size(&(struct acknowledged_record){0});
+        return stream_ack_record_size(&(struct stream_ack_record){.acks = of_len(STREAM_NEWS_MAX * each)});
+    }
     case COMMAND_INCARNATION: return incarnation_record_size(&(struct incarnation_record){0});
     case COMMAND_USER_CREATE:
     case COMMAND_DEVICE_PUT:

@@ -15,6 +15,7 @@ struct effects;
     X(RELAY, 1, relay)                   /* relay.c */                                                                \
     X(LIMITS, 2, limits)                 /* limits.c */                                                               \
     X(INCARNATION, 3, incarnation)       /* incarnation.c */                                                          \
+    X(STREAM_ACK, 4, stream_ack)         /* acknowledge.c */                                                          \
     X(USER_CREATE, 10, user_create)      /* account/register.c */                                                     \
     X(DEVICE_PUT, 11, device_put)        /* account/login.c */                                                        \
     X(REFRESH, 12, refresh)              /* account/refresh.c */                                                      \

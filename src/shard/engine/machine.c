@@ -178,6 +178,7 @@ enum result machine_load(struct machine *m, struct store_view *view, uint64_t ap
     if (result == RESULT_OK) result = incarnations_load(m, view);
     if (result == RESULT_OK) result = load_range(m, view, KEY_STREAM, load_position);
     if (result == RESULT_OK) result = load_range(m, view, KEY_OUTBOX, load_bundle);
+    if (result == RESULT_OK && !stream_load_end(m->streams)) result = RESULT_CORRUPT;
     if (result == RESULT_OK) result = load_range(m, view, KEY_DEDUP, load_former_block);
     if (result == RESULT_OK) result = load_range(m, view, KEY_REPEATS, load_block);
     if (result == RESULT_OK) dedup_load_end(m->dedup);

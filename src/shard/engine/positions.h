@@ -2,8 +2,8 @@
  * Owns:    nothing.               Thread: any one, before they serve.
  * Depends: shard/engine/stream.h.        Start at: shard/engine/shard.h
  *
- * What is durable on B was sent by A after it was durable there, and A forgets an entry only when it was durable on B. So, whatever
- * crash came:    applied on B from A <= emitted by A,    acknowledged at A for B <= applied on B.
+ * What is durable on B was sent by A after it was durable there, and A's log has an acknowledgement (acknowledge.c) only of what was
+ * applied on B, which is durable there. So, whatever crash came:    applied on B from A <= emitted by A,    acknowledged at A for B <= applied on B.
  * Where that does not hold, the newest part of one of the two is missing: a segment of its log, or all since a copy was made. */
 #ifndef SHARD_POSITIONS_H
 #define SHARD_POSITIONS_H

@@ -82,6 +82,11 @@ RECORD(retained_clear, RETAINED_CLEAR_FIELDS)
  * their source (see outbox.h), the payload of a letter, and what is logged here before it is acknowledged there. */
 #define RELAY_FIELDS(F) F(u16, source) F(u64, first) F(u32, count) F(u16, kind) F(bytes, entries)
 RECORD(relay, RELAY_FIELDS)
+/* acknowledge.c: what others have applied of our streams; acks = acknowledged_records one after another, one for each of those peers */
+#define STREAM_ACK_FIELDS(F) F(bytes, acks)
+RECORD(stream_ack, STREAM_ACK_FIELDS)
+#define ACKNOWLEDGED_FIELDS(F) F(u16, peer) F(u64, index)
+RECORD(acknowledged, ACKNOWLEDGED_FIELDS)
 /* An entry of a bundle in the outbox: a message is in the store already, on the same shard, in its room's timeline. */
 #define RELAY_NAME_FIELDS(F) F(u64, room_id) F(u64, seq) F(u8, large)
 RECORD(relay_name, RELAY_NAME_FIELDS)
@@ -112,7 +117,9 @@ RECORD(relay_change, RELAY_CHANGE_FIELDS)
 #define META_FIELDS(F) F(u64, next_user) F(u64, next_room) F(u64, next_message) F(u64, last_id_ms)
 RECORD(meta, META_FIELDS)
 #define STREAM_FIELDS(F) F(u64, emitted) F(u64, applied)
-RECORD(stream, STREAM_FIELDS)
+/* acknowledged 0: what is in the outbox begins behind it */
+#define STREAM_FIELDS_2(F) F(u64, acknowledged)
+RECORD_2(stream, STREAM_FIELDS, STREAM_FIELDS_2)
 #define NAME_FIELDS(F) F(u64, user_id) F(bytes, name)
 RECORD(name, NAME_FIELDS)
 #define ACCOUNT_FIELDS(F) F(bytes, name) F(bytes, display_name) F(bytes, password_hash) F(u64, created_ms)

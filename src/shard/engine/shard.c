@@ -294,7 +294,7 @@ void shard_receive(struct shard *s, struct letter *letter)
         else relay_receive(s, letter);
         break;
     case LETTER_STREAM_ACK:
-        if (s->damage == NULL) stream_on_ack(s->machine->streams, letter->from_shard, letter->number, &s->effects);
+        if (s->damage == NULL) acknowledge_hear(s, letter);
         letter_free(letter);
         break;
     case LETTER_ASK_PEOPLE: request_start(s, letter, people_run); break;
@@ -347,7 +347,6 @@ static struct pending *take_durable(struct shard *s, struct command *command)
     return p;
 }
 
-/* Deletes of acknowledged stream entries wait for a batch too: every batch has an index of its own. */
 static void write_batch(struct shard *s)
 {
     if (!s->batch_open) return;
@@ -450,6 +449,7 @@ void shard_flush(struct shard *s)
     if (s->damage != NULL) return;
     relay_retry(s); /* first: what has happened elsewhere makes room there */
     requests_retry(s);
+    if (stream_has_news(s->machine->streams)) acknowledge_flush(s);
     commitlog_flush(s->log);
     stream_pump(s->machine->streams, s->options.ports.post, s->options.ports.context);
     entity_table_trim(s->machine->entities);
@@ -461,6 +461,7 @@ void shard_tick(struct shard *s)
     if (s->damage != NULL) return;
     commitlog_trim(s->log, store_durable_index(s->options.store));
     if (s->limits_owed) propose_limits(s);
+    if (stream_has_news(s->machine->streams)) acknowledge_log(s);
     uint64_t last = commitlog_last_index(s->log);
     if (last == s->ticked_index) commitlog_seal(s->log);
     s->ticked_index = last;

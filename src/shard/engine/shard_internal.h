@@ -134,6 +134,12 @@ void catch_up_resume(struct shard *shard);
 void catch_up_give_up(struct shard *shard);
 void catch_up_deinit(struct shard *shard);
 
+/* acknowledge.c */
+void acknowledge_hear(struct shard *shard, const struct letter *letter);
+/* Once per turn, before the log's flush, and once a second, while there is news. */
+void acknowledge_flush(struct shard *shard);
+void acknowledge_log(struct shard *shard);
+
 /* relay.c */
 void relay_receive(struct shard *shard, struct letter *letter);
 void relay_retry(struct shard *shard);

@@ -1,5 +1,6 @@
 /* shard/engine/stream.c - the outboxes and positions of one shard.
- * Happy path: emit -> the open bundle -> end of the batch: a put and a letter -> pump posts it -> ack -> its key deleted.
+ * Happy path: emit -> the open bundle -> end of the batch: a put and a letter -> pump posts it -> the peer has it -> that is in the log ->
+ * its key deleted.
  * What was posted is not kept in memory: letters are not lost while the process lives. After a restart the stored bundles are loaded, the
  * entries of replayed commands are emitted again under the same numbers, and everything is posted from the first one. */
 #include "shard/engine/stream.h"
@@ -23,10 +24,11 @@ struct peer {
     struct bundle *first, *last;  /* ascending, without holes */
     struct bundle *unsent;        /* the first not yet posted; NULL: all are */
     uint64_t emitted;             /* index of the last entry ever emitted */
-    uint64_t acknowledged;
+    uint64_t acknowledged, logged, heard; /* rising, see stream.h */
     uint64_t applied;             /* from this peer to us */
     uint64_t count;               /* entries not acknowledged, the open bundle's too */
     bool changed;                 /* since the last end of a batch */
+    bool acknowledged_known;      /* recovery: the record says it */
 };
 
 struct stream_set {
@@ -34,6 +36,7 @@ struct stream_set {
     uint32_t outbox_entries_max;
     uint64_t waiting; /* sum of the peers' counts */
     bool changed;     /* some peer */
+    bool has_news;    /* some peer was heard farther than is logged */
     struct peer peers[];
 };
 
@@ -203,7 +206,7 @@ void stream_end_batch(struct stream_set *s, struct effects *effects)
         p->changed = false;
         if (p->open.count > 0) bundle_close(s, i, effects);
         struct key key = key_one(KEY_STREAM, i);
-        struct stream_record record = {.emitted = p->emitted, .applied = p->applied};
+        struct stream_record record = {.emitted = p->emitted, .applied = p->applied, .acknowledged = p->acknowledged};
         EFFECTS_PUT(effects, &key, stream, &record);
     }
 }
@@ -221,7 +224,7 @@ void stream_pump(struct stream_set *s, void (*post)(void *context, struct letter
     if (s->waiting == 0) return;
     for (uint16_t i = 0; i < s->shard_count; i++) {
         struct peer *p = &s->peers[i];
-        while (p->unsent != NULL && p->unsent->last <= p->acknowledged + STREAM_WINDOW) {
+        while (p->unsent != NULL && p->unsent->last <= p->heard + STREAM_WINDOW) {
             struct letter *letter = p->unsent->letter;
             p->unsent->letter = NULL;
             p->unsent = p->unsent->next;
@@ -230,11 +233,64 @@ void stream_pump(struct stream_set *s, void (*post)(void *context, struct letter
     }
 }
 
-void stream_on_ack(struct stream_set *s, uint16_t peer, uint64_t index, struct effects *effects)
+/* ---- acknowledgements ---- */
+
+bool stream_hear(struct stream_set *s, uint16_t peer, uint64_t index)
+{
+    if (peer >= s->shard_count || peer == s->shard || index > s->peers[peer].emitted) return false;
+    struct peer *p = &s->peers[peer];
+    if (index > p->heard) p->heard = index;
+    if (p->heard > p->logged) s->has_news = true;
+    return true;
+}
+
+bool stream_has_news(const struct stream_set *s) { return s->has_news; }
+
+bool stream_news_press(const struct stream_set *s)
+{
+    for (uint16_t i = 0; i < s->shard_count; i++)
+        if (s->peers[i].heard > s->peers[i].logged && s->peers[i].count > s->outbox_entries_max / 2) return true;
+    return false;
+}
+
+void stream_news(const struct stream_set *s, struct writer *acks)
+{
+    uint32_t left = STREAM_NEWS_MAX;
+    for (uint16_t i = 0; i < s->shard_count && left > 0; i++) {
+        if (s->peers[i].heard == s->peers[i].logged) continue;
+        acknowledged_record_write(acks, &(struct acknowledged_record){.peer = i, .index = s->peers[i].heard});
+        left--;
+    }
+}
+
+void stream_news_logged(struct stream_set *s)
+{
+    uint32_t left = STREAM_NEWS_MAX;
+    s->has_news = false;
+    for (uint16_t i = 0; i < s->shard_count; i++) {
+        if (s->peers[i].heard == s->peers[i].logged) continue;
+        s->has_news = left == 0;
+        if (s->has_news) return;
+        s->peers[i].logged = s->peers[i].heard;
+        left--;
+    }
+}
+
+static void peer_set_acknowledged(struct peer *p, uint64_t index)
+{
+    p->acknowledged = index;
+    if (p->logged < index) p->logged = index;
+    if (p->heard < index) p->heard = index;
+}
+
+void stream_acknowledge(struct stream_set *s, uint16_t peer, uint64_t index, struct effects *effects)
 {
     struct peer *p = peer_of(s, peer);
     ASSERT(index <= p->emitted);
-    if (index > p->acknowledged) p->acknowledged = index;
+    if (index <= p->acknowledged) return;
+    if (index > p->emitted - p->open.count) bundle_close(s, peer, effects); /* a replay has drawn the batches wider */
+    peer_set_acknowledged(p, index);
+    peer_changed(s, p);
     while (p->first != NULL && p->first->last <= index) { /* of a bundle known in part the rest is under way */
         struct key key = outbox_key(peer, p->first->first);
         effects_delete(effects, &key);
@@ -245,15 +301,19 @@ void stream_on_ack(struct stream_set *s, uint16_t peer, uint64_t index, struct e
     }
 }
 
+/* ---- recovery ---- */
+
 bool stream_load_position(struct stream_set *s, uint16_t peer, struct slice value)
 {
     struct stream_record record;
     struct cursor c = cursor_of(value);
     if (peer >= s->shard_count || peer == s->shard || !stream_record_read(&record, &c) || !cursor_done(&c)) return false;
+    if (record.acknowledged > record.emitted) return false;
     struct peer *p = &s->peers[peer];
     p->emitted = record.emitted;
     p->applied = record.applied;
-    p->acknowledged = record.emitted; /* lowered by stream_load_bundle to what is still there */
+    p->acknowledged_known = record.acknowledged > 0;
+    p->acknowledged = p->acknowledged_known ? record.acknowledged : record.emitted; /* or lowered by stream_load_bundle to what is there */
     return true;
 }
 
@@ -279,9 +339,20 @@ bool stream_load_bundle(struct stream_set *s, uint16_t peer, uint64_t first, str
     bool follows = p->last == NULL || first == p->last->last + 1;
     bool emitted = first > 0 && first <= p->emitted && relay.count <= p->emitted - first + 1;
     if (relay.source != s->shard || relay.first != first || !follows || !emitted) return false;
-    if (p->first == NULL) p->acknowledged = first - 1;
+    if (p->first == NULL && !p->acknowledged_known) p->acknowledged = first - 1;
+    if (p->first == NULL && (first > p->acknowledged + 1 || first + relay.count - 1 <= p->acknowledged)) return false;
     peer_add(p, &relay, letter_make(LETTER_STREAM, s->shard, peer, NULL, value));
     peer_count(s, p, relay.count);
+    return true;
+}
+
+bool stream_load_end(struct stream_set *s)
+{
+    for (uint16_t i = 0; i < s->shard_count; i++) {
+        struct peer *p = &s->peers[i];
+        if ((p->last == NULL ? p->acknowledged : p->last->last) != p->emitted) return false;
+        peer_set_acknowledged(p, p->acknowledged);
+    }
     return true;
 }
 

@@ -8,8 +8,16 @@
  *   end of the batch: the bundle is one put of the batch
  *   stream_pump -> letter STREAM {entries m … n}             -> n <= received? drop (repeat)
  *                                                            -> in order: log a RELAY command -> durable -> apply: applied = n
- *   stream_on_ack(n): bundles up to n leave the outbox  <-letter-- STREAM_ACK {applied}
+ *   stream_hear(n)                                       <-letter-- STREAM_ACK {applied}
+ *   log a STREAM_ACK command -> durable -> apply: stream_acknowledge(n): bundles up to n leave the outbox
  *   After a restart the source sends all that is left in the outbox; the destination drops what it has.
+ *
+ *   entries to one peer, of which each position is a number:
+ *   1 …… acknowledged …… logged …… heard …… posted …… emitted
+ *        in the log,     in the     told by  a letter
+ *        applied: gone   log        the peer went
+ * `acknowledged` and `emitted` are state: every replay of the log comes to the same. The ones between are this life's and begin at
+ * `acknowledged` (posted too: what is behind it goes again).
  *
  * A bundle (relay_record) is what one batch emitted for one peer, of one kind: the same bytes are the payload of the letter and the record
  * in the destination's log. In the outbox its messages are only named: the same batch puts them into their timelines (outbox.h). Messages
@@ -54,12 +62,24 @@ bool stream_full(const struct stream_set *streams);
 
 /* Source, after a batch: posts what the windows allow. */
 void stream_pump(struct stream_set *streams, void (*post)(void *context, struct letter *letter), void *context);
-/* Source: deletes acknowledged bundles (into the puts of the next batch). */
-void stream_on_ack(struct stream_set *streams, uint16_t peer, uint64_t index, struct effects *effects);
+/* Source: the peer says it has applied all up to index. False: it says so of entries that never were. */
+NODISCARD bool stream_hear(struct stream_set *streams, uint16_t peer, uint64_t index);
+/* Some of that is not in the log yet. */
+bool stream_has_news(const struct stream_set *streams);
+/* And somebody waits for the room that it makes in an outbox, or soon will. */
+bool stream_news_press(const struct stream_set *streams);
+#define STREAM_NEWS_MAX 64 /* peers in one command; of the others in the next */
+/* acknowledged_records of it; then that counts as logged. */
+void stream_news(const struct stream_set *streams, struct writer *acks);
+void stream_news_logged(struct stream_set *streams);
+/* Apply of a STREAM_ACK command: bundles up to index leave the outbox. */
+void stream_acknowledge(struct stream_set *streams, uint16_t peer, uint64_t index, struct effects *effects);
 
 /* Recovery: all positions, then the bundles (as outbox_read gives them) in ascending order. False when the bytes are none of ours. */
 bool stream_load_position(struct stream_set *streams, uint16_t peer, struct slice value);
 bool stream_load_bundle(struct stream_set *streams, uint16_t peer, uint64_t first, struct slice value);
+/* Then this: false when there is less than was emitted and not acknowledged. */
+bool stream_load_end(struct stream_set *streams);
 /* After the log was replayed: entries not yet acknowledged, of all peers (for tests and metrics). */
 uint64_t stream_waiting(const struct stream_set *streams);
 

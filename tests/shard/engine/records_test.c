@@ -50,7 +50,9 @@ Test(records, keep_their_form)
     STORED(snapshot, 42) /* 41 without the second list */
     STORED(relay_change, 55)
     STORED(meta, 33)
-    STORED(stream, 17)
+    STORED(stream_ack, 5)
+    STORED(acknowledged, 11)
+    STORED(stream, 25) /* 17 without the second list */
     STORED(name, 13)
     STORED(account, 21)
     STORED(device, 75) /* 46 without the second list */

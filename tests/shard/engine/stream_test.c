@@ -128,7 +128,12 @@ static void emit(uint32_t count)
     end_batch();
 }
 
-static void ack(uint64_t index) { stream_on_ack(box.streams, PEER, index, &box.effects); }
+static void ack(uint64_t index)
+{
+    cr_assert(stream_hear(box.streams, PEER, index));
+    stream_news_logged(box.streams);
+    stream_acknowledge(box.streams, PEER, index, &box.effects);
+}
 
 /* What outbox.c makes of a value: messages in the place of their names. */
 static bool load_bundle(uint64_t first, struct slice value)
@@ -167,6 +172,7 @@ static void restart(uint64_t last)
         struct slice value = stored(key_two(KEY_OUTBOX, PEER, n));
         if (value.data != NULL) cr_assert(load_bundle(n, value));
     }
+    cr_assert(stream_load_end(box.streams));
 }
 
 /* ---- the source ---- */
@@ -355,6 +361,106 @@ Test(stream, replayed_commands_emit_under_the_same_numbers)
     pump();
     cr_assert_eq(box.posted_count, 4);
     for (uint32_t i = 0; i < 4; i++) cr_expect_eq(box.posted[i], i + 1);
+}
+
+/* A row of a position; `version` 1: as it was before acknowledgements were commands. */
+static bool load_position(uint8_t version, uint64_t emitted, uint64_t acknowledged)
+{
+    struct writer w;
+    writer_init(&w, 0);
+    struct stream_record record = {.emitted = emitted, .acknowledged = acknowledged};
+    stream_record_write(&w, &record);
+    w.data[0] = version;
+    bool loaded = stream_load_position(box.streams, PEER, slice_of(w.data, version == 1 ? 17 : (uint32_t)w.len));
+    writer_deinit(&w);
+    return loaded;
+}
+
+static bool load_entries(uint64_t first, uint32_t count)
+{
+    struct writer entries, w;
+    writer_init(&entries, 0);
+    writer_init(&w, 0);
+    for (uint32_t i = 0; i < count; i++) writer_bytes(&entries, SLICE_TEXT("entry"));
+    const struct relay_record relay = {.source = HERE, .first = first, .count = count, .kind = RELAY_MESSAGE, .entries = writer_slice(&entries)};
+    relay_record_write(&w, &relay);
+    bool loaded = stream_load_bundle(box.streams, PEER, first, writer_slice(&w));
+    writer_deinit(&entries);
+    writer_deinit(&w);
+    return loaded;
+}
+
+Test(stream, what_is_acknowledged_is_stored_and_the_outbox_has_to_agree)
+{
+    static const struct {
+        const char *name;
+        uint8_t version;
+        uint64_t emitted, acknowledged;
+        uint64_t first;
+        uint32_t count; /* of one bundle; 0: none */
+        bool want;
+        uint64_t then; /* acknowledged */
+    } cases[] = {
+        {"new", 2, 0, 0, 0, 0, true, 0},
+        {"nothing acknowledged", 2, 5, 0, 1, 5, true, 0},
+        {"all", 2, 5, 5, 0, 0, true, 5},
+        {"some", 2, 5, 3, 4, 2, true, 3},
+        {"in the middle of a bundle", 2, 5, 3, 2, 4, true, 3},
+        {"more than was emitted", 2, 5, 6, 0, 0, false, 0},
+        {"what comes first is missing", 2, 5, 2, 4, 2, false, 0},
+        {"what comes last is missing", 2, 5, 2, 3, 2, false, 0},
+        {"all of it is missing", 2, 5, 2, 0, 0, false, 0},
+        {"a bundle that should be gone", 2, 5, 3, 2, 2, false, 0},
+        {"an older version: all", 1, 5, 0, 0, 0, true, 5},
+        {"an older version: some", 1, 5, 0, 3, 3, true, 2},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        stream_set_destroy(box.streams);
+        cr_assert_eq(stream_set_create(&box.streams, HERE, SHARDS, OUTBOX_MAX), RESULT_OK);
+        bool good = load_position(cases[i].version, cases[i].emitted, cases[i].acknowledged);
+        if (good && cases[i].count > 0) good = load_entries(cases[i].first, cases[i].count);
+        good = good && stream_load_end(box.streams);
+        cr_expect_eq(good, cases[i].want, "%s", cases[i].name);
+        if (good) cr_expect_eq(stream_position(box.streams, PEER).acknowledged, cases[i].then, "%s", cases[i].name);
+    }
+}
+
+/* The entries and their acknowledgement were two batches; replayed in one, the bundle is open still. */
+Test(stream, a_replay_acknowledges_what_is_in_the_open_bundle)
+{
+    for (uint32_t i = 0; i < 3; i++) emit_to(PEER, RELAY_MESSAGE, 7);
+    stream_acknowledge(box.streams, PEER, 2, &box.effects);
+    emit_to(PEER, RELAY_MESSAGE, 7);
+    end_batch();
+    cr_expect_eq(stream_position(box.streams, PEER).acknowledged, 2);
+    cr_expect_eq(stored_entries(4), 4, "of a bundle known in part all is there");
+    stream_acknowledge(box.streams, PEER, 3, &box.effects);
+    end_batch();
+    cr_expect_eq(stored_entries(4), 1);
+    restart(4);
+    cr_expect_eq(stream_position(box.streams, PEER).acknowledged, 3);
+}
+
+Test(stream, the_window_goes_by_what_was_heard)
+{
+    for (uint32_t i = 0; i < STREAM_WINDOW; i += 4) emit(4);
+    emit(4);
+    pump();
+    cr_expect_eq(box.posted_count, STREAM_WINDOW);
+    cr_assert(stream_hear(box.streams, PEER, 4));
+    cr_expect(stream_has_news(box.streams));
+    pump();
+    cr_expect_eq(box.posted_count, 4, "before the log has it");
+    cr_expect_eq(stream_position(box.streams, PEER).acknowledged, 0);
+}
+
+Test(stream, an_acknowledgement_of_nothing_is_refused)
+{
+    emit(3);
+    cr_expect(!stream_hear(box.streams, PEER, 4));
+    cr_expect(!stream_hear(box.streams, HERE, 0));
+    cr_expect(!stream_hear(box.streams, SHARDS, 0));
+    cr_expect(!stream_has_news(box.streams));
 }
 
 Test(stream, rows_that_are_none_of_ours_are_refused)
