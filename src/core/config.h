@@ -207,6 +207,9 @@
       "beyond it requests over HTTP and logins are refused.")                                                          \
     X(COUNT, outbox_entries_max, "65536", 256, 16777216,                                                               \
       "Entries one shard keeps for another until they are durable there; at the limit writes wait.")                   \
+    X(COUNT, follower_backlog_max, "1000k", 1000, 1000000000,                                                          \
+      "Entries each shard keeps for a follower (ringpost tail --all --name) that has not acknowledged them, some 25 bytes each on " \
+      "the disk. One that falls behind by more is lost: nothing is kept for it, and it has to be rebuilt.")             \
     X(POWER, mailbox_slots, "8192", 16, 1048576, "Letters under way from one worker to another. A power of two.")      \
     X(POWER, ring_entries, "4096", 64, 32768, "Submission entries of a worker's io_uring. A power of two.")            \
     X(POWER, receive_buffers, "1024", 16, 32768, "Receive buffers all connections of a worker share. A power of two.") \

@@ -47,6 +47,9 @@
     X(log_refused_full, "ringpost_log_refused_full_total", COUNTER, "Writes refused because the disk is full")         \
     X(store_backlog_bytes, "ringpost_store_backlog_bytes", GAUGE, "Applied puts the storage thread has not written yet") \
     X(store_reads, "ringpost_store_reads_total", COUNTER, "Jobs read from the store")                                  \
+    X(followers, "ringpost_followers", GAUGE, "Followers, counted in each shard where they are")                       \
+    X(followers_lost, "ringpost_followers_lost", GAUGE, "Of them lost: they fell too far behind and have to be rebuilt") \
+    X(follower_backlog, "ringpost_follower_backlog", GAUGE, "Entries the slowest follower has not acknowledged, in one shard") \
     X(shards_damaged, "ringpost_shards_damaged", GAUGE, "Shards whose store is damaged: they serve nothing until it is replaced") \
     X(entities_resident, "ringpost_entities_resident", GAUGE, "Entities in memory")                                    \
     X(entities_evicted, "ringpost_entities_evicted_total", COUNTER, "Entities dropped from memory at the limit")       \

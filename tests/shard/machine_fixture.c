@@ -104,6 +104,8 @@ static void store_write_batch(struct fixture_store *store, struct slice operatio
     }
 }
 
+void fixture_write(struct fixture *fixture, struct slice operations) { store_write_batch(&fixture->store, operations); }
+
 static enum result view_get(struct store_view *view, struct slice key, struct writer *value)
 {
     const struct fixture_store *store = CONTAINER_OF(view, struct fixture_store, view);

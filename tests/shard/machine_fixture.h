@@ -80,6 +80,8 @@ void *fixture_reply(struct fixture *fixture, const ProtobufCMessageDescriptor *d
 struct entity *fixture_entity(struct fixture *fixture, enum entity_kind kind, uint64_t a, uint64_t b);
 /* The value under `key`; false when there is none. Borrowed until the next batch ends. */
 bool fixture_get(const struct fixture *fixture, const struct key *key, struct slice *value);
+/* Changes rows behind the machine's back: the operations of a store batch. */
+void fixture_write(struct fixture *fixture, struct slice operations);
 /* Rows whose key begins with kind | a. */
 uint32_t fixture_count(const struct fixture *fixture, enum key_kind kind, uint64_t a);
 

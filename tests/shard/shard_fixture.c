@@ -176,6 +176,7 @@ void rig_begin(uint16_t shard_count)
                                          .entities_max = 1000,
                                          .outbox_entries_max = 100},
                              .limits = {.requests_parked_max = 100,
+                                        .follower_backlog_max = 1000,
                                         .store_backlog_max_bytes = 1 << 20,
                                         .body_size_max_bytes = 65536,
                                         .page_cost_max = 128u << 10,

@@ -87,6 +87,9 @@ static uint32_t record_bytes(enum command_type type, uint32_t body_size_max)
         return stream_ack_record_size(&(struct stream_ack_record){.acks = of_len(STREAM_NEWS_MAX * each)});
     }
     case COMMAND_INCARNATION: return incarnation_record_size(&(struct incarnation_record){0});
+    case COMMAND_FOLLOWER_BEGIN: return follower_begin_record_size(&(struct follower_begin_record){.name = of_len(FOLLOWER_NAME_MAX)});
+    case COMMAND_FOLLOWER_ACK: return follower_ack_record_size(&(struct follower_ack_record){.name = of_len(FOLLOWER_NAME_MAX)});
+    case COMMAND_FOLLOWER_END: return follower_end_record_size(&(struct follower_end_record){.name = of_len(FOLLOWER_NAME_MAX)});
     case COMMAND_USER_CREATE:
     case COMMAND_DEVICE_PUT:
     case COMMAND_REFRESH:

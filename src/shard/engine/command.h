@@ -16,6 +16,9 @@ struct effects;
     X(LIMITS, 2, limits)                 /* limits.c */                                                               \
     X(INCARNATION, 3, incarnation)       /* incarnation.c */                                                          \
     X(STREAM_ACK, 4, stream_ack)         /* acknowledge.c */                                                          \
+    X(FOLLOWER_BEGIN, 6, follower_begin) /* follower.c */                                                             \
+    X(FOLLOWER_ACK, 7, follower_ack)     /* follower.c */                                                             \
+    X(FOLLOWER_END, 8, follower_end)     /* follower.c */                                                             \
     X(USER_CREATE, 10, user_create)      /* account/register.c */                                                     \
     X(DEVICE_PUT, 11, device_put)        /* account/login.c */                                                        \
     X(REFRESH, 12, refresh)              /* account/refresh.c */                                                      \

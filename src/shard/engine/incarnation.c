@@ -61,6 +61,7 @@ void apply_incarnation(struct machine *machine, const struct command *command, s
     struct incarnation_record record = COMMAND_RECORD(incarnation, command);
     machine->incarnations.newest = record.ordinal;
     *random_of(&machine->incarnations, record.ordinal) = record.random;
+    follower_forget_temporary(machine);
     struct key key = key_one(KEY_INCARNATION, record.ordinal);
     EFFECTS_PUT(effects, &key, incarnation, &record);
     if (record.ordinal <= INCARNATIONS_KEPT) return;

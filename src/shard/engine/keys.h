@@ -15,6 +15,8 @@ enum key_kind {
     KEY_LIMITS = 0x05,       /* nothing more          -> limits_record */
     KEY_REPEATS = 0x06,      /* last log index        -> block of dedup entries of that batch: dedup.h */
     KEY_INCARNATION = 0x07,  /* ordinal               -> incarnation_record */
+    KEY_FOLLOWER = 0x0a,     /* name                  -> follower_record */
+    KEY_FOLLOWED = 0x0b,     /* 0 | last number       -> block (block.h) of: u8 kind | record: what happened, follower.h */
     KEY_NAME = 0x10,         /* xxh3-128 of the name  -> name_record */
     KEY_ACCOUNT = 0x11,      /* user                  -> account_record */
     KEY_DEVICE = 0x12,       /* user | device id      -> device_record */

@@ -22,6 +22,7 @@ enum result machine_create(struct machine **out, const struct machine_options *o
                                                                                         .per_sender = options->repeats_per_sender});
     if (result == RESULT_OK)
         result = stream_set_create(&m->streams, options->shard, options->shard_count, options->outbox_entries_max);
+    if (result == RESULT_OK) result = follower_set_create(&m->followers);
     if (result == RESULT_OK) result = roster_create(&m->roster);
     if (result != RESULT_OK) {
         machine_destroy(m);
@@ -38,6 +39,7 @@ void machine_destroy(struct machine *m)
     entity_table_destroy(m->entities);
     roster_destroy(m->roster);
     stream_set_destroy(m->streams);
+    follower_set_destroy(m->followers);
     dedup_destroy(m->dedup);
     free(m);
 }
@@ -83,6 +85,7 @@ void machine_end_batch(struct machine *m, struct effects *effects)
         EFFECTS_PUT(effects, &key, meta, &record);
     }
     stream_end_batch(m->streams, effects);
+    follower_end_batch(m->followers, effects);
     dedup_end_batch(m->dedup, m->applied_index, effects);
 }
 
@@ -176,6 +179,7 @@ enum result machine_load(struct machine *m, struct store_view *view, uint64_t ap
     enum result result = load_counters(m, view);
     if (result == RESULT_OK) result = limits_load(m, view);
     if (result == RESULT_OK) result = incarnations_load(m, view);
+    if (result == RESULT_OK) result = followers_load(m, view);
     if (result == RESULT_OK) result = load_range(m, view, KEY_STREAM, load_position);
     if (result == RESULT_OK) result = load_range(m, view, KEY_OUTBOX, load_bundle);
     if (result == RESULT_OK && !stream_load_end(m->streams)) result = RESULT_CORRUPT;

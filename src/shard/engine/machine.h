@@ -12,6 +12,7 @@
 #include "shard/engine/dedup.h"
 #include "shard/engine/effects.h"
 #include "shard/engine/entity.h"
+#include "shard/engine/follower.h"
 #include "shard/engine/ids.h"
 #include "shard/engine/incarnation.h"
 #include "shard/domain/delivery/roster.h"
@@ -35,6 +36,8 @@ struct machine {
     struct batch *batch; /* what the commands since the last machine_end_batch() changed */
     struct dedup *dedup;
     struct stream_set *streams;
+    struct follower_set *followers;
+    bool followed; /* somebody follows: what happens is emitted */
     struct roster *roster; /* who is online in large rooms; not part of the state */
     uint64_t next_sequence[ID_TYPE_COUNT];
     uint64_t applied_index;

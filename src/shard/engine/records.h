@@ -21,6 +21,19 @@ RECORD_2(limits, LIMITS_FIELDS, LIMITS_FIELDS_2)
 #define INCARNATION_FIELDS(F) F(u32, ordinal) F(u32, random)
 RECORD(incarnation, INCARNATION_FIELDS)
 
+/* follower.c: start = enum follower_start, number: for FOLLOWER_AFTER. An ack says up to where all is done: place_kind, a and b while it
+ * is rebuilding. The place in a record: api/follower_place.h. */
+#define FOLLOWER_BEGIN_FIELDS(F) F(bytes, name) F(u8, temporary) F(u8, start) F(u64, number)
+RECORD(follower_begin, FOLLOWER_BEGIN_FIELDS)
+#define FOLLOWER_ACK_FIELDS(F) \
+    F(bytes, name) F(u64, generation) F(u64, number) F(u8, rebuilding) F(u32, place_kind) F(u64, a) F(u64, b)
+RECORD(follower_ack, FOLLOWER_ACK_FIELDS)
+#define FOLLOWER_END_FIELDS(F) F(bytes, name) F(u64, generation) F(u8, lost)
+RECORD(follower_end, FOLLOWER_END_FIELDS)
+#define FOLLOWER_FIELDS(F) \
+    F(u8, temporary) F(u8, lost) F(u64, generation) F(u64, number) F(u8, rebuilding) F(u32, place_kind) F(u64, a) F(u64, b)
+RECORD(follower, FOLLOWER_FIELDS)
+
 /* account/ */
 #define USER_CREATE_FIELDS(F) F(bytes, name) F(bytes, display_name) F(bytes, password_hash)
 RECORD(user_create, USER_CREATE_FIELDS)
@@ -111,6 +124,18 @@ RECORD_2(snapshot, SNAPSHOT_FIELDS, SNAPSHOT_FIELDS_2)
     F(u8, change) F(bytes, snapshot) F(u64, actor_id) F(u64, target_id) F(bytes, target_name) F(u8, role) F(u64, time_ms)   \
     F(u64, peer_id) F(bytes, peer_name) F(u64, head_seq)
 RECORD(relay_change, RELAY_CHANGE_FIELDS)
+
+/* ---- what followers are told: an entry is u8 kind, then one of these (domain/followed.h) ---- */
+#define FOLLOWED_USER_FIELDS(F) F(u64, user_id) F(u64, time_ms)
+RECORD(followed_user, FOLLOWED_USER_FIELDS)
+#define FOLLOWED_DEVICE_FIELDS(F) F(u64, user_id) F(u64, time_ms) F(bytes, device_id)
+RECORD(followed_device, FOLLOWED_DEVICE_FIELDS)
+#define FOLLOWED_ROOM_FIELDS(F) F(u64, room_id) F(u64, actor_id) F(u64, time_ms)
+RECORD(followed_room, FOLLOWED_ROOM_FIELDS)
+#define FOLLOWED_MEMBER_FIELDS(F) F(u64, room_id) F(u64, user_id) F(u64, actor_id) F(u64, time_ms) F(u8, role)
+RECORD(followed_member, FOLLOWED_MEMBER_FIELDS)
+#define FOLLOWED_MESSAGE_FIELDS(F) F(u64, room_id) F(u64, seq)
+RECORD(followed_message, FOLLOWED_MESSAGE_FIELDS)
 
 /* ---- the store ---- */
 /* last_id_ms: when the newest of those ids was given, so that time does not go back either */

@@ -100,10 +100,19 @@ static void request_begin(struct shard *s, struct request *r, struct letter *let
     request_run(s, r);
 }
 
+void request_start_with(struct shard *s, struct letter *letter, request_run_f run, void *state, void (*free_state)(void *state))
+{
+    ASSERT(letter->parcel == NULL);
+    struct request *r = request_create(s, 0);
+    r->state = state;
+    r->free_state = free_state;
+    request_begin(s, r, letter, run);
+}
+
 void request_start(struct shard *s, struct letter *letter, request_run_f run)
 {
     if (letter->parcel == NULL) {
-        request_begin(s, request_create(s, 0), letter, run);
+        request_start_with(s, letter, run, NULL, NULL);
         return;
     }
     struct request *r = request_create(s, letter_room(letter));

@@ -123,6 +123,8 @@ void request_end(struct shard *shard, struct request *request);
 
 /* For letters of other kinds: a request around one, run at once. */
 void request_start(struct shard *shard, struct letter *letter, request_run_f run);
+/* With request->state from the start, of a letter that is in no parcel. */
+void request_start_with(struct shard *shard, struct letter *letter, request_run_f run, void *state, void (*free_state)(void *state));
 
 const struct shard_ports *shard_ports(const struct shard *shard);
 const struct shard_limits *shard_limits(const struct shard *shard);

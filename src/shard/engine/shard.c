@@ -234,6 +234,7 @@ void shard_close(struct shard *s)
     }
     calls_deinit(s);
     catch_up_deinit(s);
+    follower_give_up(s);
     sessions_deinit(s);
     if (s->watches != NULL) watch_table_destroy(s->watches, s->machine);
     requests_deinit(s);
@@ -247,7 +248,11 @@ void shard_close(struct shard *s)
     free(s);
 }
 
-void shard_begin_close(struct shard *s) { s->closing = true; }
+void shard_begin_close(struct shard *s)
+{
+    s->closing = true;
+    follower_give_up(s);
+}
 
 /* What a full disk has no room for was never acknowledged and may be dropped. */
 bool shard_quiet(const struct shard *s) { return s->jobs_open == 0 && (s->log == NULL || !commitlog_writing(s->log)); }
@@ -420,6 +425,7 @@ static void look_for_damage(struct shard *s)
     tell_damage(s);
     requests_give_up(s);
     catch_up_give_up(s);
+    follower_give_up(s);
     sessions_kick_all(s, CLOSE_DAMAGED, "damaged");
 }
 
@@ -440,6 +446,7 @@ uint32_t shard_apply(struct shard *s, uint32_t budget)
     write_batch(s);
     if (s->acks_owed) relay_send_acks(s);
     if (s->behind != NULL) catch_up_resume(s);
+    if (s->asks_parked != NULL && applied > 0) follower_wake(s);
     return applied;
 }
 
@@ -462,6 +469,7 @@ void shard_tick(struct shard *s)
     commitlog_trim(s->log, store_durable_index(s->options.store));
     if (s->limits_owed) propose_limits(s);
     if (stream_has_news(s->machine->streams)) acknowledge_log(s);
+    if (s->machine->followed || s->asks_parked != NULL) follower_tick(s);
     uint64_t last = commitlog_last_index(s->log);
     if (last == s->ticked_index) commitlog_seal(s->log);
     s->ticked_index = last;

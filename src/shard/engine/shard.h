@@ -68,6 +68,7 @@ struct shard_limits { /* options that the engine (not apply) keeps */
     uint32_t requests_per_second, requests_burst;
     uint32_t access_token_ttl_s, refresh_token_ttl_s, token_leeway_s;
     uint32_t refresh_grace_ms;  /* how long a lost answer to a refresh may be asked for again */
+    uint32_t follower_backlog_max; /* entries; who is behind by more is lost */
     uint32_t clock_skew_max_ms; /* a log whose newest time is farther ahead goes back to the clock */
 };
 

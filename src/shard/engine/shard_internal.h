@@ -61,6 +61,7 @@ struct shard {
     struct source *sources;         /* shard_count of them */
     bool acks_owed;
     struct request *behind;         /* wait for stream entries; catch_up.c */
+    struct follower_ask *asks_parked; /* nothing is behind their places yet */
     struct call *calls;
     uint32_t call_capacity, call_count;
     uint64_t next_call;
@@ -139,6 +140,14 @@ void acknowledge_hear(struct shard *shard, const struct letter *letter);
 /* Once per turn, before the log's flush, and once a second, while there is news. */
 void acknowledge_flush(struct shard *shard);
 void acknowledge_log(struct shard *shard);
+
+/* follower_ask.c */
+/* Something was applied that askers may wait for. */
+void follower_wake(struct shard *shard);
+/* About once a second: who fell too far behind is lost, who waited long enough is answered. */
+void follower_tick(struct shard *shard);
+/* The shard stops, or is damaged: who waits is answered. */
+void follower_give_up(struct shard *shard);
 
 /* relay.c */
 void relay_receive(struct shard *shard, struct letter *letter);

@@ -61,5 +61,6 @@ struct shard_limits settings_shard(const struct config *c)
                                  .refresh_token_ttl_s = (uint32_t)(c->refresh_token_ttl_ms / 1000),
                                  .token_leeway_s = c->token_leeway_ms / 1000,
                                  .refresh_grace_ms = c->refresh_grace_ms,
+                                 .follower_backlog_max = c->follower_backlog_max,
                                  .clock_skew_max_ms = c->clock_skew_max_ms};
 }

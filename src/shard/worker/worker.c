@@ -360,6 +360,23 @@ static void observe_clock(struct worker *w)
     }
 }
 
+static void report_followers(const struct worker *w)
+{
+    uint64_t count = 0, lost = 0, backlog = 0;
+    for (uint32_t i = 0; i < w->shard_count; i++) {
+        const struct follower_set *set = shard_machine(w->shards[i].shard)->followers;
+        const struct follower *f;
+        for (uint32_t at = 0; (f = follower_at(set, at)) != NULL; at++) {
+            count++;
+            lost += f->lost;
+            if (backlog < follower_backlog(set, f)) backlog = follower_backlog(set, f);
+        }
+    }
+    metrics_set(&w->options.metrics->followers, count);
+    metrics_set(&w->options.metrics->followers_lost, lost);
+    metrics_set(&w->options.metrics->follower_backlog, backlog);
+}
+
 /* What is true of all its shards. */
 static void report_shards(const struct worker *w)
 {
@@ -424,6 +441,7 @@ static void on_tick(struct timer *timer)
     observe_clock(w);
     for (uint32_t i = 0; i < w->shard_count; i++) shard_tick(w->shards[i].shard);
     report_shards(w);
+    report_followers(w);
     report_memory(w);
     timer_arm(&w->timers, &w->tick, timer_wheel_time_ms(&w->timers) + TICK_MS);
 }

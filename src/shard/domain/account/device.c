@@ -2,6 +2,7 @@
  * Revoking begins a new generation of the device, so that every token of ours before it is refused; refuses a backend's tokens issued up to
  * that second; forgets the refresh token and ends the device's sessions. */
 #include "shard/domain/account/account_internal.h"
+#include "shard/domain/followed.h"
 #include "shard/engine/records.h"
 #include "shard/domain/room/view.h"
 #include "shard/domain/delivery/session.h"
@@ -139,6 +140,8 @@ void account_end_device(struct machine *machine, struct account *account, struct
 {
     struct inbox *inbox = inbox_of(machine_entity(machine, ENTITY_INBOX, account->entity.key.a, 0));
     if (!device->revoked) tell_end(machine, inbox, device, for_device_id, effects);
+    if (machine->followed && !device->revoked)
+        followed_device(machine, FOLLOWED_DEVICE_REVOKED, account->entity.key.a, slice_text(device->device_id), effects);
     uint64_t valid_after_s = command->time_ms / MS_PER_SECOND + 1;
     if (device->valid_after_s < valid_after_s) device->valid_after_s = valid_after_s; /* a clock that stepped back opens nothing */
     device->revoked = true;

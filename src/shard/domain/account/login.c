@@ -3,6 +3,7 @@
  * access token minted, both answered. An unknown name costs one argon2id too and gets the same answer as a wrong password. */
 #include "shard/domain/account/account_internal.h"
 #include "shard/domain/bounds.h"
+#include "shard/domain/followed.h"
 #include "shard/engine/records.h"
 
 #define PASSWORD_SIZE_MAX 256
@@ -173,5 +174,6 @@ void apply_device_put(struct machine *machine, const struct command *command, st
         device->refresh_number = 0;
     }
     account_put_device(account, device, effects);
+    if (machine->followed && !is_listed) followed_device(machine, FOLLOWED_DEVICE_ADDED, record.user_id, record.device_id, effects);
     account_trim_devices(account, record.device_id, machine->options.devices_per_user_max, command->time_ms, effects);
 }

@@ -3,6 +3,7 @@
  * Two who want one name at the same time both pass the first look; the second is refused when its command is applied. */
 #include "shard/domain/account/account_internal.h"
 #include "shard/domain/bounds.h"
+#include "shard/domain/followed.h"
 #include "shard/engine/keys.h"
 #include "shard/engine/memory.h"
 #include "shard/engine/records.h"
@@ -117,6 +118,7 @@ void apply_user_create(struct machine *machine, const struct command *command, s
     inbox->entity.exists = true;
     inbox_set_names(inbox, record.name, record.display_name);
     batch_row(machine->batch, &inbox->entity);
+    if (machine->followed) followed_user(machine, user_id, effects);
 
     Ringpost__V1__RegisterResponse response;
     ringpost__v1__register_response__init(&response);

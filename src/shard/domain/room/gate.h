@@ -12,4 +12,7 @@
 /* No message up to this seq may be read by who came in when `joined_seq` was the newest. */
 static inline uint64_t gate_hidden_seq(bool since_join, uint64_t joined_seq) { return since_join ? joined_seq : 0; }
 
+/* An operator's follower may see everything that is stored; it reads that when it is told, so what was erased until then is not shown. */
+static inline uint64_t gate_hidden_seq_of_operator(void) { return 0; }
+
 #endif

@@ -5,6 +5,7 @@
  *   MEMBER         yes
  *   ADMIN          yes                     yes
  *   OWNER     yes (last one out)           yes                              yes */
+#include "shard/domain/followed.h"
 #include "shard/domain/room/room_internal.h"
 
 void needs_role_set(struct needs *needs, const struct command *command)
@@ -39,6 +40,13 @@ static void role_change(struct machine *machine, struct room *room, struct membe
                                          .role = role,
                                          .time_ms = command->time_ms};
     room_tell(machine, room, &change, effects);
+    if (!machine->followed) return;
+    struct followed_member_record record = {.room_id = room->entity.key.a,
+                                            .user_id = change.target_id,
+                                            .actor_id = change.actor_id,
+                                            .time_ms = change.time_ms,
+                                            .role = role};
+    followed_member(machine, FOLLOWED_ROLE_CHANGED, &record, effects);
 }
 
 void apply_role_set(struct machine *machine, const struct command *command, struct effects *effects)

@@ -3,6 +3,7 @@
  * pushes of members here), one relay per other shard. Happy path of a change: member record and room record ->
  * room_tell -> the local view, one relay per other shard. */
 #include "shard/domain/room/room.h"
+#include "shard/domain/followed.h"
 #include "shard/engine/memory.h"
 #include "shard/engine/reading.h"
 #include "shard/domain/room/timeline.h"
@@ -205,6 +206,17 @@ static void room_enrol(struct machine *machine, struct room *room, const struct 
     ASSERT(room->member_count <= room_member_max(machine, room->type));
 }
 
+static void room_follow_member(struct machine *machine, enum followed_kind kind, const struct room *room,
+                               const struct relay_change_record *change, struct effects *effects)
+{
+    struct followed_member_record record = {.room_id = room->entity.key.a,
+                                            .user_id = change->target_id,
+                                            .actor_id = change->actor_id,
+                                            .time_ms = change->time_ms,
+                                            .role = change->role};
+    followed_member(machine, kind, &record, effects);
+}
+
 void room_add_member(struct machine *machine, struct room *room, const struct person_record *person, uint8_t role,
                      uint64_t actor_id, uint64_t time_ms, struct effects *effects)
 {
@@ -219,6 +231,7 @@ void room_add_member(struct machine *machine, struct room *room, const struct pe
                                          .role = role,
                                          .time_ms = time_ms};
     room_tell_shards(machine, room, &change, grows_large, effects);
+    if (machine->followed) room_follow_member(machine, FOLLOWED_MEMBER_JOINED, room, &change, effects);
 }
 
 void room_remove_member(struct machine *machine, struct room *room, struct member *member, uint64_t actor_id,
@@ -241,6 +254,9 @@ void room_remove_member(struct machine *machine, struct room *room, struct membe
                                          .role = member->role,
                                          .time_ms = time_ms};
     room_tell(machine, room, &change, effects);
+    if (!machine->followed) return;
+    room_follow_member(machine, FOLLOWED_MEMBER_LEFT, room, &change, effects);
+    if (room->member_count == 0) followed_room(machine, FOLLOWED_ROOM_DISMISSED, room->entity.key.a, actor_id, effects);
 }
 
 /* ---- a new room ---- */
@@ -293,6 +309,7 @@ static void room_welcome(struct machine *machine, struct room *room, const struc
         change.peer_name = draft->people[1 - i].name;
     }
     room_tell(machine, room, &change, effects);
+    if (machine->followed) room_follow_member(machine, FOLLOWED_MEMBER_JOINED, room, &change, effects);
 }
 
 struct room *room_create(struct machine *machine, const struct room_draft *draft, struct effects *effects)
@@ -307,6 +324,7 @@ struct room *room_create(struct machine *machine, const struct room_draft *draft
     }
     room->large = draft->type == TYPE_GROUP && room->member_count > machine->options.fanout_threshold;
     batch_row(machine->batch, &room->entity);
+    if (machine->followed) followed_room(machine, FOLLOWED_ROOM_CREATED, room->entity.key.a, draft->actor_id, effects);
     for (uint32_t i = 0; i < draft->people_count; i++) {
         uint8_t role = draft->people[i].user_id == draft->owner_id ? ROLE_OWNER : ROLE_MEMBER;
         room_welcome(machine, room, draft, i, role, effects);
@@ -354,5 +372,6 @@ struct message_record room_append(struct machine *machine, struct room *room, co
     if (machine_entity(machine, ENTITY_VIEW, room->entity.key.a, 0)->exists)
         view_apply_message(machine, &relay, effects);
     room_relay_message(machine, room, &relay, effects);
+    if (UNLIKELY(machine->followed)) followed_message(machine, relay.room_id, message.seq, effects);
     return message;
 }

@@ -1,5 +1,6 @@
 /* shard/domain/room/update.c - renaming a group, opening or closing its door and its past, and ending it. */
 #include "shard/domain/account/account.h"
+#include "shard/domain/followed.h"
 #include "shard/engine/memory.h"
 #include "shard/domain/room/room_internal.h"
 
@@ -42,6 +43,7 @@ void apply_room_update(struct machine *machine, const struct command *command, s
         struct relay_change_record change = {
             .change = CHANGE_ROOM_UPDATED, .actor_id = command->actor_id, .time_ms = command->time_ms};
         room_tell(machine, room, &change, effects);
+        if (machine->followed) followed_room(machine, FOLLOWED_ROOM_UPDATED, update.room_id, command->actor_id, effects);
     }
     Ringpost__V1__Room out;
     room_fill(room, machine, &out);
@@ -91,6 +93,7 @@ void apply_room_dismiss(struct machine *machine, const struct command *command, 
     struct relay_change_record change = {
         .change = CHANGE_ROOM_DISMISSED, .actor_id = command->actor_id, .time_ms = command->time_ms};
     room_tell(machine, room, &change, effects);
+    if (machine->followed) followed_room(machine, FOLLOWED_ROOM_DISMISSED, dismiss.room_id, command->actor_id, effects);
     Ringpost__V1__DismissRoomResponse response = RINGPOST__V1__DISMISS_ROOM_RESPONSE__INIT;
     effects_reply(effects, &response.base);
 }

@@ -1,0 +1,52 @@
+/* shard/domain/followed.h - what the areas tell followers: the kinds of entries, and the one call of each where it happens.
+ * Thread:  apply: the shard's worker.     Depends: shard/engine/machine.h.  Start at: shard/engine/follower.h
+ * Each call is made while machine->followed only, which the caller asks first: without followers that branch is all there is. */
+#ifndef SHARD_DOMAIN_FOLLOWED_H
+#define SHARD_DOMAIN_FOLLOWED_H
+
+#include "shard/engine/machine.h"
+#include "shard/engine/records.h"
+
+/* In entries, for ever; a rebuilding tells of what is stored in this order. */
+enum followed_kind {
+    FOLLOWED_USER_CREATED = 1,
+    FOLLOWED_DEVICE_ADDED = 2,
+    FOLLOWED_DEVICE_REVOKED = 3,
+    FOLLOWED_ROOM_CREATED = 10,
+    FOLLOWED_ROOM_UPDATED = 11,
+    FOLLOWED_ROOM_DISMISSED = 12,
+    FOLLOWED_MEMBER_JOINED = 13,
+    FOLLOWED_MEMBER_LEFT = 14,
+    FOLLOWED_ROLE_CHANGED = 15,
+    FOLLOWED_MESSAGE = 20,
+};
+
+/* Fields of FollowerEntry, schemas/ringpost/v1/operator.proto. */
+enum followed_field {
+    FOLLOWED_FIELD_TIME_MS = 5,
+    FOLLOWED_FIELD_GONE = 6,
+    FOLLOWED_FIELD_MESSAGE = 10,
+    FOLLOWED_FIELD_USER_CREATED = 11,
+    FOLLOWED_FIELD_DEVICE_ADDED = 12,
+    FOLLOWED_FIELD_DEVICE_REVOKED = 13,
+    FOLLOWED_FIELD_ROOM_CREATED = 14,
+    FOLLOWED_FIELD_ROOM_UPDATED = 15,
+    FOLLOWED_FIELD_ROOM_DISMISSED = 16,
+    FOLLOWED_FIELD_MEMBER_JOINED = 17,
+    FOLLOWED_FIELD_MEMBER_LEFT = 18,
+    FOLLOWED_FIELD_ROLE_CHANGED = 19,
+};
+
+/* account/followed.c */
+void followed_user(struct machine *machine, uint64_t user_id, struct effects *effects);
+void followed_device(struct machine *machine, enum followed_kind kind, uint64_t user_id, struct slice device_id, struct effects *effects);
+extern const struct follower_row followed_user_created, followed_device_added, followed_device_revoked;
+
+/* room/followed.c */
+void followed_room(struct machine *machine, enum followed_kind kind, uint64_t room_id, uint64_t actor_id, struct effects *effects);
+void followed_member(struct machine *machine, enum followed_kind kind, const struct followed_member_record *member, struct effects *effects);
+void followed_message(struct machine *machine, uint64_t room_id, uint64_t seq, struct effects *effects);
+extern const struct follower_row followed_room_created, followed_room_updated, followed_room_dismissed, followed_member_joined,
+    followed_member_left, followed_role_changed, followed_message_stored;
+
+#endif
