@@ -15,7 +15,7 @@ test-programs: $(foreach layer,$(TEST_LAYERS),$(BUILD)/test-$(layer))
 
 # What goes by tests/storage/power.c, which takes down the system calls that change small files.
 POWER_FLAGS := $(foreach call,openat write fsync renameat unlinkat mkdir mkdirat,-Wl,--wrap=$(call))
-$(BUILD)/test-storage: LDFLAGS += $(POWER_FLAGS)
+$(BUILD)/test-storage: LDFLAGS += $(POWER_FLAGS) -Wl,--wrap=fdatasync
 
 # ---- end to end: executable files tests/e2e/*_test.*, against the binary ------------------------------------------------
 E2E_PACKAGES := $(patsubst %/package-lock.json,%/node_modules/.package-lock.json,$(wildcard tests/e2e/package-lock.json tests/e2e/*/package-lock.json))

@@ -1,8 +1,21 @@
 /* storage/rocks.c - the one file that calls RocksDB.
  *
- * The promise (after a crash: the state after some log index, exactly) rests on four things: one column family, no WAL, the
- * applied index in the same write batch as its operations, and memtables that RocksDB flushes oldest first. Atomic flush
- * is not used: with one column family it adds nothing, and through the C API it is unsafe.
+ * The promise (after a crash: the state after some log index, exactly) rests on five things: one column family, no WAL, the
+ * applied index in the same write batch as its operations, memtables that RocksDB flushes oldest first, and a value log (below) that is
+ * synced before a flush begins. Atomic flush is not used: with one column family it adds nothing, and through the C API it is unsafe.
+ *
+ * Values apart. The values of one kind, which are written once and kept (messages), go into the value log (valuelog.h), and the row has
+ * their place. So merging, which would write them again at every level, moves 20 bytes for each:
+ *
+ *   row of a value apart  +---------+---------+--------------+-----------+      a value of that kind never begins with four zero bytes,
+ *                         | u32 0   | u32 len | u64 position | u32 check |      so a row that holds the value itself (older ones, those of a
+ *                         +---------+---------+--------------+-----------+      full disk) is told from this
+ *   applied index         | u64 index | u64 end of the value log |              the end is missing: 0
+ *
+ * A flush makes rows durable, so RocksDB must not begin one by itself: its own limit of a memtable is far above the one kept here
+ * (rocks_make_room), and it does not flush when it closes. One case remains: after a flush found the disk full, RocksDB flushes the memtable that has
+ * filled meanwhile when there is room again. The values are synced as soon as the full disk shows in a write. Should power fail before,
+ * the end beside the applied index lies behind the end of the file, and the open finds damage: it never reads another state.
  *
  * Happy path: staged operations go into one WriteBatch, the applied index is added, written. Flushes run in RocksDB's own
  * threads; what they made durable is read back with the "persisted" read tier, which skips the memtables. A trim is only noted: what it lets
@@ -22,6 +35,7 @@
 #include "core/clock.h"
 #include "core/logger.h"
 #include "storage/trims.h"
+#include "storage/valuelog.h"
 #include "storage/wholefile.h"
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -41,6 +55,14 @@
 #define REOPEN_NS 1000000000ull /* between two tries to open for writing ... */
 #define REOPEN_ROOM_BYTES (1u << 20) /* ... for which so much must be free */
 #define LEVEL_MEMTABLES 32 /* the first level below L0, in memtables */
+#define APART_ROW_SIZE 20
+#define APART_SIZE_MIN 64 /* shorter values cost less where they are */
+#define APART_FILE_SIZE (1ull << 30)
+/* RocksDB's own limits of a memtable and of those that wait for their flush; what is kept here is smaller. */
+#define OWN_MEMTABLES 4 /* ... are one of RocksDB's; so much must be free, too, before it goes on after a full disk */
+#define ARENA_BLOCK_MAX (1u << 20)
+#define FLUSHES_WAITING_MAX 4
+#define L0_FILES_STALL 52
 
 /* What the C API has no function for, and what reads best as text. */
 static const char rocks_options_text[] =
@@ -56,11 +78,15 @@ static const char rocks_options_text[] =
     "allow_concurrent_memtable_write=false;"
     "memtable_insert_with_hint_prefix_extractor=rocksdb.FixedPrefix.9;" /* kind byte and id, see store.h */
     "max_write_buffer_number=6;"
+    "avoid_flush_during_shutdown=true;" /* rocks_close() flushes, after the value log's sync */
+    "bytes_per_sync=1048576;" /* the disk begins with what a flush or a merge writes at once: the log's writes do not wait behind all of it */
+    "soft_pending_compaction_bytes_limit=0;" /* how much there is to merge below L0 is no reason to wait: reads feel it, a little */
+    "hard_pending_compaction_bytes_limit=0;"
     /* Compaction is most of what a stored message costs, so it is rare: L0 gathers 24 memtables, and the level below it may grow to
      * LEVEL_MEMTABLES before it is merged into the next. Writes wait only far behind that, because
      * compaction has the lowest priority. They take no delay, so the slowdown is where they stop. */
     "level0_file_num_compaction_trigger=24;"
-    "level0_slowdown_writes_trigger=52;"
+    "level0_slowdown_writes_trigger=52;" /* L0_FILES_STALL */
     "level0_stop_writes_trigger=60;"
     "level_compaction_dynamic_level_bytes=true;"
     "optimize_filters_for_hits=true;" /* no filters on the last level, where nine rows of ten are: what is looked up is nearly always there */
@@ -79,6 +105,10 @@ struct rocks {
     rocksdb_writebatch_t *staged;
     struct trims *trims;
     rocksdb_cache_t *cache;        /* the shared one */
+    struct valuelog *values;       /* NULL: a store that is looked at and is not there */
+    struct writer value;           /* one that is read from there */
+    uint64_t active_bytes;         /* in the memtable that fills, after the last write */
+    uint64_t staged_bytes;         /* of the operations since the last write */
     rocksdb_writebatch_wi_t *held; /* NULL: nothing is held back */
     bool half;                     /* operations were staged since the last commit */
     bool full;                     /* the last write found no room on the disk; warned of once */
@@ -180,6 +210,49 @@ static int compare_keys(struct slice a, struct slice b)
 
 static struct rocks *rocks_of(struct store_view *view) { return CONTAINER_OF(view, struct rocks, view); }
 
+static bool is_apart(const struct rocks *rocks, struct slice key)
+{
+    return key.data[0] == rocks->options.apart_kind && rocks->options.apart_kind != 0;
+}
+
+static bool is_place(struct slice row)
+{
+    uint32_t first = 1;
+    if (row.len == APART_ROW_SIZE) memcpy(&first, row.data, sizeof first);
+    return first == 0;
+}
+
+static struct valuelog_place place_of_row(struct slice row)
+{
+    struct valuelog_place place;
+    memcpy(&place.len, row.data + 4, sizeof place.len);
+    memcpy(&place.position, row.data + 8, sizeof place.position);
+    memcpy(&place.check, row.data + 16, sizeof place.check);
+    return place;
+}
+
+/* Appends the value that a row stands for. */
+static enum result rocks_read_apart(struct rocks *rocks, struct slice row, struct writer *value)
+{
+    char text[LOGGER_LINE_MAX / 2] = "there is no value log";
+    struct valuelog_place place = place_of_row(row);
+    enum result result = rocks->values == NULL ? RESULT_CORRUPT : valuelog_read(rocks->values, &place, value, text, sizeof text);
+    if (result == RESULT_CORRUPT) rocks_note_damage(rocks, text);
+    else if (result != RESULT_OK) LOG_ERROR("store", "read failed path=\"%s\" error=\"%s\"", rocks->path, text);
+    return result == RESULT_NOMEM ? RESULT_IO : result;
+}
+
+/* The value of a row that a scan stands on: the row itself, or borrowed until the next one. */
+static enum result rocks_value(struct rocks *rocks, struct slice key, struct slice row, struct slice *value)
+{
+    *value = row;
+    if (!is_apart(rocks, key) || !is_place(row)) return RESULT_OK;
+    writer_reset(&rocks->value);
+    enum result result = rocks_read_apart(rocks, row, &rocks->value);
+    *value = writer_slice(&rocks->value);
+    return result;
+}
+
 static enum result rocks_get(struct store_view *view, struct slice key, struct writer *value)
 {
     struct rocks *rocks = rocks_of(view);
@@ -193,9 +266,12 @@ static enum result rocks_get(struct store_view *view, struct slice key, struct w
                       : rocksdb_get(rocks->db, rocks->reading, name, key.len, &len, &error);
     if (error != NULL) return rocks_read_result(rocks, error);
     if (found == NULL) return RESULT_MISSING;
-    if (value != NULL) writer_raw(value, found, len);
+    struct slice row = slice_of(found, len);
+    enum result result = RESULT_OK;
+    if (value != NULL && is_apart(rocks, key) && is_place(row)) result = rocks_read_apart(rocks, row, value);
+    else if (value != NULL) writer_raw(value, found, len);
     rocksdb_free(found);
-    return RESULT_OK;
+    return result;
 }
 
 static rocksdb_iterator_t *rocks_iterate(struct rocks *rocks)
@@ -236,13 +312,16 @@ static enum result rocks_scan(struct store_view *view, struct slice from, struct
     struct rocks *rocks = rocks_of(view);
     from = behind_own_keys(from);
     rocksdb_iterator_t *iterator = rocks_iterate(rocks);
+    enum result result = RESULT_OK;
     for (rocksdb_iter_seek(iterator, (const char *)from.data, from.len); rocksdb_iter_valid(iterator);
          rocksdb_iter_next(iterator)) {
-        struct slice key = iterator_key(iterator);
+        struct slice key = iterator_key(iterator), value;
         if (until.len > 0 && compare_keys(key, until) >= 0) break;
-        if (!each(context, key, iterator_value(iterator))) break;
+        result = rocks_value(rocks, key, iterator_value(iterator), &value);
+        if (result != RESULT_OK || !each(context, key, value)) break;
     }
-    return rocks_iterated(rocks, iterator);
+    enum result iterated = rocks_iterated(rocks, iterator);
+    return result != RESULT_OK ? result : iterated;
 }
 
 static enum result rocks_last(struct store_view *view, struct slice from, struct slice until, struct writer *key,
@@ -258,9 +337,15 @@ static enum result rocks_last(struct store_view *view, struct slice from, struct
         if (rocksdb_iter_valid(iterator) && slice_equal(iterator_key(iterator), until)) rocksdb_iter_prev(iterator);
     }
     bool found = rocksdb_iter_valid(iterator) && compare_keys(iterator_key(iterator), from) >= 0;
+    enum result read = RESULT_OK;
     if (found && key != NULL) writer_raw(key, iterator_key(iterator).data, iterator_key(iterator).len);
-    if (found && value != NULL) writer_raw(value, iterator_value(iterator).data, iterator_value(iterator).len);
+    if (found && value != NULL) {
+        struct slice bytes;
+        read = rocks_value(rocks, iterator_key(iterator), iterator_value(iterator), &bytes);
+        writer_raw(value, bytes.data, bytes.len);
+    }
     enum result result = rocks_iterated(rocks, iterator);
+    if (result == RESULT_OK) result = read;
     return result != RESULT_OK ? result : found ? RESULT_OK : RESULT_MISSING;
 }
 
@@ -272,34 +357,38 @@ struct store_view *rocks_view(struct rocks *rocks, bool loads)
     return &rocks->view;
 }
 
+struct applied { /* as it is stored */
+    uint64_t index, values_end;
+};
+_Static_assert(sizeof(struct applied) == 16, "the row of the applied index");
+
 /* The applied index in the memtables and files, or in the files alone. */
-static uint64_t rocks_read_index(struct rocks *rocks, const rocksdb_readoptions_t *options, char *text, size_t text_size,
-                                 enum result *result)
+static enum result rocks_read_applied(struct rocks *rocks, const rocksdb_readoptions_t *options, struct applied *applied, char *text, size_t text_size)
 {
     size_t len = 0;
     char *error = NULL;
-    uint64_t index = 0;
+    *applied = (struct applied){0};
     char *value = rocksdb_get(rocks->db, options, APPLIED_KEY, APPLIED_KEY_SIZE, &len, &error);
-    *result = rocks_result(error, text, text_size);
-    if (*result == RESULT_OK && value != NULL && len != sizeof index) {
+    enum result result = rocks_result(error, text, text_size);
+    if (result == RESULT_OK && value != NULL && len != sizeof applied->index && len != sizeof *applied) {
         snprintf(text, text_size, "the applied index has %zu bytes", len);
-        *result = RESULT_CORRUPT;
-    } else if (*result == RESULT_OK && value != NULL) {
-        memcpy(&index, value, sizeof index);
+        result = RESULT_CORRUPT;
+    } else if (result == RESULT_OK && value != NULL) {
+        memcpy(applied, value, len);
     }
     rocksdb_free(value);
-    return index;
+    return result;
 }
 
 uint64_t rocks_durable_index(struct rocks *rocks)
 {
     char text[LOGGER_LINE_MAX / 2];
-    enum result result;
+    struct applied applied;
     if (rocks->read_only) return rocks->written;
-    uint64_t index = rocks_read_index(rocks, rocks->persisted_options, text, sizeof text, &result);
-    if (result == RESULT_OK) trims_settle(rocks->trims, index);
+    enum result result = rocks_read_applied(rocks, rocks->persisted_options, &applied, text, sizeof text);
+    if (result == RESULT_OK) trims_settle(rocks->trims, applied.index);
     else LOG_ERROR("store", "durable index unknown path=\"%s\" error=\"%s\"", rocks->path, text);
-    return index;
+    return applied.index;
 }
 
 void rocks_memory(struct rocks *rocks, uint64_t *memtables_bytes, uint64_t *table_readers_bytes)
@@ -331,10 +420,37 @@ static void rocks_put(struct rocks *rocks, struct slice key, struct slice value)
     else rocksdb_writebatch_put(rocks->staged, k, key.len, v, value.len);
 }
 
+/* Into the value log, and its place into `row`. False: there is no room, the value stays in the row. */
+static bool rocks_put_apart(struct rocks *rocks, struct slice value, uint8_t row[APART_ROW_SIZE])
+{
+    struct valuelog_place place;
+    const uint32_t zero = 0;
+    if (value.len < APART_SIZE_MIN || rocks->values == NULL) return false;
+    enum result result = valuelog_append(rocks->values, value, &place);
+    if (result == RESULT_FULL) return false;
+    if (result != RESULT_OK) check_fatal("store %s: values cannot be written; the log holds everything", rocks->path);
+    memcpy(row, &zero, sizeof zero);
+    memcpy(row + 4, &place.len, sizeof place.len);
+    memcpy(row + 8, &place.position, sizeof place.position);
+    memcpy(row + 16, &place.check, sizeof place.check);
+    return true;
+}
+
+static void rocks_stage_put(struct rocks *rocks, struct slice key, struct slice value)
+{
+    uint8_t row[APART_ROW_SIZE];
+    if (is_apart(rocks, key)) {
+        ASSERT(!is_place(value));
+        if (rocks_put_apart(rocks, value, row)) value = slice_of(row, sizeof row);
+    }
+    rocks_put(rocks, key, value);
+}
+
 void rocks_stage(struct rocks *rocks, struct slice operations)
 {
     struct cursor c = cursor_of(operations);
     rocks->half = true;
+    rocks->staged_bytes += operations.len;
     while (cursor_left(&c) > 0) {
         uint8_t operation = cursor_u8(&c);
         struct slice key = cursor_bytes(&c);
@@ -345,7 +461,7 @@ void rocks_stage(struct rocks *rocks, struct slice operations)
         } else if (operation == OPERATION_PUT) {
             struct slice value = cursor_bytes(&c);
             ASSERT(!c.bad);
-            rocks_put(rocks, key, value);
+            rocks_stage_put(rocks, key, value);
         } else if (rocks->held != NULL) {
             rocksdb_writebatch_wi_delete(rocks->held, (const char *)key.data, key.len);
         } else {
@@ -354,22 +470,98 @@ void rocks_stage(struct rocks *rocks, struct slice operations)
     }
 }
 
+/* ---- room for a write, and flushes ---------------------------------------------------------------------------------- */
+
+/* All values are on the disk. False: it is full. */
+static bool rocks_sync_values(struct rocks *rocks)
+{
+    if (rocks->values == NULL) return true;
+    enum result result = valuelog_sync(rocks->values);
+    if (result != RESULT_OK && result != RESULT_FULL)
+        check_fatal("store %s: values cannot be synced, what the disk holds of them is unknown; the log holds everything", rocks->path);
+    return result == RESULT_OK;
+}
+
+static enum result rocks_flush_waiting(struct rocks *rocks, bool wait)
+{
+    char text[LOGGER_LINE_MAX / 2];
+    char *error = NULL;
+    if (rocks->read_only || rocks->damaged) return RESULT_OK;
+    if (!rocks_sync_values(rocks)) return RESULT_FULL;
+    rocks->flushing = rocks->written;
+    rocksdb_flushoptions_set_wait(rocks->flush_options, wait);
+    rocksdb_flush(rocks->db, rocks->flush_options, &error);
+    /* A flush that fails shows in the durable index, which stays; nothing is lost by it. */
+    enum result result = rocks_result(error, text, sizeof text);
+    if (result == RESULT_CORRUPT) rocks_note_damage(rocks, text);
+    else if (result != RESULT_OK)
+        LOG_WARN("store", "flush failed path=\"%s\" error=\"%s\"", rocks->path, text);
+    return result;
+}
+
+void rocks_flush(struct rocks *rocks) { (void)rocks_flush_waiting(rocks, false); }
+
+/* A flush that RocksDB would make wait is not asked for: it waits inside the call. */
+static bool flush_would_wait(struct rocks *rocks)
+{
+    uint64_t waiting = 0, l0_files = 0;
+    char *text = rocksdb_property_value(rocks->db, "rocksdb.num-files-at-level0");
+    (void)rocksdb_property_int(rocks->db, "rocksdb.num-immutable-mem-table", &waiting);
+    if (text != NULL) l0_files = strtoull(text, NULL, 10);
+    rocksdb_free(text);
+    return waiting >= FLUSHES_WAITING_MAX || l0_files + waiting + 1 >= L0_FILES_STALL;
+}
+
+static void rocks_weigh_active(struct rocks *rocks)
+{
+    rocks->active_bytes = 0;
+    (void)rocksdb_property_int(rocks->db, "rocksdb.cur-size-active-mem-table", &rocks->active_bytes);
+}
+
+/* Before every write: begins the flush of a memtable that is full. OK: write now. BUSY, FULL: hold back. */
+static enum result rocks_make_room(struct rocks *rocks)
+{
+    const uint64_t limit = rocks->options.memtable_size_bytes;
+    /* So large a write could fill RocksDB's own memtable. */
+    if (rocks->staged_bytes >= limit / 2 && !rocks_sync_values(rocks)) return RESULT_FULL;
+    if (rocks->active_bytes < limit) return RESULT_OK;
+    rocks_weigh_active(rocks); /* RocksDB flushes by itself after a full disk */
+    if (rocks->active_bytes < limit) return RESULT_OK;
+    if (flush_would_wait(rocks)) return RESULT_BUSY;
+    enum result result = rocks_flush_waiting(rocks, false);
+    return result == RESULT_FULL ? RESULT_FULL : result == RESULT_OK ? RESULT_OK : RESULT_BUSY;
+}
+
+/* The memtable has what was staged. */
+static void rocks_note_written(struct rocks *rocks)
+{
+    rocks->written = rocks->applied;
+    rocks->staged_bytes = 0;
+    rocks->full = false;
+    rocks_weigh_active(rocks);
+}
+
+static void rocks_note_full(struct rocks *rocks, bool full)
+{
+    if (full && !rocks->full) LOG_WARN("store", "disk is full, writes wait path=\"%s\"", rocks->path);
+    if (full) (void)rocks_sync_values(rocks);
+    rocks->full = full;
+}
+
 /* Judges a write's error: true: written; false: to be tried again. */
 static bool rocks_wrote(struct rocks *rocks, char *error)
 {
     char text[LOGGER_LINE_MAX / 2];
     enum result result = rocks_result(error, text, sizeof text);
     if (result == RESULT_OK) {
-        rocks->written = rocks->applied;
-        rocks->full = false;
+        rocks_note_written(rocks);
         return true;
     }
     bool limited = strstr(text, "File too large") != NULL; /* RocksDB goes on after a full disk, after this it does not */
     if (result == RESULT_CORRUPT) rocks_note_damage(rocks, text);
     else if (result != RESULT_BUSY && result != RESULT_FULL)
         check_fatal("store %s: %s%s", rocks->path, text, limited ? ": the size of a file is limited (ulimit -f, LimitFSIZE=); the log holds everything" : "");
-    if (result == RESULT_FULL && !rocks->full) LOG_WARN("store", "disk is full, writes wait path=\"%s\"", rocks->path);
-    rocks->full = result == RESULT_FULL;
+    rocks_note_full(rocks, result == RESULT_FULL);
     return false;
 }
 
@@ -394,6 +586,11 @@ bool rocks_retry(struct rocks *rocks)
     if (rocks->damaged || rocks->options.look_only) return false;
     if (rocks->read_only && !rocks_open_for_writing(rocks)) return false;
     if (rocks->half) return false; /* the held ones would go without the index of which they are the state */
+    enum result room = rocks_make_room(rocks);
+    if (room != RESULT_OK) {
+        rocks_note_full(rocks, room == RESULT_FULL);
+        return false;
+    }
     char *error = NULL;
     rocksdb_write_writebatch_wi(rocks->db, rocks->write_options, rocks->held, &error);
     if (!rocks_wrote(rocks, error)) return false;
@@ -404,7 +601,7 @@ bool rocks_retry(struct rocks *rocks)
 
 static bool rocks_write_staged(struct rocks *rocks)
 {
-    if (rocks->read_only || rocks->damaged) {
+    if (rocks->read_only || rocks->damaged || rocks_make_room(rocks) != RESULT_OK) {
         rocks_hold_back(rocks);
         return rocks_retry(rocks);
     }
@@ -421,7 +618,8 @@ bool rocks_commit(struct rocks *rocks, uint64_t applied)
     ASSERT(applied >= rocks->applied);
     rocks->applied = applied;
     rocks->half = false;
-    rocks_put(rocks, slice_of(APPLIED_KEY, APPLIED_KEY_SIZE), slice_of(&applied, sizeof applied));
+    struct applied row = {applied, rocks->values == NULL ? 0 : valuelog_end(rocks->values)};
+    rocks_put(rocks, slice_of(APPLIED_KEY, APPLIED_KEY_SIZE), slice_of(&row, sizeof row));
     trims_stamp(rocks->trims, applied);
     return rocks->held != NULL ? rocks_retry(rocks) : rocks_write_staged(rocks);
 }
@@ -429,23 +627,6 @@ bool rocks_commit(struct rocks *rocks, uint64_t applied)
 bool rocks_holds_back(const struct rocks *rocks) { return rocks->held != NULL; }
 bool rocks_is_full(const struct rocks *rocks) { return rocks->full; }
 const char *rocks_damage(const struct rocks *rocks) { return rocks->damaged ? rocks->damage : NULL; }
-
-static void rocks_flush_waiting(struct rocks *rocks, bool wait)
-{
-    char text[LOGGER_LINE_MAX / 2];
-    char *error = NULL;
-    if (rocks->read_only || rocks->damaged) return;
-    rocks->flushing = rocks->written;
-    rocksdb_flushoptions_set_wait(rocks->flush_options, wait);
-    rocksdb_flush(rocks->db, rocks->flush_options, &error);
-    /* A flush that fails shows in the durable index, which stays; nothing is lost by it. */
-    enum result result = rocks_result(error, text, sizeof text);
-    if (result == RESULT_CORRUPT) rocks_note_damage(rocks, text);
-    else if (result != RESULT_OK)
-        LOG_WARN("store", "flush failed path=\"%s\" error=\"%s\"", rocks->path, text);
-}
-
-void rocks_flush(struct rocks *rocks) { rocks_flush_waiting(rocks, false); }
 
 /* ---- what compaction leaves out ------------------------------------------------------------------------------------- */
 
@@ -495,7 +676,8 @@ static rocksdb_options_t *rocks_make_options(const struct rocks *rocks, char **e
     rocksdb_options_t *made = rocksdb_options_create();
     rocksdb_get_options_from_string(plain, rocks_options_text, made, error);
     rocksdb_options_destroy(plain);
-    rocksdb_options_set_write_buffer_size(made, options->memtable_size_bytes);
+    rocksdb_options_set_write_buffer_size(made, OWN_MEMTABLES * options->memtable_size_bytes);
+    rocksdb_options_set_arena_block_size(made, options->memtable_size_bytes / 8 < ARENA_BLOCK_MAX ? options->memtable_size_bytes / 8 : ARENA_BLOCK_MAX);
     rocksdb_options_set_max_bytes_for_level_base(made, LEVEL_MEMTABLES * options->memtable_size_bytes);
 
     rocksdb_options_set_compaction_filter_factory(
@@ -583,6 +765,8 @@ static void rocks_destroy(struct rocks *rocks)
     rocksdb_writeoptions_destroy(rocks->write_options);
     if (rocks->db != NULL) rocksdb_close(rocks->db); /* ends its compactions, which ask for the trims */
     if (rocks->env != NULL) rocksdb_env_destroy(rocks->env);
+    valuelog_close(rocks->values);
+    writer_deinit(&rocks->value);
     trims_destroy(rocks->trims);
     cache_unref();
     free(rocks);
@@ -597,6 +781,13 @@ static enum result rocks_open_db(struct rocks *rocks, bool read_only, char *text
         rocks->db = read_only ? rocksdb_open_for_read_only(options, rocks->path, 0, &error) : rocksdb_open(options, rocks->path, &error);
     rocksdb_options_destroy(options);
     return rocks_result(error, text, text_size);
+}
+
+static enum result rocks_open_values(struct rocks *rocks, uint64_t end, char *text, size_t text_size)
+{
+    const struct valuelog_options options = {.path = rocks->path, .file_size_bytes = APART_FILE_SIZE, .end = end, .read_only = rocks->read_only};
+    if (rocks->env != NULL) return RESULT_OK; /* there is no directory */
+    return valuelog_open(&rocks->values, &options, text, text_size);
 }
 
 /* Every try that fails leaves a file behind. */
@@ -623,6 +814,10 @@ static bool rocks_open_for_writing(struct rocks *rocks)
     if (result != RESULT_OK) check_fatal("store %s: %s", rocks->path, text);
     rocksdb_close(reader);
     rocks->read_only = false;
+    uint64_t values_end = valuelog_end(rocks->values);
+    valuelog_close(rocks->values);
+    result = rocks_open_values(rocks, values_end, text, sizeof text);
+    if (result != RESULT_OK) check_fatal("store %s: %s", rocks->path, text);
     LOG_INFO("store", "there is room again, opened for writing path=\"%s\"", rocks->path);
     return true;
 }
@@ -670,6 +865,7 @@ enum result rocks_open(struct rocks **out, const struct rocks_options *options, 
     rocks->options.path = rocks->path;
     rocks->view.ops = &rocks_view_ops;
     rocks->trims = trims_create();
+    writer_init(&rocks->value, 0);
     rocks->cache = cache_ref(options->block_cache_size_bytes);
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, take_exceptions);
@@ -677,19 +873,21 @@ enum result rocks_open(struct rocks **out, const struct rocks_options *options, 
     rocks_make_handles(rocks);
 
     enum result result = rocks_open_as_asked(rocks, reason, sizeof reason);
-    if (result == RESULT_OK) rocks->applied = rocks_read_index(rocks, rocks->read_options, reason, sizeof reason, &result);
+    struct applied found = {0};
+    if (result == RESULT_OK) result = rocks_read_applied(rocks, rocks->read_options, &found, reason, sizeof reason);
+    if (result == RESULT_OK) result = rocks_open_values(rocks, found.values_end, reason, sizeof reason);
     if (result != RESULT_OK) {
         snprintf(text, text_size, "store %s: %s", options->path, reason);
         rocks_destroy(rocks);
         return result;
     }
-    rocks->written = rocks->flushing = *applied = rocks->applied;
+    rocks->written = rocks->flushing = *applied = rocks->applied = found.index;
     *out = rocks;
     return RESULT_OK;
 }
 
 void rocks_close(struct rocks *rocks)
 {
-    rocks_flush_waiting(rocks, true);
+    (void)rocks_flush_waiting(rocks, true);
     rocks_destroy(rocks);
 }

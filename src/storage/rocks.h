@@ -15,6 +15,7 @@ struct rocks;
 struct rocks_options {
     const char *path; /* copied */
     uint64_t memtable_size_bytes;
+    uint8_t apart_kind; /* see struct storage_thread_options */
     uint64_t block_cache_size_bytes; /* the first one open sets it for all */
     bool look_only; /* nothing on the disk is changed: all that is committed is held back, until the close drops it */
 };

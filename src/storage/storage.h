@@ -5,6 +5,7 @@
  *   commitlog.h   the ordered, durable record of every command of one shard
  *   store.h       what a shard knows, by key: batches in, reads out, through the storage thread
  *   rocks.h       for the storage thread: one RocksDB; rocks.c is the one file that calls it
+ *   valuelog.h    for rocks.c: values that are written once and kept, beside RocksDB
  *   trims.h       for rocks.c: what compaction leaves out
  * Threads: commitlog on the shard's worker; store jobs run on the storage thread. Includes: core/ only. */
 #ifndef STORAGE_STORAGE_H

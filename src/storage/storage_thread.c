@@ -587,6 +587,7 @@ enum result storage_thread_open_store(struct storage_thread *thread, const char 
         .path = path,
         .memtable_size_bytes = thread->options.memtable_size_bytes,
         .block_cache_size_bytes = thread->options.block_cache_size_bytes,
+        .apart_kind = thread->options.apart_kind,
         .look_only = thread->options.look_only,
     };
     enum result result = rocks_open(&slot->rocks, &options, applied, text, text_size);

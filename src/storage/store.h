@@ -125,6 +125,8 @@ struct storage_thread_options {
                                        backlog_bytes and the worker's own limit on readers bound */
     uint64_t memtable_size_bytes;   /* per shard; 16-32 MiB measured best */
     uint64_t block_cache_size_bytes; /* shared by all instances of the process */
+    uint8_t apart_kind;             /* keys of this kind are written once and kept, and their values never begin with four zero bytes: so
+                                       they lie where merging does not write them again; 0: none do */
     bool look_only;                 /* its stores change nothing on the disk; one that is not there is an empty one */
     uint32_t flush_interval_ms;     /* at most this much time between flushes, so that the log can be trimmed */
 };

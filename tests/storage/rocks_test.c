@@ -1,13 +1,18 @@
 /* tests/storage/rocks_test.c - what happens while RocksDB takes no writes: a stall, a full disk. Reads go on and see everything;
- * what was held back is written when it can be. The rest of rocks.c is tested through the store (store_test.c). */
+ * what was held back is written when it can be. And values that lie apart: read as all others, and there after a power loss. The rest of
+ * rocks.c is tested through the store (store_test.c). */
 #include "storage/rocks.h"
 #include "core/check.h"
 #include "core/logger.h"
 #include "storage/scratch.h"
 #include <criterion/criterion.h>
+#include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define VALUE_SIZE (16u << 10)
@@ -245,6 +250,214 @@ Test(rocks, on_a_full_disk_it_is_opened_for_reading_and_for_writing_when_there_i
     char text[512] = "";
     const struct rocks_options options = {.path = scratch_path(&scratch, "new"), .memtable_size_bytes = 1 << 20, .block_cache_size_bytes = 1 << 20};
     cr_expect_eq(rocks_open(&rocks, &options, &applied, text, sizeof text), RESULT_FULL, "%s", text);
+    scratch_deinit(&scratch);
+}
+
+/* ---- values apart --------------------------------------------------------------------------------------------------- */
+
+#define APART_KIND 'm'
+#define APART_VALUE_SIZE 1000
+
+static struct rocks *open_apart(struct scratch *scratch, uint8_t kind)
+{
+    return open_with(scratch, (struct rocks_options){.memtable_size_bytes = 64 << 10, .apart_kind = kind});
+}
+
+static void apart_value(uint8_t value[APART_VALUE_SIZE], uint64_t i)
+{
+    for (uint32_t b = 0; b < APART_VALUE_SIZE; b++) value[b] = (uint8_t)(1 + (i * 2654435761u + b * b) % 255);
+}
+
+/* Index i puts a value under a key of the kind that lies apart, and i under one key of another. */
+static bool write_apart(struct rocks *rocks, uint64_t i)
+{
+    uint8_t value[APART_VALUE_SIZE];
+    char key[32];
+    struct writer batch;
+    apart_value(value, i);
+    snprintf(key, sizeof key, "%c%016lu", APART_KIND, i);
+    writer_init(&batch, 0);
+    store_batch_put(&batch, slice_text(key), slice_of(value, sizeof value));
+    store_batch_put(&batch, slice_text("last"), slice_of(&i, sizeof i));
+    rocks_stage(rocks, writer_slice(&batch));
+    writer_deinit(&batch);
+    return rocks_commit(rocks, i);
+}
+
+static bool check_apart(void *context, struct slice key, struct slice value)
+{
+    uint64_t *count = context;
+    uint8_t want[APART_VALUE_SIZE];
+    char text[32];
+    apart_value(want, ++*count);
+    snprintf(text, sizeof text, "%c%016lu", APART_KIND, *count);
+    cr_assert(slice_equal(key, slice_text(text)));
+    cr_assert(slice_equal(value, slice_of(want, sizeof want)), "value %lu", *count);
+    return true;
+}
+
+/* The state after index `last`, by all three ways to read. */
+static void expect_apart(struct rocks *rocks, uint64_t last)
+{
+    struct store_view *view = rocks_view(rocks, false);
+    struct slice from = SLICE_TEXT("m"), until = SLICE_TEXT("n");
+    struct writer key, value;
+    uint64_t count = 0, said = 0;
+    writer_init(&key, 0);
+    writer_init(&value, 0);
+    cr_assert_eq(store_scan(view, from, until, check_apart, &count), RESULT_OK);
+    cr_expect_eq(count, last);
+    if (last > 0) {
+        cr_assert_eq(store_last(view, from, until, &key, &value), RESULT_OK);
+        count = last - 1;
+        (void)check_apart(&count, writer_slice(&key), writer_slice(&value));
+        writer_reset(&value);
+        cr_assert_eq(store_get(view, writer_slice(&key), &value), RESULT_OK);
+        count = last - 1;
+        (void)check_apart(&count, writer_slice(&key), writer_slice(&value));
+        writer_reset(&value);
+        cr_assert_eq(store_get(view, slice_text("last"), &value), RESULT_OK);
+        memcpy(&said, value.data, sizeof said);
+    }
+    cr_expect_eq(said, last);
+    writer_deinit(&key);
+    writer_deinit(&value);
+}
+
+/* Bytes of the files in the store whose names hold `part`. */
+static uint64_t files_bytes(struct scratch *scratch, const char *part)
+{
+    uint64_t bytes = 0;
+    char path[512];
+    snprintf(path, sizeof path, "%s", scratch_path(scratch, "store"));
+    DIR *directory = opendir(path);
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+        struct stat status;
+        if (strstr(entry->d_name, part) != NULL && fstatat(dirfd(directory), entry->d_name, &status, 0) == 0) bytes += (uint64_t)status.st_size;
+    }
+    closedir(directory);
+    return bytes;
+}
+
+Test(rocks, values_apart_are_read_as_if_they_were_not_and_are_in_no_file_that_is_merged, .timeout = 60)
+{
+    enum { COUNT = 3000 };
+    struct scratch scratch;
+    scratch_init(&scratch);
+    struct rocks *rocks = open_apart(&scratch, APART_KIND);
+    for (uint64_t i = 1; i <= COUNT; i++)
+        if (!write_apart(rocks, i))
+            while (!rocks_retry(rocks)) usleep(1000);
+    expect_apart(rocks, COUNT);
+    rocks_close(rocks);
+    cr_expect_eq(files_bytes(&scratch, "values-"), (uint64_t)COUNT * APART_VALUE_SIZE);
+    cr_expect_lt(files_bytes(&scratch, ".sst"), (uint64_t)COUNT * APART_VALUE_SIZE / 5);
+    rocks = open_apart(&scratch, APART_KIND);
+    expect_apart(rocks, COUNT);
+    rocks_close(rocks);
+    scratch_deinit(&scratch);
+}
+
+Test(rocks, a_store_from_before_values_lay_apart_goes_on, .timeout = 60)
+{
+    struct scratch scratch;
+    scratch_init(&scratch);
+    struct rocks *rocks = open_apart(&scratch, 0);
+    for (uint64_t i = 1; i <= 100; i++) cr_assert(write_apart(rocks, i));
+    rocks_close(rocks);
+    rocks = open_apart(&scratch, APART_KIND);
+    expect_apart(rocks, 100);
+    for (uint64_t i = 101; i <= 200; i++) cr_assert(write_apart(rocks, i));
+    expect_apart(rocks, 200);
+    rocks_close(rocks);
+    cr_expect_eq(files_bytes(&scratch, "values-"), 100 * APART_VALUE_SIZE);
+    rocks = open_apart(&scratch, APART_KIND);
+    expect_apart(rocks, 200);
+    rocks_close(rocks);
+    scratch_deinit(&scratch);
+}
+
+Test(rocks, a_value_apart_that_rots_is_damage)
+{
+    struct scratch scratch;
+    scratch_init(&scratch);
+    struct rocks *rocks = open_apart(&scratch, APART_KIND);
+    for (uint64_t i = 1; i <= 10; i++) cr_assert(write_apart(rocks, i));
+    rocks_close(rocks);
+    char path[512];
+    snprintf(path, sizeof path, "%s/values-00000000", scratch_path(&scratch, "store"));
+    int fd = open(path, O_WRONLY);
+    cr_assert_eq(pwrite(fd, "", 1, 5 * APART_VALUE_SIZE + 7), 1); /* none of its bytes is 0 */
+    close(fd);
+    rocks = open_apart(&scratch, APART_KIND);
+    uint64_t count = 0;
+    cr_expect_eq(store_scan(rocks_view(rocks, false), SLICE_TEXT("m"), SLICE_TEXT("n"), check_apart, &count), RESULT_CORRUPT);
+    cr_expect_eq(count, 5);
+    cr_assert_not_null(rocks_damage(rocks));
+    cr_expect(strstr(rocks_damage(rocks), "values-00000000: value of 1000 bytes at 5000") != NULL, "%s", rocks_damage(rocks));
+    rocks_close(rocks);
+    scratch_deinit(&scratch);
+}
+
+/* ---- power loss: of the values' files, only what was synced is there ---- */
+
+static uint64_t synced_bytes; /* of values-00000000 */
+
+int __real_fdatasync(int fd);
+int __wrap_fdatasync(int fd);
+int __wrap_fdatasync(int fd)
+{
+    char link[64], path[512];
+    struct stat status;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t len = readlink(link, path, sizeof path - 1);
+    if (len > 0) path[len] = '\0';
+    int result = __real_fdatasync(fd);
+    if (len > 0 && strstr(path, "/values-00000000") != NULL && fstat(fd, &status) == 0) synced_bytes = (uint64_t)status.st_size;
+    return result;
+}
+
+/* What a machine would find that lost power now: the files of `from` in `to`. RocksDB syncs a file before it names it. */
+static void lose_power(struct scratch *from, struct scratch *to)
+{
+    char command[2048], source[512];
+    snprintf(source, sizeof source, "%s", scratch_path(from, "store"));
+    snprintf(command, sizeof command, "mkdir -p '%s' && cp -r '%s/.' '%s/'", scratch_path(to, "store"), source, scratch_path(to, "store"));
+    cr_assert_eq(system(command), 0);
+    char values[600];
+    snprintf(values, sizeof values, "%s/values-00000000", scratch_path(to, "store"));
+    if (access(values, F_OK) == 0) cr_assert_eq(truncate(values, (off_t)synced_bytes), 0);
+}
+
+Test(rocks, after_a_power_loss_the_values_are_those_of_the_state_that_is_there, .timeout = 120)
+{
+    struct scratch scratch;
+    scratch_init(&scratch);
+    synced_bytes = 0;
+    struct rocks *rocks = open_apart(&scratch, APART_KIND);
+    uint64_t last = 0, most = 0;
+    for (int round = 0; round < 8; round++) {
+        for (int i = 0; i < 250 + 37 * round; i++)
+            if (!write_apart(rocks, ++last))
+                while (!rocks_retry(rocks)) usleep(1000);
+        if (round % 3 == 2) rocks_flush(rocks);
+        while (rocks_durable_index(rocks) < rocks_flushing_index(rocks)) usleep(1000);
+        struct scratch after;
+        scratch_init(&after);
+        lose_power(&scratch, &after);
+        struct rocks *found = open_apart(&after, APART_KIND);
+        uint64_t k = rocks_applied_index(found);
+        cr_expect_geq(k, most);
+        cr_expect_eq(k, rocks_flushing_index(rocks));
+        expect_apart(found, k);
+        cr_assert(write_apart(found, k + 1));
+        expect_apart(found, k + 1);
+        rocks_close(found);
+        most = k;
+        scratch_deinit(&after);
+    }
+    cr_expect_gt(most, 0);
+    rocks_close(rocks);
     scratch_deinit(&scratch);
 }
 

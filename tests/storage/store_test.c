@@ -26,7 +26,8 @@ struct shop {
 };
 
 static const struct storage_thread_options thread_options = {.name = "test-store", .queue_length_max = 16,
-    .memtable_size_bytes = 256 << 10, .block_cache_size_bytes = 1 << 20, .flush_interval_ms = 20};
+    .memtable_size_bytes = 256 << 10, .block_cache_size_bytes = 1 << 20, .flush_interval_ms = 20,
+    .apart_kind = 'k' /* the keys of kill_batch(), whose longer values so lie apart */};
 
 static void start_thread(struct shop *shop)
 {

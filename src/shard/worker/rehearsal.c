@@ -100,6 +100,7 @@ static enum result open_all(struct rehearsal *r, char *text, size_t text_size)
                                              .queue_length_max = 16,
                                              .memtable_size_bytes = c->memtable_size_bytes,
                                              .block_cache_size_bytes = c->block_cache_bytes,
+                                             .apart_kind = KEY_MESSAGE,
                                              .look_only = true,
                                              .flush_interval_ms = c->flush_interval_ms};
     enum result result = storage_thread_start(&r->storage, &storage);

@@ -239,6 +239,7 @@ static enum result prepare(struct worker *w, uint64_t *replayed, char *text, siz
                                              .queue_length_max = 4096,
                                              .memtable_size_bytes = c->memtable_size_bytes,
                                              .block_cache_size_bytes = c->block_cache_bytes,
+                                             .apart_kind = KEY_MESSAGE,
                                              .flush_interval_ms = c->flush_interval_ms};
     enum result result = buf_pool_create(&w->pool, c->connection_memory_bytes);
     if (result == RESULT_OK) result = doorbell_init(&w->bell);
