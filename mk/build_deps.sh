@@ -39,7 +39,7 @@ build_wolfssl() {
     mkdir -p "$directory/build-wolfssl"
     cd "$directory/build-wolfssl"
     # shellcheck disable=SC2086 # a list of flags
-    CFLAGS='-O2 -g1 -DWOLFSSL_IP_ALT_NAME' "$directory/source/$1/configure" --prefix="$directory" --libdir="$directory/lib" --disable-shared --enable-static \
+    CFLAGS='-O2 -g1 -DWOLFSSL_IP_ALT_NAME -DUSE_ECC_B_PARAM' "$directory/source/$1/configure" --prefix="$directory" --libdir="$directory/lib" --disable-shared --enable-static \
         $assembly --enable-sp=yes,256 --enable-tls13 --enable-session-ticket --enable-alpn --enable-sni \
         --enable-curve25519 --disable-oldtls --disable-dh --disable-examples --disable-crypttests \
         >>"$directory/wolfssl.log" 2>&1
