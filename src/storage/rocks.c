@@ -44,6 +44,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -52,6 +53,7 @@
 #define ROCKS_READ_PERSISTED 2 /* kPersistedTier */
 #define ROCKS_BACKGROUND_THREADS 2
 #define DAMAGE_SIZE_MAX 512
+#define MERGE_NICE 10
 #define REOPEN_NS 1000000000ull /* between two tries to open for writing ... */
 #define REOPEN_ROOM_BYTES (1u << 20) /* ... for which so much must be free */
 #define LEVEL_MEMTABLES 32 /* the first level below L0, in memtables */
@@ -84,7 +86,7 @@ static const char rocks_options_text[] =
     "hard_pending_compaction_bytes_limit=0;"
     /* Compaction is most of what a stored message costs, so it is rare: L0 gathers 24 memtables, and the level below it may grow to
      * LEVEL_MEMTABLES before it is merged into the next. Writes wait only far behind that, because
-     * compaction has the lowest priority. They take no delay, so the slowdown is where they stop. */
+     * compaction has a low priority. They take no delay, so the slowdown is where they stop. */
     "level0_file_num_compaction_trigger=24;"
     "level0_slowdown_writes_trigger=52;" /* L0_FILES_STALL */
     "level0_stop_writes_trigger=60;"
@@ -656,9 +658,21 @@ static const char *leaving_out_name(void *state)
     return "ringpost.trims";
 }
 
+/* Compaction can wait, but not for ever: at nice 19, which is what RocksDB offers, it gets a seventieth of a core that the workers want whole, which is
+ * less than it needs, so files pile up until writes wait for it. At MERGE_NICE it gets a tenth and needs a twentieth. A thread's
+ * priority is its own on Linux, and this runs on the one that compacts. */
+static void step_back(void)
+{
+    static _Thread_local bool done;
+    if (done) return;
+    done = true;
+    (void)setpriority(PRIO_PROCESS, 0, MERGE_NICE);
+}
+
 static rocksdb_compactionfilter_t *leaving_out_create(void *trims, rocksdb_compactionfiltercontext_t *context)
 {
     (void)context;
+    step_back();
     struct leaving_out *out = calloc(1, sizeof *out);
     if (out == NULL) check_fatal("out of memory for a compaction; the log holds everything");
     out->trims = trims;
@@ -727,14 +741,12 @@ static void take_exceptions(void)
     }
 }
 
-/* RocksDB's threads are the process's; two flush, two compact, however many shards there are. Compaction can wait, so
- * it runs on what the workers leave over (nice 19). */
+/* RocksDB's threads are the process's; two flush, two compact, however many shards there are. */
 static void rocks_start_threads(void)
 {
     rocksdb_env_t *env = rocksdb_create_default_env();
     rocksdb_env_set_background_threads(env, ROCKS_BACKGROUND_THREADS);
     rocksdb_env_set_high_priority_background_threads(env, ROCKS_BACKGROUND_THREADS);
-    rocksdb_env_lower_thread_pool_cpu_priority(env);
     rocksdb_env_destroy(env);
 }
 
