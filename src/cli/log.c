@@ -1,6 +1,7 @@
 /* cli/log.c - `ringpost log inspect|verify`: what stands in a shard's commit log, read with the server's own reader and changing nothing.
  * PATH may be a data directory (all shards), a shard's directory or its log directory. Of a data directory `verify` also says whether a
  * start would take it: its identity first, then, when every log is good, the shards recovered and compared (shard/worker/rehearsal.h). */
+#include "shard/domain/domain.h"
 #include "cli/remote.h"
 #include "core/check.h"
 #include "core/logger.h"
@@ -82,11 +83,11 @@ static enum result log_on_record(void *context, const struct commitlog_record *r
     if (arguments->json)
         printf("{\"log\":\"%s\",\"index\":\"%" PRIu64 "\",\"term\":%" PRIu32 ",\"type\":%u,\"name\":\"%s\",\"size\":%" PRIu32
                ",\"segment\":\"%" PRIu64 "\",\"offset\":\"%" PRIu64 "\"}\n",
-               scan->label, record->index, record->term, record->type, command_name(record->type), record->body.len, record->segment,
+               scan->label, record->index, record->term, record->type, domain_command_name(ringpost_domain(), record->type), record->body.len, record->segment,
                record->offset);
     else
         printf("%s  %10" PRIu64 "  term %" PRIu32 "  %-15s %4u  %8" PRIu32 " bytes  segment %" PRIu64 " offset %" PRIu64 "\n", scan->label,
-               record->index, record->term, command_name(record->type), record->type, record->body.len, record->segment, record->offset);
+               record->index, record->term, domain_command_name(ringpost_domain(), record->type), record->type, record->body.len, record->segment, record->offset);
     return RESULT_OK;
 }
 

@@ -17,6 +17,7 @@
 #ifndef CORE_RECORD_H
 #define CORE_RECORD_H
 
+#include "core/check.h"
 #include "core/cursor.h"
 
 /* Whether what grew is written with its second list. The simulator alone is built with RECORD_SIMULATES_OLDER, and then may write as an
@@ -108,5 +109,15 @@ static inline uint8_t *record_put_bytes(uint8_t *at, struct slice value)
         }                                                                                                              \
         return !c->bad;                                                                                                \
     }
+
+/* The one record that `slice` is, of bytes that are our own: reading them cannot fail. */
+#define RECORD_OF(name, slice_)                                                                                        \
+    __extension__({                                                                                                    \
+        struct name##_record record_;                                                                                  \
+        struct cursor cursor_ = cursor_of(slice_);                                                                     \
+        bool read_ = name##_record_read(&record_, &cursor_);                                                           \
+        ASSERT(read_ && cursor_done(&cursor_));                                                                        \
+        record_;                                                                                                       \
+    })
 
 #endif

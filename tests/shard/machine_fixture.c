@@ -1,4 +1,5 @@
 /* tests/shard/machine_fixture.c - see machine_fixture.h. */
+#include "shard/domain/domain.h"
 #include "shard/machine_fixture.h"
 #include "shard/domain/delivery/events.h"
 #include "shard/engine/memory.h"
@@ -143,7 +144,8 @@ static const struct store_view_ops view_ops = {view_get, view_scan, view_last};
 
 struct machine_options fixture_options(uint16_t shard, uint16_t shard_count)
 {
-    return (struct machine_options){.shard = shard,
+    return (struct machine_options){.domain = ringpost_domain(),
+                                    .shard = shard,
                                     .shard_count = shard_count,
                                     .room_members_max = 500,
                                     .fanout_threshold = 100,
@@ -212,7 +214,7 @@ static struct command command_of(const struct fixture_command *p, uint64_t index
 
 static void make_resident(struct fixture *f, const struct command *command, struct needs *needs)
 {
-    const struct command_row *row = command_row((uint16_t)command->type);
+    const struct command_row *row = domain_command(ringpost_domain(), command->type);
     cr_assert_not_null(row);
     for (;;) {
         row->needs(needs, command);
@@ -230,7 +232,7 @@ static enum error propose(struct fixture *f, uint16_t type, struct slice body)
     needs_init(&p->needs, f->machine);
     struct command command = command_of(p, 0);
     make_resident(f, &command, &p->needs);
-    enum error error = command_row(type)->check(f->machine, &command);
+    enum error error = domain_command(ringpost_domain(), type)->check(f->machine, &command);
     if (error != ERROR_NONE) {
         needs_release(&p->needs);
         free(p);
@@ -244,14 +246,14 @@ static enum error propose(struct fixture *f, uint16_t type, struct slice body)
     return ERROR_NONE;
 }
 
-enum error fixture_propose(struct fixture *f, enum command_type type, uint64_t actor_id, struct slice record)
+enum error fixture_propose(struct fixture *f, uint16_t type, uint64_t actor_id, struct slice record)
 {
     struct command_record frame = {.time_ms = f->now_ms++, .actor_id = actor_id};
     struct writer body;
     writer_init(&body, 0);
     command_record_write(&body, &frame);
     writer_raw(&body, record.data, record.len);
-    enum error error = propose(f, (uint16_t)type, writer_slice(&body));
+    enum error error = propose(f, type, writer_slice(&body));
     writer_deinit(&body);
     return error;
 }
@@ -296,7 +298,7 @@ void fixture_end_batch(struct fixture *f)
     for (int i = 0; i < 16; i++) entity_table_trim(f->machine->entities); /* each call looks at a part */
 }
 
-enum error fixture_run(struct fixture *f, enum command_type type, uint64_t actor_id, struct slice record)
+enum error fixture_run(struct fixture *f, uint16_t type, uint64_t actor_id, struct slice record)
 {
     cr_assert_null(f->first, "a batch is under way");
     enum error error = fixture_propose(f, type, actor_id, record);
@@ -315,7 +317,7 @@ void *fixture_reply(struct fixture *f, const ProtobufCMessageDescriptor *descrip
 
 /* ---- looking ---- */
 
-struct entity *fixture_entity(struct fixture *f, enum entity_kind kind, uint64_t a, uint64_t b)
+struct entity *fixture_entity(struct fixture *f, uint32_t kind, uint64_t a, uint64_t b)
 {
     struct needs needs;
     needs_init(&needs, f->machine);
@@ -336,7 +338,7 @@ bool fixture_get(const struct fixture *f, const struct key *key, struct slice *v
     return true;
 }
 
-uint32_t fixture_count(const struct fixture *f, enum key_kind kind, uint64_t a)
+uint32_t fixture_count(const struct fixture *f, uint8_t kind, uint64_t a)
 {
     struct key from = key_one(kind, a), until = key_after(kind, a);
     return store_seek(&f->store, key_slice(&until)) - store_seek(&f->store, key_slice(&from));

@@ -8,7 +8,7 @@
 
 #include "ringpost/v1/ringpost.pb-c.h"
 #include "shard/engine/machine.h"
-#include "shard/engine/records.h"
+#include "shard/domain/records.h"
 
 struct fixture_row {
     uint8_t *key, *value;
@@ -50,12 +50,12 @@ void fixture_destroy(struct fixture *fixture);
 uint64_t fixture_add_user(struct fixture *fixture, const char *name);
 
 /* Needs, check. NONE: the command waits in the batch. */
-enum error fixture_propose(struct fixture *fixture, enum command_type type, uint64_t actor_id, struct slice record);
+enum error fixture_propose(struct fixture *fixture, uint16_t type, uint64_t actor_id, struct slice record);
 /* Applies the oldest command that waits; its outcome. */
 enum error fixture_apply(struct fixture *fixture);
 void fixture_end_batch(struct fixture *fixture);
 /* All of it: a batch of one. */
-enum error fixture_run(struct fixture *fixture, enum command_type type, uint64_t actor_id, struct slice record);
+enum error fixture_run(struct fixture *fixture, uint16_t type, uint64_t actor_id, struct slice record);
 
 /* FIXTURE_RUN(fixture, actor, SEND, send, &record), FIXTURE_PROPOSE likewise. */
 #define FIXTURE_WITH(function, fixture, actor, TYPE, name, record_pointer)                                             \
@@ -77,13 +77,13 @@ void *fixture_reply(struct fixture *fixture, const ProtobufCMessageDescriptor *d
 #define FIXTURE_REPLY(fixture, name) fixture_reply(fixture, &ringpost__v1__##name##__descriptor) /* void * */
 
 /* The entity, loaded when it is not resident; valid until the end of the next batch. */
-struct entity *fixture_entity(struct fixture *fixture, enum entity_kind kind, uint64_t a, uint64_t b);
+struct entity *fixture_entity(struct fixture *fixture, uint32_t kind, uint64_t a, uint64_t b);
 /* The value under `key`; false when there is none. Borrowed until the next batch ends. */
 bool fixture_get(const struct fixture *fixture, const struct key *key, struct slice *value);
 /* Changes rows behind the machine's back: the operations of a store batch. */
 void fixture_write(struct fixture *fixture, struct slice operations);
 /* Rows whose key begins with kind | a. */
-uint32_t fixture_count(const struct fixture *fixture, enum key_kind kind, uint64_t a);
+uint32_t fixture_count(const struct fixture *fixture, uint8_t kind, uint64_t a);
 
 /* Messages of a room and events of a user from `first_key` on, out of their blocks. */
 uint32_t fixture_messages(struct fixture *fixture, uint64_t room_id);

@@ -1,6 +1,7 @@
 /* tests/shard/shard_fixture.c - see shard_fixture.h. */
+#include "shard/domain/domain.h"
 #include "shard/shard_fixture.h"
-#include "shard/engine/records.h"
+#include "shard/domain/records.h"
 #include "shard/engine/shard_internal.h"
 #include <criterion/criterion.h>
 
@@ -165,7 +166,8 @@ void rig_begin(uint16_t shard_count)
     cr_assert_leq(shard_count, RIG_SHARDS_MAX);
     api_init();
     rig = (struct shard_rig){.shard_count = shard_count,
-                             .machine = {.shard_count = shard_count,
+                             .machine = {.domain = ringpost_domain(),
+                                         .shard_count = shard_count,
                                          .room_members_max = 10,
                                          .fanout_threshold = 5,
                                          .inbox_events_max = 100,

@@ -3,10 +3,10 @@
  * between shards, and last the oracle's list: is everything there that an answer promised? */
 #include "sim/audit.h"
 #include "core/check.h"
-#include "shard/engine/keys.h"
+#include "shard/domain/keys.h"
 #include "shard/domain/delivery/events.h"
 #include "shard/domain/delivery/inbox.h"
-#include "shard/engine/records.h"
+#include "shard/domain/records.h"
 #include "shard/domain/room/room.h"
 #include "shard/domain/room/timeline.h"
 #include "shard/domain/room/view.h"
@@ -27,10 +27,10 @@ static void each_row(struct world *w, uint16_t shard, struct key from, struct ke
     ASSERT(result == RESULT_OK);
 }
 
-static void each_of_kind(struct world *w, uint16_t shard, enum key_kind kind,
+static void each_of_kind(struct world *w, uint16_t shard, uint8_t kind,
                          bool (*each)(void *context, struct slice key, struct slice value), void *context)
 {
-    each_row(w, shard, key_make(kind), key_make((enum key_kind)(kind + 1)), each, context);
+    each_row(w, shard, key_make(kind), key_make((uint8_t)(kind + 1)), each, context);
 }
 
 /* False: there is no such row. */
@@ -55,7 +55,7 @@ static bool count_row(void *context, struct slice key, struct slice value)
     return true;
 }
 
-static uint32_t count_of(struct world *w, uint16_t shard, enum key_kind kind, uint64_t a)
+static uint32_t count_of(struct world *w, uint16_t shard, uint8_t kind, uint64_t a)
 {
     struct counting counting = {0};
     each_row(w, shard, key_one(kind, a), key_after(kind, a), count_row, &counting);

@@ -2,7 +2,7 @@
 #include "sim/letters.h"
 #include "core/check.h"
 #include "shard/worker/mailbox.h"
-#include "shard/engine/records.h"
+#include "shard/domain/records.h"
 #include "shard/engine/shard_internal.h"
 #include <stdlib.h>
 

@@ -4,8 +4,8 @@
 #include "sim/node.h"
 #include "core/check.h"
 #include "shard/domain/delivery/events.h"
-#include "shard/engine/keys.h"
-#include "shard/engine/records.h"
+#include "shard/domain/keys.h"
+#include "shard/domain/records.h"
 #include "shard/domain/room/timeline.h"
 #include "sim/report.h"
 #include <stdlib.h>
@@ -32,7 +32,7 @@ static void keep_segment(void *context, uint64_t number, const uint8_t *bytes)
 /* Planted bugs that lose puts: of which kind, and one in how many. */
 static const struct {
     enum plant plant;
-    enum key_kind kind;
+    uint8_t kind;
     uint32_t one_in;
 } losses[] = {{PLANT_reused_ids, KEY_META, 1},          {PLANT_window_forgotten, KEY_REPEATS, 1},
               {PLANT_reused_seq, KEY_MESSAGE, 30},      {PLANT_events_lost, KEY_EVENT, 50},

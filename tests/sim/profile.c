@@ -1,4 +1,5 @@
 /* tests/sim/profile.c - limits small enough that all of them are reached: see profile.h. */
+#include "shard/domain/domain.h"
 #include "sim/profile.h"
 #include "core/check.h"
 
@@ -7,7 +8,8 @@ static uint32_t pick(struct dice *dice, const uint32_t *values, uint32_t count) 
 
 static struct machine_options roll_machine(struct dice *dice)
 {
-    return (struct machine_options){.shard_count = (uint16_t)dice_between(dice, 1, SHARDS_MAX),
+    return (struct machine_options){.domain = ringpost_domain(),
+                                    .shard_count = (uint16_t)dice_between(dice, 1, SHARDS_MAX),
                                     .room_members_max = dice_between(dice, 3, 9),
                                     .fanout_threshold = PICK(dice, 0, 2, 3, 3, 4, 100),
                                     .inbox_events_max = PICK(dice, 16, 40, 100000, 100000),

@@ -5,7 +5,7 @@
 #define SHARD_DOMAIN_FOLLOWED_H
 
 #include "shard/engine/machine.h"
-#include "shard/engine/records.h"
+#include "shard/domain/records.h"
 
 /* In entries, for ever; a rebuilding tells of what is stored in this order. */
 enum followed_kind {

@@ -10,20 +10,20 @@
 
 /* ---- the command ---- */
 
-void needs_stream_ack(struct needs *needs, const struct command *command)
+static void needs_stream_ack(struct needs *needs, const struct command *command)
 {
     (void)needs;
     (void)command;
 }
 
-enum error check_stream_ack(struct machine *machine, const struct command *command)
+static enum error check_stream_ack(struct machine *machine, const struct command *command)
 {
     (void)machine;
     (void)command;
     return ERROR_NONE; /* what is there is there */
 }
 
-void apply_stream_ack(struct machine *machine, const struct command *command, struct effects *effects)
+static void apply_stream_ack(struct machine *machine, const struct command *command, struct effects *effects)
 {
     struct cursor acks = cursor_of(COMMAND_RECORD(stream_ack, command).acks);
     while (cursor_left(&acks) > 0) {
@@ -33,6 +33,20 @@ void apply_stream_ack(struct machine *machine, const struct command *command, st
         stream_acknowledge(machine->streams, ack.peer, ack.index, effects);
     }
 }
+
+static uint32_t size_max_stream_ack(const struct domain *domain, uint32_t body_size_max)
+{
+    (void)domain, (void)body_size_max;
+    uint32_t each = acknowledged_record_size(&(struct acknowledged_record){0});
+    return stream_ack_record_size(&(struct stream_ack_record){.acks = {.len = STREAM_NEWS_MAX * each}});
+}
+
+const struct command_row stream_ack_command = {.type = COMMAND_STREAM_ACK,
+                                               .name = "STREAM_ACK",
+                                               .needs = needs_stream_ack,
+                                               .check = check_stream_ack,
+                                               .apply = apply_stream_ack,
+                                               .size_max = size_max_stream_ack};
 
 /* ---- when it is logged ---- */
 

@@ -4,6 +4,7 @@
  * Memory: slabs that are bumped, filled again from the start by the next batch; nothing is freed record by record. */
 #include "shard/engine/batch.h"
 #include "shard/engine/block.h"
+#include "shard/engine/machine.h"
 #include "shard/engine/memory.h"
 
 #define SLAB_SIZE        (64u << 10)
@@ -25,7 +26,6 @@ struct chunk { /* a piece of an open block; its records do not cross into the ne
 struct touched { /* one entity's part of the batch */
     struct entity *entity; /* pinned */
     bool row;              /* its row has changed */
-    uint8_t kind;          /* of the open block; 0: none was opened */
     uint32_t count;        /* records in the open block */
     uint64_t first;        /* number of the first of them */
     uint32_t size;         /* bytes in its chunks */
@@ -36,9 +36,15 @@ struct batch {
     struct touched *touched; /* entity->touched - 1 is the index */
     uint32_t count, capacity;
     struct slab *slabs, *filling; /* filling: all before it are full, all after it empty */
+    const struct machine *machine;
 };
 
-struct batch *batch_create(void) { return memory_alloc(sizeof(struct batch)); }
+struct batch *batch_create(const struct machine *machine)
+{
+    struct batch *batch = memory_alloc(sizeof *batch);
+    batch->machine = machine;
+    return batch;
+}
 
 /* ---- memory ---- */
 
@@ -122,21 +128,23 @@ void batch_destroy(struct batch *batch, struct entity_table *entities)
 
 void batch_row(struct batch *batch, struct entity *entity)
 {
-    ASSERT(entity_types[entity->key.kind]->write != NULL);
+    ASSERT(entity_type_of(batch->machine, entity)->write != NULL);
     touch(batch, entity)->row = true;
 }
 
 /* ---- blocks ---- */
 
-static struct key block_key(const struct touched *t)
+static struct key block_key(const struct batch *batch, const struct touched *t)
 {
-    uint64_t number = t->kind == KEY_MESSAGE ? ~t->first : t->first + t->count - 1;
-    return key_two((enum key_kind)t->kind, t->entity->key.a, number);
+    const struct entity_type *type = entity_type_of(batch->machine, t->entity);
+    ASSERT(type->block_key != 0);
+    uint64_t number = type->newest_block_first ? ~t->first : t->first + t->count - 1;
+    return key_two(type->block_key, t->entity->key.a, number);
 }
 
-static void block_put(struct touched *t, struct effects *effects)
+static void block_put(const struct batch *batch, struct touched *t, struct effects *effects)
 {
-    struct key key = block_key(t);
+    struct key key = block_key(batch, t);
     uint8_t *at = store_batch_put_open(&effects->puts, key_slice(&key), (uint32_t)BLOCK_HEAD_SIZE + t->size);
     memcpy(at, &t->count, BLOCK_HEAD_SIZE);
     at += BLOCK_HEAD_SIZE;
@@ -166,15 +174,12 @@ static uint8_t *block_bump(struct batch *batch, struct touched *t, uint32_t len)
     return at;
 }
 
-uint8_t *batch_record(struct batch *batch, struct entity *entity, enum key_kind kind, uint64_t number, uint32_t len,
-                      struct effects *effects)
+uint8_t *batch_record(struct batch *batch, struct entity *entity, uint64_t number, uint32_t len, struct effects *effects)
 {
     struct touched *t = touch(batch, entity);
-    ASSERT(t->kind == 0 || t->kind == kind);
-    t->kind = (uint8_t)kind;
     /* A shard that has no members of a room for a while does not hear its messages. */
     bool follows = number == t->first + t->count;
-    if (t->count > 0 && (!follows || t->size + BLOCK_RECORD_HEAD_SIZE + len > BLOCK_SIZE_MAX_BYTES)) block_put(t, effects);
+    if (t->count > 0 && (!follows || t->size + BLOCK_RECORD_HEAD_SIZE + len > BLOCK_SIZE_MAX_BYTES)) block_put(batch, t, effects);
     if (t->count == 0) t->first = number;
     t->count++;
     uint8_t *at = block_bump(batch, t, (uint32_t)BLOCK_RECORD_HEAD_SIZE + len);
@@ -186,8 +191,8 @@ void batch_end(struct batch *batch, struct entity_table *entities, struct effect
 {
     for (uint32_t i = 0; i < batch->count; i++) {
         struct touched *t = &batch->touched[i];
-        if (t->count > 0) block_put(t, effects);
-        if (t->row) entity_types[t->entity->key.kind]->write(t->entity, effects);
+        if (t->count > 0) block_put(batch, t, effects);
+        if (t->row) entity_type_of(batch->machine, t->entity)->write(t->entity, effects);
     }
     release(batch, entities);
     slabs_reset(batch, BATCH_SPARE_BYTES);

@@ -16,7 +16,7 @@
 #define BATCH_SPARE_BYTES (4u << 20)
 
 struct batch;
-struct batch *batch_create(void);
+struct batch *batch_create(const struct machine *machine);
 /* Forgets what was not written. */
 void batch_destroy(struct batch *batch, struct entity_table *entities);
 
@@ -24,9 +24,8 @@ void batch_destroy(struct batch *batch, struct entity_table *entities);
 void batch_row(struct batch *batch, struct entity *entity);
 
 /* Apply: `len` bytes for record `number` of the entity's open block, for the caller to fill now. They stay where they are until the
- * batch ends. `kind`: KEY_MESSAGE (number = seq, key.a = the room) or KEY_EVENT (sync_key, the user); one kind per entity. */
-uint8_t *batch_record(struct batch *batch, struct entity *entity, enum key_kind kind, uint64_t number, uint32_t len,
-                      struct effects *effects);
+ * batch ends. Where the block goes says the entity's type: block_key | key.a | a number of its records. */
+uint8_t *batch_record(struct batch *batch, struct entity *entity, uint64_t number, uint32_t len, struct effects *effects);
 
 /* Puts the open blocks and the changed rows, in the order in which their entities were touched first. */
 void batch_end(struct batch *batch, struct entity_table *entities, struct effects *effects);

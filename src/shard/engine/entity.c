@@ -26,9 +26,14 @@ struct entity_table {
     } common, rare;
 };
 
+const struct entity_type *entity_type_of(const struct machine *machine, const struct entity *entity)
+{
+    return machine->options.domain->entities[entity->key.kind];
+}
+
 static struct order *order_of(struct entity_table *table, const struct entity *e)
 {
-    return entity_types[e->key.kind]->rare ? &table->rare : &table->common;
+    return entity_type_of(table->machine, e)->rare ? &table->rare : &table->common;
 }
 
 /* One multiplication to 128 bits, both halves folded: each bit of the key reaches each bit of the bucket. */
@@ -136,7 +141,7 @@ static void table_drop(struct entity_table *table, struct entity *e)
     order_remove(order_of(table, e), e);
     table->resident_count--;
     if (table->metrics != NULL) metrics_sub(&table->metrics->entities_resident, 1);
-    const struct entity_type *type = entity_types[e->key.kind];
+    const struct entity_type *type = entity_type_of(table->machine, e);
     if (type->drop != NULL) type->drop(table->machine, e);
     free(e);
 }
@@ -177,10 +182,11 @@ struct entity *entity_find(struct entity_table *table, struct entity_key key)
     return e;
 }
 
-struct entity *entity_fresh(struct entity_key key)
+struct entity *entity_fresh(const struct machine *machine, struct entity_key key)
 {
-    ASSERT(key.kind < ENTITY_KIND_COUNT);
-    struct entity *e = memory_alloc(entity_types[key.kind]->size_bytes);
+    const struct entity_type *type = domain_entity(machine->options.domain, key.kind);
+    ASSERT(type != NULL);
+    struct entity *e = memory_alloc(type->size_bytes);
     e->key = key;
     return e;
 }
@@ -189,7 +195,7 @@ struct entity *entity_create(struct entity_table *table, struct entity_key key)
 {
     struct entity *e = table_lookup(table, key);
     if (e == NULL) {
-        e = entity_fresh(key);
+        e = entity_fresh(table->machine, key);
         table_insert(table, e);
     }
     ASSERT(!e->exists);
@@ -199,9 +205,9 @@ struct entity *entity_create(struct entity_table *table, struct entity_key key)
     return e;
 }
 
-void entity_discard(struct entity *fresh)
+void entity_discard(const struct machine *machine, struct entity *fresh)
 {
-    const struct entity_type *type = entity_types[fresh->key.kind];
+    const struct entity_type *type = entity_type_of(machine, fresh);
     ASSERT(fresh->pins == 0);
     if (type->drop != NULL) type->drop(NULL, fresh);
     free(fresh);
@@ -211,11 +217,11 @@ struct entity *entity_adopt(struct entity_table *table, struct entity *fresh)
 {
     struct entity *resident = table_lookup(table, fresh->key);
     if (resident != NULL) {
-        entity_discard(fresh);
+        entity_discard(table->machine, fresh);
         return resident;
     }
     table_insert(table, fresh);
-    const struct entity_type *type = entity_types[fresh->key.kind];
+    const struct entity_type *type = entity_type_of(table->machine, fresh);
     if (type->adopt != NULL) type->adopt(table->machine, fresh);
     return fresh;
 }
@@ -300,7 +306,7 @@ static void needs_grow(struct needs *needs)
     memcpy(needs->pins, needs->few, sizeof needs->few);
 }
 
-struct entity *needs_entity(struct needs *needs, enum entity_kind kind, uint64_t a, uint64_t b)
+struct entity *needs_entity(struct needs *needs, uint32_t kind, uint64_t a, uint64_t b)
 {
     struct entity *e = needs_find(needs, kind, a, b);
     if (e != NULL) return e;

@@ -13,6 +13,7 @@
 #ifndef SHARD_ENTITY_H
 #define SHARD_ENTITY_H
 
+#include "core/check.h"
 #include "core/metrics.h"
 #include "core/result.h"
 #include "storage/store.h"
@@ -20,22 +21,9 @@
 struct machine;
 struct effects;
 
-enum entity_kind {
-    ENTITY_NAME,         /* a, b = hash of a user name -> user id            account/name.c */
-    ENTITY_ACCOUNT,      /* a = user: password, devices                      account/account.c */
-    ENTITY_INBOX,        /* a = user: stream head, sessions, name            delivery/inbox.c */
-    ENTITY_CONVERSATION, /* a = user, b = room: how far the user has read    room/conversation.c */
-    ENTITY_ROOM,         /* a = room                                         room/room.c */
-    ENTITY_MEMBER,       /* a = room, b = user                               room/member.c */
-    ENTITY_DIRECT,       /* a = lower user, b = higher user -> room          room/direct.c */
-    ENTITY_VIEW,         /* a = room: its members of this shard              room/view.c */
-    ENTITY_MQTT,         /* a = user: its persistent MQTT sessions           mqtt/state.c */
-    ENTITY_KIND_COUNT
-};
-
 struct entity_key {
     uint64_t a, b;
-    enum entity_kind kind;
+    uint32_t kind;
 };
 static inline bool entity_key_equal(struct entity_key x, struct entity_key y)
 {
@@ -51,7 +39,8 @@ struct entity { /* first member of every entity */
     struct entity *hash_next, *warmer, *colder;
 };
 
-struct entity_type {
+struct entity_type { /* one constant in the file that has its functions, named in the table of its area */
+    uint32_t kind;
     const char *name;
     uint32_t size_bytes;
     bool rare; /* large and rarely used (at a login): has a small limit of its own, so that it evicts no other kind */
@@ -59,10 +48,9 @@ struct entity_type {
     void (*adopt)(struct machine *machine, struct entity *fresh);       /* worker, as it becomes resident; may be NULL */
     void (*drop)(struct machine *machine, struct entity *entity);       /* frees what it holds, not itself; may be NULL */
     void (*write)(struct entity *entity, struct effects *effects); /* its row as it is now, put or deleted: batch_row(); may be NULL */
+    uint8_t block_key;         /* kind of the keys of its blocks: batch_record(); 0: it has none */
+    bool newest_block_first;   /* block.h */
 };
-/* One row per kind, in entity_types.c. */
-extern const struct entity_type *const entity_types[ENTITY_KIND_COUNT];
-
 #define ENTITY_RARE_MAX 1024
 
 struct entity_table;
@@ -83,11 +71,22 @@ uint64_t entity_table_untouched_bytes(const struct entity_table *table);
 /* Drops cold entities down to the limit; once per turn, never while a command is being applied. */
 void entity_table_trim(struct entity_table *table);
 
+/* The row of its kind. */
+const struct entity_type *entity_type_of(const struct machine *machine, const struct entity *entity);
+
 /* A fresh entity outside the table, for load; then either adopted (taken) or discarded. */
-struct entity *entity_fresh(struct entity_key key);
+struct entity *entity_fresh(const struct machine *machine, struct entity_key key);
 /* Takes `fresh`; when the key became resident meanwhile, that one stays (it is as new) and `fresh` is freed. Returns the resident one. */
 struct entity *entity_adopt(struct entity_table *table, struct entity *fresh);
-void entity_discard(struct entity *fresh);
+void entity_discard(const struct machine *machine, struct entity *fresh);
+
+/* The entity as the struct of its kind, whose member `entity` it is: ENTITY_CAST(struct room, ENTITY_ROOM, e). */
+#define ENTITY_CAST(type, kind_, entity_)                                                                              \
+    __extension__({                                                                                                    \
+        struct entity *cast_ = (entity_);                                                                              \
+        ASSERT(cast_->key.kind == (uint32_t)(kind_));                                                                  \
+        CONTAINER_OF(cast_, type, entity);                                                                             \
+    })
 
 /* ---- needs: what a command touches ---- */
 #define NEEDS_MISSING_MAX 64
@@ -104,9 +103,9 @@ void needs_init(struct needs *needs, struct machine *machine);
 /* Unpins everything and frees what it owns; ready for use again. */
 void needs_release(struct needs *needs);
 /* The entity, pinned once for this needs, or NULL and it is noted as missing. */
-struct entity *needs_entity(struct needs *needs, enum entity_kind kind, uint64_t a, uint64_t b);
+struct entity *needs_entity(struct needs *needs, uint32_t kind, uint64_t a, uint64_t b);
 /* The entity when it is among the first few of `needs`, else NULL. */
-static inline struct entity *needs_find(const struct needs *needs, enum entity_kind kind, uint64_t a, uint64_t b)
+static inline struct entity *needs_find(const struct needs *needs, uint32_t kind, uint64_t a, uint64_t b)
 {
     uint32_t count = needs->count < NEEDS_FEW ? needs->count : NEEDS_FEW;
     for (uint32_t i = 0; i < count; i++) {

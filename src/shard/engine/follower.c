@@ -121,7 +121,7 @@ static void block_close(struct follower_set *set, struct effects *effects)
 uint8_t *follower_emit(struct machine *machine, uint8_t kind, uint32_t len, struct effects *effects)
 {
     struct follower_set *set = machine->followers;
-    ASSERT(machine->followed && len <= FOLLOWER_RECORD_MAX && kind < FOLLOWER_KINDS_MAX && follower_rows[kind] != NULL);
+    ASSERT(machine->followed && len <= FOLLOWER_RECORD_MAX && domain_followed(machine->options.domain, kind) != NULL);
     if (set->open.len + BLOCK_RECORD_HEAD_SIZE + 1 + len > BLOCK_SIZE_MAX_BYTES) block_close(set, effects);
     set->emitted++;
     set->open_count++;
@@ -248,13 +248,13 @@ enum follower_verdict follower_judge(const struct follower_set *set, struct slic
     return start != FOLLOWER_AFTER || is_kept(set, number) ? FOLLOWER_GOOD : FOLLOWER_NOT_KEPT;
 }
 
-void needs_follower_begin(struct needs *needs, const struct command *command)
+static void needs_follower_begin(struct needs *needs, const struct command *command)
 {
     (void)needs;
     (void)command;
 }
 
-enum error check_follower_begin(struct machine *machine, const struct command *command)
+static enum error check_follower_begin(struct machine *machine, const struct command *command)
 {
     struct follower_begin_record begin = COMMAND_RECORD(follower_begin, command);
     bool good = follower_judge(machine->followers, begin.name, begin.start, begin.number) == FOLLOWER_GOOD;
@@ -276,7 +276,7 @@ static struct follower_slot *slot_for(struct follower_set *set, struct slice nam
     return slot;
 }
 
-void apply_follower_begin(struct machine *machine, const struct command *command, struct effects *effects)
+static void apply_follower_begin(struct machine *machine, const struct command *command, struct effects *effects)
 {
     struct follower_begin_record begin = COMMAND_RECORD(follower_begin, command);
     struct follower_set *set = machine->followers;
@@ -293,22 +293,35 @@ void apply_follower_begin(struct machine *machine, const struct command *command
     changed(machine, slot);
 }
 
+static uint32_t size_max_follower_begin(const struct domain *domain, uint32_t body_size_max)
+{
+    (void)domain, (void)body_size_max;
+    return follower_begin_record_size(&(struct follower_begin_record){.name = {.len = FOLLOWER_NAME_MAX}});
+}
+
+const struct command_row follower_begin_command = {.type = COMMAND_FOLLOWER_BEGIN,
+                                                   .name = "FOLLOWER_BEGIN",
+                                                   .needs = needs_follower_begin,
+                                                   .check = check_follower_begin,
+                                                   .apply = apply_follower_begin,
+                                                   .size_max = size_max_follower_begin};
+
 /* ---- ACK ---- */
 
-void needs_follower_ack(struct needs *needs, const struct command *command)
+static void needs_follower_ack(struct needs *needs, const struct command *command)
 {
     (void)needs;
     (void)command;
 }
 
-enum error check_follower_ack(struct machine *machine, const struct command *command)
+static enum error check_follower_ack(struct machine *machine, const struct command *command)
 {
     (void)machine;
     (void)command;
     return ERROR_NONE; /* what is not for the follower of now changes nothing */
 }
 
-void apply_follower_ack(struct machine *machine, const struct command *command, struct effects *effects)
+static void apply_follower_ack(struct machine *machine, const struct command *command, struct effects *effects)
 {
     (void)effects;
     struct follower_ack_record ack = COMMAND_RECORD(follower_ack, command);
@@ -322,22 +335,35 @@ void apply_follower_ack(struct machine *machine, const struct command *command, 
     changed(machine, slot);
 }
 
+static uint32_t size_max_follower_ack(const struct domain *domain, uint32_t body_size_max)
+{
+    (void)domain, (void)body_size_max;
+    return follower_ack_record_size(&(struct follower_ack_record){.name = {.len = FOLLOWER_NAME_MAX}});
+}
+
+const struct command_row follower_ack_command = {.type = COMMAND_FOLLOWER_ACK,
+                                                 .name = "FOLLOWER_ACK",
+                                                 .needs = needs_follower_ack,
+                                                 .check = check_follower_ack,
+                                                 .apply = apply_follower_ack,
+                                                 .size_max = size_max_follower_ack};
+
 /* ---- END ---- */
 
-void needs_follower_end(struct needs *needs, const struct command *command)
+static void needs_follower_end(struct needs *needs, const struct command *command)
 {
     (void)needs;
     (void)command;
 }
 
-enum error check_follower_end(struct machine *machine, const struct command *command)
+static enum error check_follower_end(struct machine *machine, const struct command *command)
 {
     (void)machine;
     (void)command;
     return ERROR_NONE;
 }
 
-void apply_follower_end(struct machine *machine, const struct command *command, struct effects *effects)
+static void apply_follower_end(struct machine *machine, const struct command *command, struct effects *effects)
 {
     (void)effects;
     struct follower_end_record end = COMMAND_RECORD(follower_end, command);
@@ -347,6 +373,19 @@ void apply_follower_end(struct machine *machine, const struct command *command, 
     else slot->exists = false;
     changed(machine, slot);
 }
+
+static uint32_t size_max_follower_end(const struct domain *domain, uint32_t body_size_max)
+{
+    (void)domain, (void)body_size_max;
+    return follower_end_record_size(&(struct follower_end_record){.name = {.len = FOLLOWER_NAME_MAX}});
+}
+
+const struct command_row follower_end_command = {.type = COMMAND_FOLLOWER_END,
+                                                 .name = "FOLLOWER_END",
+                                                 .needs = needs_follower_end,
+                                                 .check = check_follower_end,
+                                                 .apply = apply_follower_end,
+                                                 .size_max = size_max_follower_end};
 
 void follower_forget_temporary(struct machine *machine)
 {

@@ -30,7 +30,6 @@
 
 #define FOLLOWERS_MAX 16u
 #define FOLLOWER_RECORD_MAX 256u
-#define FOLLOWER_KINDS_MAX 64u
 
 struct follower_set;
 struct machine;
@@ -48,7 +47,7 @@ struct follower_reader {
 };
 /* Takes the place (a, b) of a row and the entry's record; false ends the scan. */
 typedef bool follower_take(void *context, uint64_t a, uint64_t b, struct slice record);
-struct follower_row {
+struct follower_row { /* one constant in the file that has its functions, named in the table of its area */
     uint8_t kind;                 /* in entries, for ever; kinds are scanned in ascending order */
     const char *name;             /* the field of FollowerEntry */
     /* Appends the fields of a FollowerEntry for what the record names, as it is now. What is not there any more is said (`gone`), with its
@@ -57,8 +56,6 @@ struct follower_row {
     /* The rows behind place (a, b), in ascending order. OK, IO, CORRUPT. NULL: none; a rebuilding does not tell of them. */
     enum result (*scan)(struct follower_reader *reader, uint64_t a, uint64_t b, follower_take *take, void *context);
 };
-/* By kind; NULL: none. shard/domain/followed.c */
-extern const struct follower_row *const follower_rows[FOLLOWER_KINDS_MAX];
 
 /* ---- state ---- */
 

@@ -178,6 +178,7 @@ static bool read_or_refuse(struct follower_ask *ask)
 {
     struct shard *s = ask->shard;
     enum follower_outcome outcome = judge(ask);
+    ask->page.domain = s->options.machine.domain;
     ask->page.shard = s->options.machine.shard;
     ask->page.next = ask->page.place;
     ask->page.count = 0;

@@ -5,6 +5,7 @@
 #include "api/wire.h"
 #include "core/check.h"
 #include "shard/engine/block.h"
+#include "shard/engine/domain.h"
 #include "shard/engine/keys.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -58,7 +59,7 @@ static void add(struct reading *r, uint8_t kind, const struct follower_place *pl
     struct follower_page *page = r->page;
     r->looked_at++;
     page->next = *place;
-    const struct follower_row *row = kind < FOLLOWER_KINDS_MAX ? follower_rows[kind] : NULL;
+    const struct follower_row *row = domain_followed(page->domain, kind);
     if (row == NULL) r->result = RESULT_CORRUPT;
     if (row == NULL || (page->kinds >> kind & 1) == 0) return;
     size_t begin = page->bytes.len;
@@ -122,7 +123,7 @@ static enum result scan_rows(struct reading *r)
 {
     struct follower_place *next = &r->page->next;
     for (uint32_t kind = next->kind; kind < FOLLOWER_KINDS_MAX; kind++) {
-        const struct follower_row *row = follower_rows[kind];
+        const struct follower_row *row = domain_followed(r->page->domain, kind);
         if (row == NULL || row->scan == NULL) continue;
         bool goes_on = kind == next->kind;
         r->kind = (uint8_t)kind;

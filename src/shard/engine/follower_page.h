@@ -13,6 +13,7 @@
 #include "shard/engine/follower.h"
 
 struct follower_page {
+    const struct domain *domain;
     uint16_t shard;
     struct follower_place place; /* behind it */
     uint64_t kinds;              /* a bit for each kind that is wanted */

@@ -30,7 +30,7 @@ static bool load_one(void *context, struct slice key, struct slice value)
 enum result incarnations_load(struct machine *machine, struct store_view *view)
 {
     struct load load = {.incarnations = &machine->incarnations};
-    struct key from = key_make(KEY_INCARNATION), until = key_make((enum key_kind)(KEY_INCARNATION + 1));
+    struct key from = key_make(KEY_INCARNATION), until = key_make((uint8_t)(KEY_INCARNATION + 1));
     enum result result = store_scan(view, key_slice(&from), key_slice(&until), load_one, &load);
     return result == RESULT_OK ? load.result : result;
 }
@@ -43,20 +43,20 @@ struct incarnation_record incarnation_next(const struct machine *machine, uint32
 
 /* ---- the command ---- */
 
-void needs_incarnation(struct needs *needs, const struct command *command)
+static void needs_incarnation(struct needs *needs, const struct command *command)
 {
     (void)needs;
     (void)command;
 }
 
-enum error check_incarnation(struct machine *machine, const struct command *command)
+static enum error check_incarnation(struct machine *machine, const struct command *command)
 {
     struct incarnation_record record = COMMAND_RECORD(incarnation, command);
     ASSERT(record.ordinal == machine->incarnations.newest + 1);
     return ERROR_NONE;
 }
 
-void apply_incarnation(struct machine *machine, const struct command *command, struct effects *effects)
+static void apply_incarnation(struct machine *machine, const struct command *command, struct effects *effects)
 {
     struct incarnation_record record = COMMAND_RECORD(incarnation, command);
     machine->incarnations.newest = record.ordinal;
@@ -68,6 +68,20 @@ void apply_incarnation(struct machine *machine, const struct command *command, s
     key = key_one(KEY_INCARNATION, record.ordinal - INCARNATIONS_KEPT);
     effects_delete(effects, &key);
 }
+
+static uint32_t size_max_incarnation(const struct domain *domain, uint32_t body_size_max)
+{
+    (void)domain;
+    (void)body_size_max;
+    return incarnation_record_size(&(struct incarnation_record){0});
+}
+
+const struct command_row incarnation_command = {.type = COMMAND_INCARNATION,
+                                                .name = "INCARNATION",
+                                                .needs = needs_incarnation,
+                                                .check = check_incarnation,
+                                                .apply = apply_incarnation,
+                                                .size_max = size_max_incarnation};
 
 /* ---- epochs ---- */
 

@@ -1,4 +1,4 @@
-/* shard/engine/keys.h - how the store's keys are made; the one place that knows their layout.
+/* shard/engine/keys.h - how the store's keys are made, and the engine's own kinds of them.
  * Thread: any.  Depends: core/ only.  Start at: shard/engine/shard.h
  * A kind byte first (00 is the storage layer's own), then numbers big-endian so that keys sort by number. */
 #ifndef SHARD_KEYS_H
@@ -7,7 +7,7 @@
 #include "core/check.h"
 #include "core/cursor.h"
 
-enum key_kind {
+enum engine_key_kind { /* below KEY_DOMAIN; the others are the domain's: shard/domain/keys.h */
     KEY_META = 0x01,         /* nothing more          -> meta_record: id counters, time */
     KEY_STREAM = 0x02,       /* peer shard            -> stream_record */
     KEY_OUTBOX = 0x03,       /* peer shard | first    -> relay_record: a bundle of entries, messages by name, see outbox.h */
@@ -17,19 +17,7 @@ enum key_kind {
     KEY_INCARNATION = 0x07,  /* ordinal               -> incarnation_record */
     KEY_FOLLOWER = 0x0a,     /* name                  -> follower_record */
     KEY_FOLLOWED = 0x0b,     /* 0 | last number       -> block (block.h) of: u8 kind | record: what happened, follower.h */
-    KEY_NAME = 0x10,         /* xxh3-128 of the name  -> name_record */
-    KEY_ACCOUNT = 0x11,      /* user                  -> account_record */
-    KEY_DEVICE = 0x12,       /* user | device id      -> device_record */
-    KEY_INBOX = 0x13,        /* user                  -> inbox_record */
-    KEY_EVENT = 0x14,        /* user | last sync_key  -> block (block.h) of: u8 event kind | event record */
-    KEY_CONVERSATION = 0x15, /* user | room           -> conversation_record */
-    KEY_MQTT = 0x16,         /* user | client id      -> mqtt_session_record */
-    KEY_ROOM = 0x20,         /* room                  -> room_record */
-    KEY_MEMBER = 0x21,       /* room | user           -> member_record */
-    KEY_DIRECT = 0x22,       /* lower user | higher   -> u64 room */
-    KEY_MESSAGE = 0x23,      /* room | ~first seq     -> block of message_records; newest first, because forward scans are the fast ones */
-    KEY_VIEW = 0x24,         /* room                  -> snapshot_record, u64 head_seq, u64 opener_id: a room with members on this shard */
-    KEY_LOCAL = 0x25,        /* room | user           -> empty: a member whose home is this shard */
+    KEY_DOMAIN = 0x10,
 };
 
 #define KEY_SIZE_MAX 96
@@ -40,10 +28,10 @@ struct key {
 };
 static inline struct slice key_slice(const struct key *key) { return slice_of(key->bytes, key->len); }
 
-static inline struct key key_make(enum key_kind kind)
+static inline struct key key_make(uint8_t kind)
 {
     struct key key = {.len = 1};
-    key.bytes[0] = (uint8_t)kind;
+    key.bytes[0] = kind;
     return key;
 }
 static inline void key_add_u64(struct key *key, uint64_t value)
@@ -59,22 +47,22 @@ static inline void key_add_text(struct key *key, struct slice text)
     if (text.len > 0) memcpy(key->bytes + key->len, text.data, text.len);
     key->len += text.len;
 }
-static inline struct key key_one(enum key_kind kind, uint64_t a)
+static inline struct key key_one(uint8_t kind, uint64_t a)
 {
     struct key key = key_make(kind);
     key_add_u64(&key, a);
     return key;
 }
-static inline struct key key_two(enum key_kind kind, uint64_t a, uint64_t b)
+static inline struct key key_two(uint8_t kind, uint64_t a, uint64_t b)
 {
     struct key key = key_one(kind, a);
     key_add_u64(&key, b);
     return key;
 }
 /* The first key after all that begin with kind | a. */
-static inline struct key key_after(enum key_kind kind, uint64_t a)
+static inline struct key key_after(uint8_t kind, uint64_t a)
 {
-    return a == UINT64_MAX ? key_make((enum key_kind)(kind + 1)) : key_one(kind, a + 1);
+    return a == UINT64_MAX ? key_make((uint8_t)(kind + 1)) : key_one(kind, a + 1);
 }
 /* The number at byte `at` of a key read back. */
 static inline uint64_t key_u64_at(struct slice key, uint32_t at)

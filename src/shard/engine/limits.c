@@ -52,13 +52,13 @@ bool limits_differ(const struct machine *machine, const struct machine_options *
     return !machine->limits_known || memcmp(&wanted, &have, sizeof wanted) != 0;
 }
 
-void needs_limits(struct needs *needs, const struct command *command)
+static void needs_limits(struct needs *needs, const struct command *command)
 {
     (void)needs;
     (void)command;
 }
 
-enum error check_limits(struct machine *machine, const struct command *command)
+static enum error check_limits(struct machine *machine, const struct command *command)
 {
     (void)machine;
     struct limits_record limits = COMMAND_RECORD(limits, command);
@@ -66,10 +66,24 @@ enum error check_limits(struct machine *machine, const struct command *command)
     return ERROR_NONE;
 }
 
-void apply_limits(struct machine *machine, const struct command *command, struct effects *effects)
+static void apply_limits(struct machine *machine, const struct command *command, struct effects *effects)
 {
     struct limits_record limits = COMMAND_RECORD(limits, command);
     limits_set(machine, &limits);
     struct key key = key_make(KEY_LIMITS);
     EFFECTS_PUT(effects, &key, limits, &limits);
 }
+
+static uint32_t size_max_limits(const struct domain *domain, uint32_t body_size_max)
+{
+    (void)domain;
+    (void)body_size_max;
+    return limits_record_size(&(struct limits_record){0});
+}
+
+const struct command_row limits_command = {.type = COMMAND_LIMITS,
+                                           .name = "LIMITS",
+                                           .needs = needs_limits,
+                                           .check = check_limits,
+                                           .apply = apply_limits,
+                                           .size_max = size_max_limits};

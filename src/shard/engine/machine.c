@@ -15,13 +15,13 @@ enum result machine_create(struct machine **out, const struct machine_options *o
     if (m == NULL) return RESULT_NOMEM;
     m->options = *options;
     for (int i = 0; i < ID_TYPE_COUNT; i++) m->next_sequence[i] = 1;
-    m->batch = batch_create();
+    m->batch = batch_create(m);
     enum result result = entity_table_create(&m->entities, m, options->entities_max, metrics);
     if (result == RESULT_OK) result = dedup_create(&m->dedup, &(struct dedup_limits){.capacity = options->dedup_entries,
                                                                                         .window_ms = options->repeat_window_ms,
                                                                                         .per_sender = options->repeats_per_sender});
     if (result == RESULT_OK)
-        result = stream_set_create(&m->streams, options->shard, options->shard_count, options->outbox_entries_max);
+        result = stream_set_create(&m->streams, options->domain, options->shard, options->shard_count, options->outbox_entries_max);
     if (result == RESULT_OK) result = follower_set_create(&m->followers);
     if (result == RESULT_OK) result = roster_create(&m->roster);
     if (result != RESULT_OK) {
@@ -53,7 +53,7 @@ uint64_t machine_next_id(struct machine *m, enum id_type type)
     return id_make(m->options.shard, type, sequence);
 }
 
-struct entity *machine_entity(struct machine *m, enum entity_kind kind, uint64_t a, uint64_t b)
+struct entity *machine_entity(struct machine *m, uint32_t kind, uint64_t a, uint64_t b)
 {
     struct entity *e = m->pinned == NULL ? NULL : needs_find(m->pinned, kind, a, b);
     if (e == NULL) e = entity_find(m->entities, (struct entity_key){.a = a, .b = b, .kind = kind});
@@ -64,7 +64,7 @@ struct entity *machine_entity(struct machine *m, enum entity_kind kind, uint64_t
 void machine_apply(struct machine *m, const struct command *command, struct effects *effects)
 {
     ASSERT(command->index == m->applied_index + 1);
-    const struct command_row *row = command_row((uint16_t)command->type);
+    const struct command_row *row = domain_command(m->options.domain, command->type);
     ASSERT(row != NULL);
     m->time_ms = command->time_ms;
     effects->error = row->check(m, command);
@@ -162,12 +162,12 @@ static enum result load_counters(struct machine *m, struct store_view *view)
     return result;
 }
 
-static enum result load_range(struct machine *m, struct store_view *view, enum key_kind kind,
+static enum result load_range(struct machine *m, struct store_view *view, uint8_t kind,
                               bool (*each)(void *, struct slice, struct slice))
 {
     struct load load = {.machine = m};
-    struct key from = key_make(kind), until = key_make((enum key_kind)(kind + 1));
-    outbox_reader_init(&load.outbox, view);
+    struct key from = key_make(kind), until = key_make((uint8_t)(kind + 1));
+    outbox_reader_init(&load.outbox, m->options.domain, view);
     enum result result = store_scan(view, key_slice(&from), key_slice(&until), each, &load);
     outbox_reader_deinit(&load.outbox);
     return result == RESULT_OK ? load.result : result;
@@ -192,10 +192,10 @@ enum result machine_load(struct machine *m, struct store_view *view, uint64_t ap
 enum result machine_load_missing(struct needs *needs, struct store_view *view)
 {
     for (uint32_t i = 0; i < needs->missing_count; i++) {
-        struct entity *fresh = entity_fresh(needs->missing[i]);
-        enum result result = entity_types[fresh->key.kind]->load(fresh, view);
+        struct entity *fresh = entity_fresh(needs->machine, needs->missing[i]);
+        enum result result = entity_type_of(needs->machine, fresh)->load(fresh, view);
         if (result != RESULT_OK) {
-            entity_discard(fresh);
+            entity_discard(needs->machine, fresh);
             return result;
         }
         entity_adopt(needs->machine->entities, fresh);

@@ -10,6 +10,7 @@
 #include "shard/engine/batch.h"
 #include "shard/engine/command.h"
 #include "shard/engine/dedup.h"
+#include "shard/engine/domain.h"
 #include "shard/engine/effects.h"
 #include "shard/engine/entity.h"
 #include "shard/engine/follower.h"
@@ -19,6 +20,7 @@
 #include "shard/engine/stream.h"
 
 struct machine_options { /* the limits that apply reads are part of the state: changed only by a LIMITS command, see limits.h */
+    const struct domain *domain;
     uint16_t shard, shard_count;
     uint32_t room_members_max;
     uint32_t fanout_threshold;    /* members; above it a room is large, for ever */
@@ -68,7 +70,7 @@ void machine_end_batch(struct machine *machine, struct effects *effects);
 
 uint64_t machine_next_id(struct machine *machine, enum id_type type);
 /* A pinned, resident entity; asserted: needs must have named it. */
-struct entity *machine_entity(struct machine *machine, enum entity_kind kind, uint64_t a, uint64_t b);
+struct entity *machine_entity(struct machine *machine, uint32_t kind, uint64_t a, uint64_t b);
 static inline bool machine_is_home(const struct machine *m, uint64_t id) { return id_partition(id) == m->options.shard; }
 
 #endif

@@ -1,4 +1,4 @@
-/* shard/engine/records.h - every flat record of the domain: log commands, relays between shards, store values.
+/* shard/engine/records.h - the flat records of the engine itself: the frame of a command, streams, counters.
  * Thread: any.  Depends: core/record.h (which draws the bytes).  Start at: shard/engine/shard.h
  * Logs and stores outlive versions: a record grows only by a second list (RECORD_2), whose fields mean the former behaviour when they
  * are zero, and what a field that is there means never changes. */
@@ -34,63 +34,6 @@ RECORD(follower_end, FOLLOWER_END_FIELDS)
     F(u8, temporary) F(u8, lost) F(u64, generation) F(u64, number) F(u8, rebuilding) F(u32, place_kind) F(u64, a) F(u64, b)
 RECORD(follower, FOLLOWER_FIELDS)
 
-/* account/ */
-#define USER_CREATE_FIELDS(F) F(bytes, name) F(bytes, display_name) F(bytes, password_hash)
-RECORD(user_create, USER_CREATE_FIELDS)
-#define DEVICE_PUT_FIELDS(F)                                                                                           \
-    F(u64, user_id) F(bytes, device_id) F(bytes, platform) F(bytes, name) F(bytes, refresh_hash) F(u64, refresh_expires_ms)
-/* issued_s: of a backend's token that the device is listed for, 0: of none; family: of the new refresh token; frees: the device that
- * gives its place where there is none left, empty: none; temporary: it takes none */
-#define DEVICE_PUT_FIELDS_2(F) F(u64, issued_s) F(u64, family) F(bytes, frees) F(u8, temporary)
-RECORD_2(device_put, DEVICE_PUT_FIELDS, DEVICE_PUT_FIELDS_2)
-#define REFRESH_FIELDS(F)                                                                                              \
-    F(u64, user_id) F(bytes, device_id) F(bytes, old_hash) F(bytes, new_hash) F(u64, refresh_expires_ms)
-#define REFRESH_FIELDS_2(F) F(u64, family) F(u32, number)
-RECORD_2(refresh, REFRESH_FIELDS, REFRESH_FIELDS_2)
-#define DEVICE_REVOKE_FIELDS(F) F(u64, user_id) F(bytes, device_id)
-RECORD(device_revoke, DEVICE_REVOKE_FIELDS)
-#define REVOCATION_TIME_FIELDS(F) F(u64, user_id) F(bytes, device_id)
-RECORD(revocation_time, REVOCATION_TIME_FIELDS)
-#define SEEN_FIELDS(F) F(u64, user_id) F(bytes, device_id)
-RECORD(seen, SEEN_FIELDS)
-
-/* chat/ : properties = a packed Properties, empty: none; room_id 0 = the direct conversation of low_id and high_id; peer_name is the other one's display name */
-#define SEND_FIELDS(F)                                                                                                 \
-    F(u64, room_id) F(u64, low_id) F(u64, high_id) F(u8, kind) F(bytes, client_msg_id) F(bytes, sender_name)            \
-    F(bytes, peer_name) F(bytes, body) F(bytes, properties)
-/* published_qos: enum PublishedQos */
-#define SEND_FIELDS_2(F) F(u8, published_qos)
-RECORD_2(send, SEND_FIELDS, SEND_FIELDS_2)
-#define READ_FIELDS(F) F(u64, user_id) F(u64, room_id) F(u64, seq)
-RECORD(read, READ_FIELDS)
-
-/* room/ : `people` = person_records one after another */
-#define PERSON_FIELDS(F) F(u64, user_id) F(bytes, name)
-RECORD(person, PERSON_FIELDS)
-#define ROOM_CREATE_FIELDS(F) F(bytes, name) F(u8, joinable) F(bytes, client_room_id) F(bytes, owner_name) F(bytes, people)
-/* history: enum RoomHistory; 0 is ALL where a room is made, unchanged where it is changed */
-#define ROOM_CREATE_FIELDS_2(F) F(u8, history)
-RECORD_2(room_create, ROOM_CREATE_FIELDS, ROOM_CREATE_FIELDS_2)
-#define ROOM_UPDATE_FIELDS(F) F(u64, room_id) F(bytes, name) F(u8, joinable)
-#define ROOM_UPDATE_FIELDS_2(F) F(u8, history)
-RECORD_2(room_update, ROOM_UPDATE_FIELDS, ROOM_UPDATE_FIELDS_2)
-#define ROOM_DISMISS_FIELDS(F) F(u64, room_id)
-RECORD(room_dismiss, ROOM_DISMISS_FIELDS)
-#define MEMBERS_ADD_FIELDS(F) F(u64, room_id) F(u8, invited) F(bytes, people)
-RECORD(members_add, MEMBERS_ADD_FIELDS)
-#define MEMBERS_REMOVE_FIELDS(F) F(u64, room_id) F(bytes, people)
-RECORD(members_remove, MEMBERS_REMOVE_FIELDS)
-#define ROLE_SET_FIELDS(F) F(u64, room_id) F(u64, user_id) F(u8, role)
-RECORD(role_set, ROLE_SET_FIELDS)
-
-/* mqtt/ : a persistent session; also the value under KEY_MQTT. The lists are drawn in mqtt/state.h. */
-#define MQTT_SESSION_FIELDS(F)                                                                                         \
-    F(bytes, client_id) F(u64, epoch) F(u8, opens) F(u8, connected) F(u32, expiry_s) F(u64, saved_ms) F(u64, sync_key)      \
-    F(u64, sent_key) F(bytes, subscriptions) F(bytes, rooms) F(bytes, releasing) F(bytes, recent)
-RECORD(mqtt_session, MQTT_SESSION_FIELDS)
-#define RETAINED_CLEAR_FIELDS(F) F(u64, room_id)
-RECORD(retained_clear, RETAINED_CLEAR_FIELDS)
-
 /* streams: `count` consecutive entries of one kind, from number `first` on; entries = {u32 len, payload}… The value in the outbox of
  * their source (see outbox.h), the payload of a letter, and what is logged here before it is acknowledged there. */
 #define RELAY_FIELDS(F) F(u16, source) F(u64, first) F(u32, count) F(u16, kind) F(bytes, entries)
@@ -100,42 +43,6 @@ RECORD(relay, RELAY_FIELDS)
 RECORD(stream_ack, STREAM_ACK_FIELDS)
 #define ACKNOWLEDGED_FIELDS(F) F(u16, peer) F(u64, index)
 RECORD(acknowledged, ACKNOWLEDGED_FIELDS)
-/* An entry of a bundle in the outbox: a message is in the store already, on the same shard, in its room's timeline. */
-#define RELAY_NAME_FIELDS(F) F(u64, room_id) F(u64, seq) F(u8, large)
-RECORD(relay_name, RELAY_NAME_FIELDS)
-
-/* ---- relays: what a room's shard tells the shards of its members; also applied directly on its own ---- */
-#define MESSAGE_FIELDS(F)                                                                                              \
-    F(u64, msg_id) F(u64, seq) F(u64, sender_id) F(u64, time_ms) F(u8, kind) F(bytes, sender_name) F(bytes, client_msg_id) \
-    F(bytes, body) F(bytes, properties)
-#define MESSAGE_FIELDS_2(F) F(u8, published_qos)
-RECORD_2(message, MESSAGE_FIELDS, MESSAGE_FIELDS_2)
-#define RELAY_MESSAGE_FIELDS(F) F(u64, room_id) F(u8, large) F(bytes, message)
-RECORD(relay_message, RELAY_MESSAGE_FIELDS)
-/* What a member's shard keeps of a room. */
-#define SNAPSHOT_FIELDS(F)                                                                                             \
-    F(u64, room_id) F(u8, type) F(bytes, name) F(u64, owner_id) F(u32, member_count) F(u32, member_max) F(u64, created_ms)  \
-    F(u8, dismissed) F(u8, joinable) F(u8, large)
-/* since_join: the room's history is SINCE_JOIN, else ALL */
-#define SNAPSHOT_FIELDS_2(F) F(u8, since_join)
-RECORD_2(snapshot, SNAPSHOT_FIELDS, SNAPSHOT_FIELDS_2)
-/* change = RoomChangeKind; target 0 = none; peer_*: DIRECT, as the target sees it; head_seq: of the room at the change */
-#define RELAY_CHANGE_FIELDS(F)                                                                                         \
-    F(u8, change) F(bytes, snapshot) F(u64, actor_id) F(u64, target_id) F(bytes, target_name) F(u8, role) F(u64, time_ms)   \
-    F(u64, peer_id) F(bytes, peer_name) F(u64, head_seq)
-RECORD(relay_change, RELAY_CHANGE_FIELDS)
-
-/* ---- what followers are told: an entry is u8 kind, then one of these (domain/followed.h) ---- */
-#define FOLLOWED_USER_FIELDS(F) F(u64, user_id) F(u64, time_ms)
-RECORD(followed_user, FOLLOWED_USER_FIELDS)
-#define FOLLOWED_DEVICE_FIELDS(F) F(u64, user_id) F(u64, time_ms) F(bytes, device_id)
-RECORD(followed_device, FOLLOWED_DEVICE_FIELDS)
-#define FOLLOWED_ROOM_FIELDS(F) F(u64, room_id) F(u64, actor_id) F(u64, time_ms)
-RECORD(followed_room, FOLLOWED_ROOM_FIELDS)
-#define FOLLOWED_MEMBER_FIELDS(F) F(u64, room_id) F(u64, user_id) F(u64, actor_id) F(u64, time_ms) F(u8, role)
-RECORD(followed_member, FOLLOWED_MEMBER_FIELDS)
-#define FOLLOWED_MESSAGE_FIELDS(F) F(u64, room_id) F(u64, seq)
-RECORD(followed_message, FOLLOWED_MESSAGE_FIELDS)
 
 /* ---- the store ---- */
 /* last_id_ms: when the newest of those ids was given, so that time does not go back either */
@@ -145,45 +52,5 @@ RECORD(meta, META_FIELDS)
 /* acknowledged 0: what is in the outbox begins behind it */
 #define STREAM_FIELDS_2(F) F(u64, acknowledged)
 RECORD_2(stream, STREAM_FIELDS, STREAM_FIELDS_2)
-#define NAME_FIELDS(F) F(u64, user_id) F(bytes, name)
-RECORD(name, NAME_FIELDS)
-#define ACCOUNT_FIELDS(F) F(bytes, name) F(bytes, display_name) F(bytes, password_hash) F(u64, created_ms)
-RECORD(account, ACCOUNT_FIELDS)
-#define DEVICE_FIELDS(F)                                                                                               \
-    F(bytes, platform) F(bytes, name) F(u64, created_ms) F(u64, last_seen_ms) F(u64, valid_after_s) F(u8, revoked)          \
-    F(bytes, refresh_hash) F(u64, refresh_expires_ms)
-/* generation: log index of the command that made or last revoked the device; family and number: of the refresh token that is good;
- * refreshed_ms: when that took the place of the one before */
-#define DEVICE_FIELDS_2(F) F(u64, generation) F(u64, family) F(u32, refresh_number) F(u64, refreshed_ms) F(u8, temporary)
-RECORD_2(device, DEVICE_FIELDS, DEVICE_FIELDS_2)
-/* counted: 1 when direct_count is known; else the conversations of two are counted when it is loaded */
-#define INBOX_FIELDS(F) F(u32, room_count) F(u32, large_count) F(u64, last_seen_ms)
-/* incarnations: { u32 ordinal | u64 first sync_key given in it }…, ascending, at most INBOX_INCARNATIONS_MAX of the newest */
-#define INBOX_FIELDS_2(F) F(u8, counted) F(u32, direct_count) F(u32, unanswered_count) F(bytes, incarnations)
-RECORD_2(inbox, INBOX_FIELDS, INBOX_FIELDS_2)
-#define CONVERSATION_FIELDS(F) F(u64, joined_seq) F(u64, read_seq) F(u64, peer_id) F(bytes, peer_name)
-RECORD(conversation, CONVERSATION_FIELDS)
-/* shard_counts: u32 LE members per shard, shard_count of them */
-#define ROOM_FIELDS(F)                                                                                                 \
-    F(u8, type) F(bytes, name) F(u64, owner_id) F(u32, member_count) F(u64, created_ms) F(u8, dismissed) F(u8, joinable)    \
-    F(u8, large) F(bytes, shard_counts)
-/* unretained_seq: nothing up to there is retained for MQTT's subscribers; since_join: as in the snapshot */
-#define ROOM_FIELDS_2(F) F(u64, unretained_seq) F(u8, since_join)
-RECORD_2(room, ROOM_FIELDS, ROOM_FIELDS_2)
-#define MEMBER_FIELDS(F) F(u8, role) F(u64, joined_ms) F(bytes, name)
-/* joined_seq: head of the room when the member came in; 0 for who came in before it was noted, too */
-#define MEMBER_FIELDS_2(F) F(u64, joined_seq)
-RECORD_2(member, MEMBER_FIELDS, MEMBER_FIELDS_2)
-
-/* An event of a user's stream: u8 event_kind, then the record. Messages are stored once per shard and named here. */
-enum event_kind { EVENT_MESSAGE = 1, EVENT_READ = 2, EVENT_CHANGE = 3, EVENT_DEVICE = 4 };
-#define EVENT_MESSAGE_FIELDS(F) F(u64, room_id) F(u64, seq)
-RECORD(event_message, EVENT_MESSAGE_FIELDS)
-#define EVENT_READ_FIELDS(F) F(u64, room_id) F(u64, read_seq)
-RECORD(event_read, EVENT_READ_FIELDS)
-/* A device was logged out. for_device_id: the one that took its place; empty: it was revoked */
-#define EVENT_DEVICE_FIELDS(F) F(bytes, device_id) F(bytes, name) F(bytes, for_device_id)
-RECORD(event_device, EVENT_DEVICE_FIELDS)
-/* EVENT_CHANGE: a relay_change_record, its `change` as this user sees it. */
 
 #endif

@@ -4,75 +4,61 @@
  * Failure modes: no room in the log: the head bundle stalls and is tried again each turn; the source's window bounds what waits. An entry
  * that the log can never take ends the process: rules_check() refuses options that would let one be accepted. */
 #include "shard/engine/records.h"
-#include "shard/domain/room/view.h"
 #include "shard/engine/shard_internal.h"
 
 static void relay_advance(struct shard *s, uint16_t peer);
 
 /* ---- the command ---- */
 
-/* Our own bytes: written by another shard of this process or read back from our log. */
-#define RELAY_READ(name, slice_)                                                                                       \
-    __extension__({                                                                                                    \
-        struct name##_record record_;                                                                                  \
-        struct cursor cursor_ = cursor_of(slice_);                                                                     \
-        bool read_ = name##_record_read(&record_, &cursor_);                                                           \
-        ASSERT(read_ && cursor_done(&cursor_));                                                                        \
-        record_;                                                                                                       \
-    })
-
-static void needs_message(struct needs *needs, struct slice entry)
+static const struct relay_row *row_of(const struct machine *machine, uint16_t kind)
 {
-    struct relay_message_record relay = RELAY_READ(relay_message, entry);
-    struct message_record message = RELAY_READ(message, relay.message);
-    view_needs_message(needs, relay.room_id, message.sender_id);
+    const struct relay_row *row = domain_relay(machine->options.domain, kind);
+    ASSERT(row != NULL && row->kind == kind);
+    return row;
 }
 
-static void needs_change(struct needs *needs, struct slice entry)
-{
-    struct relay_change_record change = RELAY_READ(relay_change, entry);
-    struct snapshot_record snapshot = RELAY_READ(snapshot, change.snapshot);
-    view_needs_change(needs, snapshot.room_id, change.target_id);
-}
-
-void needs_relay(struct needs *needs, const struct command *command)
+static void needs_relay(struct needs *needs, const struct command *command)
 {
     struct relay_record relay = COMMAND_RECORD(relay, command);
+    const struct relay_row *row = row_of(needs->machine, relay.kind);
     struct cursor entries = cursor_of(relay.entries);
-    while (cursor_left(&entries) > 0) {
-        struct slice entry = cursor_bytes(&entries);
-        if (relay.kind == RELAY_MESSAGE) needs_message(needs, entry);
-        else needs_change(needs, entry);
-    }
+    while (cursor_left(&entries) > 0) row->needs(needs, cursor_bytes(&entries));
 }
 
-enum error check_relay(struct machine *machine, const struct command *command)
+static enum error check_relay(struct machine *machine, const struct command *command)
 {
     (void)machine;
     (void)command;
     return ERROR_NONE; /* what happened elsewhere has happened */
 }
 
-static void apply_entry(struct machine *machine, uint16_t kind, struct slice entry, struct effects *effects)
-{
-    if (kind == RELAY_MESSAGE) {
-        struct relay_message_record message = RELAY_READ(relay_message, entry);
-        view_apply_message(machine, &message, effects);
-    } else {
-        ASSERT(kind == RELAY_CHANGE);
-        struct relay_change_record change = RELAY_READ(relay_change, entry);
-        view_apply_change(machine, &change, effects);
-    }
-}
-
-void apply_relay(struct machine *machine, const struct command *command, struct effects *effects)
+static void apply_relay(struct machine *machine, const struct command *command, struct effects *effects)
 {
     struct relay_record relay = COMMAND_RECORD(relay, command);
+    const struct relay_row *row = row_of(machine, relay.kind);
     stream_mark_applied(machine->streams, relay.source, relay.first, relay.count);
     struct cursor entries = cursor_of(relay.entries);
-    for (uint32_t i = 0; i < relay.count; i++) apply_entry(machine, relay.kind, cursor_bytes(&entries), effects);
+    for (uint32_t i = 0; i < relay.count; i++) row->apply(machine, cursor_bytes(&entries), effects);
     ASSERT(cursor_done(&entries));
 }
+
+/* Larger bundles are cut to what the log takes; a single entry is not. */
+static uint32_t size_max_relay(const struct domain *domain, uint32_t body_size_max)
+{
+    uint32_t largest = 0;
+    for (uint32_t i = 0; i < RELAY_KINDS_MAX; i++) {
+        uint32_t size = domain->relays[i] == NULL ? 0 : domain->relays[i]->size_max(body_size_max);
+        if (size > largest) largest = size;
+    }
+    return relay_record_size(&(struct relay_record){.entries = {.len = (uint32_t)sizeof(uint32_t) + largest}});
+}
+
+const struct command_row relay_command = {.type = COMMAND_RELAY,
+                                          .name = "RELAY",
+                                          .needs = needs_relay,
+                                          .check = check_relay,
+                                          .apply = apply_relay,
+                                          .size_max = size_max_relay};
 
 /* ---- receiving ---- */
 
@@ -183,7 +169,7 @@ void relay_receive(struct shard *s, struct letter *letter)
 {
     uint16_t peer = letter->from_shard;
     struct source *source = &s->sources[peer];
-    struct relay_record relay = RELAY_READ(relay, letter_payload(letter));
+    struct relay_record relay = RECORD_OF(relay, letter_payload(letter));
     ASSERT(relay.source == peer && relay.count > 0 && relay.first <= source->received + 1);
     uint64_t had = source->received + 1 - relay.first; /* of these entries */
     if (had > relay.count) had = relay.count;

@@ -165,7 +165,7 @@ static void on_created(void *context, struct entity_key key)
 static void load_run(struct store_job *job, struct store_view *view) /* storage thread */
 {
     struct loading *l = CONTAINER_OF(job, struct loading, job);
-    l->result = entity_types[l->fresh->key.kind]->load(l->fresh, view);
+    l->result = entity_type_of(l->shard->machine, l->fresh)->load(l->fresh, view);
 }
 
 /* A session is not read from while its requests must wait. */
@@ -219,8 +219,8 @@ static void load_done(struct store_job *job)
     struct entity_key key = l->fresh->key;
     /* While what was made is resident it is the newest there is, and what a load brings meanwhile would be old when that is evicted. */
     if (l->too_early && l->result == RESULT_OK && entity_find(s->machine->entities, key) == NULL) {
-        entity_discard(l->fresh);
-        l->fresh = entity_fresh(key);
+        entity_discard(s->machine, l->fresh);
+        l->fresh = entity_fresh(s->machine, key);
         l->too_early = false;
         shard_submit(s, &l->job);
         return;
@@ -236,9 +236,9 @@ static void load_done(struct store_job *job)
         entity_pin(resident); /* the first waiter's run must not cost the second its entity */
     } else {
         LOG_ERROR("shard", "cannot load an entity shard=%u kind=%s a=%llu b=%llu error=\"%s\"", s->options.machine.shard,
-                  entity_types[l->fresh->key.kind]->name, (unsigned long long)l->fresh->key.a,
+                  entity_type_of(s->machine, l->fresh)->name, (unsigned long long)l->fresh->key.a,
                   (unsigned long long)l->fresh->key.b, result_text(l->result));
-        entity_discard(l->fresh);
+        entity_discard(s->machine, l->fresh);
     }
     for (struct waiter *w = l->first; w != NULL;) {
         struct waiter *next = w->next;
@@ -257,7 +257,7 @@ static struct loading *loading_start(struct shard *s, struct entity_key key)
         if (entity_key_equal(l->fresh->key, key)) return l;
     struct loading *l = memory_alloc(sizeof *l);
     l->shard = s;
-    l->fresh = entity_fresh(key);
+    l->fresh = entity_fresh(s->machine, key);
     l->job.run = load_run;
     l->job.done = load_done;
     l->job.loads = true;
@@ -303,7 +303,7 @@ void request_run(struct shard *s, struct request *r)
     request_ran(s, r);
 }
 
-struct entity *request_entity(struct shard *s, struct request *r, enum entity_kind kind, uint64_t a, uint64_t b)
+struct entity *request_entity(struct shard *s, struct request *r, uint32_t kind, uint64_t a, uint64_t b)
 {
     (void)s;
     return needs_entity(&r->needs, kind, a, b);
@@ -325,9 +325,8 @@ void *request_unpack(struct shard *s, struct request *r)
 /* ---- joining the log ---- */
 
 /* A stream entry has happened elsewhere and is never refused; it waits until the store has caught up (relay.c tries again). */
-static enum error may_write(const struct shard *s, enum command_type type)
+static enum error may_write(const struct shard *s, bool is_own)
 {
-    bool is_own = type != COMMAND_RELAY;
     if (s->damage != NULL) return ERROR_SHARD_DAMAGED;
     if (is_own && s->closing) return ERROR_NOT_READY;
     if (is_own && stream_full(s->machine->streams)) return ERROR_SERVER_BUSY;
@@ -336,17 +335,17 @@ static enum error may_write(const struct shard *s, enum command_type type)
 }
 
 /* The command in s->scratch goes into the log batch and waits in order. */
-static enum error append(struct shard *s, enum command_type type, struct request *r)
+static enum error append(struct shard *s, uint16_t type, struct request *r)
 {
     uint64_t index = 0;
-    enum result result = commitlog_append(s->log, (uint16_t)type, writer_slice(&s->scratch), &index);
+    enum result result = commitlog_append(s->log, type, writer_slice(&s->scratch), &index);
     if (result == RESULT_FULL) return ERROR_DISK_FULL;
     if (result != RESULT_OK) return result == RESULT_TOO_LARGE ? ERROR_BODY_TOO_LARGE : ERROR_SERVER_BUSY;
     struct pending *p = r != NULL ? &r->logged : memory_alloc(sizeof *p);
     *p = (struct pending){.index = index,
                           .request = r,
                           .body = slice_of(commitlog_appended(s->log), s->scratch.len),
-                          .type = (uint16_t)type};
+                          .type = type};
     if (s->pending_last != NULL) s->pending_last->next = p;
     else s->pending_first = p;
     s->pending_last = p;
@@ -370,7 +369,7 @@ static uint64_t command_time_ms(struct shard *s)
     return s->last_time_ms;
 }
 
-static struct command frame_command(struct shard *s, enum command_type type, uint64_t actor_id, struct slice record)
+static struct command frame_command(struct shard *s, uint16_t type, uint64_t actor_id, struct slice record)
 {
     struct command_record frame = {.time_ms = command_time_ms(s), .actor_id = actor_id};
     writer_reset(&s->scratch);
@@ -379,7 +378,7 @@ static struct command frame_command(struct shard *s, enum command_type type, uin
     return (struct command){.type = type, .time_ms = frame.time_ms, .actor_id = actor_id, .body = record};
 }
 
-enum error request_append_own(struct shard *s, enum command_type type, struct slice record)
+enum error request_append_own(struct shard *s, uint16_t type, struct slice record)
 {
     enum error error = shard_incarnate(s);
     if (error != ERROR_NONE) return error;
@@ -387,17 +386,17 @@ enum error request_append_own(struct shard *s, enum command_type type, struct sl
     return append(s, type, NULL);
 }
 
-enum error request_try_propose(struct shard *s, struct request *r, enum command_type type, struct slice record,
+enum error request_try_propose(struct shard *s, struct request *r, uint16_t type, struct slice record,
                                void (*then)(struct shard *, struct request *, enum error))
 {
-    const struct command_row *row = command_row((uint16_t)type);
+    const struct command_row *row = domain_command(s->options.machine.domain, type);
     struct command command = frame_command(s, type, r->actor.user_id, record);
     row->needs(&r->needs, &command);
     if (request_waits(r)) return ERROR_NONE;
     s->machine->pinned = &r->needs;
     enum error error = row->check(s->machine, &command);
     s->machine->pinned = NULL;
-    if (error == ERROR_NONE) error = may_write(s, type);
+    if (error == ERROR_NONE) error = may_write(s, type != COMMAND_RELAY);
     if (error == ERROR_NONE && s->incarnation_due) {
         error = shard_incarnate(s);
         (void)frame_command(s, type, r->actor.user_id, record); /* that of the incarnation stood in its place */
@@ -459,7 +458,7 @@ void requests_give_up(struct shard *s)
 void requests_retry(struct shard *s)
 {
     for (uint32_t n = 0; n < RETRIES_PER_TURN && s->stalled_first != NULL; n++) {
-        bool waits = may_stall(s, s->stalled_first) && may_write(s, COMMAND_SEND) == ERROR_SERVER_BUSY;
+        bool waits = may_stall(s, s->stalled_first) && may_write(s, true) == ERROR_SERVER_BUSY;
         if (waits) return;
         struct request *r = unstall(s);
         s->retried = r;
@@ -469,7 +468,7 @@ void requests_retry(struct shard *s)
     }
 }
 
-void request_propose_then(struct shard *s, struct request *r, enum command_type type, struct slice record,
+void request_propose_then(struct shard *s, struct request *r, uint16_t type, struct slice record,
                           void (*then)(struct shard *, struct request *, enum error))
 {
     bool in_line = s->stalled_first != NULL && s->retried != r; /* nobody passes those who wait */
@@ -478,24 +477,24 @@ void request_propose_then(struct shard *s, struct request *r, enum command_type 
     else if (error != ERROR_NONE) request_refuse(s, r, error);
 }
 
-void request_propose(struct shard *s, struct request *r, enum command_type type, struct slice record)
+void request_propose(struct shard *s, struct request *r, uint16_t type, struct slice record)
 {
     request_propose_then(s, r, type, record, NULL);
 }
 
 static void internal_run(struct shard *s, struct request *r)
 {
-    enum error error = request_try_propose(s, r, (enum command_type)r->letter->method, letter_payload(r->letter), NULL);
+    enum error error = request_try_propose(s, r, r->letter->method, letter_payload(r->letter), NULL);
     if (error != ERROR_NONE) request_end(s, r);
 }
 
-void shard_propose_internal(struct shard *s, enum command_type type, uint64_t actor_id, struct slice record)
+void shard_propose_internal(struct shard *s, uint16_t type, uint64_t actor_id, struct slice record)
 {
-    if (may_write(s, type) != ERROR_NONE) return;
+    if (may_write(s, true) != ERROR_NONE) return;
     struct actor_record actor = {.user_id = actor_id};
     uint16_t here = s->options.machine.shard;
     struct letter *letter = letter_make(LETTER_NOTIFY, here, here, &actor, record); /* no client behind it: never answered */
-    letter->method = (uint16_t)type;
+    letter->method = type;
     struct request *outer = s->running; /* may be called from within a handler's effects */
     s->running = NULL;
     request_start(s, letter, internal_run);
@@ -507,7 +506,7 @@ bool request_ready(struct shard *s, struct request *r, const struct command *com
     ASSERT(r->stage == REQUEST_LOGGED);
     if (r->entities_made == s->machine->entities_made) return true;
     r->needs.missing_count = 0;
-    command_row((uint16_t)command->type)->needs(&r->needs, command);
+    domain_command(s->options.machine.domain, command->type)->needs(&r->needs, command);
     for (uint32_t i = 0; i < r->needs.missing_count; i++) loading_start(s, r->needs.missing[i]);
     return r->needs.missing_count == 0;
 }

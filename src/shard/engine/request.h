@@ -59,7 +59,7 @@ void *request_unpack(struct shard *shard, struct request *request);
 #define REQUEST_UNPACK(shard, request, Type) ((Ringpost__V1__##Type *)request_unpack(shard, request))
 
 /* A resident entity, pinned until the request ends; NULL: it is being loaded and the handler returns (it will be run again). */
-struct entity *request_entity(struct shard *shard, struct request *request, enum entity_kind kind, uint64_t a, uint64_t b);
+struct entity *request_entity(struct shard *shard, struct request *request, uint32_t kind, uint64_t a, uint64_t b);
 /* Who are these users (any shard's)? True: people[i] is filled for each (name NULL: no such user), borrowed until the request ends.
  * False: the question is under way and the handler returns. */
 struct people_answer {
@@ -80,10 +80,10 @@ bool request_waits(const struct request *request);
 
 /* Loads what the command needs, checks it, and puts it into the open log batch; the reply follows when it is applied. `record` holds the
  * bytes of the command's own record (without command_record, which is made here from time and actor). Refuses by itself. */
-void request_propose(struct shard *shard, struct request *request, enum command_type type, struct slice record);
+void request_propose(struct shard *shard, struct request *request, uint16_t type, struct slice record);
 /* Like it, but the reply to the client is made by `then` once the command was applied (e.g. to bind a session): `then` runs with
  * error = the outcome and must answer and end the request. */
-void request_propose_then(struct shard *shard, struct request *request, enum command_type type, struct slice record,
+void request_propose_then(struct shard *shard, struct request *request, uint16_t type, struct slice record,
                           void (*then)(struct shard *shard, struct request *request, enum error error));
 
 /* A read on the storage thread: `read` runs there (it may use only `job->...` and the view) and appends the packed response to
@@ -134,7 +134,7 @@ struct envelope_arena *shard_arena(struct shard *shard); /* reset after each han
 struct writer *shard_scratch(struct shard *shard); /* empty, for the record of a command; until the next call */
 
 /* Proposes a command nobody waits for (last seen): best effort, dropped when a limit is reached. */
-void shard_propose_internal(struct shard *shard, enum command_type type, uint64_t actor_id, struct slice record);
+void shard_propose_internal(struct shard *shard, uint16_t type, uint64_t actor_id, struct slice record);
 struct watch_table *shard_watch_table(struct shard *shard);
 /* Takes; `number` of the letter names the call. */
 void request_call_answer(struct shard *shard, struct letter *letter);

@@ -59,9 +59,9 @@ static enum result recovery_apply(void *context, const struct commitlog_record *
     struct recovery *r = context;
     struct shard *s = r->shard;
     struct command command;
-    if (!command_decode(&command, record->type, record->index, record->body)) return RESULT_CORRUPT;
+    const struct command_row *row = domain_command(s->options.machine.domain, record->type);
+    if (row == NULL || !command_decode(&command, record->type, record->index, record->body)) return RESULT_CORRUPT;
     enum result result = RESULT_OK;
-    const struct command_row *row = command_row(record->type);
     needs_init(&r->needs, s->machine);
     row->needs(&r->needs, &command);
     while (r->needs.missing_count > 0 && result == RESULT_OK) {
@@ -334,7 +334,8 @@ static void apply_one(struct shard *s, struct pending *p, const struct command *
     else free(p);
     perform_effects(s, &s->effects);
     metrics_add(&s->options.metrics->commands_applied, 1);
-    if (command->type == COMMAND_SEND && s->effects.error == ERROR_NONE) metrics_add(&s->options.metrics->messages_stored, 1);
+    const struct command_row *row = domain_command(s->options.machine.domain, command->type);
+    if (row->count != NULL && s->effects.error == ERROR_NONE) row->count(s->options.metrics);
     if (command->type == COMMAND_INCARNATION) sessions_must_sync(s);
 }
 

@@ -109,10 +109,10 @@ struct answer {
 };
 void request_answer(struct shard *shard, const struct answer *answer);
 /* NONE: in the log batch (stage LOGGED). With needs missing: NONE too, stage still RUNNING. Else the refusal; nothing changed. */
-enum error request_try_propose(struct shard *shard, struct request *request, enum command_type type, struct slice record,
+enum error request_try_propose(struct shard *shard, struct request *request, uint16_t type, struct slice record,
                                void (*then)(struct shard *, struct request *, enum error));
 /* Puts a command nobody asked for into the log batch, whatever the limits; needs nothing. */
-enum error request_append_own(struct shard *shard, enum command_type type, struct slice record);
+enum error request_append_own(struct shard *shard, uint16_t type, struct slice record);
 /* An earlier command of the log may have led this one to entities its check did not need (the direct room of two people). True: all
  * are resident and pinned. False: they are being loaded; ask again in a later turn. */
 bool request_ready(struct shard *shard, struct request *request, const struct command *command);

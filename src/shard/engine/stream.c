@@ -4,6 +4,7 @@
  * What was posted is not kept in memory: letters are not lost while the process lives. After a restart the stored bundles are loaded, the
  * entries of replayed commands are emitted again under the same numbers, and everything is posted from the first one. */
 #include "shard/engine/stream.h"
+#include "shard/engine/domain.h"
 #include "shard/engine/memory.h"
 
 struct bundle { /* closed, not acknowledged */
@@ -13,10 +14,10 @@ struct bundle { /* closed, not acknowledged */
 };
 
 struct open_bundle { /* entries of the batch being applied, the last ones emitted */
-    uint16_t kind;
+    const struct relay_row *row;
     uint32_t count;
     struct writer entries;
-    struct writer names; /* of messages: the entries as the outbox keeps them */
+    struct writer stored; /* the entries as the outbox keeps them, where that is less */
 };
 
 struct peer {
@@ -32,6 +33,7 @@ struct peer {
 };
 
 struct stream_set {
+    const struct domain *domain;
     uint16_t shard, shard_count;
     uint32_t outbox_entries_max;
     uint64_t waiting; /* sum of the peers' counts */
@@ -40,17 +42,19 @@ struct stream_set {
     struct peer peers[];
 };
 
-enum result stream_set_create(struct stream_set **out, uint16_t shard, uint16_t shard_count, uint32_t outbox_entries_max)
+enum result stream_set_create(struct stream_set **out, const struct domain *domain, uint16_t shard, uint16_t shard_count,
+                              uint32_t outbox_entries_max)
 {
     struct stream_set *s = calloc(1, sizeof *s + shard_count * sizeof(struct peer));
     *out = s;
     if (s == NULL) return RESULT_NOMEM;
+    s->domain = domain;
     s->shard = shard;
     s->shard_count = shard_count;
     s->outbox_entries_max = outbox_entries_max;
     for (uint16_t i = 0; i < shard_count; i++) {
         writer_init(&s->peers[i].open.entries, 0);
-        writer_init(&s->peers[i].open.names, 0);
+        writer_init(&s->peers[i].open.stored, 0);
     }
     return RESULT_OK;
 }
@@ -71,7 +75,7 @@ void stream_set_destroy(struct stream_set *s)
     for (uint16_t i = 0; i < s->shard_count; i++) {
         while (s->peers[i].first != NULL) bundle_free_first(&s->peers[i]);
         writer_deinit(&s->peers[i].open.entries);
-        writer_deinit(&s->peers[i].open.names);
+        writer_deinit(&s->peers[i].open.stored);
     }
     free(s);
 }
@@ -103,12 +107,12 @@ static void peer_add(struct peer *p, const struct relay_record *relay, struct le
 
 static struct key outbox_key(uint16_t peer, uint64_t first) { return key_two(KEY_OUTBOX, peer, first); }
 
-static void outbox_put(const struct relay_record *relay, uint16_t peer, struct slice names, struct effects *effects)
+static void outbox_put(const struct relay_record *relay, uint16_t peer, const struct open_bundle *open, struct effects *effects)
 {
     struct relay_record kept = *relay;
-    if (relay->kind == RELAY_MESSAGE) {
-        kept.kind = RELAY_NAME;
-        kept.entries = names;
+    if (open->row->stored_kind != 0) {
+        kept.kind = open->row->stored_kind;
+        kept.entries = writer_slice(&open->stored);
     }
     struct key key = outbox_key(peer, relay->first);
     uint32_t size = relay_record_size(&kept);
@@ -124,54 +128,42 @@ static void bundle_close(struct stream_set *s, uint16_t peer, struct effects *ef
     struct relay_record relay = {.source = s->shard,
                                  .first = p->emitted - p->open.count + 1,
                                  .count = p->open.count,
-                                 .kind = p->open.kind,
+                                 .kind = p->open.row->kind,
                                  .entries = writer_slice(&p->open.entries)};
     uint32_t size = relay_record_size(&relay);
     struct letter *letter = letter_create(LETTER_STREAM, s->shard, peer, size);
     struct writer bytes = {.data = letter->bytes, .capacity = size, .size_max = size};
     relay_record_write(&bytes, &relay);
     ASSERT(bytes.len == size && !bytes.failed);
-    outbox_put(&relay, peer, writer_slice(&p->open.names), effects);
+    outbox_put(&relay, peer, &p->open, effects);
     peer_add(p, &relay, letter);
     p->open.count = 0;
     writer_reset(&p->open.entries);
-    writer_reset(&p->open.names);
+    writer_reset(&p->open.stored);
 }
 
-static bool bundle_takes(const struct open_bundle *open, enum relay_kind kind, uint32_t len)
+static bool bundle_takes(const struct open_bundle *open, const struct relay_row *row, uint32_t len)
 {
     if (open->count == 0) return true;
-    return kind == RELAY_MESSAGE && open->kind == RELAY_MESSAGE && open->count < STREAM_BUNDLE_ENTRIES_MAX &&
+    return open->row == row && row->bundled && open->count < STREAM_BUNDLE_ENTRIES_MAX &&
            open->entries.len + len <= STREAM_BUNDLE_BYTES_MAX;
 }
 
-static uint8_t *emit(struct stream_set *s, uint16_t peer, enum relay_kind kind, uint32_t len, struct effects *effects)
+uint8_t *stream_emit(struct stream_set *s, uint16_t peer, uint16_t kind, uint32_t len, struct slice stored, struct effects *effects)
 {
     struct peer *p = peer_of(s, peer);
-    if (!bundle_takes(&p->open, kind, len)) bundle_close(s, peer, effects);
-    p->open.kind = (uint16_t)kind;
+    const struct relay_row *row = domain_relay(s->domain, kind);
+    ASSERT(row != NULL && row->kind == kind && (stored.len > 0) == (row->stored_kind != 0));
+    if (!bundle_takes(&p->open, row, len)) bundle_close(s, peer, effects);
+    p->open.row = row;
     p->open.count++;
     p->emitted++;
     peer_count(s, p, 1);
     peer_changed(s, p);
+    if (stored.len > 0) writer_bytes(&p->open.stored, stored);
     writer_u32(&p->open.entries, len);
     uint8_t *at = writer_reserve(&p->open.entries, len);
     ASSERT(at != NULL);
-    return at;
-}
-
-uint8_t *stream_emit_change(struct stream_set *s, uint16_t peer, uint32_t len, struct effects *effects)
-{
-    return emit(s, peer, RELAY_CHANGE, len, effects);
-}
-
-uint8_t *stream_emit_message(struct stream_set *s, uint16_t peer, const struct relay_name_record *name, uint32_t len,
-                             struct effects *effects)
-{
-    uint8_t *at = emit(s, peer, RELAY_MESSAGE, len, effects);
-    struct writer *names = &peer_of(s, peer)->open.names;
-    writer_u32(names, relay_name_record_size(name));
-    relay_name_record_write(names, name);
     return at;
 }
 

@@ -20,9 +20,8 @@
  * `acknowledged` (posted too: what is behind it goes again).
  *
  * A bundle (relay_record) is what one batch emitted for one peer, of one kind: the same bytes are the payload of the letter and the record
- * in the destination's log. In the outbox its messages are only named: the same batch puts them into their timelines (outbox.h). Messages
- * come in bundles; each change goes alone, because what it does to rooms and sessions must be visible before the next entry is
- * delivered. Replay may draw other bounds between bundles than the first life did, so a destination may know the first part of one.
+ * in the destination's log. The outbox may keep less of an entry (outbox.h). What changes who gets the next entries goes alone, because
+ * it must be visible before they are delivered. Replay may draw other bounds between bundles than the first life did, so a destination may know the first part of one.
  * Limits: STREAM_WINDOW entries under way per peer; outbox_entries_max waiting per peer, beyond it the shard refuses new
  * writes (stream_full). */
 #ifndef SHARD_STREAM_H
@@ -36,17 +35,15 @@
 #define STREAM_BUNDLE_ENTRIES_MAX 128
 #define STREAM_BUNDLE_BYTES_MAX (64u << 10) /* unless a single entry is larger */
 
-enum relay_kind { RELAY_MESSAGE = 1, RELAY_CHANGE = 2, RELAY_NAME = 3 /* of a message; only in the outbox */ };
-
+struct domain;
 struct stream_set;
-NODISCARD enum result stream_set_create(struct stream_set **out, uint16_t shard, uint16_t shard_count, uint32_t outbox_entries_max);
+NODISCARD enum result stream_set_create(struct stream_set **out, const struct domain *domain, uint16_t shard, uint16_t shard_count,
+                                      uint32_t outbox_entries_max);
 void stream_set_destroy(struct stream_set *streams);
 
-/* Apply: adds one entry for `peer`, which is another shard: `len` bytes of a relay_change_record, or of the relay_message_record of that
- * name, for the caller to fill now. */
-uint8_t *stream_emit_change(struct stream_set *streams, uint16_t peer, uint32_t len, struct effects *effects);
-uint8_t *stream_emit_message(struct stream_set *streams, uint16_t peer, const struct relay_name_record *name, uint32_t len,
-                             struct effects *effects);
+/* Apply: adds one entry of that kind (relay.h) for `peer`, which is another shard: `len` bytes for the caller to fill now. `stored`: what the
+ * outbox keeps of it, where the kind has a stored_kind. */
+uint8_t *stream_emit(struct stream_set *streams, uint16_t peer, uint16_t kind, uint32_t len, struct slice stored, struct effects *effects);
 /* Apply of a RELAY command: `count` entries from `first` on are applied now. */
 void stream_mark_applied(struct stream_set *streams, uint16_t peer, uint64_t first, uint32_t count);
 uint64_t stream_applied(const struct stream_set *streams, uint16_t peer);

@@ -1,5 +1,6 @@
 /* shard/worker/rehearsal.c - see rehearsal.h. Happy path: a storage thread whose stores are only looked at -> each shard's log and store opened,
  * the log replayed -> the positions of all compared -> everything closed. Failure mode: the first shard that would not start ends it. */
+#include "shard/domain/keys.h"
 #include "shard/worker/rehearsal.h"
 #include "core/clock.h"
 #include "core/host.h"

@@ -1,4 +1,5 @@
 /* shard/worker/settings.c - option by option; nothing is decided here. */
+#include "shard/domain/domain.h"
 #include "shard/worker/settings.h"
 #include "shard/domain/bounds.h"
 
@@ -30,7 +31,8 @@ struct server_options settings_server(const struct config *c, uint32_t connectio
 
 struct machine_options settings_machine(const struct config *c, uint16_t shard, uint16_t shard_count)
 {
-    return (struct machine_options){.shard = shard,
+    return (struct machine_options){.domain = ringpost_domain(),
+                                    .shard = shard,
                                     .shard_count = shard_count,
                                     .room_members_max = c->room_members_max,
                                     .fanout_threshold = c->fanout_threshold,

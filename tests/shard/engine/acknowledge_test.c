@@ -1,5 +1,5 @@
 /* tests/shard/engine/acknowledge_test.c - what other shards have applied of a shard's streams: when its log says so, and what a replay makes of it. */
-#include "shard/engine/records.h"
+#include "shard/domain/records.h"
 #include "shard/engine/shard_internal.h"
 #include "shard/shard_fixture.h"
 #include <criterion/criterion.h>

@@ -1,7 +1,7 @@
 /* tests/shard/engine/bounds_test.c - what one shard accepts the others can be told: commands at the limits of their fields, and messages of every
  * size around what the log takes, from one shard to another. */
 #include "shard/domain/bounds.h"
-#include "shard/engine/records.h"
+#include "shard/domain/records.h"
 #include "shard/worker/rules.h"
 #include "shard/shard_fixture.h"
 #include "shard/engine/shard_internal.h"

@@ -11,7 +11,7 @@
 
 /* The stored blocks, as the store would hold them. */
 struct shelf {
-    enum key_kind kind;
+    uint8_t kind;
     uint64_t index;
     struct slice block; /* owned */
 };
@@ -85,7 +85,7 @@ static uint64_t first_known(const struct dedup *dedup, uint64_t last)
     return n;
 }
 
-static void shelve(enum key_kind kind, uint64_t index, struct slice value)
+static void shelve(uint8_t kind, uint64_t index, struct slice value)
 {
     cr_assert_lt(box.shelf_count, BLOCKS_MAX);
     uint32_t at = box.shelf_count++; /* indexes go up, and the former kind is the smaller one */
@@ -94,7 +94,7 @@ static void shelve(enum key_kind kind, uint64_t index, struct slice value)
     box.shelves[at] = (struct shelf){kind, index, slice_of(copy, value.len)};
 }
 
-static void unshelve(enum key_kind kind, uint64_t index)
+static void unshelve(uint8_t kind, uint64_t index)
 {
     uint32_t at = 0;
     while (at < box.shelf_count && (box.shelves[at].index != index || box.shelves[at].kind != kind)) at++;
@@ -111,7 +111,7 @@ static void end_batch(void)
         bool is_put = cursor_u8(&c) == 1;
         struct slice key = cursor_bytes(&c);
         uint64_t index = key_u64_at(key, 1);
-        enum key_kind kind = (enum key_kind)key.data[0];
+        uint8_t kind = (uint8_t)key.data[0];
         cr_assert(kind == KEY_REPEATS || (kind == KEY_DEDUP && !is_put));
         if (is_put) shelve(kind, index, cursor_bytes(&c));
         else unshelve(kind, index);

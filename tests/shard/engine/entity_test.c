@@ -1,4 +1,6 @@
 /* tests/shard/engine/entity_test.c - the table of resident entities: what stays, what goes, pins, and needs. */
+#include "shard/domain/domain.h"
+#include "shard/domain/entities.h"
 #include "shard/engine/entity.h"
 #include "shard/engine/machine.h"
 #include <criterion/criterion.h>
@@ -13,6 +15,7 @@ static struct box {
 
 static void setup(void)
 {
+    box.machine.options.domain = ringpost_domain();
     cr_assert_eq(entity_table_create(&box.machine.entities, &box.machine, RESIDENT_MAX, &box.metrics), RESULT_OK);
 }
 
@@ -55,7 +58,7 @@ Test(entity, keys_differ_by_each_of_their_parts)
 
 Test(entity, what_was_asked_for_before_it_is_made_is_made_in_its_place)
 {
-    struct entity *absent = entity_adopt(box.machine.entities, entity_fresh(key(7)));
+    struct entity *absent = entity_adopt(box.machine.entities, entity_fresh(&box.machine, key(7)));
     cr_expect_eq(create(7), absent);
     cr_expect_eq(box.metrics.entities_resident, 1);
 }
@@ -70,11 +73,11 @@ Test(entity, what_is_made_twice_is_a_broken_invariant, .signal = SIGABRT)
 
 Test(entity, of_two_loads_the_first_stays)
 {
-    struct entity *first = entity_fresh(key(1)), *second = entity_fresh(key(1));
+    struct entity *first = entity_fresh(&box.machine, key(1)), *second = entity_fresh(&box.machine, key(1));
     cr_expect_eq(entity_adopt(box.machine.entities, first), first);
     cr_expect_eq(entity_adopt(box.machine.entities, second), first);
     cr_expect_eq(find(1), first);
-    entity_discard(entity_fresh(key(2)));
+    entity_discard(&box.machine, entity_fresh(&box.machine, key(2)));
     cr_expect_null(find(2));
 }
 
@@ -146,7 +149,7 @@ Test(entity, what_is_found_gets_one_more_round_and_no_second)
 Test(entity, what_commands_make_is_counted)
 {
     uint64_t before = box.machine.entities_made;
-    entity_adopt(box.machine.entities, entity_fresh(key(1)));
+    entity_adopt(box.machine.entities, entity_fresh(&box.machine, key(1)));
     cr_expect_eq(box.machine.entities_made, before, "a load makes nothing new");
     create(1);
     create(2);
@@ -199,7 +202,7 @@ Test(entity, needs_find_the_rest_of_many_on_the_next_try)
         all = true;
         needs.missing_count = 0;
         for (uint64_t n = 1; n <= wanted; n++) all = needs_entity(&needs, ENTITY_NAME, n, 0) != NULL && all;
-        for (uint32_t i = 0; i < needs.missing_count; i++) entity_adopt(box.machine.entities, entity_fresh(needs.missing[i]));
+        for (uint32_t i = 0; i < needs.missing_count; i++) entity_adopt(box.machine.entities, entity_fresh(&box.machine, needs.missing[i]));
     }
     cr_expect_eq(tries, 5);
     cr_expect_eq(needs.count, wanted);

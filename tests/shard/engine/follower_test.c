@@ -1,5 +1,6 @@
 /* tests/shard/engine/follower_test.c - followers as state: who follows, what is emitted and kept for whom, what a page holds, and that a replay
  * gives the same. */
+#include "shard/domain/domain.h"
 #include "shard/engine/follower_page.h"
 #include "ringpost/v1/operator.pb-c.h"
 #include "shard/domain/followed.h"
@@ -88,6 +89,7 @@ static struct follower_page page = {.entries_max = 1000, .bytes_max = 1 << 20, .
 
 static uint32_t read_page(struct follower_place place)
 {
+    page.domain = ringpost_domain();
     page.place = place;
     writer_reset(&page.bytes);
     cr_assert_eq(follower_page_read(&page, &fixture->store.view), RESULT_OK);
@@ -430,6 +432,7 @@ Test(follower, a_missing_entry_is_noticed)
     writer_deinit(&puts);
     page.place = (struct follower_place){0};
     writer_reset(&page.bytes);
+    page.domain = ringpost_domain();
     cr_expect_eq(follower_page_read(&page, &fixture->store.view), RESULT_CORRUPT);
 }
 

@@ -1,8 +1,9 @@
 /* tests/shard/engine/limits_test.c - limits change through the log: what was decided under the old ones is decided the same when it is replayed
  * under others, and the new ones hold from then on. */
+#include "shard/domain/domain.h"
 #include "shard/shard_fixture.h"
 #include "shard/engine/limits.h"
-#include "shard/engine/records.h"
+#include "shard/domain/records.h"
 #include "shard/engine/shard_internal.h"
 #include <criterion/criterion.h>
 #define XXH_INLINE_ALL
@@ -186,7 +187,7 @@ static void load_run(struct store_job *job, struct store_view *view)
 
 Test(limits, what_is_stored_is_in_force_and_foreign_bytes_are_refused)
 {
-    struct machine_options options = {.shard_count = 1, .room_members_max = 1, .fanout_threshold = 1, .inbox_events_max = 16,
+    struct machine_options options = {.domain = ringpost_domain(), .shard_count = 1, .room_members_max = 1, .fanout_threshold = 1, .inbox_events_max = 16,
                                       .devices_per_user_max = 1, .dedup_entries = 1024, .entities_max = 10,
                                       .outbox_entries_max = 10};
     struct limits_record stored = {.room_members_max = 7, .fanout_threshold = 6, .inbox_events_max = 50,

@@ -1,5 +1,6 @@
 /* tests/shard/engine/outbox_test.c - what a restart reads out of an outbox is what was posted, though messages stand there by name. */
 #include "shard/block_world.h"
+#include "shard/domain/domain.h"
 #include "shard/engine/outbox.h"
 
 #define HERE 0
@@ -46,7 +47,7 @@ Test(outbox, a_restart_reads_what_was_posted)
     uint64_t room_id;
     struct world world = make(&room_id);
     struct comparison comparison = {.source = world.shards[HERE]};
-    outbox_reader_init(&comparison.reader, &world.shards[HERE]->store.view);
+    outbox_reader_init(&comparison.reader, ringpost_domain(), &world.shards[HERE]->store.view);
     stream_pump(world.shards[HERE]->machine->streams, compare, &comparison);
     cr_expect_eq(comparison.messages, 3 + 1 + STREAM_BUNDLE_ENTRIES_MAX + 1);
     cr_expect_gt(comparison.changes, 0);
@@ -55,7 +56,7 @@ Test(outbox, a_restart_reads_what_was_posted)
 }
 
 /* A bundle of one entry. */
-static void write_bundle(struct writer *value, enum relay_kind kind, struct slice entry)
+static void write_bundle(struct writer *value, enum domain_relay_kind kind, struct slice entry)
 {
     struct writer entries;
     writer_init(&entries, 0);
@@ -72,7 +73,7 @@ Test(outbox, names_of_nothing_are_refused_and_whole_bundles_given_as_they_are)
     struct world world = make(&room_id);
     const struct {
         const char *name;
-        enum relay_kind kind;
+        enum domain_relay_kind kind;
         uint64_t room_id, seq;
         uint32_t cut;
         enum result want;
@@ -87,7 +88,7 @@ Test(outbox, names_of_nothing_are_refused_and_whole_bundles_given_as_they_are)
     };
     struct outbox_reader reader;
     struct writer value, entry;
-    outbox_reader_init(&reader, &world.shards[HERE]->store.view);
+    outbox_reader_init(&reader, ringpost_domain(), &world.shards[HERE]->store.view);
     writer_init(&value, 0);
     writer_init(&entry, 0);
     for (size_t i = 0; i < COUNT_OF(cases); i++) {

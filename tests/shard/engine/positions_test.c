@@ -1,7 +1,8 @@
 /* tests/shard/engine/positions_test.c - what two shards know of each other's streams, and what no crash can make of it. */
+#include "shard/domain/domain.h"
 #include "shard/engine/positions.h"
 #include "core/check.h"
-#include "shard/engine/records.h"
+#include "shard/domain/records.h"
 #include <criterion/criterion.h>
 #include <string.h>
 
@@ -49,7 +50,7 @@ Test(positions, of_one_time_fit_and_others_are_named)
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct stream_set *sets[3] = {NULL};
         char text[256] = "";
-        for (uint16_t s = 0; s < 2; s++) cr_assert_eq(stream_set_create(&sets[s], s, 3, 100), RESULT_OK); /* of the third nothing is known */
+        for (uint16_t s = 0; s < 2; s++) cr_assert_eq(stream_set_create(&sets[s], ringpost_domain(), s, 3, 100), RESULT_OK); /* of the third nothing is known */
         load(sets[0], 1, cases[i].emitted, 0);
         if (cases[i].waiting_from > 0) load_waiting(sets[0], 0, 1, cases[i].waiting_from);
         load(sets[1], 0, 0, cases[i].applied);

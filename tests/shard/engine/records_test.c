@@ -1,6 +1,6 @@
 /* tests/shard/engine/records_test.c - what stands in logs and stores keeps its form: a record that changes its fields no longer reads what
  * an older server wrote. Such a change needs a new record with a new number, or another format of the data directory (DATADIR_FORMAT). */
-#include "shard/engine/records.h"
+#include "shard/domain/records.h"
 #include "shard/domain/room/room.h"
 #include "shard/domain/room/view.h"
 #include "storage/datadir.h"

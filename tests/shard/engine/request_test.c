@@ -2,7 +2,7 @@
  * answered exactly once, whatever fails. */
 #include "shard/shard_fixture.h"
 #include "shard/engine/memory.h"
-#include "shard/engine/records.h"
+#include "shard/domain/records.h"
 #include "shard/engine/shard_internal.h"
 #include <criterion/criterion.h>
 #include <stdio.h>

@@ -1,7 +1,8 @@
 /* tests/shard/engine/stream_test.c - durable streams between shards: the outbox, what is posted when, acknowledgements, restarts. */
+#include "shard/domain/domain.h"
 #include "shard/engine/stream.h"
 #include "shard/engine/memory.h"
-#include "shard/engine/records.h"
+#include "shard/domain/records.h"
 #include <criterion/criterion.h>
 #include <stdio.h>
 
@@ -28,7 +29,7 @@ static struct box {
 
 static void setup(void)
 {
-    cr_assert_eq(stream_set_create(&box.streams, HERE, SHARDS, OUTBOX_MAX), RESULT_OK);
+    cr_assert_eq(stream_set_create(&box.streams, ringpost_domain(), HERE, SHARDS, OUTBOX_MAX), RESULT_OK);
     effects_init(&box.effects);
 }
 
@@ -113,12 +114,14 @@ static void pump(void)
 }
 
 /* A message of as many bytes as its number says. */
-static void emit_to(uint16_t peer, enum relay_kind kind, uint32_t len)
+static void emit_to(uint16_t peer, enum domain_relay_kind kind, uint32_t len)
 {
     struct relay_name_record name = {.room_id = 1, .seq = len};
-    uint8_t *at = kind == RELAY_MESSAGE ? stream_emit_message(box.streams, peer, &name, len, &box.effects)
-                                        : stream_emit_change(box.streams, peer, len, &box.effects);
-    memset(at, 'x', len);
+    struct writer stored;
+    writer_init(&stored, 0);
+    if (kind == RELAY_MESSAGE) relay_name_record_write(&stored, &name);
+    memset(stream_emit(box.streams, peer, (uint16_t)kind, len, writer_slice(&stored), &box.effects), 'x', len);
+    writer_deinit(&stored);
 }
 
 /* A batch of that many messages. */
@@ -164,7 +167,7 @@ static bool load_bundle(uint64_t first, struct slice value)
 static void restart(uint64_t last)
 {
     stream_set_destroy(box.streams);
-    cr_assert_eq(stream_set_create(&box.streams, HERE, SHARDS, OUTBOX_MAX), RESULT_OK);
+    cr_assert_eq(stream_set_create(&box.streams, ringpost_domain(), HERE, SHARDS, OUTBOX_MAX), RESULT_OK);
     writer_reset(&box.effects.puts);
     struct slice position = stored(key_one(KEY_STREAM, PEER));
     if (position.data != NULL) cr_assert(stream_load_position(box.streams, PEER, position));
@@ -246,7 +249,7 @@ Test(stream, bundles_are_bounded)
         const char *name;
         uint32_t entry_count;
         struct {
-            enum relay_kind kind;
+            enum domain_relay_kind kind;
             uint32_t len;
         } entries[6];
         uint32_t bundles;
@@ -416,7 +419,7 @@ Test(stream, what_is_acknowledged_is_stored_and_the_outbox_has_to_agree)
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         stream_set_destroy(box.streams);
-        cr_assert_eq(stream_set_create(&box.streams, HERE, SHARDS, OUTBOX_MAX), RESULT_OK);
+        cr_assert_eq(stream_set_create(&box.streams, ringpost_domain(), HERE, SHARDS, OUTBOX_MAX), RESULT_OK);
         bool good = load_position(cases[i].version, cases[i].emitted, cases[i].acknowledged);
         if (good && cases[i].count > 0) good = load_entries(cases[i].first, cases[i].count);
         good = good && stream_load_end(box.streams);

@@ -3,9 +3,9 @@
  * ever comes again, not even after the row was forgotten. A revoked device stays as a tombstone, because its valid_after_s is what
  * refuses the old tokens of a backend; tombstones are few (see ACCOUNT_RECORDS_PER_DEVICE) and the oldest go first. */
 #include "shard/domain/account/account_internal.h"
-#include "shard/engine/keys.h"
+#include "shard/domain/keys.h"
 #include "shard/engine/memory.h"
-#include "shard/engine/records.h"
+#include "shard/domain/records.h"
 #include <stdio.h>
 
 #define DEVICE_KEY_PREFIX_SIZE (1 + sizeof(uint64_t)) /* kind, user; then the device id */
@@ -271,8 +271,12 @@ static void account_drop(struct machine *machine, struct entity *entity)
     free(account->password_hash);
 }
 
-const struct entity_type account_type = {
-    .name = "account", .size_bytes = sizeof(struct account), .rare = true, .load = account_load, .drop = account_drop};
+const struct entity_type account_type = {.kind = ENTITY_ACCOUNT,
+                                         .name = "account",
+                                         .size_bytes = sizeof(struct account),
+                                         .rare = true,
+                                         .load = account_load,
+                                         .drop = account_drop};
 
 void account_fill_user(Ringpost__V1__User *out, uint64_t user_id, char *name, char *display_name)
 {

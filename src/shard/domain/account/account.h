@@ -6,6 +6,7 @@
 #include "api/name.h"
 #include "api/token.h"
 #include "shard/engine/letter.h"
+#include "shard/domain/entities.h"
 #include "shard/engine/machine.h"
 
 struct request;
@@ -16,7 +17,7 @@ struct name { /* the directory: exists = taken */
     uint64_t user_id;
 };
 extern const struct entity_type name_type;
-static inline struct name *name_of(struct entity *e) { return CONTAINER_OF(e, struct name, entity); }
+static inline struct name *name_of(struct entity *e) { return ENTITY_CAST(struct name, ENTITY_NAME, e); }
 
 struct device {
     char device_id[TOKEN_DEVICE_MAX + 1];
@@ -42,7 +43,7 @@ struct account {
     uint32_t device_count;
 };
 extern const struct entity_type account_type;
-static inline struct account *account_of(struct entity *e) { return CONTAINER_OF(e, struct account, entity); }
+static inline struct account *account_of(struct entity *e) { return ENTITY_CAST(struct account, ENTITY_ACCOUNT, e); }
 
 /* Shard and entity key of a user name, upper case read as lower case. Any bytes have a place; only valid names are ever put there. */
 struct account_place {

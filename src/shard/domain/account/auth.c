@@ -3,7 +3,7 @@
  * DEVICE_PUT -> session opened and bound to the connection -> answered with the head of the user's stream. From the moment
  * of that answer on events are pushed, so a client that syncs up to it misses nothing. */
 #include "shard/domain/account/account_internal.h"
-#include "shard/engine/records.h"
+#include "shard/domain/records.h"
 #include "shard/domain/delivery/session.h"
 
 #define MS_PER_SECOND 1000u

@@ -1,9 +1,10 @@
 /* shard/domain/account/device.c - the list of a user's devices, and ending one: by its own logout or from another device.
  * Revoking begins a new generation of the device, so that every token of ours before it is refused; refuses a backend's tokens issued up to
  * that second; forgets the refresh token and ends the device's sessions. */
+#include "shard/domain/bounds.h"
 #include "shard/domain/account/account_internal.h"
 #include "shard/domain/followed.h"
-#include "shard/engine/records.h"
+#include "shard/domain/records.h"
 #include "shard/domain/room/view.h"
 #include "shard/domain/delivery/session.h"
 
@@ -108,14 +109,14 @@ void handle_revoke_device(struct shard *shard, struct request *request)
 
 /* ---- the command ------------------------------------------------------------------------------------------------------ */
 
-void needs_device_revoke(struct needs *needs, const struct command *command)
+static void needs_device_revoke(struct needs *needs, const struct command *command)
 {
     struct device_revoke_record record = COMMAND_RECORD(device_revoke, command);
     (void)needs_entity(needs, ENTITY_ACCOUNT, record.user_id, 0);
     (void)needs_entity(needs, ENTITY_INBOX, record.user_id, 0);
 }
 
-enum error check_device_revoke(struct machine *machine, const struct command *command)
+static enum error check_device_revoke(struct machine *machine, const struct command *command)
 {
     struct device_revoke_record record = COMMAND_RECORD(device_revoke, command);
     return machine_entity(machine, ENTITY_ACCOUNT, record.user_id, 0)->exists ? ERROR_NONE : ERROR_USER_NOT_FOUND;
@@ -154,7 +155,7 @@ void account_end_device(struct machine *machine, struct account *account, struct
     effects_kick(effects, inbox, slice_text(device->device_id));
 }
 
-void apply_device_revoke(struct machine *machine, const struct command *command, struct effects *effects)
+static void apply_device_revoke(struct machine *machine, const struct command *command, struct effects *effects)
 {
     struct device_revoke_record record = COMMAND_RECORD(device_revoke, command);
     struct account *account = account_of(machine_entity(machine, ENTITY_ACCOUNT, record.user_id, 0));
@@ -167,6 +168,20 @@ void apply_device_revoke(struct machine *machine, const struct command *command,
     ringpost__v1__revoke_device_response__init(&response);
     effects_reply(effects, &response.base);
 }
+
+static uint32_t size_max_device_revoke(const struct domain *domain, uint32_t body_size_max)
+{
+    (void)domain;
+    (void)body_size_max;
+    return device_revoke_record_size(&(struct device_revoke_record){.device_id = slice_of_len(TOKEN_DEVICE_MAX)});
+}
+
+const struct command_row device_revoke_command = {.type = COMMAND_DEVICE_REVOKE,
+                                                  .name = "DEVICE_REVOKE",
+                                                  .needs = needs_device_revoke,
+                                                  .check = check_device_revoke,
+                                                  .apply = apply_device_revoke,
+                                                  .size_max = size_max_device_revoke};
 
 /* ---- revoked by a clock that was ahead ---------------------------------------------------------------------------------- */
 
@@ -186,20 +201,20 @@ void account_correct_revocation(struct shard *shard, const struct account *accou
     writer_deinit(&bytes);
 }
 
-void needs_revocation_time(struct needs *needs, const struct command *command)
+static void needs_revocation_time(struct needs *needs, const struct command *command)
 {
     struct revocation_time_record record = COMMAND_RECORD(revocation_time, command);
     (void)needs_entity(needs, ENTITY_ACCOUNT, record.user_id, 0);
 }
 
-enum error check_revocation_time(struct machine *machine, const struct command *command)
+static enum error check_revocation_time(struct machine *machine, const struct command *command)
 {
     struct revocation_time_record record = COMMAND_RECORD(revocation_time, command);
     const struct account *account = account_of(machine_entity(machine, ENTITY_ACCOUNT, record.user_id, 0));
     return account_device(account, record.device_id) != NULL ? ERROR_NONE : ERROR_DEVICE_NOT_FOUND;
 }
 
-void apply_revocation_time(struct machine *machine, const struct command *command, struct effects *effects)
+static void apply_revocation_time(struct machine *machine, const struct command *command, struct effects *effects)
 {
     struct revocation_time_record record = COMMAND_RECORD(revocation_time, command);
     struct account *account = account_of(machine_entity(machine, ENTITY_ACCOUNT, record.user_id, 0));
@@ -209,3 +224,17 @@ void apply_revocation_time(struct machine *machine, const struct command *comman
     device->valid_after_s = valid_after_s;
     account_put_device(account, device, effects);
 }
+
+static uint32_t size_max_revocation_time(const struct domain *domain, uint32_t body_size_max)
+{
+    (void)domain;
+    (void)body_size_max;
+    return revocation_time_record_size(&(struct revocation_time_record){.device_id = slice_of_len(TOKEN_DEVICE_MAX)});
+}
+
+const struct command_row revocation_time_command = {.type = COMMAND_REVOCATION_TIME,
+                                                    .name = "REVOCATION_TIME",
+                                                    .needs = needs_revocation_time,
+                                                    .check = check_revocation_time,
+                                                    .apply = apply_revocation_time,
+                                                    .size_max = size_max_revocation_time};

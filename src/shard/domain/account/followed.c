@@ -4,7 +4,7 @@
 #include "api/wire.h"
 #include "shard/domain/followed.h"
 #include "shard/engine/reading.h"
-#include "shard/engine/records.h"
+#include "shard/domain/records.h"
 
 enum { USER_USER = 1, USER_USER_ID = 1, USER_NAME = 2, USER_DISPLAY_NAME = 3 };
 enum { DEVICE_USER_ID = 1, DEVICE_DEVICE_ID = 2, DEVICE_DEVICE = 3 };

@@ -4,7 +4,7 @@
 #include "shard/domain/account/account_internal.h"
 #include "shard/domain/bounds.h"
 #include "shard/domain/followed.h"
-#include "shard/engine/records.h"
+#include "shard/domain/records.h"
 
 #define PASSWORD_SIZE_MAX 256
 
@@ -119,7 +119,7 @@ void handle_login(struct shard *shard, struct request *request)
 
 /* ---- the command ------------------------------------------------------------------------------------------------------ */
 
-void needs_device_put(struct needs *needs, const struct command *command)
+static void needs_device_put(struct needs *needs, const struct command *command)
 {
     struct device_put_record record = COMMAND_RECORD(device_put, command);
     (void)needs_entity(needs, ENTITY_ACCOUNT, record.user_id, 0);
@@ -135,7 +135,7 @@ static struct device *device_freed(const struct machine *machine, const struct a
     return device != NULL && account_device_active(device, time_ms) ? device : NULL;
 }
 
-enum error check_device_put(struct machine *machine, const struct command *command)
+static enum error check_device_put(struct machine *machine, const struct command *command)
 {
     struct device_put_record record = COMMAND_RECORD(device_put, command);
     const struct account *account = account_of(machine_entity(machine, ENTITY_ACCOUNT, record.user_id, 0));
@@ -149,7 +149,7 @@ enum error check_device_put(struct machine *machine, const struct command *comma
     return active < machine->options.devices_per_user_max ? ERROR_NONE : ERROR_TOO_MANY_DEVICES;
 }
 
-void apply_device_put(struct machine *machine, const struct command *command, struct effects *effects)
+static void apply_device_put(struct machine *machine, const struct command *command, struct effects *effects)
 {
     struct device_put_record record = COMMAND_RECORD(device_put, command);
     struct account *account = account_of(machine_entity(machine, ENTITY_ACCOUNT, record.user_id, 0));
@@ -177,3 +177,21 @@ void apply_device_put(struct machine *machine, const struct command *command, st
     if (machine->followed && !is_listed) followed_device(machine, FOLLOWED_DEVICE_ADDED, record.user_id, record.device_id, effects);
     account_trim_devices(account, record.device_id, machine->options.devices_per_user_max, command->time_ms, effects);
 }
+
+static uint32_t size_max_device_put(const struct domain *domain, uint32_t body_size_max)
+{
+    (void)domain;
+    (void)body_size_max;
+    return device_put_record_size(&(struct device_put_record){.device_id = slice_of_len(TOKEN_DEVICE_MAX),
+                                                                   .platform = slice_of_len(TOKEN_PLATFORM_MAX),
+                                                                   .name = slice_of_len(NAME_SIZE_MAX),
+                                                                   .refresh_hash = slice_of_len(TOKEN_HASH_SIZE),
+                                                                   .frees = slice_of_len(TOKEN_DEVICE_MAX)});
+}
+
+const struct command_row device_put_command = {.type = COMMAND_DEVICE_PUT,
+                                               .name = "DEVICE_PUT",
+                                               .needs = needs_device_put,
+                                               .check = check_device_put,
+                                               .apply = apply_device_put,
+                                               .size_max = size_max_device_put};

@@ -2,8 +2,8 @@
  * A name is known by its 128-bit hash alone; the record keeps the text for people who read a store. */
 #include "shard/domain/account/account.h"
 #include "shard/domain/bounds.h"
-#include "shard/engine/keys.h"
-#include "shard/engine/records.h"
+#include "shard/domain/keys.h"
+#include "shard/domain/records.h"
 #include <xxhash.h>
 
 static bool is_small_or_digit(uint8_t c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
@@ -52,4 +52,8 @@ static enum result name_load(struct entity *fresh, struct store_view *view)
     return res;
 }
 
-const struct entity_type name_type = {.name = "name", .size_bytes = sizeof(struct name), .rare = true, .load = name_load};
+const struct entity_type name_type = {.kind = ENTITY_NAME,
+                                      .name = "name",
+                                      .size_bytes = sizeof(struct name),
+                                      .rare = true,
+                                      .load = name_load};

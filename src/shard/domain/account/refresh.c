@@ -7,8 +7,9 @@
  *     it gets the same successor again (which its parts give), and nothing changes
  *   - two have it, and one of them has stolen it: nobody knows which, so the whole family ends: the device is revoked
  * The graces of clocks that step are those of refreshed_ms: a time that is far from now is no reason to be generous. */
+#include "shard/domain/bounds.h"
 #include "shard/domain/account/account_internal.h"
-#include "shard/engine/records.h"
+#include "shard/domain/records.h"
 #include <sodium.h>
 
 /* May this hash still be traded? */
@@ -156,20 +157,20 @@ void handle_refresh(struct shard *shard, struct request *request)
 
 /* ---- the command ------------------------------------------------------------------------------------------------------ */
 
-void needs_refresh(struct needs *needs, const struct command *command)
+static void needs_refresh(struct needs *needs, const struct command *command)
 {
     struct refresh_record record = COMMAND_RECORD(refresh, command);
     (void)needs_entity(needs, ENTITY_ACCOUNT, record.user_id, 0);
 }
 
-enum error check_refresh(struct machine *machine, const struct command *command)
+static enum error check_refresh(struct machine *machine, const struct command *command)
 {
     struct refresh_record record = COMMAND_RECORD(refresh, command);
     const struct account *account = account_of(machine_entity(machine, ENTITY_ACCOUNT, record.user_id, 0));
     return refresh_fits(account, record.device_id, record.old_hash, command->time_ms);
 }
 
-void apply_refresh(struct machine *machine, const struct command *command, struct effects *effects)
+static void apply_refresh(struct machine *machine, const struct command *command, struct effects *effects)
 {
     struct refresh_record record = COMMAND_RECORD(refresh, command);
     const struct account *account = account_of(machine_entity(machine, ENTITY_ACCOUNT, record.user_id, 0));
@@ -183,3 +184,19 @@ void apply_refresh(struct machine *machine, const struct command *command, struc
     device->last_seen_ms = command->time_ms;
     account_put_device(account, device, effects);
 }
+
+static uint32_t size_max_refresh(const struct domain *domain, uint32_t body_size_max)
+{
+    (void)domain;
+    (void)body_size_max;
+    return refresh_record_size(&(struct refresh_record){.device_id = slice_of_len(TOKEN_DEVICE_MAX),
+                                                             .old_hash = slice_of_len(TOKEN_HASH_SIZE),
+                                                             .new_hash = slice_of_len(TOKEN_HASH_SIZE)});
+}
+
+const struct command_row refresh_command = {.type = COMMAND_REFRESH,
+                                            .name = "REFRESH",
+                                            .needs = needs_refresh,
+                                            .check = check_refresh,
+                                            .apply = apply_refresh,
+                                            .size_max = size_max_refresh};

@@ -4,9 +4,9 @@
 #include "shard/domain/account/account_internal.h"
 #include "shard/domain/bounds.h"
 #include "shard/domain/followed.h"
-#include "shard/engine/keys.h"
+#include "shard/domain/keys.h"
 #include "shard/engine/memory.h"
-#include "shard/engine/records.h"
+#include "shard/domain/records.h"
 
 #define PASSWORD_SIZE_MIN 8
 #define PASSWORD_SIZE_MAX 256
@@ -69,7 +69,7 @@ static struct account_place place_of(const struct machine *machine, const struct
     return account_place_of(record->name, machine->options.shard_count);
 }
 
-void needs_user_create(struct needs *needs, const struct command *command)
+static void needs_user_create(struct needs *needs, const struct command *command)
 {
     struct user_create_record record = COMMAND_RECORD(user_create, command);
     struct account_place place = place_of(needs->machine, &record);
@@ -82,7 +82,7 @@ static struct name *name_wanted(struct machine *machine, const struct user_creat
     return name_of(machine_entity(machine, ENTITY_NAME, place.hash_high, place.hash_low));
 }
 
-enum error check_user_create(struct machine *machine, const struct command *command)
+static enum error check_user_create(struct machine *machine, const struct command *command)
 {
     struct user_create_record record = COMMAND_RECORD(user_create, command);
     return name_wanted(machine, &record)->entity.exists ? ERROR_NAME_TAKEN : ERROR_NONE;
@@ -98,7 +98,7 @@ static void take_name(struct name *name, uint64_t user_id, struct slice text, st
     EFFECTS_PUT(effects, &key, name, &row);
 }
 
-void apply_user_create(struct machine *machine, const struct command *command, struct effects *effects)
+static void apply_user_create(struct machine *machine, const struct command *command, struct effects *effects)
 {
     struct user_create_record record = COMMAND_RECORD(user_create, command);
     uint64_t user_id = machine_next_id(machine, ID_USER);
@@ -125,3 +125,19 @@ void apply_user_create(struct machine *machine, const struct command *command, s
     response.user_id = user_id;
     effects_reply(effects, &response.base);
 }
+
+static uint32_t size_max_user_create(const struct domain *domain, uint32_t body_size_max)
+{
+    (void)domain;
+    (void)body_size_max;
+    return user_create_record_size(&(struct user_create_record){.name = slice_of_len(USER_NAME_SIZE_MAX),
+                                                                     .display_name = slice_of_len(NAME_SIZE_MAX),
+                                                                     .password_hash = slice_of_len(TOKEN_PASSWORD_HASH_MAX)});
+}
+
+const struct command_row user_create_command = {.type = COMMAND_USER_CREATE,
+                                                .name = "USER_CREATE",
+                                                .needs = needs_user_create,
+                                                .check = check_user_create,
+                                                .apply = apply_user_create,
+                                                .size_max = size_max_user_create};

@@ -5,7 +5,7 @@
 #include "shard/domain/methods.h"
 #include "shard/domain/room/view.h"
 
-void needs_read(struct needs *needs, const struct command *command)
+static void needs_read(struct needs *needs, const struct command *command)
 {
     struct read_record read = COMMAND_RECORD(read, command);
     needs_entity(needs, ENTITY_CONVERSATION, read.user_id, read.room_id);
@@ -13,7 +13,7 @@ void needs_read(struct needs *needs, const struct command *command)
     needs_entity(needs, ENTITY_VIEW, read.room_id, 0);
 }
 
-enum error check_read(struct machine *machine, const struct command *command)
+static enum error check_read(struct machine *machine, const struct command *command)
 {
     struct read_record read = COMMAND_RECORD(read, command);
     return machine_entity(machine, ENTITY_CONVERSATION, read.user_id, read.room_id)->exists ? ERROR_NONE
@@ -34,7 +34,7 @@ static void read_tell(struct machine *machine, const struct conversation *conver
     inbox_append(machine, inbox, event, writer_slice(&effects->scratch), effects);
 }
 
-void apply_read(struct machine *machine, const struct command *command, struct effects *effects)
+static void apply_read(struct machine *machine, const struct command *command, struct effects *effects)
 {
     struct read_record read = COMMAND_RECORD(read, command);
     struct conversation *conversation =
@@ -51,6 +51,20 @@ void apply_read(struct machine *machine, const struct command *command, struct e
     response.read_seq = conversation->read_seq;
     effects_reply(effects, &response.base);
 }
+
+static uint32_t size_max_read(const struct domain *domain, uint32_t body_size_max)
+{
+    (void)domain;
+    (void)body_size_max;
+    return read_record_size(&(struct read_record){0});
+}
+
+const struct command_row read_command = {.type = COMMAND_READ,
+                                         .name = "READ",
+                                         .needs = needs_read,
+                                         .check = check_read,
+                                         .apply = apply_read,
+                                         .size_max = size_max_read};
 
 void handle_mark_read(struct shard *shard, struct request *request)
 {

@@ -7,7 +7,7 @@
 
 #include "shard/domain/delivery/inbox.h"
 #include "shard/domain/methods.h"
-#include "shard/engine/records.h"
+#include "shard/domain/records.h"
 
 struct history_params {
     uint64_t room_id, head_seq; /* head when the page was asked for: the store has everything up to it */

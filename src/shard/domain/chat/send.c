@@ -45,7 +45,7 @@ static uint64_t send_former_content(const struct send_record *send)
     return XXH3_64bits_withSeed(send->body.data, send->body.len, send->kind);
 }
 
-void needs_send(struct needs *needs, const struct command *command)
+static void needs_send(struct needs *needs, const struct command *command)
 {
     struct send_record send = COMMAND_RECORD(send, command);
     uint64_t room_id = send.room_id;
@@ -73,7 +73,7 @@ static enum error send_admits(struct machine *machine, uint64_t room_id, uint64_
 }
 
 /* Who may not send any more still gets the first result of a repeat. */
-enum error check_send(struct machine *machine, const struct command *command)
+static enum error check_send(struct machine *machine, const struct command *command)
 {
     struct send_record send = COMMAND_RECORD(send, command);
     uint64_t room_id = send_room_id(machine, &send);
@@ -104,7 +104,7 @@ static void send_reply(struct effects *effects, const struct dedup_entry *result
     wire_write_u64(&effects->reply, 4, result->time_ms);
 }
 
-void apply_send(struct machine *machine, const struct command *command, struct effects *effects)
+static void apply_send(struct machine *machine, const struct command *command, struct effects *effects)
 {
     struct send_record send = COMMAND_RECORD(send, command);
     uint64_t room_id = send_room_id(machine, &send);
@@ -132,6 +132,26 @@ void apply_send(struct machine *machine, const struct command *command, struct e
     dedup_add(machine->dedup, &entry, command->time_ms);
     send_reply(effects, &entry);
 }
+
+static uint32_t size_max_send(const struct domain *domain, uint32_t body_size_max)
+{
+    (void)domain;
+    return send_record_size(&(struct send_record){.client_msg_id = slice_of_len(ENVELOPE_CLIENT_MSG_ID_MAX),
+                                                       .sender_name = slice_of_len(NAME_SIZE_MAX),
+                                                       .peer_name = slice_of_len(NAME_SIZE_MAX),
+                                                       .body = slice_of_len(body_size_max),
+                                                       .properties = slice_of_len(PROPERTIES_SIZE_MAX)});
+}
+
+static void count_send(struct metrics *metrics) { metrics_add(&metrics->messages_stored, 1); }
+
+const struct command_row send_command = {.type = COMMAND_SEND,
+                                         .name = "SEND",
+                                         .needs = needs_send,
+                                         .check = check_send,
+                                         .apply = apply_send,
+                                         .size_max = size_max_send,
+                                         .count = count_send};
 
 /* ---- the method ---- */
 

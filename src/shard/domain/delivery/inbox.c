@@ -4,7 +4,7 @@
 #include "shard/domain/delivery/inbox.h"
 #include "shard/domain/delivery/events.h"
 #include "shard/engine/memory.h"
-#include "shard/engine/records.h"
+#include "shard/domain/records.h"
 #include "shard/engine/reading.h"
 
 void inbox_set_names(struct inbox *inbox, struct slice name, struct slice display_name)
@@ -127,8 +127,13 @@ static void inbox_write(struct entity *entity, struct effects *effects)
     EFFECTS_PUT(effects, &key, inbox, &record);
 }
 
-const struct entity_type inbox_type = {
-    .name = "inbox", .size_bytes = sizeof(struct inbox), .load = inbox_load, .drop = inbox_drop, .write = inbox_write};
+const struct entity_type inbox_type = {.kind = ENTITY_INBOX,
+                                       .block_key = KEY_EVENT,
+                                       .name = "inbox",
+                                       .size_bytes = sizeof(struct inbox),
+                                       .load = inbox_load,
+                                       .drop = inbox_drop,
+                                       .write = inbox_write};
 
 /* Rows are keyed by their last entry, so one that reaches into the window stays. */
 static void inbox_trim(const struct machine *machine, struct inbox *inbox, struct effects *effects)
@@ -182,7 +187,7 @@ void inbox_append(struct machine *machine, struct inbox *inbox, uint32_t event, 
     uint64_t kept = machine->options.inbox_events_max, step = kept < INBOX_TRIM_EVENTS ? kept : INBOX_TRIM_EVENTS;
     inbox->head++;
     if (inbox->incarnation != machine->incarnations.newest) inbox_note_incarnation(machine, inbox);
-    memcpy(batch_record(machine->batch, &inbox->entity, KEY_EVENT, inbox->head, value.len, effects), value.data, value.len);
+    memcpy(batch_record(machine->batch, &inbox->entity, inbox->head, value.len, effects), value.data, value.len);
     if (inbox->head % step == 0) inbox_trim(machine, inbox, effects);
     effects_push(effects, inbox, inbox->head, event);
 }

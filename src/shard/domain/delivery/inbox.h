@@ -5,6 +5,7 @@
 #ifndef SHARD_CHAT_INBOX_H
 #define SHARD_CHAT_INBOX_H
 
+#include "shard/domain/entities.h"
 #include "shard/engine/machine.h"
 
 #define INBOX_INCARNATIONS_MAX 8 /* starts of the shard in which the user's stream grew; a device that was away for more is reset */
@@ -42,10 +43,7 @@ struct inbox { /* entity.exists: the user exists */
 extern const struct entity_type inbox_type;
 void inbox_set_names(struct inbox *inbox, struct slice name, struct slice display_name);
 
-static inline struct inbox *inbox_of(struct entity *entity)
-{
-    return CONTAINER_OF(entity, struct inbox, entity);
-}
+static inline struct inbox *inbox_of(struct entity *entity) { return ENTITY_CAST(struct inbox, ENTITY_INBOX, entity); }
 static inline uint32_t inbox_group_count(const struct inbox *inbox) { return inbox->room_count - inbox->direct_count; }
 
 /* May a client that has everything up to `sync_key`, by what `epoch` (NULL: it does not know) was when it was given that, go on from

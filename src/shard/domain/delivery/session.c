@@ -7,7 +7,7 @@
 #include "shard/engine/memory.h"
 #include "shard/domain/presence/seen.h"
 #include "shard/domain/presence/watch.h"
-#include "shard/engine/records.h"
+#include "shard/domain/records.h"
 #include "shard/domain/room/view.h"
 #include "shard/engine/shard_internal.h"
 

@@ -8,14 +8,14 @@
 
 /* ---- the command ------------------------------------------------------------------------------------------------------ */
 
-void needs_retained_clear(struct needs *needs, const struct command *command)
+static void needs_retained_clear(struct needs *needs, const struct command *command)
 {
     struct retained_clear_record clear = COMMAND_RECORD(retained_clear, command);
     needs_entity(needs, ENTITY_ROOM, clear.room_id, 0);
     needs_entity(needs, ENTITY_MEMBER, clear.room_id, command->actor_id);
 }
 
-enum error check_retained_clear(struct machine *machine, const struct command *command)
+static enum error check_retained_clear(struct machine *machine, const struct command *command)
 {
     struct retained_clear_record clear = COMMAND_RECORD(retained_clear, command);
     const struct room *room = room_of(machine_entity(machine, ENTITY_ROOM, clear.room_id, 0));
@@ -24,7 +24,7 @@ enum error check_retained_clear(struct machine *machine, const struct command *c
     return room->dismissed ? ERROR_ROOM_DISMISSED : ERROR_NONE;
 }
 
-void apply_retained_clear(struct machine *machine, const struct command *command, struct effects *effects)
+static void apply_retained_clear(struct machine *machine, const struct command *command, struct effects *effects)
 {
     (void)effects; /* the answer is empty */
     struct retained_clear_record clear = COMMAND_RECORD(retained_clear, command);
@@ -33,6 +33,20 @@ void apply_retained_clear(struct machine *machine, const struct command *command
     room->unretained_seq = room->head_seq;
     batch_row(machine->batch, &room->entity);
 }
+
+static uint32_t size_max_retained_clear(const struct domain *domain, uint32_t body_size_max)
+{
+    (void)domain;
+    (void)body_size_max;
+    return retained_clear_record_size(&(struct retained_clear_record){0});
+}
+
+const struct command_row retained_clear_command = {.type = COMMAND_RETAINED_CLEAR,
+                                                   .name = "RETAINED_CLEAR",
+                                                   .needs = needs_retained_clear,
+                                                   .check = check_retained_clear,
+                                                   .apply = apply_retained_clear,
+                                                   .size_max = size_max_retained_clear};
 
 /* ---- the questions ---------------------------------------------------------------------------------------------------- */
 

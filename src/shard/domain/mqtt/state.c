@@ -2,6 +2,8 @@
  * Happy path: MQTT_OPEN_SESSION finds the client's session or makes one that begins at the head of the stream -> MQTT_SESSION
  * durable -> reply. Later saves move the cursor. A session that shall not outlive its connection is never written.
  * Limit: devices_per_user_max sessions per user; a further one takes the place of the one saved longest ago. */
+#include "shard/domain/keys.h"
+#include "shard/domain/bounds.h"
 #include "shard/domain/mqtt/state.h"
 #include "shard/domain/delivery/inbox.h"
 #include "shard/engine/memory.h"
@@ -87,17 +89,20 @@ static void mqtt_state_drop(struct machine *machine, struct entity *entity)
     free(state->sessions);
 }
 
-const struct entity_type mqtt_state_type = {
-    .name = "mqtt", .size_bytes = sizeof(struct mqtt_state), .load = mqtt_state_load, .drop = mqtt_state_drop};
+const struct entity_type mqtt_state_type = {.kind = ENTITY_MQTT,
+                                            .name = "mqtt",
+                                            .size_bytes = sizeof(struct mqtt_state),
+                                            .load = mqtt_state_load,
+                                            .drop = mqtt_state_drop};
 
 /* ---- the command ------------------------------------------------------------------------------------------------------ */
 
-void needs_mqtt_session(struct needs *needs, const struct command *command)
+static void needs_mqtt_session(struct needs *needs, const struct command *command)
 {
     (void)needs_entity(needs, ENTITY_MQTT, command->actor_id, 0);
 }
 
-enum error check_mqtt_session(struct machine *machine, const struct command *command)
+static enum error check_mqtt_session(struct machine *machine, const struct command *command)
 {
     (void)machine, (void)command;
     return ERROR_NONE;
@@ -163,7 +168,7 @@ static void state_put(struct mqtt_state *state, struct mqtt_session_record *reco
     stored_fill(stored, writer_slice(&effects->scratch));
 }
 
-void apply_mqtt_session(struct machine *machine, const struct command *command, struct effects *effects)
+static void apply_mqtt_session(struct machine *machine, const struct command *command, struct effects *effects)
 {
     struct mqtt_session_record record = COMMAND_RECORD(mqtt_session, command), old;
     struct mqtt_state *state = mqtt_state_of(machine_entity(machine, ENTITY_MQTT, command->actor_id, 0));
@@ -173,6 +178,20 @@ void apply_mqtt_session(struct machine *machine, const struct command *command, 
     if (record.expiry_s != 0) state_put(state, &record, machine->options.devices_per_user_max, command, effects);
     else if (stored != NULL) state_delete(state, stored, effects);
 }
+
+static uint32_t size_max_mqtt_session(const struct domain *domain, uint32_t body_size_max)
+{
+    (void)domain;
+    (void)body_size_max;
+    return MQTT_SESSION_SIZE_MAX;
+}
+
+const struct command_row mqtt_session_command = {.type = COMMAND_MQTT_SESSION,
+                                                 .name = "MQTT_SESSION",
+                                                 .needs = needs_mqtt_session,
+                                                 .check = check_mqtt_session,
+                                                 .apply = apply_mqtt_session,
+                                                 .size_max = size_max_mqtt_session};
 
 /* ---- the questions ---------------------------------------------------------------------------------------------------- */
 

@@ -14,8 +14,9 @@
 #ifndef SHARD_MQTT_STATE_H
 #define SHARD_MQTT_STATE_H
 
+#include "shard/domain/entities.h"
 #include "shard/engine/machine.h"
-#include "shard/engine/records.h"
+#include "shard/domain/records.h"
 
 struct shard;
 struct letter;
@@ -35,7 +36,7 @@ struct mqtt_state { /* exists: has ever had a session that is still kept */
     uint32_t count;
 };
 extern const struct entity_type mqtt_state_type;
-static inline struct mqtt_state *mqtt_state_of(struct entity *e) { return CONTAINER_OF(e, struct mqtt_state, entity); }
+static inline struct mqtt_state *mqtt_state_of(struct entity *e) { return ENTITY_CAST(struct mqtt_state, ENTITY_MQTT, e); }
 /* False: there is none. Slices borrow the state. */
 bool mqtt_state_find(const struct mqtt_state *state, struct slice client_id, struct mqtt_session_record *out);
 /* Its time ran out while nobody was connected. */

@@ -1,7 +1,8 @@
 /* shard/domain/presence/seen.c - the command that remembers when a user and one of their devices were last here. */
+#include "shard/domain/bounds.h"
 #include "shard/domain/presence/seen.h"
 #include "shard/domain/account/account.h"
-#include "shard/engine/records.h"
+#include "shard/domain/records.h"
 #include "shard/engine/request.h"
 #include "shard/engine/shard_internal.h"
 
@@ -25,20 +26,20 @@ void seen_note(struct shard *shard, const struct inbox *inbox, struct slice devi
     writer_deinit(&bytes);
 }
 
-void needs_seen(struct needs *needs, const struct command *command)
+static void needs_seen(struct needs *needs, const struct command *command)
 {
     struct seen_record record = COMMAND_RECORD(seen, command);
     (void)needs_entity(needs, ENTITY_INBOX, record.user_id, 0);
     if (record.device_id.len > 0) (void)needs_entity(needs, ENTITY_ACCOUNT, record.user_id, 0);
 }
 
-enum error check_seen(struct machine *machine, const struct command *command)
+static enum error check_seen(struct machine *machine, const struct command *command)
 {
     struct seen_record record = COMMAND_RECORD(seen, command);
     return machine_entity(machine, ENTITY_INBOX, record.user_id, 0)->exists ? ERROR_NONE : ERROR_USER_NOT_FOUND;
 }
 
-void apply_seen(struct machine *machine, const struct command *command, struct effects *effects)
+static void apply_seen(struct machine *machine, const struct command *command, struct effects *effects)
 {
     struct seen_record record = COMMAND_RECORD(seen, command);
     struct inbox *inbox = inbox_of(machine_entity(machine, ENTITY_INBOX, record.user_id, 0));
@@ -54,3 +55,17 @@ void apply_seen(struct machine *machine, const struct command *command, struct e
         account_put_device(account, device, effects);
     }
 }
+
+static uint32_t size_max_seen(const struct domain *domain, uint32_t body_size_max)
+{
+    (void)domain;
+    (void)body_size_max;
+    return seen_record_size(&(struct seen_record){.device_id = slice_of_len(TOKEN_DEVICE_MAX)});
+}
+
+const struct command_row seen_command = {.type = COMMAND_SEEN,
+                                         .name = "SEEN",
+                                         .needs = needs_seen,
+                                         .check = check_seen,
+                                         .apply = apply_seen,
+                                         .size_max = size_max_seen};

@@ -2,7 +2,7 @@
  */
 #include "shard/domain/room/conversation.h"
 #include "shard/engine/memory.h"
-#include "shard/engine/records.h"
+#include "shard/domain/records.h"
 #include "shard/engine/reading.h"
 
 static enum result conversation_load(struct entity *fresh, struct store_view *view)
@@ -50,7 +50,8 @@ static void conversation_write(struct entity *entity, struct effects *effects)
     EFFECTS_PUT(effects, &key, conversation, &record);
 }
 
-const struct entity_type conversation_type = {.name = "conversation",
+const struct entity_type conversation_type = {.kind = ENTITY_CONVERSATION,
+                                              .name = "conversation",
                                               .size_bytes = sizeof(struct conversation),
                                               .load = conversation_load,
                                               .drop = conversation_drop,

@@ -3,6 +3,7 @@
 #ifndef SHARD_CHAT_CONVERSATION_H
 #define SHARD_CHAT_CONVERSATION_H
 
+#include "shard/domain/entities.h"
 #include "shard/engine/machine.h"
 
 struct conversation { /* exists: the user is a member (as far as this shard has heard) */
@@ -12,9 +13,6 @@ struct conversation { /* exists: the user is a member (as far as this shard has 
     char *peer_name;  /* owned, may be NULL */
 };
 extern const struct entity_type conversation_type;
-static inline struct conversation *conversation_of(struct entity *e)
-{
-    return CONTAINER_OF(e, struct conversation, entity);
-}
+static inline struct conversation *conversation_of(struct entity *e) { return ENTITY_CAST(struct conversation, ENTITY_CONVERSATION, e); }
 
 #endif

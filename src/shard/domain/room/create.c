@@ -46,7 +46,7 @@ static uint32_t create_people(const struct room_create_record *create, uint64_t 
     return count;
 }
 
-void needs_room_create(struct needs *needs, const struct command *command)
+static void needs_room_create(struct needs *needs, const struct command *command)
 {
     struct room_create_record create = COMMAND_RECORD(room_create, command);
     struct person_record people[ROOM_GUESTS_MAX + 1];
@@ -55,7 +55,7 @@ void needs_room_create(struct needs *needs, const struct command *command)
         if (machine_is_home(needs->machine, people[i].user_id)) needs_entity(needs, ENTITY_INBOX, people[i].user_id, 0);
 }
 
-enum error check_room_create(struct machine *machine, const struct command *command)
+static enum error check_room_create(struct machine *machine, const struct command *command)
 {
     struct room_create_record create = COMMAND_RECORD(room_create, command);
     struct dedup_entry entry = create_entry(&create, command->actor_id);
@@ -90,7 +90,7 @@ static void create_reply(struct effects *effects, const struct machine *machine,
     effects_reply(effects, &response.base);
 }
 
-void apply_room_create(struct machine *machine, const struct command *command, struct effects *effects)
+static void apply_room_create(struct machine *machine, const struct command *command, struct effects *effects)
 {
     struct room_create_record create = COMMAND_RECORD(room_create, command);
     struct person_record people[ROOM_GUESTS_MAX + 1];
@@ -113,6 +113,23 @@ void apply_room_create(struct machine *machine, const struct command *command, s
     }
     create_reply(effects, machine, command, &create, count, first != NULL ? first : &entry);
 }
+
+static uint32_t size_max_room_create(const struct domain *domain, uint32_t body_size_max)
+{
+    (void)domain;
+    (void)body_size_max;
+    return room_create_record_size(&(struct room_create_record){.name = slice_of_len(NAME_SIZE_MAX),
+                                                                     .client_room_id = slice_of_len(CLIENT_ROOM_ID_SIZE_MAX),
+                                                                     .owner_name = slice_of_len(NAME_SIZE_MAX),
+                                                                     .people = slice_of_len(people_size_max())});
+}
+
+const struct command_row room_create_command = {.type = COMMAND_ROOM_CREATE,
+                                                .name = "ROOM_CREATE",
+                                                .needs = needs_room_create,
+                                                .check = check_room_create,
+                                                .apply = apply_room_create,
+                                                .size_max = size_max_room_create};
 
 /* ---- the method ---- */
 

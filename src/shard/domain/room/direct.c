@@ -2,6 +2,7 @@
  * Happy path: the first send between the two makes the room; every later one finds it here.
  * Two first sends in one batch: both named only the pair, since there was no room yet. The second finds the one the
  * first has made, still resident because this entity holds it. */
+#include "shard/domain/keys.h"
 #include "shard/engine/memory.h"
 #include "shard/engine/reading.h"
 #include "shard/domain/room/room.h"
@@ -28,8 +29,11 @@ static void direct_drop(struct machine *machine, struct entity *entity)
         if (direct->held[i] != NULL) entity_unpin(machine->entities, &direct->held[i]);
 }
 
-const struct entity_type direct_type = {
-    .name = "direct", .size_bytes = sizeof(struct direct), .load = direct_load, .drop = direct_drop};
+const struct entity_type direct_type = {.kind = ENTITY_DIRECT,
+                                        .name = "direct",
+                                        .size_bytes = sizeof(struct direct),
+                                        .load = direct_load,
+                                        .drop = direct_drop};
 
 static void direct_hold(struct machine *machine, struct direct *direct, const struct person_record people[2])
 {

@@ -1,5 +1,6 @@
 /* shard/domain/room/member.c - one member of a room, on the room's shard. A user who is none is an entity too: exists ==
  * false. */
+#include "shard/domain/keys.h"
 #include "shard/engine/memory.h"
 #include "shard/engine/reading.h"
 #include "shard/domain/room/room.h"
@@ -33,8 +34,11 @@ static void member_drop(struct machine *machine, struct entity *entity)
     free(member_of(entity)->name);
 }
 
-const struct entity_type member_type = {
-    .name = "member", .size_bytes = sizeof(struct member), .load = member_load, .drop = member_drop};
+const struct entity_type member_type = {.kind = ENTITY_MEMBER,
+                                        .name = "member",
+                                        .size_bytes = sizeof(struct member),
+                                        .load = member_load,
+                                        .drop = member_drop};
 
 void member_put(const struct member *member, struct effects *effects)
 {

@@ -1,4 +1,5 @@
 /* shard/domain/room/members.c - listing a room's members by page, in ascending order of user id. */
+#include "shard/domain/keys.h"
 #include "shard/domain/room/members.h"
 #include "api/wire.h"
 #include "shard/engine/reading.h"

@@ -24,7 +24,7 @@ static void membership_needs(struct needs *needs, uint64_t room_id, uint64_t act
 
 /* ---- add ---- */
 
-void needs_members_add(struct needs *needs, const struct command *command)
+static void needs_members_add(struct needs *needs, const struct command *command)
 {
     struct members_add_record add = COMMAND_RECORD(members_add, command);
     membership_needs(needs, add.room_id, command->actor_id, add.people);
@@ -40,7 +40,7 @@ static enum error check_join(struct machine *machine, uint64_t room_id, uint64_t
     return room->dismissed ? ERROR_ROOM_DISMISSED : ERROR_NONE;
 }
 
-enum error check_members_add(struct machine *machine, const struct command *command)
+static enum error check_members_add(struct machine *machine, const struct command *command)
 {
     struct members_add_record add = COMMAND_RECORD(members_add, command);
     struct room *room;
@@ -73,7 +73,7 @@ static void members_add_reply(struct effects *effects, const struct machine *mac
     }
 }
 
-void apply_members_add(struct machine *machine, const struct command *command, struct effects *effects)
+static void apply_members_add(struct machine *machine, const struct command *command, struct effects *effects)
 {
     struct members_add_record add = COMMAND_RECORD(members_add, command);
     struct room *room = room_of(machine_entity(machine, ENTITY_ROOM, add.room_id, 0));
@@ -88,9 +88,23 @@ void apply_members_add(struct machine *machine, const struct command *command, s
     members_add_reply(effects, machine, room, add.invited != 0, added);
 }
 
+static uint32_t size_max_members_add(const struct domain *domain, uint32_t body_size_max)
+{
+    (void)domain;
+    (void)body_size_max;
+    return members_add_record_size(&(struct members_add_record){.people = slice_of_len(people_size_max())});
+}
+
+const struct command_row members_add_command = {.type = COMMAND_MEMBERS_ADD,
+                                                .name = "MEMBERS_ADD",
+                                                .needs = needs_members_add,
+                                                .check = check_members_add,
+                                                .apply = apply_members_add,
+                                                .size_max = size_max_members_add};
+
 /* ---- remove ---- */
 
-void needs_members_remove(struct needs *needs, const struct command *command)
+static void needs_members_remove(struct needs *needs, const struct command *command)
 {
     struct members_remove_record remove = COMMAND_RECORD(members_remove, command);
     membership_needs(needs, remove.room_id, command->actor_id, remove.people);
@@ -115,7 +129,7 @@ static enum error check_leave(struct machine *machine, uint64_t room_id, uint64_
     return abandons ? ERROR_OWNER_MUST_STAY : ERROR_NONE;
 }
 
-enum error check_members_remove(struct machine *machine, const struct command *command)
+static enum error check_members_remove(struct machine *machine, const struct command *command)
 {
     struct members_remove_record remove = COMMAND_RECORD(members_remove, command);
     if (is_leave(&remove, command->actor_id)) return check_leave(machine, remove.room_id, command->actor_id);
@@ -132,7 +146,7 @@ enum error check_members_remove(struct machine *machine, const struct command *c
     return ERROR_NONE;
 }
 
-void apply_members_remove(struct machine *machine, const struct command *command, struct effects *effects)
+static void apply_members_remove(struct machine *machine, const struct command *command, struct effects *effects)
 {
     struct members_remove_record remove = COMMAND_RECORD(members_remove, command);
     struct room *room = room_of(machine_entity(machine, ENTITY_ROOM, remove.room_id, 0));
@@ -157,6 +171,20 @@ void apply_members_remove(struct machine *machine, const struct command *command
     response.removed_count = removed;
     effects_reply(effects, &response.base);
 }
+
+static uint32_t size_max_members_remove(const struct domain *domain, uint32_t body_size_max)
+{
+    (void)domain;
+    (void)body_size_max;
+    return members_remove_record_size(&(struct members_remove_record){.people = slice_of_len(people_size_max())});
+}
+
+const struct command_row members_remove_command = {.type = COMMAND_MEMBERS_REMOVE,
+                                                   .name = "MEMBERS_REMOVE",
+                                                   .needs = needs_members_remove,
+                                                   .check = check_members_remove,
+                                                   .apply = apply_members_remove,
+                                                   .size_max = size_max_members_remove};
 
 /* ---- the methods ---- */
 

@@ -8,7 +8,7 @@
 #include "shard/domain/followed.h"
 #include "shard/domain/room/room_internal.h"
 
-void needs_role_set(struct needs *needs, const struct command *command)
+static void needs_role_set(struct needs *needs, const struct command *command)
 {
     struct role_set_record set = COMMAND_RECORD(role_set, command);
     needs_entity(needs, ENTITY_ROOM, set.room_id, 0);
@@ -18,7 +18,7 @@ void needs_role_set(struct needs *needs, const struct command *command)
     room_needs_local(needs, set.room_id, command->actor_id);
 }
 
-enum error check_role_set(struct machine *machine, const struct command *command)
+static enum error check_role_set(struct machine *machine, const struct command *command)
 {
     struct role_set_record set = COMMAND_RECORD(role_set, command);
     struct room *room;
@@ -49,7 +49,7 @@ static void role_change(struct machine *machine, struct room *room, struct membe
     followed_member(machine, FOLLOWED_ROLE_CHANGED, &record, effects);
 }
 
-void apply_role_set(struct machine *machine, const struct command *command, struct effects *effects)
+static void apply_role_set(struct machine *machine, const struct command *command, struct effects *effects)
 {
     struct role_set_record set = COMMAND_RECORD(role_set, command);
     struct room *room = room_of(machine_entity(machine, ENTITY_ROOM, set.room_id, 0));
@@ -66,6 +66,20 @@ void apply_role_set(struct machine *machine, const struct command *command, stru
     Ringpost__V1__SetRoleResponse response = RINGPOST__V1__SET_ROLE_RESPONSE__INIT;
     effects_reply(effects, &response.base);
 }
+
+static uint32_t size_max_role_set(const struct domain *domain, uint32_t body_size_max)
+{
+    (void)domain;
+    (void)body_size_max;
+    return role_set_record_size(&(struct role_set_record){0});
+}
+
+const struct command_row role_set_command = {.type = COMMAND_ROLE_SET,
+                                             .name = "ROLE_SET",
+                                             .needs = needs_role_set,
+                                             .check = check_role_set,
+                                             .apply = apply_role_set,
+                                             .size_max = size_max_role_set};
 
 void handle_set_role(struct shard *shard, struct request *request)
 {

@@ -4,6 +4,7 @@
  * room_tell -> the local view, one relay per other shard. */
 #include "shard/domain/room/room.h"
 #include "shard/domain/followed.h"
+#include "shard/domain/relays.h"
 #include "shard/engine/memory.h"
 #include "shard/engine/reading.h"
 #include "shard/domain/room/timeline.h"
@@ -75,8 +76,14 @@ static void room_write(struct entity *entity, struct effects *effects)
     EFFECTS_PUT(effects, &key, room, &record);
 }
 
-const struct entity_type room_type = {
-    .name = "room", .size_bytes = sizeof(struct room), .load = room_load, .drop = room_drop, .write = room_write};
+const struct entity_type room_type = {.kind = ENTITY_ROOM,
+                                      .block_key = KEY_MESSAGE,
+                                      .newest_block_first = true,
+                                      .name = "room",
+                                      .size_bytes = sizeof(struct room),
+                                      .load = room_load,
+                                      .drop = room_drop,
+                                      .write = room_write};
 
 uint32_t room_member_max(const struct machine *machine, uint8_t type)
 {
@@ -173,7 +180,8 @@ static void room_tell_shards(struct machine *machine, struct room *room, const s
         if (shard == machine->options.shard)
             view_apply_change(machine, &relay, effects);
         else
-            memcpy(stream_emit_change(machine->streams, shard, (uint32_t)payload.len, effects), payload.data, payload.len);
+            memcpy(stream_emit(machine->streams, shard, RELAY_CHANGE, (uint32_t)payload.len, SLICE_EMPTY, effects), payload.data,
+                   payload.len);
     }
     writer_deinit(&snapshot_bytes);
     writer_deinit(&payload);
@@ -263,7 +271,7 @@ void room_remove_member(struct machine *machine, struct room *room, struct membe
 
 /* The entity of a thing that did not exist before this command: nobody could name it in needs, so it is made and pinned
  * here. */
-static struct entity *make(struct needs *made, enum entity_kind kind, uint64_t a, uint64_t b)
+static struct entity *make(struct needs *made, uint32_t kind, uint64_t a, uint64_t b)
 {
     entity_create(made->machine->entities, (struct entity_key){.a = a, .b = b, .kind = kind});
     struct entity *entity = needs_entity(made, kind, a, b);
@@ -340,9 +348,13 @@ static void room_relay_message(struct machine *machine, const struct room *room,
 {
     struct relay_name_record name = {.room_id = relay->room_id, .seq = room->head_seq, .large = relay->large};
     uint32_t len = relay_message_record_size(relay);
+    if (room->count_count == 1) return;
+    writer_reset(&effects->scratch);
+    relay_name_record_write(&effects->scratch, &name);
     for (uint16_t shard = 0; shard < room->count_count; shard++) {
         if (shard == machine->options.shard || room->shard_counts[shard] == 0) continue;
-        struct writer entry = {.data = stream_emit_message(machine->streams, shard, &name, len, effects), .capacity = len, .size_max = len};
+        uint8_t *at = stream_emit(machine->streams, shard, RELAY_MESSAGE, len, writer_slice(&effects->scratch), effects);
+        struct writer entry = {.data = at, .capacity = len, .size_max = len};
         relay_message_record_write(&entry, relay);
         ASSERT(entry.len == len && !entry.failed);
     }
@@ -353,7 +365,7 @@ static struct slice room_store(struct machine *machine, struct room *room, const
                                struct effects *effects)
 {
     uint32_t len = message_record_size(message);
-    uint8_t *at = batch_record(machine->batch, &room->entity, KEY_MESSAGE, message->seq, len, effects);
+    uint8_t *at = batch_record(machine->batch, &room->entity, message->seq, len, effects);
     struct writer record = {.data = at, .capacity = len, .size_max = len};
     message_record_write(&record, message);
     ASSERT(record.len == len && !record.failed);

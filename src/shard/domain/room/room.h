@@ -7,8 +7,9 @@
 #define SHARD_ROOM_ROOM_H
 
 #include "ringpost/v1/ringpost.pb-c.h"
+#include "shard/domain/entities.h"
 #include "shard/engine/machine.h"
-#include "shard/engine/records.h"
+#include "shard/domain/records.h"
 
 /* Short names of the contract's numbers as records hold them (u8). */
 enum { TYPE_GROUP = RINGPOST__V1__ROOM_TYPE__GROUP, TYPE_DIRECT = RINGPOST__V1__ROOM_TYPE__DIRECT };
@@ -40,10 +41,7 @@ struct room {
     uint32_t *shard_counts; /* owned; members by home shard */
 };
 extern const struct entity_type room_type;
-static inline struct room *room_of(struct entity *e)
-{
-    return CONTAINER_OF(e, struct room, entity);
-}
+static inline struct room *room_of(struct entity *e) { return ENTITY_CAST(struct room, ENTITY_ROOM, e); }
 
 struct member { /* exists: is a member */
     struct entity entity;
@@ -53,10 +51,7 @@ struct member { /* exists: is a member */
     char *name;   /* owned; display name when joined */
 };
 extern const struct entity_type member_type;
-static inline struct member *member_of(struct entity *e)
-{
-    return CONTAINER_OF(e, struct member, entity);
-}
+static inline struct member *member_of(struct entity *e) { return ENTITY_CAST(struct member, ENTITY_MEMBER, e); }
 void member_put(const struct member *member, struct effects *effects);
 
 #define DIRECT_HELD 4
@@ -69,10 +64,7 @@ struct direct { /* exists: the two have a conversation */
     struct entity *held[DIRECT_HELD];
 };
 extern const struct entity_type direct_type;
-static inline struct direct *direct_of(struct entity *e)
-{
-    return CONTAINER_OF(e, struct direct, entity);
-}
+static inline struct direct *direct_of(struct entity *e) { return ENTITY_CAST(struct direct, ENTITY_DIRECT, e); }
 /* Apply: the conversation of two who have none; people[0] has the lower id. Their DIRECT entity is resident (needs). */
 struct room *direct_create(struct machine *machine, const struct person_record people[2], uint64_t actor_id,
                            uint64_t time_ms, struct effects *effects);

@@ -23,6 +23,12 @@ static inline const char *room_history_fault(int32_t history)
     return known ? NULL : "history: ALL or SINCE_JOIN";
 }
 
+/* The largest `people` of a record. */
+static inline uint32_t people_size_max(void)
+{
+    return ROOM_GUESTS_MAX * person_record_size(&(struct person_record){.name = slice_of_len(NAME_SIZE_MAX)});
+}
+
 struct guests { /* whom a request names, ascending, without repeats and without the actor */
     uint64_t ids[ROOM_GUESTS_MAX];
     uint32_t count;

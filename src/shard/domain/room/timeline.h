@@ -6,7 +6,7 @@
 
 #include "core/result.h"
 #include "shard/engine/block.h"
-#include "shard/engine/keys.h"
+#include "shard/domain/keys.h"
 #include "storage/store.h"
 
 /* Gets a message_record, borrowed for the call; false ends the scan. */

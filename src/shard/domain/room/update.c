@@ -6,7 +6,7 @@
 
 /* ---- update ---- */
 
-void needs_room_update(struct needs *needs, const struct command *command)
+static void needs_room_update(struct needs *needs, const struct command *command)
 {
     struct room_update_record update = COMMAND_RECORD(room_update, command);
     needs_entity(needs, ENTITY_ROOM, update.room_id, 0);
@@ -14,7 +14,7 @@ void needs_room_update(struct needs *needs, const struct command *command)
     room_needs_local(needs, update.room_id, 0);
 }
 
-enum error check_room_update(struct machine *machine, const struct command *command)
+static enum error check_room_update(struct machine *machine, const struct command *command)
 {
     struct room *room;
     return room_admits(machine, COMMAND_RECORD(room_update, command).room_id, command->actor_id, ROLE_ADMIN, &room);
@@ -26,7 +26,7 @@ static bool update_since_join(const struct room_update_record *update, const str
     return update->history == RINGPOST__V1__ROOM_HISTORY__SINCE_JOIN;
 }
 
-void apply_room_update(struct machine *machine, const struct command *command, struct effects *effects)
+static void apply_room_update(struct machine *machine, const struct command *command, struct effects *effects)
 {
     struct room_update_record update = COMMAND_RECORD(room_update, command);
     struct room *room = room_of(machine_entity(machine, ENTITY_ROOM, update.room_id, 0));
@@ -52,6 +52,20 @@ void apply_room_update(struct machine *machine, const struct command *command, s
     effects_reply(effects, &response.base);
 }
 
+static uint32_t size_max_room_update(const struct domain *domain, uint32_t body_size_max)
+{
+    (void)domain;
+    (void)body_size_max;
+    return room_update_record_size(&(struct room_update_record){.name = slice_of_len(NAME_SIZE_MAX)});
+}
+
+const struct command_row room_update_command = {.type = COMMAND_ROOM_UPDATE,
+                                                .name = "ROOM_UPDATE",
+                                                .needs = needs_room_update,
+                                                .check = check_room_update,
+                                                .apply = apply_room_update,
+                                                .size_max = size_max_room_update};
+
 void handle_update_room(struct shard *shard, struct request *request)
 {
     Ringpost__V1__UpdateRoomRequest *in = REQUEST_UNPACK(shard, request, UpdateRoomRequest);
@@ -70,7 +84,7 @@ void handle_update_room(struct shard *shard, struct request *request)
 
 /* ---- dismiss ---- */
 
-void needs_room_dismiss(struct needs *needs, const struct command *command)
+static void needs_room_dismiss(struct needs *needs, const struct command *command)
 {
     struct room_dismiss_record dismiss = COMMAND_RECORD(room_dismiss, command);
     needs_entity(needs, ENTITY_ROOM, dismiss.room_id, 0);
@@ -78,13 +92,13 @@ void needs_room_dismiss(struct needs *needs, const struct command *command)
     room_needs_local(needs, dismiss.room_id, 0);
 }
 
-enum error check_room_dismiss(struct machine *machine, const struct command *command)
+static enum error check_room_dismiss(struct machine *machine, const struct command *command)
 {
     struct room *room;
     return room_admits(machine, COMMAND_RECORD(room_dismiss, command).room_id, command->actor_id, ROLE_OWNER, &room);
 }
 
-void apply_room_dismiss(struct machine *machine, const struct command *command, struct effects *effects)
+static void apply_room_dismiss(struct machine *machine, const struct command *command, struct effects *effects)
 {
     struct room_dismiss_record dismiss = COMMAND_RECORD(room_dismiss, command);
     struct room *room = room_of(machine_entity(machine, ENTITY_ROOM, dismiss.room_id, 0));
@@ -97,6 +111,20 @@ void apply_room_dismiss(struct machine *machine, const struct command *command, 
     Ringpost__V1__DismissRoomResponse response = RINGPOST__V1__DISMISS_ROOM_RESPONSE__INIT;
     effects_reply(effects, &response.base);
 }
+
+static uint32_t size_max_room_dismiss(const struct domain *domain, uint32_t body_size_max)
+{
+    (void)domain;
+    (void)body_size_max;
+    return room_dismiss_record_size(&(struct room_dismiss_record){0});
+}
+
+const struct command_row room_dismiss_command = {.type = COMMAND_ROOM_DISMISS,
+                                                 .name = "ROOM_DISMISS",
+                                                 .needs = needs_room_dismiss,
+                                                 .check = check_room_dismiss,
+                                                 .apply = apply_room_dismiss,
+                                                 .size_max = size_max_room_dismiss};
 
 void handle_dismiss_room(struct shard *shard, struct request *request)
 {

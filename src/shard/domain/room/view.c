@@ -122,8 +122,13 @@ static void view_drop(struct machine *machine, struct entity *entity)
     free(view->name);
 }
 
-const struct entity_type view_type = {
-    .name = "view", .size_bytes = sizeof(struct view), .load = view_load, .drop = view_drop};
+const struct entity_type view_type = {.kind = ENTITY_VIEW,
+                                      .block_key = KEY_MESSAGE,
+                                      .newest_block_first = true,
+                                      .name = "view",
+                                      .size_bytes = sizeof(struct view),
+                                      .load = view_load,
+                                      .drop = view_drop};
 
 /* ---- local members of a small room ---- */
 
@@ -237,7 +242,7 @@ void view_apply_message(struct machine *machine, const struct relay_message_reco
     ASSERT(read && view->entity.exists && view->large == (relay->large != 0));
     members_complete(machine, view);
     if (!machine_is_home(machine, relay->room_id)) { /* there it is the timeline itself */
-        uint8_t *copy = batch_record(machine->batch, &view->entity, KEY_MESSAGE, message.seq, relay->message.len, effects);
+        uint8_t *copy = batch_record(machine->batch, &view->entity, message.seq, relay->message.len, effects);
         memcpy(copy, relay->message.data, relay->message.len);
     }
     ASSERT(message.seq > view->head_seq);

@@ -11,8 +11,9 @@
 #define SHARD_ROOM_VIEW_H
 
 #include "shard/domain/delivery/inbox.h"
+#include "shard/domain/entities.h"
 #include "shard/engine/machine.h"
-#include "shard/engine/records.h"
+#include "shard/domain/records.h"
 
 struct view { /* exists: at least one member of this shard, now or before */
     struct entity entity;
@@ -29,10 +30,7 @@ struct view { /* exists: at least one member of this shard, now or before */
     uint32_t cold_count;
 };
 extern const struct entity_type view_type;
-static inline struct view *view_of(struct entity *e)
-{
-    return CONTAINER_OF(e, struct view, entity);
-}
+static inline struct view *view_of(struct entity *e) { return ENTITY_CAST(struct view, ENTITY_VIEW, e); }
 
 /* The value under KEY_VIEW: snapshot_record, then u64 head_seq at the last change (later messages: the timeline), then u64 opener_id
  * (absent: 0, as it was written before). False: none of ours. */

@@ -1,7 +1,7 @@
 /* tests/shard/domain/account/login_test.c - a person's way through one whole shard: register, log in, authenticate a socket, refresh, list,
  * log out, revoke. The log is on a disk in memory and the store beside it; passwords are hashed when the test pumps. */
 #include "shard/shard_fixture.h"
-#include "shard/engine/records.h"
+#include "shard/domain/records.h"
 #include "shard/engine/request.h"
 #include <criterion/criterion.h>
 #include <stdio.h>

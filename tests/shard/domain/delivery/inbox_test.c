@@ -1,8 +1,8 @@
 /* tests/shard/domain/delivery/inbox_test.c - the light part of a user as an older server left it: what was not counted then is counted at the load. */
 #include "shard/domain/delivery/inbox.h"
-#include "shard/engine/keys.h"
+#include "shard/domain/keys.h"
 #include "shard/machine_fixture.h"
-#include "shard/engine/records.h"
+#include "shard/domain/records.h"
 #include <criterion/criterion.h>
 
 /* Through the effects, as everything gets into the store. */

@@ -1,0 +1,28 @@
+/* shard/domain/room/area.c - rooms, their members and timelines: all that this folder adds to the product. */
+#include "core/check.h"
+#include "shard/engine/domain.h"
+
+extern const struct command_row room_create_command, room_update_command, room_dismiss_command, members_add_command,
+    members_remove_command, role_set_command;
+extern const struct entity_type room_type, member_type, direct_type, view_type, conversation_type;
+extern const struct relay_row message_relay, change_relay;
+extern const struct follower_row followed_room_created, followed_room_updated, followed_room_dismissed, followed_member_joined,
+    followed_member_left, followed_role_changed, followed_message_stored;
+
+static const struct command_row *const commands[] = {&room_create_command, &room_update_command, &room_dismiss_command,
+                                                     &members_add_command, &members_remove_command, &role_set_command};
+static const struct entity_type *const entities[] = {&room_type, &member_type, &direct_type, &view_type, &conversation_type};
+static const struct relay_row *const relays[] = {&message_relay, &change_relay};
+static const struct follower_row *const followed[] = {&followed_room_created, &followed_room_updated, &followed_room_dismissed,
+                                                      &followed_member_joined, &followed_member_left, &followed_role_changed,
+                                                      &followed_message_stored};
+
+const struct area room_area = {.name = "room",
+                               .commands = commands,
+                               .command_count = COUNT_OF(commands),
+                               .entities = entities,
+                               .entity_count = COUNT_OF(entities),
+                               .relays = relays,
+                               .relay_count = COUNT_OF(relays),
+                               .followed = followed,
+                               .followed_count = COUNT_OF(followed)};

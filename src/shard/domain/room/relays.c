@@ -1,0 +1,97 @@
+/* shard/domain/room/relays.c - what a room's shard tells the shards of its members, as entries of streams: messages and changes.
+ * A message's bytes are in the store once, in the timeline of its room, put there by the batch that tells of it: so the outbox keeps its name.
+ * It is there for as long as the outbox names it: messages never change and are never deleted. */
+#include "shard/domain/relays.h"
+#include "shard/domain/bounds.h"
+#include "shard/domain/room/timeline.h"
+#include "shard/domain/room/view.h"
+#include "shard/engine/memory.h"
+#include "shard/engine/outbox.h"
+#include "shard/engine/relay.h"
+
+/* ---- messages ---- */
+
+static void needs_message(struct needs *needs, struct slice entry)
+{
+    struct relay_message_record relay = RECORD_OF(relay_message, entry);
+    struct message_record message = RECORD_OF(message, relay.message);
+    view_needs_message(needs, relay.room_id, message.sender_id);
+}
+
+static void apply_message(struct machine *machine, struct slice entry, struct effects *effects)
+{
+    struct relay_message_record relay = RECORD_OF(relay_message, entry);
+    view_apply_message(machine, &relay, effects);
+}
+
+static uint32_t message_size_max(uint32_t body_size_max)
+{
+    return relay_message_record_size(&(struct relay_message_record){.message = slice_of_len(bounds_message(body_size_max))});
+}
+
+static void free_reader(void *reader)
+{
+    timeline_reader_deinit(reader);
+    free(reader);
+}
+
+static struct timeline_reader *timelines(struct outbox_reader *reader)
+{
+    if (reader->lookup == NULL) {
+        reader->lookup = memory_alloc(sizeof(struct timeline_reader));
+        reader->free_lookup = free_reader;
+        timeline_reader_init(reader->lookup, reader->view);
+    }
+    return reader->lookup;
+}
+
+/* The message that `stored` names. */
+static enum result restore_message(struct outbox_reader *reader, struct slice stored, struct writer *out)
+{
+    struct relay_name_record name;
+    struct cursor c = cursor_of(stored);
+    if (!relay_name_record_read(&name, &c) || !cursor_done(&c)) return RESULT_CORRUPT;
+    struct relay_message_record relay = {.room_id = name.room_id, .large = name.large};
+    enum result result = timeline_reader_get(timelines(reader), name.room_id, name.seq, &relay.message);
+    if (result == RESULT_MISSING) return RESULT_CORRUPT;
+    if (result != RESULT_OK) return result;
+    writer_u32(out, relay_message_record_size(&relay));
+    relay_message_record_write(out, &relay);
+    return RESULT_OK;
+}
+
+const struct relay_row message_relay = {.kind = RELAY_MESSAGE,
+                                        .name = "message",
+                                        .bundled = true,
+                                        .needs = needs_message,
+                                        .apply = apply_message,
+                                        .size_max = message_size_max,
+                                        .stored_kind = RELAY_NAME,
+                                        .restore = restore_message};
+
+/* ---- changes ---- */
+
+static void needs_change(struct needs *needs, struct slice entry)
+{
+    struct relay_change_record change = RECORD_OF(relay_change, entry);
+    struct snapshot_record snapshot = RECORD_OF(snapshot, change.snapshot);
+    view_needs_change(needs, snapshot.room_id, change.target_id);
+}
+
+static void apply_change(struct machine *machine, struct slice entry, struct effects *effects)
+{
+    struct relay_change_record change = RECORD_OF(relay_change, entry);
+    view_apply_change(machine, &change, effects);
+}
+
+static uint32_t change_size_max(uint32_t body_size_max)
+{
+    (void)body_size_max;
+    uint32_t snapshot = snapshot_record_size(&(struct snapshot_record){.name = slice_of_len(NAME_SIZE_MAX)});
+    return relay_change_record_size(&(struct relay_change_record){.snapshot = slice_of_len(snapshot),
+                                                                  .target_name = slice_of_len(NAME_SIZE_MAX),
+                                                                  .peer_name = slice_of_len(NAME_SIZE_MAX)});
+}
+
+const struct relay_row change_relay = {
+    .kind = RELAY_CHANGE, .name = "change", .needs = needs_change, .apply = apply_change, .size_max = change_size_max};

@@ -1,0 +1,46 @@
+/* shard/engine/domain.c - the rows of all areas, found by number. */
+#include "shard/engine/domain.h"
+#include "core/check.h"
+#include "shard/engine/follower.h"
+
+static void add_relay(struct domain *domain, const struct relay_row *row, uint16_t kind)
+{
+    ASSERT(kind < RELAY_KINDS_MAX && domain->relays[kind] == NULL);
+    domain->relays[kind] = row;
+}
+
+static void add_area(struct domain *domain, const struct area *area)
+{
+    for (uint32_t i = 0; i < area->command_count; i++) {
+        const struct command_row *row = area->commands[i];
+        ASSERT(row->type < COMMAND_TYPES_MAX && domain->commands[row->type] == NULL);
+        domain->commands[row->type] = row;
+    }
+    for (uint32_t i = 0; i < area->entity_count; i++) {
+        const struct entity_type *type = area->entities[i];
+        ASSERT(type->kind < ENTITY_KINDS_MAX && domain->entities[type->kind] == NULL);
+        domain->entities[type->kind] = type;
+    }
+    for (uint32_t i = 0; i < area->relay_count; i++) {
+        const struct relay_row *row = area->relays[i];
+        add_relay(domain, row, row->kind);
+        if (row->stored_kind != 0) add_relay(domain, row, row->stored_kind);
+    }
+    for (uint32_t i = 0; i < area->followed_count; i++) {
+        const struct follower_row *row = area->followed[i];
+        ASSERT(row->kind < FOLLOWER_KINDS_MAX && domain->followed[row->kind] == NULL);
+        domain->followed[row->kind] = row;
+    }
+}
+
+void domain_build(struct domain *out, const struct area *const *areas, uint32_t area_count)
+{
+    *out = (struct domain){.areas = areas, .area_count = area_count};
+    for (uint32_t i = 0; i < area_count; i++) add_area(out, areas[i]);
+}
+
+const char *domain_command_name(const struct domain *domain, uint16_t type)
+{
+    const struct command_row *row = domain_command(domain, type);
+    return row == NULL ? "?" : row->name;
+}

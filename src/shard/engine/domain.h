@@ -1,0 +1,66 @@
+/* shard/engine/domain.h - what the engine is given of the product: its areas, each with tables of what it can do.
+ * Owns:    nothing: rows are constant.  Thread: read-only once it is built.
+ * Depends: shard/engine/command.h, shard/engine/entity.h.  Start at: shard/engine/shard.h
+ * The engine knows accounts, rooms and messages only as rows found by number. An area (a folder of shard/domain) has one `struct area`,
+ * in its area.c: what it adds to the product is written there and nowhere else. */
+#ifndef SHARD_ENGINE_DOMAIN_H
+#define SHARD_ENGINE_DOMAIN_H
+
+#include "shard/engine/command.h"
+#include "shard/engine/entity.h"
+#include "shard/engine/relay.h"
+
+struct follower_row;
+
+struct area {
+    const char *name;
+    const struct command_row *const *commands;
+    uint32_t command_count;
+    const struct entity_type *const *entities;
+    uint32_t entity_count;
+    const struct relay_row *const *relays;
+    uint32_t relay_count;
+    const struct follower_row *const *followed; /* what it tells followers */
+    uint32_t followed_count;
+};
+
+#define COMMAND_TYPES_MAX 256u
+#define ENTITY_KINDS_MAX  32u
+#define RELAY_KINDS_MAX   32u
+#define FOLLOWER_KINDS_MAX 64u
+
+struct domain {
+    const struct area *const *areas;
+    uint32_t area_count;
+    const struct command_row *commands[COMMAND_TYPES_MAX]; /* by type; NULL: none */
+    const struct entity_type *entities[ENTITY_KINDS_MAX];  /* by kind */
+    const struct relay_row *relays[RELAY_KINDS_MAX];       /* by kind, and by stored_kind */
+    const struct follower_row *followed[FOLLOWER_KINDS_MAX]; /* by kind */
+};
+
+/* The engine's own: streams and starts. */
+extern const struct area engine_area;
+
+/* Borrows the areas. Asserts that no number is used twice. */
+void domain_build(struct domain *out, const struct area *const *areas, uint32_t area_count);
+/* NULL when there is no such type. */
+static inline const struct command_row *domain_command(const struct domain *domain, uint16_t type)
+{
+    return type < COMMAND_TYPES_MAX ? domain->commands[type] : NULL;
+}
+static inline const struct entity_type *domain_entity(const struct domain *domain, uint32_t kind)
+{
+    return kind < ENTITY_KINDS_MAX ? domain->entities[kind] : NULL;
+}
+static inline const struct relay_row *domain_relay(const struct domain *domain, uint16_t kind)
+{
+    return kind < RELAY_KINDS_MAX ? domain->relays[kind] : NULL;
+}
+static inline const struct follower_row *domain_followed(const struct domain *domain, uint32_t kind)
+{
+    return kind < FOLLOWER_KINDS_MAX ? domain->followed[kind] : NULL;
+}
+/* "SEND", or "?" */
+const char *domain_command_name(const struct domain *domain, uint16_t type);
+
+#endif

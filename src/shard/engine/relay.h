@@ -1,0 +1,29 @@
+/* shard/engine/relay.h - what travels in streams between shards: one row for each kind of entry.
+ * Thread:  the shard's worker.    Depends: shard/engine/entity.h.  Start at: shard/engine/stream.h
+ * A kind's number stands in logs and outboxes, for ever. */
+#ifndef SHARD_RELAY_H
+#define SHARD_RELAY_H
+
+#include "core/cursor.h"
+#include "shard/engine/entity.h"
+
+struct effects;
+struct outbox_reader;
+
+struct relay_row { /* one constant in the file that has its functions, named in the table of its area */
+    uint16_t kind;
+    const char *name;
+    bool bundled; /* several of one batch travel together; else each goes alone */
+    /* Names every entity that applying it touches; like a command's. */
+    void (*needs)(struct needs *needs, struct slice entry);
+    /* What happened elsewhere has happened: it is never refused. */
+    void (*apply)(struct machine *machine, struct slice entry, struct effects *effects);
+    /* Bytes of the largest entry, where messages have at most `body_size_max`. */
+    uint32_t (*size_max)(uint32_t body_size_max);
+    /* 0: the outbox keeps it as it is. Else it keeps less, under this kind, of which `restore` makes the entry again: appends it to `out`,
+     * on the storage thread. OK, CORRUPT, IO. */
+    uint16_t stored_kind;
+    enum result (*restore)(struct outbox_reader *reader, struct slice stored, struct writer *out);
+};
+
+#endif
