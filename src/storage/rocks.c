@@ -58,6 +58,7 @@
 #define REOPEN_ROOM_BYTES (1u << 20) /* ... for which so much must be free */
 #define LEVEL_MEMTABLES 32 /* the first level below L0, in memtables */
 #define APART_ROW_SIZE 20
+#define GROUP_SIZE 9 /* kind byte and id, see store.h: what a scan mostly stays within */
 #define APART_SIZE_MIN 64 /* shorter values cost less where they are */
 #define APART_FILE_SIZE (1ull << 30)
 /* RocksDB's own limits of a memtable and of those that wait for their flush; what is kept here is smaller. */
@@ -102,6 +103,7 @@ struct rocks {
     rocksdb_t *db;
     rocksdb_writeoptions_t *write_options;
     rocksdb_readoptions_t *read_options, *load_options, *persisted_options; /* load: what is read once does not fill the cache */
+    rocksdb_readoptions_t *group_options, *group_load_options; /* the same for scans within one group */
     const rocksdb_readoptions_t *reading; /* the view's: read_options or load_options */
     rocksdb_flushoptions_t *flush_options;
     rocksdb_writebatch_t *staged;
@@ -276,9 +278,9 @@ static enum result rocks_get(struct store_view *view, struct slice key, struct w
     return result;
 }
 
-static rocksdb_iterator_t *rocks_iterate(struct rocks *rocks)
+static rocksdb_iterator_t *rocks_iterate(struct rocks *rocks, const rocksdb_readoptions_t *options)
 {
-    rocksdb_iterator_t *base = rocksdb_create_iterator(rocks->db, rocks->reading);
+    rocksdb_iterator_t *base = rocksdb_create_iterator(rocks->db, options);
     return rocks->held != NULL ? rocksdb_writebatch_wi_create_iterator_with_base(rocks->held, base) : base;
 }
 
@@ -308,12 +310,31 @@ static struct slice iterator_value(const rocksdb_iterator_t *iterator)
 /* The store's own keys come before all others. */
 static struct slice behind_own_keys(struct slice from) { return from.len == 0 || from.data[0] == 0 ? SLICE_TEXT("\1") : from; }
 
+/* All keys of [from, until) begin with the same kind and id. */
+static bool within_group(struct slice from, struct slice until)
+{
+    uint64_t first, last;
+    if (from.len < GROUP_SIZE || until.len < GROUP_SIZE || from.data[0] != until.data[0]) return false;
+    memcpy(&first, from.data + 1, sizeof first);
+    memcpy(&last, until.data + 1, sizeof last);
+    first = __builtin_bswap64(first);
+    last = __builtin_bswap64(last);
+    return last == first || (last == first + 1 && until.len == GROUP_SIZE);
+}
+
+/* A scan within one group looks only into files whose filters know the group. */
+static const rocksdb_readoptions_t *scan_options(const struct rocks *rocks, struct slice from, struct slice until)
+{
+    if (!within_group(from, until)) return rocks->reading;
+    return rocks->reading == rocks->load_options ? rocks->group_load_options : rocks->group_options;
+}
+
 static enum result rocks_scan(struct store_view *view, struct slice from, struct slice until,
                               bool (*each)(void *context, struct slice key, struct slice value), void *context)
 {
     struct rocks *rocks = rocks_of(view);
     from = behind_own_keys(from);
-    rocksdb_iterator_t *iterator = rocks_iterate(rocks);
+    rocksdb_iterator_t *iterator = rocks_iterate(rocks, scan_options(rocks, from, until));
     enum result result = RESULT_OK;
     for (rocksdb_iter_seek(iterator, (const char *)from.data, from.len); rocksdb_iter_valid(iterator);
          rocksdb_iter_next(iterator)) {
@@ -331,7 +352,7 @@ static enum result rocks_last(struct store_view *view, struct slice from, struct
 {
     struct rocks *rocks = rocks_of(view);
     from = behind_own_keys(from);
-    rocksdb_iterator_t *iterator = rocks_iterate(rocks);
+    rocksdb_iterator_t *iterator = rocks_iterate(rocks, rocks->reading);
     if (until.len == 0) {
         rocksdb_iter_seek_to_last(iterator);
     } else {
@@ -692,6 +713,7 @@ static rocksdb_options_t *rocks_make_options(const struct rocks *rocks, char **e
     rocksdb_options_destroy(plain);
     rocksdb_options_set_write_buffer_size(made, OWN_MEMTABLES * options->memtable_size_bytes);
     rocksdb_options_set_arena_block_size(made, options->memtable_size_bytes / 8 < ARENA_BLOCK_MAX ? options->memtable_size_bytes / 8 : ARENA_BLOCK_MAX);
+    rocksdb_options_set_prefix_extractor(made, rocksdb_slicetransform_create_fixed_prefix(GROUP_SIZE));
     rocksdb_options_set_max_bytes_for_level_base(made, LEVEL_MEMTABLES * options->memtable_size_bytes);
 
     rocksdb_options_set_compaction_filter_factory(
@@ -750,16 +772,25 @@ static void rocks_start_threads(void)
     rocksdb_env_destroy(env);
 }
 
+static rocksdb_readoptions_t *read_options_make(bool fill_cache, bool group)
+{
+    rocksdb_readoptions_t *options = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_background_purge_on_iterator_cleanup(options, 1);
+    rocksdb_readoptions_set_fill_cache(options, fill_cache);
+    rocksdb_readoptions_set_total_order_seek(options, !group);
+    rocksdb_readoptions_set_prefix_same_as_start(options, group);
+    return options;
+}
+
 static void rocks_make_handles(struct rocks *rocks)
 {
     rocks->write_options = rocksdb_writeoptions_create();
     rocksdb_writeoptions_disable_WAL(rocks->write_options, 1);
     rocksdb_writeoptions_set_no_slowdown(rocks->write_options, 1);
-    rocks->read_options = rocksdb_readoptions_create();
-    rocksdb_readoptions_set_background_purge_on_iterator_cleanup(rocks->read_options, 1);
-    rocks->load_options = rocksdb_readoptions_create();
-    rocksdb_readoptions_set_background_purge_on_iterator_cleanup(rocks->load_options, 1);
-    rocksdb_readoptions_set_fill_cache(rocks->load_options, 0);
+    rocks->read_options = read_options_make(true, false);
+    rocks->load_options = read_options_make(false, false);
+    rocks->group_options = read_options_make(true, true);
+    rocks->group_load_options = read_options_make(false, true);
     rocks->persisted_options = rocksdb_readoptions_create();
     rocksdb_readoptions_set_read_tier(rocks->persisted_options, ROCKS_READ_PERSISTED);
     rocks->flush_options = rocksdb_flushoptions_create();
@@ -773,6 +804,8 @@ static void rocks_destroy(struct rocks *rocks)
     rocksdb_flushoptions_destroy(rocks->flush_options);
     rocksdb_readoptions_destroy(rocks->persisted_options);
     rocksdb_readoptions_destroy(rocks->load_options);
+    rocksdb_readoptions_destroy(rocks->group_options);
+    rocksdb_readoptions_destroy(rocks->group_load_options);
     rocksdb_readoptions_destroy(rocks->read_options);
     rocksdb_writeoptions_destroy(rocks->write_options);
     if (rocks->db != NULL) rocksdb_close(rocks->db); /* ends its compactions, which ask for the trims */

@@ -399,6 +399,81 @@ Test(rocks, a_value_apart_that_rots_is_damage)
     scratch_deinit(&scratch);
 }
 
+/* ---- scans within one kind and id: only files that know it are looked into ---- */
+
+struct group_key {
+    uint8_t bytes[17];
+};
+
+static struct slice group_key(struct group_key *key, uint64_t id, uint64_t number)
+{
+    id = __builtin_bswap64(id);
+    number = __builtin_bswap64(number);
+    key->bytes[0] = 'g';
+    memcpy(key->bytes + 1, &id, sizeof id);
+    memcpy(key->bytes + 9, &number, sizeof number);
+    return slice_of(key->bytes, sizeof key->bytes);
+}
+
+static bool count_numbers(void *context, struct slice key, struct slice value)
+{
+    uint64_t *next = context, number;
+    memcpy(&number, value.data, sizeof number);
+    cr_assert_eq(key.len, sizeof(struct group_key));
+    cr_assert_eq(number, (*next)++);
+    return true;
+}
+
+/* Numbers [from, ...) of the group, until its end or until `until_number`. */
+static uint64_t numbers_of(struct rocks *rocks, uint64_t id, uint64_t from, uint64_t until_number)
+{
+    struct group_key first, end;
+    uint64_t next = from;
+    struct slice until = until_number > 0 ? group_key(&end, id, until_number) : group_key(&end, id + 1, 0);
+    if (until_number == 0) until.len = 9;
+    cr_assert_eq(store_scan(rocks_view(rocks, id % 2 == 0), group_key(&first, id, from), until, count_numbers, &next), RESULT_OK);
+    return next - from;
+}
+
+static void write_numbers(struct rocks *rocks, uint64_t applied, uint64_t first_id, uint64_t last_id, uint64_t number)
+{
+    struct writer batch;
+    struct group_key key;
+    writer_init(&batch, 0);
+    for (uint64_t id = first_id; id <= last_id; id++)
+        store_batch_put(&batch, group_key(&key, id, number), slice_of(&number, sizeof number));
+    rocks_stage(rocks, writer_slice(&batch));
+    writer_deinit(&batch);
+    cr_assert(rocks_commit(rocks, applied));
+}
+
+Test(rocks, a_scan_of_one_group_finds_all_of_it_in_whatever_files_it_lies)
+{
+    enum { GROUPS = 40, ROUNDS = 8 };
+    struct scratch scratch;
+    scratch_init(&scratch);
+    struct rocks *rocks = open_rocks(&scratch, 1 << 20);
+    for (uint64_t round = 0; round < ROUNDS; round++) { /* file `round` has the groups from 5 * round on; the last ones stay in memory */
+        write_numbers(rocks, round + 1, 5 * round, GROUPS - 1, round);
+        if (round == ROUNDS - 1) break;
+        rocks_flush(rocks);
+        while (rocks_durable_index(rocks) < round + 1) usleep(1000);
+    }
+    for (int opened = 0; opened < 2; opened++) {
+        for (uint64_t id = 0; id < GROUPS; id++) {
+            cr_expect_eq(numbers_of(rocks, id, 0, 0), id / 5 + 1, "group %lu", id);
+            cr_expect_eq(numbers_of(rocks, id, 1, 0), id / 5, "group %lu from 1", id);
+            cr_expect_eq(numbers_of(rocks, id, 0, 1), 1, "group %lu until 1", id);
+        }
+        cr_expect_eq(numbers_of(rocks, GROUPS, 0, 0), 0);
+        cr_expect_eq(numbers_of(rocks, UINT64_MAX - 1, 0, 0), 0);
+        rocks_close(rocks);
+        rocks = open_rocks(&scratch, 1 << 20);
+    }
+    rocks_close(rocks);
+    scratch_deinit(&scratch);
+}
+
 /* ---- power loss: of the values' files, only what was synced is there ---- */
 
 static uint64_t synced_bytes; /* of values-00000000 */
