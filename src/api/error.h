@@ -45,6 +45,7 @@
     X(SERVER_BUSY,         "RESOURCE_EXHAUSTED",  503, true,  "a limit of the server is reached: try again")           \
     X(DISK_FULL,           "RESOURCE_EXHAUSTED",  507, true,  "the server's disk is full: nothing can be written")     \
     X(NOT_READY,           "UNAVAILABLE",         503, true,  "the server is starting or stopping")                    \
+    X(NO_ANSWER,           "UNAVAILABLE",         503, true,  "a part of the server did not answer in time: try again")  \
     X(SHARD_DAMAGED,       "UNAVAILABLE",         503, false, "the part of the data that this needs is damaged on the server's disk") \
     X(INTERNAL,            "INTERNAL",            500, true,  "the server failed")
 

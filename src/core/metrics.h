@@ -57,6 +57,10 @@
     X(letters_overflowed, "ringpost_letters_overflowed_total", COUNTER, "Letters to a worker that had mailbox_slots to take") \
     X(doorbells_rung, "ringpost_doorbells_rung_total", COUNTER, "Sleeping peers woken")                                \
     X(stream_redelivered, "ringpost_stream_redelivered_total", COUNTER, "Stream entries dropped as repeats")           \
+    X(stream_gaps, "ringpost_stream_gaps_total", COUNTER, "Stream letters that came before what precedes them")        \
+    X(stream_asked_again, "ringpost_stream_asked_again_total", COUNTER, "Times another shard was asked what it has, for nothing was heard of it") \
+    X(calls_overdue, "ringpost_calls_overdue_total", COUNTER, "Questions to other shards that were not answered in time")   \
+    X(answers_late, "ringpost_answers_late_total", COUNTER, "Answers of other shards that came late or again and were dropped") \
     X(letters_refused, "ringpost_letters_refused_total", COUNTER, "Letters of other shards that cannot be true and were dropped")  \
     X(clock_steps, "ringpost_clock_steps_total", COUNTER, "Steps of the wall clock that were not followed at once")   \
     X(clock_steps_adopted, "ringpost_clock_steps_adopted_total", COUNTER, "Steps of the wall clock that held and were followed") \

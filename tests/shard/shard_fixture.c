@@ -136,6 +136,7 @@ bool rig_turn(void)
         if (!rig.stores_held) moved = fake_store_step(rig.stores[i]) || moved;
         shard_flush(rig.shards[i]);
         if (!rig.disks_held) moved = move_disk(i) || moved;
+        if (!rig.stores_held) moved = !fake_store_idle(rig.stores[i]) || moved;
         moved = shard_apply(rig.shards[i], 64) > 0 || moved;
     }
     if (rig.posted_first != NULL && !rig.letters_held) moved = true;

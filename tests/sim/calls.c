@@ -93,6 +93,7 @@ static bool go(struct world *w, struct call *call, const ProtobufCMessage *reque
     ASSERT(method != NULL && d->lanes[call->lane] == NULL);
     if (request != NULL) envelope_pack(&call->payload, request);
     call->request_id = w->people->next_request_id++;
+    call->asked_ns = w->now_ns;
     call->next = w->people->calls;
     w->people->calls = call;
     d->lanes[call->lane] = call;
@@ -159,6 +160,12 @@ void calls_answer(struct world *w, struct call *call, const struct letter *lette
         EXPECT(w->damaged, "%s is refused: nothing is damaged", call->type->name);
         w->people->refusals++;
         call->device->patience_ns = w->now_ns + 10 * PATIENCE_NS;
+        calls_lose(w, call);
+        return;
+    }
+    if (letter->error == ERROR_NO_ANSWER) { /* nobody knows */
+        w->people->refusals++;
+        call->device->patience_ns = w->now_ns + PATIENCE_NS;
         calls_lose(w, call);
         return;
     }

@@ -15,7 +15,8 @@ struct call {
     const struct call_type *type;
     struct app *device;
     enum lane lane;
-    uint64_t request_id;
+    uint64_t request_id, asked_ns;
+    bool answered; /* it is on its way to the device */
     struct writer payload;
     bool over_session;
     uint32_t link_generation;   /* of that session's connection */

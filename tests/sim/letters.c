@@ -60,6 +60,20 @@ static struct letter *renumber_entries(struct world *w, struct letter *letter)
     return renumbered;
 }
 
+static void renumber_ack(struct world *w, struct letter *letter)
+{
+    const struct renumbering *r = &w->renumberings[letter->to_shard][letter->from_shard];
+    struct received_record record;
+    struct cursor c = cursor_of(letter_payload(letter));
+    bool read = received_record_read(&record, &c) && cursor_done(&c);
+    ASSERT(read);
+    if (letter->number > 0) letter->number = r->source_index[letter->number - 1];
+    if (record.received > 0) record.received = r->source_index[record.received - 1];
+    struct writer out = {.data = letter->bytes, .capacity = letter->len, .size_max = letter->len};
+    received_record_write(&out, &record);
+    ASSERT(!out.failed && out.len == letter->len);
+}
+
 /* Planted bug: the outbox and the position change though no command says so. */
 static void acknowledge_at_once(struct world *w, const struct letter *letter)
 {
@@ -67,24 +81,76 @@ static void acknowledge_at_once(struct world *w, const struct letter *letter)
     if (s->damage == NULL) stream_acknowledge(s->machine->streams, letter->from_shard, letter->number, &s->effects);
 }
 
+/* Planted bug: what follows a gap is taken for what comes next. */
+static void close_gap(struct world *w, const struct letter *letter)
+{
+    struct shard *s = w->nodes[letter->to_shard].shard;
+    struct relay_record relay;
+    struct cursor c = cursor_of(letter_payload(letter));
+    struct source *source = &s->sources[letter->from_shard];
+    if (!relay_record_read(&relay, &c) || s->damage != NULL || relay.first <= source->received + 1) return;
+    if (s->machine->streams != NULL) source->received = relay.first - 1;
+}
+
 static struct letter *with_planted_bug(struct world *w, struct letter *letter)
 {
+    if (w->plant == PLANT_gap_ignored && letter->kind == LETTER_STREAM) close_gap(w, letter);
     if (w->plant == PLANT_repeats_applied && letter->kind == LETTER_STREAM) return renumber_entries(w, letter);
     if (w->plant == PLANT_acks_not_logged && letter->kind == LETTER_STREAM_ACK) acknowledge_at_once(w, letter);
-    if (w->plant == PLANT_repeats_applied && letter->kind == LETTER_STREAM_ACK && letter->number > 0)
-        letter->number = w->renumberings[letter->to_shard][letter->from_shard].source_index[letter->number - 1];
+    if (w->plant == PLANT_repeats_applied && letter->kind == LETTER_STREAM_ACK) renumber_ack(w, letter);
     return letter;
 }
 
-/* Planted bug: of two letters of the same shard that arrive together the second one is read first. */
-static void let_one_overtake(struct world *w, struct letter **letters, uint32_t count)
+/* ---- letters between hosts -------------------------------------------------------------------------------------------- */
+
+#define LATE_STEPS_MAX 2000u
+
+struct late { /* a letter that comes later; the newest first */
+    struct late *next;
+    struct letter *letter;
+    uint64_t step; /* not before */
+};
+
+static void make_late(struct world *w, struct letter *letter)
 {
-    for (uint32_t i = 1; i < count; i++)
-        if (letters[i]->from_shard == letters[i - 1]->from_shard && dice_one_in(&w->dice, 10)) {
-            struct letter *first = letters[i - 1];
-            letters[i - 1] = letters[i];
-            letters[i] = first;
-        }
+    struct late *late = malloc(sizeof *late);
+    ASSERT(late != NULL);
+    *late = (struct late){w->late[letter->to_shard], letter, report.step + dice_below(&w->dice, LATE_STEPS_MAX)};
+    w->late[letter->to_shard] = late;
+}
+
+static bool per_mille(struct world *w, uint32_t n) { return n > 0 && dice_below(&w->dice, 1000) < n; }
+
+/* True: it does not arrive now. */
+static bool goes_astray(struct world *w, struct letter *letter)
+{
+    const struct profile *p = &w->profile;
+    if (letter->from_shard == letter->to_shard || w->settling) return false;
+    if (letter->kind != LETTER_REQUEST && per_mille(w, p->letters_again)) make_late(w, letter_copy(letter));
+    bool lost = per_mille(w, p->letters_lost), late = !lost && per_mille(w, p->letters_late);
+    if (lost) letter_free(letter);
+    else if (late) make_late(w, letter);
+    return lost || late;
+}
+
+bool letters_are_lossy(const struct world *w) { return w->profile.letters_lost > 0 || w->profile.letters_late > 0; }
+
+bool letters_answer_is_lost(struct world *w, uint16_t from, uint16_t home)
+{
+    return from != home && !w->settling && per_mille(w, w->profile.letters_lost);
+}
+
+static struct letter *take_late(struct world *w, uint16_t to)
+{
+    for (struct late **link = &w->late[to]; *link != NULL; link = &(*link)->next) {
+        struct late *late = *link;
+        if (!w->settling && late->step > report.step) continue;
+        struct letter *letter = late->letter;
+        *link = late->next;
+        free(late);
+        return letter;
+    }
+    return NULL;
 }
 
 /* ---- life ------------------------------------------------------------------------------------------------------------- */
@@ -97,10 +163,13 @@ void letters_create(struct world *w)
 
 void letters_destroy(struct world *w)
 {
-    mailbox_destroy(w->mailbox);
+    bool settling = w->settling;
     struct letter *letter;
+    mailbox_destroy(w->mailbox);
+    w->settling = true; /* nothing is late any more */
     for (uint32_t to = 0; to < SHARDS_MAX; to++)
-        while ((letter = box_take(&w->from_outside[to])) != NULL) letter_free(letter);
+        while ((letter = box_take(&w->from_outside[to])) != NULL || (letter = take_late(w, (uint16_t)to)) != NULL) letter_free(letter);
+    w->settling = settling;
 }
 
 void letters_lose(struct world *w)
@@ -125,15 +194,14 @@ bool letters_congested(const struct world *w, uint16_t shard) { return mailbox_c
 
 bool letters_under_way(const struct world *w, uint16_t to)
 {
-    return w->from_outside[to].first != NULL || mailbox_readable(w->mailbox, to);
+    return w->from_outside[to].first != NULL || w->late[to] != NULL || mailbox_readable(w->mailbox, to);
 }
 
 static void arrive(struct world *w, struct letter *letter)
 {
     report_hash_u64((uint64_t)letter->kind << 32 | (uint64_t)letter->from_shard << 8 | letter->to_shard, letter->len);
     TRACE("letter %d from %u to %u, %u bytes", (int)letter->kind, letter->from_shard, letter->to_shard, letter->len);
-    if (w->plant == PLANT_stream_lost && letter->kind == LETTER_STREAM && dice_one_in(&w->dice, 20)) letter_free(letter);
-    else shard_receive(w->nodes[letter->to_shard].shard, with_planted_bug(w, letter));
+    shard_receive(w->nodes[letter->to_shard].shard, with_planted_bug(w, letter));
 }
 
 static bool takes_none(struct world *w, uint16_t to)
@@ -150,8 +218,10 @@ bool letters_deliver(struct world *w, uint16_t to, uint32_t max)
     bool listens = w->settling || !letters_congested(w, to);
     struct letter *letters[TAKE_MAX], *of_client = listens ? box_take(&w->from_outside[to]) : NULL;
     uint32_t count = mailbox_take(w->mailbox, to, letters, max);
-    if (w->plant == PLANT_letters_overtake) let_one_overtake(w, letters, count);
-    for (uint32_t i = 0; i < count; i++) arrive(w, letters[i]);
+    struct letter *late = take_late(w, to);
+    for (uint32_t i = 0; i < count; i++)
+        if (!goes_astray(w, letters[i])) arrive(w, letters[i]);
+    if (late != NULL) arrive(w, late);
     if (of_client != NULL) arrive(w, of_client);
-    return count > 0 || of_client != NULL;
+    return count > 0 || late != NULL || of_client != NULL;
 }

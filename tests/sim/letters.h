@@ -4,7 +4,12 @@
  *
  * What a shard posts is seen by the others after its turn has ended (letters_publish). Letters of a pair come in order; how late, and how
  * many at a time, is a matter of chance, and now and then a shard takes none for a long while. Then more are under way than the mailbox
- * is made for: it takes them all the same, and the shards that are owed an answer stop listening to their clients until it has room. */
+ * is made for: it takes them all the same, and the shards that are owed an answer stop listening to their clients until it has room.
+ *
+ * In some profiles the shards are on different hosts: what one says to another may be lost, come again, or come late, so that others
+ * overtake it (profile.h says how often); so may a request that a shard forwards, and the answer to it, but these never come again: a link
+ * does not repeat them (shard/engine/letter.h). What a client says to its own shard, and hears from it, arrives. When the world settles
+ * nothing more is lost, and what is late arrives. */
 #ifndef TESTS_SIM_LETTERS_H
 #define TESTS_SIM_LETTERS_H
 
@@ -16,6 +21,9 @@ void letters_destroy(struct world *world);
 void letters_lose(struct world *world);
 /* Takes the letter. */
 void letters_post(struct world *world, struct letter *letter);
+bool letters_are_lossy(const struct world *world);
+/* That of a shard to a client of another one's host. */
+bool letters_answer_is_lost(struct world *world, uint16_t from, uint16_t home);
 /* The shard's turn ends. */
 void letters_publish(struct world *world, uint16_t shard);
 /* Some letters, at most `max`, reach the shard; false: there were none, or it takes none now. */

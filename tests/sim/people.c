@@ -599,9 +599,12 @@ void people_destroy(struct people *people)
 /* On the connection that asked, behind what is on its way there; else at once. */
 void people_on_reply(struct world *w, const struct letter *letter)
 {
-    const struct call *call = w->people->calls;
+    struct call *call = w->people->calls;
     while (call != NULL && call->request_id != letter->origin.request_id) call = call->next;
-    EXPECT(call != NULL, "an answer to request %lu, which waits for none", (unsigned long)letter->origin.request_id);
+    bool late = call == NULL && letters_are_lossy(w); /* it was ended as overdue */
+    EXPECT(call != NULL || late, "an answer to request %lu, which waits for none", (unsigned long)letter->origin.request_id);
+    if (late || letters_answer_is_lost(w, letter->from_shard, id_partition(call->claims.user_id))) return;
+    call->answered = true;
     struct link *link = w->people->links;
     while (link != NULL && link->generation != letter->origin.generation) link = link->next;
     if (!call->over_session || link == NULL || link->app == NULL || link->state != LINK_OPEN) {
@@ -612,6 +615,25 @@ void people_on_reply(struct world *w, const struct letter *letter)
     copy->origin = letter->origin;
     copy->error = letter->error;
     link_queue(link, SLICE_EMPTY)->answer = copy;
+}
+
+#define ANSWER_NS UINT64_C(30000000000)
+
+void people_end_overdue(struct world *w)
+{
+    struct call **link = &w->people->calls;
+    while (letters_are_lossy(w) && *link != NULL) {
+        struct call *call = *link;
+        if (call->answered || call->asked_ns + ANSWER_NS > w->now_ns) {
+            link = &call->next;
+            continue;
+        }
+        *link = call->next;
+        if (call->device->lanes[call->lane] == call) call->device->lanes[call->lane] = NULL;
+        TRACE("device %u hears nothing: %s, request %lu", call->device->number, calls_name(call), (unsigned long)call->request_id);
+        calls_lose(w, call);
+        link = &w->people->calls; /* what was lost may have asked something */
+    }
 }
 
 /* ---- a copy of the server, restored -------------------------------------------------------------------------------------- */

@@ -170,6 +170,8 @@ void app_forget_token(struct world *world, struct app *device);
 
 /* ---- ports ---- */
 void people_on_reply(struct world *world, const struct letter *letter);
+/* As the doors do: what was not answered in time, because a letter was lost, is answered so. */
+void people_end_overdue(struct world *world);
 bool people_on_bind(struct world *world, const struct origin *origin, struct session *session);
 enum result people_on_push(struct world *world, struct session *session, struct slice head, struct buf *body, bool *above_soft);
 void people_on_end(struct world *world, struct session *session, uint16_t close_code, const char *reason);

@@ -12,8 +12,9 @@
     X(reused_ids, "id counters are not stored: ids are given twice after a restart")                                   \
     X(reused_seq, "the newest row of a timeline is sometimes lost: its seq is given again")                            \
     X(repeats_applied, "stream entries sent again after a restart are not dropped")                                    \
-    X(stream_lost, "a letter of stream entries is sometimes lost")                                                     \
-    X(letters_overtake, "a letter sometimes overtakes the one before it")                                              \
+    X(gap_ignored, "what comes behind lost stream entries is taken for what comes next")                               \
+    X(never_asked_again, "nobody asks a shard of which nothing is heard any more")                                     \
+    X(never_overdue, "questions to other shards wait for their answers for ever")                                      \
     X(overflow_lost, "a letter is lost when there are more under way than the mailbox is made for")                    \
     X(window_forgotten, "repeated sends are not recognized after a restart")                                           \
     X(stale_reads, "reads of the store overtake the batches written before them")                                      \

@@ -144,6 +144,11 @@ struct profile profile_roll(struct dice *dice)
     p.outbound_soft_bytes = PICK(dice, 500, 3000, 100000);
     p.outbound_hard_bytes = p.outbound_soft_bytes * PICK(dice, 2, 4);
     roll_weights(&p, dice);
+    if (dice_one_in(dice, 3)) {
+        p.letters_lost = PICK(dice, 0, 5, 50, 150);
+        p.letters_again = PICK(dice, 0, 5, 50, 150);
+        p.letters_late = PICK(dice, 0, 20, 100, 300);
+    }
     p.limits_change = dice_one_in(dice, 4);
     p.restored = dice_one_in(dice, 4);
     p.begins_old = !p.restored && dice_one_in(dice, 4);

@@ -51,6 +51,7 @@ struct profile {
     uint32_t talk_percent;    /* of a device's doings: sends */
     uint32_t length;          /* times the usual number of steps: long enough for the time of repeated sends to be over */
     uint32_t token_ttl_s;
+    uint32_t letters_lost, letters_again, letters_late; /* of a thousand between two shards; all 0: a mailbox, which is neither */
     bool clock_steps_back;    /* by so little that it is followed */
     bool clock_leaps;         /* by hours, for a moment or for long */
     uint32_t clock_hold_ms;   /* how long a leap must hold to be believed */

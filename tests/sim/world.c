@@ -47,7 +47,7 @@ static uint64_t port_now_ms(void *context)
 static uint64_t port_now_ns(void *context)
 {
     const struct world *w = context;
-    return w->now_ns;
+    return w->ticking && w->plant == PLANT_never_overdue ? 0 : w->now_ns;
 }
 
 static void port_random(void *context, void *out, size_t len)
@@ -291,6 +291,13 @@ static bool maintain(struct node *node)
     return wanted;
 }
 
+static void tick_shard(struct world *w, struct node *node)
+{
+    w->ticking = true;
+    shard_tick(node->shard);
+    w->ticking = false;
+}
+
 static void turn_shard(struct world *w, uint16_t i)
 {
     struct node *node = &w->nodes[i];
@@ -300,7 +307,7 @@ static void turn_shard(struct world *w, uint16_t i)
     while (letters_deliver(w, i, 1)) continue;
     shard_apply(node->shard, APPLY_BUDGET_MAX);
     shard_flush(node->shard);
-    if (!w->comparing) shard_tick(node->shard); /* which may end a session */
+    if (!w->comparing) tick_shard(w, node); /* which may end a session */
     while (maintain(node)) continue;
     letters_publish(w, i);
 }
@@ -310,6 +317,7 @@ static void round_of_turns(struct world *w)
     report.step++;
     w->now_ns += ROUND_NS;
     clock_look(w);
+    people_end_overdue(w);
     while (finish_password(w, RESULT_OK)) continue;
     for (uint16_t i = 0; i < world_shard_count(w); i++) turn_shard(w, i);
 }
@@ -550,7 +558,7 @@ static bool act_on(struct world *w, enum action action, struct node *node)
     case ACTION_COMPACT: return faults_let_run(w, node) && fake_store_compact(node->store, dice_next(&w->dice));
     case ACTION_APPLY: return shard_apply(node->shard, dice_between(&w->dice, 1, APPLY_BUDGET_MAX)) > 0;
     case ACTION_FLUSH: shard_flush(node->shard); return true;
-    case ACTION_TICK: shard_tick(node->shard); return true;
+    case ACTION_TICK: tick_shard(w, node); return true;
     case ACTION_MAINTAIN: return maintain(node);
     case ACTION_FULL: faults_fill(w, node); return true;
     case ACTION_STALL: faults_stall(w, node); return true;
@@ -612,7 +620,10 @@ static void step(struct world *w)
     if (w->profile.clock_steps_back && dice_one_in(&w->dice, 5000)) step_clock_back(w);
     clock_maybe_leap(w);
     if (w->now_ns / 1000000 / LOOK_MS != before_ns / 1000000 / LOOK_MS) clock_look(w);
-    if (w->now_ns / 1000000000 != before_ns / 1000000000) faults_retry_start(w);
+    if (w->now_ns / 1000000000 != before_ns / 1000000000) {
+        faults_retry_start(w);
+        people_end_overdue(w);
+    }
     if (faults_end_process(w, act, (enum action)action)) crash(w, dice_one_in(&w->dice, 3));
     faults_expect_shut(w);
 }

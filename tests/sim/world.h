@@ -47,6 +47,7 @@ struct world {
     struct mailbox *mailbox;
     struct box from_outside[SHARDS_MAX]; /* clients' letters, by the shard they are for */
     uint64_t deaf_until_step[SHARDS_MAX]; /* it takes no letters until then */
+    struct late *late[SHARDS_MAX];        /* letters.c */
     struct renumbering renumberings[SHARDS_MAX][SHARDS_MAX];
     struct password_job *passwords_first, *passwords_last;
     uint32_t passwords_waiting;
@@ -69,6 +70,7 @@ struct world {
     bool mute;     /* the process is dying: nobody hears it any more */
     bool settling; /* people finish what they began and begin nothing */
     bool comparing; /* and nothing may change any more */
+    bool ticking;   /* a shard is */
     uint32_t crashes, restarts, rests, clock_steps;
     uint32_t clock_eras; /* grows when the trusted clock may begin or cease to be wrong */
     bool upgraded;                    /* from an older version */

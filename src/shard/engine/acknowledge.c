@@ -52,7 +52,11 @@ const struct command_row stream_ack_command = {.type = COMMAND_STREAM_ACK,
 
 void acknowledge_hear(struct shard *s, const struct letter *letter)
 {
-    if (stream_hear(s->machine->streams, letter->from_shard, letter->number)) return;
+    struct received_record record;
+    struct cursor c = cursor_of(letter_payload(letter));
+    bool read = received_record_read(&record, &c) && cursor_done(&c);
+    struct stream_answer answer = {.applied = letter->number, .received = record.received, .gap = record.gap != 0};
+    if (read && stream_hear(s->machine->streams, letter->from_shard, &answer)) return;
     metrics_add(&s->options.metrics->letters_refused, 1);
 }
 

@@ -3,7 +3,7 @@
  * member asks of the home shard in between would be answered as if the join had not been. So, before that shard says "you are no
  * member", it asks the room's shard how much it has told so far, and answers when all of that is applied here.
  * Happy path: ASK_POSITION -> TELL_POSITION {entries emitted to us} -> applied already, or wait for the streams -> run again.
- * It ends as the streams do: they lose nothing. A damaged shard sends nothing either, and says so when it is asked; who waits in one that is
+ * It ends as the streams do, or after CALL_TIMEOUT_MS with a refusal. A damaged shard sends nothing either, and says so when it is asked; who waits in one that is
  * found damaged is refused. */
 #include "shard/engine/shard_internal.h"
 
@@ -12,12 +12,12 @@ static bool has_caught_up(const struct shard *s, const struct request *r)
     return stream_applied(s->machine->streams, r->awaited_peer) >= r->awaited;
 }
 
-static void on_position(struct shard *s, struct request *r, struct letter *letter)
+static bool on_position(struct shard *s, struct request *r, struct letter *letter)
 {
     (void)s;
     struct cursor c = cursor_of(letter_payload(letter));
     r->awaited = cursor_u64(&c);
-    ASSERT(cursor_done(&c));
+    return cursor_done(&c);
 }
 
 static void go_on(struct shard *s, struct request *r)
@@ -41,12 +41,11 @@ bool request_catch_up(struct shard *s, struct request *r, uint16_t peer)
 {
     uint16_t here = s->options.machine.shard;
     if (r->caught_up || peer == here || peer >= s->options.machine.shard_count) return true;
-    uint64_t call = request_call_begin(s, r, 1, on_position, position_known);
+    uint64_t call = request_call_begin(s, r, on_position, position_known);
     if (call == 0) return false;
     r->awaited_peer = peer;
-    struct letter *letter = letter_create(LETTER_ASK_POSITION, here, peer, 0);
-    letter->number = call;
-    shard_post(s, letter);
+    r->awaited_until_ns = shard_now_ns(s) + CALL_TIMEOUT_MS * 1000000ull;
+    request_call_ask(s, call, letter_create(LETTER_ASK_POSITION, here, peer, 0));
     return false;
 }
 
@@ -69,6 +68,21 @@ void catch_up_resume(struct shard *s)
         waiting = r->next_behind;
         r->stage = REQUEST_RUNNING;
         position_known(s, r);
+    }
+}
+
+void catch_up_expire(struct shard *s, uint64_t now_ns)
+{
+    struct request **link = &s->behind;
+    while (*link != NULL) {
+        struct request *r = *link;
+        if (r->awaited_until_ns > now_ns) {
+            link = &r->next_behind;
+            continue;
+        }
+        *link = r->next_behind;
+        metrics_add(&s->options.metrics->calls_overdue, 1);
+        request_refuse(s, r, ERROR_NO_ANSWER);
     }
 }
 

@@ -4,6 +4,14 @@
  *          those are borrowed.)
  * Thread:  one at a time.         Depends: core/, api/error.h.   Start at: shard/engine/shard.h
  *
+ * What if one is lost, late, or comes again?
+ *   STREAM, STREAM_ACK            posted again; repeats are dropped: stream.h
+ *   ASK_*, WATCH and their answers the request is refused NO_ANSWER after CALL_TIMEOUT_MS; answers that are late or come again are dropped:
+ *                                 call.c. A question may be answered twice: it changes nothing, but for WATCH, where the newest counts
+ *   UNWATCH, NOTIFY               best effort; a NOTIFY that nobody waits for has its watcher removed: presence/watch.c
+ *   REQUEST, REPLY                at most once: whoever carries letters never repeats these. A send and a create_room are stored once
+ *                                 under their client ids, all others must be asked for again by who knows whether they still want it
+ *
  *   bytes:  +--------------+---------+      the actor of a request (actor_record), then what `kind` says
  *           | actor (len a)| payload |
  *           +--------------+---------+ */
@@ -18,7 +26,7 @@ enum letter_kind {
     LETTER_REQUEST,      /* a client's request: payload = packed request message of `method` */
     LETTER_REPLY,        /* to origin: payload = packed response message, or `error` with payload = detail text */
     LETTER_STREAM,       /* durable stream entries: relay_record */
-    LETTER_STREAM_ACK,   /* number = index applied */
+    LETTER_STREAM_ACK,   /* number = index applied; payload = received_record */
     LETTER_ASK_PEOPLE,   /* number = call; payload = u64 user ids: who are they? */
     LETTER_TELL_PEOPLE,  /* number = call; payload = person answers, call.c */
     LETTER_ASK_POSITION, /* number = call: how many stream entries were ever emitted to the asking shard? */
@@ -58,6 +66,7 @@ struct letter {
     uint8_t error;       /* REPLY: enum error */
     uint8_t noted;       /* REPLY: enum refusal + 1 that its door notes, with the user id in `number`; 0: none */
     bool admitted;       /* REQUEST: the actor's home shard has let it pass */
+    bool foreign;        /* it came as bytes, which somebody else wrote (letter_decode) */
     uint32_t retry_after_ms;
     struct origin origin;
     uint64_t number;

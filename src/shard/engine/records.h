@@ -43,6 +43,9 @@ RECORD(relay, RELAY_FIELDS)
 RECORD(stream_ack, STREAM_ACK_FIELDS)
 #define ACKNOWLEDGED_FIELDS(F) F(u16, peer) F(u64, index)
 RECORD(acknowledged, ACKNOWLEDGED_FIELDS)
+/* Payload of a STREAM_ACK letter: the index of the last entry taken in, applied or not; gap: what came next is missing, post it again */
+#define RECEIVED_FIELDS(F) F(u64, received) F(u8, gap)
+RECORD(received, RECEIVED_FIELDS)
 
 /* ---- the store ---- */
 /* last_id_ms: when the newest of those ids was given, so that time does not go back either */

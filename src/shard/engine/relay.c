@@ -1,7 +1,8 @@
 /* shard/engine/relay.c - the receiving end of durable streams, and the RELAY command that makes a bundle of entries part of this shard.
  * Happy path: letter -> in order, repeats dropped -> needs of all its entries resident -> log -> durable -> applied -> acknowledged once
  * per turn.
- * Failure modes: no room in the log: the head bundle stalls and is tried again each turn; the source's window bounds what waits. An entry
+ * Failure modes: a letter is missing: what follows it is dropped, and its source told (stream.h); one that no shard would write is refused.
+ * No room in the log: the head bundle stalls and is tried again each turn; the source's window bounds what waits. An entry
  * that the log can never take ends the process: rules_check() refuses options that would let one be accepted. */
 #include "shard/engine/records.h"
 #include "shard/engine/shard_internal.h"
@@ -61,6 +62,19 @@ const struct command_row relay_command = {.type = COMMAND_RELAY,
                                           .size_max = size_max_relay};
 
 /* ---- receiving ---- */
+
+#define ASK_AGAIN_NS 250000000ull
+#define RECEIVED_SIZE 16 /* of a received_record, and more */
+
+static bool entries_are_good(const struct shard *s, const struct relay_record *relay)
+{
+    const struct relay_row *row = domain_relay(s->options.machine.domain, relay->kind);
+    if (row == NULL || row->kind != relay->kind) return false;
+    struct cursor c = cursor_of(relay->entries);
+    bool good = true;
+    while (good && cursor_left(&c) > 0) good = row->is_good(relay->source, cursor_bytes(&c));
+    return good;
+}
 
 /* One command holds no more, unless a single entry does: the log must have room for it, beside others. */
 static uint32_t piece_bytes(const struct shard *s)
@@ -165,26 +179,53 @@ static void source_add_pieces(struct shard *s, const struct letter *letter, cons
     if (piece.count > 0) source_add_piece(s, letter, &piece);
 }
 
-void relay_receive(struct shard *s, struct letter *letter)
+/* Not what another shard would write. Entries of this process's own shards are not looked into: it wrote them. */
+static bool relay_is_good(const struct shard *s, const struct letter *letter, struct relay_record *relay)
 {
-    uint16_t peer = letter->from_shard;
-    struct source *source = &s->sources[peer];
-    struct relay_record relay = RECORD_OF(relay, letter_payload(letter));
-    ASSERT(relay.source == peer && relay.count > 0 && relay.first <= source->received + 1);
-    uint64_t had = source->received + 1 - relay.first; /* of these entries */
-    if (had > relay.count) had = relay.count;
+    struct cursor c = cursor_of(letter_payload(letter));
+    if (letter->from_shard >= s->options.machine.shard_count || letter->from_shard == letter->to_shard) return false;
+    if (!relay_record_read(relay, &c) || !cursor_done(&c)) return false;
+    if (relay->source != letter->from_shard || relay->first == 0 || relay->count == 0) return false;
+    return !letter->foreign || (stream_bundle_is_whole(relay) && entries_are_good(s, relay));
+}
+
+/* What comes before it was lost, or is late. It will be posted again, and this with it. */
+static void relay_drop_early(struct shard *s, struct source *source, struct letter *letter)
+{
+    metrics_add(&s->options.metrics->stream_gaps, 1);
+    source->gap = source->owes_ack = s->acks_owed = true;
+    letter_free(letter);
+}
+
+static void relay_take(struct shard *s, struct source *source, struct letter *letter, const struct relay_record *relay)
+{
+    uint64_t had = source->received + 1 - relay->first; /* of these entries */
+    if (had > relay->count) had = relay->count;
     if (had > 0) {
         metrics_add(&s->options.metrics->stream_redelivered, had);
         source->owes_ack = s->acks_owed = true;
     }
-    source->received += relay.count - had;
-    if (had == 0 && relay.entries.len <= piece_bytes(s)) {
+    source->received += relay->count - had;
+    if (had == 0 && relay->entries.len <= piece_bytes(s)) {
         source_add(source, letter);
     } else {
-        source_add_pieces(s, letter, &relay, had);
+        source_add_pieces(s, letter, relay, had);
         letter_free(letter);
     }
-    relay_advance(s, peer);
+    relay_advance(s, relay->source);
+}
+
+void relay_receive(struct shard *s, struct letter *letter)
+{
+    struct relay_record relay;
+    if (!relay_is_good(s, letter, &relay)) {
+        metrics_add(&s->options.metrics->letters_refused, 1);
+        letter_free(letter);
+        return;
+    }
+    struct source *source = &s->sources[relay.source];
+    if (relay.first > source->received + 1) relay_drop_early(s, source, letter);
+    else relay_take(s, source, letter, &relay);
 }
 
 void relay_retry(struct shard *s)
@@ -197,14 +238,37 @@ void relay_retry(struct shard *s)
     }
 }
 
+/* Of one gap the source is told once, and again when what it posted then should be here. */
+static bool tells_gap(struct shard *s, struct source *source)
+{
+    if (!source->gap) return false;
+    source->gap = false;
+    uint64_t now_ns = shard_now_ns(s);
+    bool told = source->asked_ns != 0 && source->asked_for == source->received && now_ns - source->asked_ns < ASK_AGAIN_NS;
+    if (told) return false;
+    source->asked_for = source->received;
+    source->asked_ns = now_ns;
+    return true;
+}
+
+static void send_ack(struct shard *s, uint16_t peer)
+{
+    struct source *source = &s->sources[peer];
+    uint8_t bytes[RECEIVED_SIZE];
+    struct writer w = {.data = bytes, .capacity = sizeof bytes, .size_max = sizeof bytes};
+    received_record_write(&w, &(struct received_record){.received = source->received, .gap = tells_gap(s, source)});
+    ASSERT(!w.failed);
+    struct letter *ack = letter_make(LETTER_STREAM_ACK, s->options.machine.shard, peer, NULL, writer_slice(&w));
+    ack->number = stream_applied(s->machine->streams, peer);
+    shard_post(s, ack);
+}
+
 void relay_send_acks(struct shard *s)
 {
     s->acks_owed = false;
     for (uint16_t peer = 0; peer < s->options.machine.shard_count; peer++) {
         if (!s->sources[peer].owes_ack) continue;
         s->sources[peer].owes_ack = false;
-        struct letter *ack = letter_create(LETTER_STREAM_ACK, s->options.machine.shard, peer, 0);
-        ack->number = stream_applied(s->machine->streams, peer);
-        shard_post(s, ack);
+        send_ack(s, peer);
     }
 }

@@ -14,6 +14,8 @@ struct relay_row { /* one constant in the file that has its functions, named in 
     uint16_t kind;
     const char *name;
     bool bundled; /* several of one batch travel together; else each goes alone */
+    /* Bytes of another host: could shard `source` have written this? Entries of this process are not asked about. */
+    bool (*is_good)(uint16_t source, struct slice entry);
     /* Names every entity that applying it touches; like a command's. */
     void (*needs)(struct needs *needs, struct slice entry);
     /* What happened elsewhere has happened: it is never refused. */

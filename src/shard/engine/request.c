@@ -664,7 +664,7 @@ static void answer(struct shard *s, struct request *r, enum error error, struct 
     if (question->kind == LETTER_ASK_PEOPLE && error != ERROR_NONE) answer_question(s, question, LETTER_TELL_PEOPLE, error);
     if (question->kind == LETTER_WATCH && error != ERROR_NONE) answer_question(s, question, LETTER_WATCHED, error);
     if (question->kind == LETTER_REQUEST) {
-        bool busy = error == ERROR_SERVER_BUSY || error == ERROR_DISK_FULL;
+        bool busy = error == ERROR_SERVER_BUSY || error == ERROR_DISK_FULL || error == ERROR_NO_ANSWER;
         request_answer(s, &(struct answer){.origin = &question->origin,
                                            .method = question->method,
                                            .error = error,

@@ -45,6 +45,7 @@ struct request {
     void (*then)(struct shard *shard, struct request *request, enum error error); /* LOGGED */
     enum request_state { REQUEST_RUNNING, REQUEST_PARKED, REQUEST_LOGGED, REQUEST_READING, REQUEST_CALLING, REQUEST_STALLED } stage;
     uint64_t awaited;            /* request_catch_up(): entries of awaited_peer that are to be applied first */
+    uint64_t awaited_until_ns;
     struct request *next_behind;
     uint16_t awaited_peer;
     bool caught_up;
@@ -136,13 +137,20 @@ struct writer *shard_scratch(struct shard *shard); /* empty, for the record of a
 /* Proposes a command nobody waits for (last seen): best effort, dropped when a limit is reached. */
 void shard_propose_internal(struct shard *shard, uint16_t type, uint64_t actor_id, struct slice record);
 struct watch_table *shard_watch_table(struct shard *shard);
-/* Takes; `number` of the letter names the call. */
+/* Takes; `number` of the letter names the call. An answer that is late, or comes again, finds nobody and is dropped. */
 void request_call_answer(struct shard *shard, struct letter *letter);
 
 /* ---- questions to other shards: a call number finds the waiting request when the answer comes ---- */
-/* Asks every shard in `shards` (bit set semantics by the caller): registers one pending call expecting `answers` letters. */
-uint64_t request_call_begin(struct shard *shard, struct request *request, uint32_t answers,
-                            void (*on_answer)(struct shard *shard, struct request *request, struct letter *letter),
+/* The request waits for the answers to what request_call_ask() asks next, at least one letter and not two to one shard: each goes to on_answer
+ * (false: no shard would write that; it counts as an error), after the last one `then` runs. Where an answer said an error, or not all
+ * came within CALL_TIMEOUT_MS, the request is refused instead. 0: it was refused already, for there are too many calls. */
+#define CALL_TIMEOUT_MS 10000u
+uint64_t request_call_begin(struct shard *shard, struct request *request,
+                            bool (*on_answer)(struct shard *shard, struct request *request, struct letter *letter),
                             void (*then)(struct shard *shard, struct request *request));
+/* No call that has begun by now has a higher number; later ones have. */
+uint64_t request_last_call(const struct shard *shard);
+/* Takes the letter; posts it as a question of that call. */
+void request_call_ask(struct shard *shard, uint64_t call, struct letter *letter);
 
 #endif

@@ -460,17 +460,22 @@ void shard_flush(struct shard *s)
     if (stream_has_news(s->machine->streams)) acknowledge_flush(s);
     commitlog_flush(s->log);
     stream_pump(s->machine->streams, s->options.ports.post, s->options.ports.context);
+    if (stream_lacks(s->machine->streams)) resend_read(s);
     entity_table_trim(s->machine->entities);
 }
 
 void shard_tick(struct shard *s)
 {
     session_sweep(s, shard_now_ms(s) / 1000);
+    calls_expire(s, shard_now_ns(s));
     if (s->damage != NULL) return;
+    catch_up_expire(s, shard_now_ns(s));
     commitlog_trim(s->log, store_durable_index(s->options.store));
     if (s->limits_owed) propose_limits(s);
     if (stream_has_news(s->machine->streams)) acknowledge_log(s);
     if (s->machine->followed || s->asks_parked != NULL) follower_tick(s);
+    uint32_t asked = stream_ask_again(s->machine->streams, shard_now_ns(s) / 1000000);
+    metrics_add(&s->options.metrics->stream_asked_again, asked);
     uint64_t last = commitlog_last_index(s->log);
     if (last == s->ticked_index) commitlog_seal(s->log);
     s->ticked_index = last;

@@ -11,7 +11,8 @@ struct source { /* stream entries from one other shard */
     struct letter *first, *last; /* received in order, not yet proposed */
     struct request *stalled;     /* the head bundle, waiting for room in the log */
     bool waiting;                /* the head bundle is parked on a load */
-    bool owes_ack;
+    bool owes_ack, gap;          /* gap: letters came that do not follow `received` */
+    uint64_t asked_for, asked_ns; /* when its source was last told of a gap, and behind which entry */
     uint64_t received;           /* index of the last entry taken in */
 };
 
@@ -19,7 +20,8 @@ struct call {
     uint64_t number; /* 0: free */
     struct request *request;
     uint32_t answers_left;
-    void (*on_answer)(struct shard *shard, struct request *request, struct letter *letter);
+    uint64_t until_ns;
+    bool (*on_answer)(struct shard *shard, struct request *request, struct letter *letter);
     void (*then)(struct shard *shard, struct request *request);
 };
 
@@ -63,6 +65,7 @@ struct shard {
     struct request *behind;         /* wait for stream entries; catch_up.c */
     struct follower_ask *asks_parked; /* nothing is behind their places yet */
     struct call *calls;
+    uint64_t *call_askees;          /* of each call a bit set of the shards that have not answered yet */
     uint32_t call_capacity, call_count;
     uint64_t next_call;
     struct session_table sessions;
@@ -126,11 +129,15 @@ void admit_run(struct shard *shard, struct request *request);
 void people_run(struct shard *shard, struct request *request);
 void people_free(struct people *people);
 void calls_deinit(struct shard *shard);
+/* About once a second: ends those that are overdue. */
+void calls_expire(struct shard *shard, uint64_t now_ns);
 
 /* catch_up.c */
 void catch_up_answer(struct shard *shard, const struct letter *question);
 /* More stream entries may be applied now. */
 void catch_up_resume(struct shard *shard);
+/* About once a second: refuses those who have waited too long. */
+void catch_up_expire(struct shard *shard, uint64_t now_ns);
 /* The shard is damaged: nothing will be applied any more. */
 void catch_up_give_up(struct shard *shard);
 void catch_up_deinit(struct shard *shard);
@@ -148,6 +155,10 @@ void follower_wake(struct shard *shard);
 void follower_tick(struct shard *shard);
 /* The shard stops, or is damaged: who waits is answered. */
 void follower_give_up(struct shard *shard);
+
+/* resend.c */
+/* Reads from the outbox what streams lack. */
+void resend_read(struct shard *shard);
 
 /* relay.c */
 void relay_receive(struct shard *shard, struct letter *letter);

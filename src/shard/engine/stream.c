@@ -1,7 +1,7 @@
 /* shard/engine/stream.c - the outboxes and positions of one shard.
  * Happy path: emit -> the open bundle -> end of the batch: a put and a letter -> pump posts it -> the peer has it -> that is in the log ->
  * its key deleted.
- * What was posted is not kept in memory: letters are not lost while the process lives. After a restart the stored bundles are loaded, the
+ * What was posted is not kept in memory, for letters are rarely lost: it is read again. After a restart the stored bundles are loaded, the
  * entries of replayed commands are emitted again under the same numbers, and everything is posted from the first one. */
 #include "shard/engine/stream.h"
 #include "shard/engine/domain.h"
@@ -10,7 +10,7 @@
 struct bundle { /* closed, not acknowledged */
     struct bundle *next;
     uint64_t first, last;
-    struct letter *letter; /* owned; NULL: posted */
+    struct letter *letter; /* owned; NULL: it was posted, and only the store has it */
 };
 
 struct open_bundle { /* entries of the batch being applied, the last ones emitted */
@@ -23,9 +23,17 @@ struct open_bundle { /* entries of the batch being applied, the last ones emitte
 struct peer {
     struct open_bundle open;
     struct bundle *first, *last;  /* ascending, without holes */
-    struct bundle *unsent;        /* the first not yet posted; NULL: all are */
+    struct bundle *unsent;        /* the first to be posted next; NULL: all are */
     uint64_t emitted;             /* index of the last entry ever emitted */
     uint64_t acknowledged, logged, heard; /* rising, see stream.h */
+    uint64_t received;            /* heard of: what the peer has taken in; rising */
+    uint64_t progress;            /* heard and received together, when they last rose as far as was seen ... */
+    uint64_t silent_since_ms;     /* ... and since when they did not, while something is under way; 0: nothing is */
+    uint32_t patience_ms;
+    bool asking;                  /* one bundle was posted again, and nothing more is before an answer comes */
+    bool asked;                   /* that one is posted */
+    bool reading;                 /* from the outbox; or that has failed */
+    bool reading_failed;
     uint64_t applied;             /* from this peer to us */
     uint64_t count;               /* entries not acknowledged, the open bundle's too */
     bool changed;                 /* since the last end of a batch */
@@ -39,6 +47,7 @@ struct stream_set {
     uint64_t waiting; /* sum of the peers' counts */
     bool changed;     /* some peer */
     bool has_news;    /* some peer was heard farther than is logged */
+    bool lacks;       /* some bundle that is to be posted is not in memory */
     struct peer peers[];
 };
 
@@ -211,28 +220,125 @@ bool stream_full(const struct stream_set *s)
     return false;
 }
 
+/* ---- posting ---- */
+
+/* False: the rest of the peer's waits. */
+static bool peer_post(struct stream_set *s, struct peer *p, void (*post)(void *context, struct letter *letter), void *context)
+{
+    struct bundle *b = p->unsent;
+    if (b == NULL || b->last > p->heard + STREAM_WINDOW || p->asked) return false;
+    if (b->letter == NULL) {
+        s->lacks |= !p->reading;
+        return false;
+    }
+    struct letter *letter = b->letter;
+    b->letter = NULL;
+    p->unsent = b->next;
+    p->asked = p->asking;
+    post(context, letter);
+    return true;
+}
+
 void stream_pump(struct stream_set *s, void (*post)(void *context, struct letter *letter), void *context)
 {
     if (s->waiting == 0) return;
-    for (uint16_t i = 0; i < s->shard_count; i++) {
-        struct peer *p = &s->peers[i];
-        while (p->unsent != NULL && p->unsent->last <= p->heard + STREAM_WINDOW) {
-            struct letter *letter = p->unsent->letter;
-            p->unsent->letter = NULL;
-            p->unsent = p->unsent->next;
-            post(context, letter);
-        }
+    for (uint16_t i = 0; i < s->shard_count; i++)
+        while (peer_post(s, &s->peers[i], post, context)) continue;
+}
+
+/* The next to be posted is the one behind entry `index`. */
+static void peer_go_to(struct peer *p, uint64_t index)
+{
+    struct bundle *b = p->first;
+    while (b != NULL && b->last <= index) b = b->next;
+    p->unsent = b;
+}
+
+/* Something was posted, and not all of it is applied there as far as is known. */
+static bool peer_awaits(const struct peer *p)
+{
+    if (p->first == NULL) return false;
+    uint64_t posted = p->unsent == NULL ? p->last->last : p->unsent->first - 1;
+    return p->asking || p->heard < posted;
+}
+
+/* True: it has to be asked. */
+static bool peer_is_silent(struct peer *p, uint64_t now_ms)
+{
+    uint64_t progress = p->heard + p->received;
+    if (!peer_awaits(p)) {
+        p->silent_since_ms = 0;
+        return false;
     }
+    if (p->silent_since_ms == 0 || progress != p->progress || now_ms < p->silent_since_ms) {
+        p->silent_since_ms = now_ms;
+        p->progress = progress;
+        p->patience_ms = STREAM_RESEND_MS_MIN;
+    }
+    if (now_ms - p->silent_since_ms < p->patience_ms) return false;
+    p->silent_since_ms = now_ms;
+    p->patience_ms = p->patience_ms < STREAM_RESEND_MS_MAX / 2 ? 2 * p->patience_ms : STREAM_RESEND_MS_MAX;
+    return true;
+}
+
+uint32_t stream_ask_again(struct stream_set *s, uint64_t now_ms)
+{
+    uint32_t count = 0;
+    for (uint16_t i = 0; i < s->shard_count && s->waiting > 0; i++) {
+        struct peer *p = &s->peers[i];
+        if (p->reading_failed) p->reading = p->reading_failed = false;
+        if (!peer_is_silent(p, now_ms)) continue;
+        p->asking = true;
+        p->asked = false;
+        peer_go_to(p, p->heard);
+        count++;
+    }
+    return count;
+}
+
+/* ---- reading again what was posted ---- */
+
+bool stream_lacks(const struct stream_set *s) { return s->lacks; }
+
+bool stream_begin_reading(struct stream_set *s, uint16_t peer, uint64_t *first)
+{
+    struct peer *p = &s->peers[peer];
+    s->lacks = false; /* the next pump looks again */
+    if (p->reading || p->unsent == NULL || p->unsent->letter != NULL) return false;
+    p->reading = true;
+    *first = p->unsent->first;
+    return true;
+}
+
+void stream_supply(struct stream_set *s, uint16_t peer, uint64_t first, struct slice bundle)
+{
+    struct bundle *b = peer_of(s, peer)->first;
+    while (b != NULL && b->first < first) b = b->next;
+    if (b == NULL || b->first != first || b->letter != NULL) return; /* it was acknowledged meanwhile */
+    b->letter = letter_make(LETTER_STREAM, s->shard, peer, NULL, bundle);
+}
+
+void stream_end_reading(struct stream_set *s, uint16_t peer, bool well)
+{
+    struct peer *p = peer_of(s, peer);
+    p->reading_failed = !well;
+    p->reading = !well;
 }
 
 /* ---- acknowledgements ---- */
 
-bool stream_hear(struct stream_set *s, uint16_t peer, uint64_t index)
+bool stream_hear(struct stream_set *s, uint16_t peer, const struct stream_answer *answer)
 {
-    if (peer >= s->shard_count || peer == s->shard || index > s->peers[peer].emitted) return false;
+    if (peer >= s->shard_count || peer == s->shard) return false;
     struct peer *p = &s->peers[peer];
-    if (index > p->heard) p->heard = index;
+    if (answer->received > p->emitted || answer->applied > answer->received) return false;
+    if (answer->applied > p->heard) p->heard = answer->applied;
     if (p->heard > p->logged) s->has_news = true;
+    bool goes_back = p->asked || (answer->gap && answer->received >= p->received); /* else what it lacked is under way, or there */
+    if (answer->received > p->received) p->received = answer->received;
+    if (!goes_back) return true;
+    p->asking = p->asked = false;
+    peer_go_to(p, p->received);
     return true;
 }
 
@@ -273,6 +379,7 @@ static void peer_set_acknowledged(struct peer *p, uint64_t index)
     p->acknowledged = index;
     if (p->logged < index) p->logged = index;
     if (p->heard < index) p->heard = index;
+    if (p->received < index) p->received = index;
 }
 
 void stream_acknowledge(struct stream_set *s, uint16_t peer, uint64_t index, struct effects *effects)
@@ -309,8 +416,7 @@ bool stream_load_position(struct stream_set *s, uint16_t peer, struct slice valu
     return true;
 }
 
-/* As many entries as it says. */
-static bool bundle_whole(const struct relay_record *relay)
+bool stream_bundle_is_whole(const struct relay_record *relay)
 {
     struct cursor c = cursor_of(relay->entries);
     uint32_t count = 0;
@@ -327,7 +433,7 @@ bool stream_load_bundle(struct stream_set *s, uint16_t peer, uint64_t first, str
     struct peer *p = &s->peers[peer];
     struct relay_record relay;
     struct cursor c = cursor_of(value);
-    if (!relay_record_read(&relay, &c) || !cursor_done(&c) || !bundle_whole(&relay)) return false;
+    if (!relay_record_read(&relay, &c) || !cursor_done(&c) || !stream_bundle_is_whole(&relay)) return false;
     bool follows = p->last == NULL || first == p->last->last + 1;
     bool emitted = first > 0 && first <= p->emitted && relay.count <= p->emitted - first + 1;
     if (relay.source != s->shard || relay.first != first || !follows || !emitted) return false;

@@ -7,10 +7,16 @@
  *   apply: stream_emit -> entry n joins the open bundle
  *   end of the batch: the bundle is one put of the batch
  *   stream_pump -> letter STREAM {entries m … n}             -> n <= received? drop (repeat)
+ *                                                            -> m > received + 1? drop (gap): STREAM_ACK {applied, received, gap}
  *                                                            -> in order: log a RELAY command -> durable -> apply: applied = n
- *   stream_hear(n)                                       <-letter-- STREAM_ACK {applied}
+ *   stream_hear(n)                                       <-letter-- STREAM_ACK {applied, received}
  *   log a STREAM_ACK command -> durable -> apply: stream_acknowledge(n): bundles up to n leave the outbox
  *   After a restart the source sends all that is left in the outbox; the destination drops what it has.
+ *
+ * Letters may be lost, late, repeated, out of order. A destination that finds a gap says so, and the source goes back to what comes first
+ * there; what it has no more in memory is read from the outbox (resend.c). A source that hears of no progress for RESEND_MS_MIN posts the
+ * first bundle again, as a question, and goes on from what the answer says was received; it asks again after twice as long each time, up to
+ * RESEND_MS_MAX. So nothing that is lost stops a stream, and a destination that is slow is not sent everything again and again.
  *
  *   entries to one peer, of which each position is a number:
  *   1 …… acknowledged …… logged …… heard …… posted …… emitted
@@ -57,10 +63,27 @@ void stream_end_batch(struct stream_set *streams, struct effects *effects);
 /* Some outbox is at its limit. */
 bool stream_full(const struct stream_set *streams);
 
-/* Source, after a batch: posts what the windows allow. */
+/* Source, after a batch: posts what the windows allow, up to a bundle that is not in memory. */
 void stream_pump(struct stream_set *streams, void (*post)(void *context, struct letter *letter), void *context);
-/* Source: the peer says it has applied all up to index. False: it says so of entries that never were. */
-NODISCARD bool stream_hear(struct stream_set *streams, uint16_t peer, uint64_t index);
+#define STREAM_RESEND_MS_MIN 2000
+#define STREAM_RESEND_MS_MAX 32000
+/* Source: the peer says it has applied and received all up to those. False: it says so of entries that never were. */
+struct stream_answer {
+    uint64_t applied, received;
+    bool gap;
+};
+NODISCARD bool stream_hear(struct stream_set *streams, uint16_t peer, const struct stream_answer *answer);
+/* About once a second: asks peers of which nothing was heard. Returns how many, now. */
+uint32_t stream_ask_again(struct stream_set *streams, uint64_t now_ms);
+/* A bundle that is to be posted to the peer is not in memory, and nobody is reading it: now the caller is, from key outbox(peer, *first)
+ * on; it supplies what it read, as outbox_read gives it, and says when that is over. */
+bool stream_lacks(const struct stream_set *streams);
+bool stream_begin_reading(struct stream_set *streams, uint16_t peer, uint64_t *first);
+void stream_supply(struct stream_set *streams, uint16_t peer, uint64_t first, struct slice bundle);
+/* Not well: the reading is tried again when the peer is asked again. */
+void stream_end_reading(struct stream_set *streams, uint16_t peer, bool well);
+/* As many entries as it says. */
+bool stream_bundle_is_whole(const struct relay_record *relay);
 /* Some of that is not in the log yet. */
 bool stream_has_news(const struct stream_set *streams);
 /* And somebody waits for the room that it makes in an outbox, or soon will. */

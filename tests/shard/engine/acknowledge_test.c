@@ -130,10 +130,16 @@ Test(acknowledge, of_what_never_was_is_refused)
 {
     say(bob);
     turn_until_still();
-    struct letter *letter = letter_create(LETTER_STREAM_ACK, 1, 0, 0);
-    letter->number = to(1).emitted + 1;
-    shard_receive(rig.shards[0], letter);
-    cr_expect_eq(rig.metrics.letters_refused, 1);
+    struct writer w;
+    writer_init(&w, 0);
+    received_record_write(&w, &(struct received_record){.received = to(1).emitted + 1});
+    for (uint32_t cut = 0; cut < 2; cut++) {
+        struct letter *letter = letter_make(LETTER_STREAM_ACK, 1, 0, NULL, slice_of(w.data, (uint32_t)w.len - cut));
+        letter->number = to(1).emitted + 1;
+        shard_receive(rig.shards[0], letter);
+        cr_expect_eq(rig.metrics.letters_refused, cut + 1);
+    }
+    writer_deinit(&w);
     rig_pump();
     cr_expect_eq(to(1).acknowledged, to(1).emitted);
 }

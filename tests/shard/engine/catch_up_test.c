@@ -113,6 +113,26 @@ Test(catch_up, a_stranger_waits_for_what_was_on_its_way_and_is_refused)
     rig_close();
 }
 
+Test(catch_up, who_waits_for_a_stream_that_does_not_come_is_refused_in_time)
+{
+    begin();
+    join(bob);
+    mark_read(bob, room_id);
+    uint32_t replies = rig.reply_count;
+    rig.now_ms += CALL_TIMEOUT_MS - 1;
+    shard_tick(rig.shards[1]);
+    cr_expect_eq(rig.reply_count, replies);
+    rig.now_ms++;
+    shard_tick(rig.shards[1]);
+    cr_assert_eq(rig.reply_count, replies + 1);
+    cr_expect_eq(rig.reply->error, ERROR_NO_ANSWER);
+    deliver_streams();
+    mark_read(bob, room_id);
+    cr_expect_eq(rig.reply_count, replies + 2);
+    cr_expect_eq(rig.reply->error, ERROR_NONE);
+    rig_close();
+}
+
 Test(catch_up, a_shard_that_closes_drops_who_waits)
 {
     begin();

@@ -1,6 +1,7 @@
 /* tests/shard/engine/relay_test.c - what happened on one shard arrives on another exactly once and in order: repeats, lost letters, restarts of
  * either side, cold entities, a full log, a store that is behind. */
 #include "shard/shard_fixture.h"
+#include "shard/domain/relays.h"
 #include "shard/engine/shard_internal.h"
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -149,6 +150,162 @@ Test(relay, a_bundle_known_in_part_is_taken_from_there)
     cr_expect_gt(rig.metrics.stream_redelivered, had);
     check_arrived(4);
     cr_expect_eq(waiting(0), 0);
+}
+
+/* ---- a lossy neighbour ---- */
+
+static void tick_after(uint32_t ms)
+{
+    rig.now_ms += ms;
+    for (uint16_t i = 0; i < rig.shard_count; i++) shard_tick(rig.shards[i]);
+    rig_pump();
+}
+
+/* Letters of that kind that are under way, `keep` of the first of them; the others are lost. */
+static void lose_all_but(enum letter_kind kind, uint32_t keep)
+{
+    struct letter *first = rig.posted_first, *next;
+    uint32_t seen = 0;
+    rig.posted_first = NULL;
+    rig.posted_last = &rig.posted_first;
+    for (struct letter *letter = first; letter != NULL; letter = next) {
+        next = letter->next;
+        letter->next = NULL;
+        if (letter->kind == kind && seen++ >= keep) {
+            letter_free(letter);
+            continue;
+        }
+        *rig.posted_last = letter;
+        rig.posted_last = &letter->next;
+    }
+}
+
+Test(relay, of_a_gap_the_source_is_told_and_posts_what_is_missing)
+{
+    open_rig();
+    rig.letters_held = true;
+    say(6);
+    letter_free(rig_take_letter()); /* the first */
+    rig.letters_held = false;
+    rig_pump();
+    check_arrived(7);
+    cr_expect_eq(waiting(0), 0);
+    cr_expect_gt(rig.metrics.stream_gaps, 0);
+    cr_expect_eq(rig.metrics.stream_asked_again, 0);
+}
+
+Test(relay, the_last_ones_lost_are_found_out_in_time)
+{
+    open_rig();
+    rig.letters_held = true;
+    say(6);
+    lose_all_but(LETTER_STREAM, 2);
+    rig.letters_held = false;
+    rig_pump();
+    cr_expect_gt(waiting(0), 0);
+    tick_after(1);
+    tick_after(STREAM_RESEND_MS_MIN);
+    check_arrived(7);
+    cr_expect_eq(waiting(0), 0);
+    cr_expect_eq(rig.metrics.stream_asked_again, 1);
+}
+
+Test(relay, a_lost_acknowledgement_is_asked_for)
+{
+    open_rig();
+    rig.letters_held = true;
+    say(4);
+    while (rig.posted_first != NULL) rig_deliver();
+    rig_pump();
+    lose_letters();
+    rig.letters_held = false;
+    tick_after(1);
+    cr_expect_eq(waiting(0), 4);
+    tick_after(STREAM_RESEND_MS_MIN);
+    check_arrived(5);
+    cr_expect_eq(waiting(0), 0);
+}
+
+Test(relay, letters_may_come_in_any_order_and_any_number)
+{
+    open_rig();
+    rig.letters_held = true;
+    say(8);
+    struct letter *letters[16];
+    uint32_t count = 0;
+    for (struct letter *letter; (letter = rig_take_letter()) != NULL; count++) letters[count] = letter;
+    cr_assert_geq(count, 4);
+    rig.letters_held = false;
+    for (uint32_t i = count; i-- > 0;) {
+        shard_receive(rig.shards[1], letter_copy(letters[i]));
+        rig_pump();
+        shard_receive(rig.shards[1], letters[i]);
+        rig_pump();
+    }
+    check_arrived(9);
+    cr_expect_eq(waiting(0), 0);
+}
+
+/* Between two looks at the clock: 250 ms are not over. */
+Test(relay, of_one_gap_the_source_is_told_once)
+{
+    open_rig();
+    rig.letters_held = true;
+    say(4);
+    letter_free(rig_take_letter());
+    uint32_t told = 0;
+    for (struct letter *letter; (letter = rig_take_letter()) != NULL;) {
+        if (letter->kind == LETTER_STREAM) {
+            shard_receive(rig.shards[1], letter);
+            shard_apply(rig.shards[1], 1);
+            continue;
+        }
+        struct received_record record;
+        struct cursor c = cursor_of(letter_payload(letter));
+        cr_assert(letter->kind == LETTER_STREAM_ACK && received_record_read(&record, &c));
+        told += record.gap;
+        shard_receive(rig.shards[0], letter);
+    }
+    cr_expect_eq(told, 1);
+    rig.letters_held = false;
+    rig_pump();
+    check_arrived(5);
+}
+
+Test(relay, what_no_shard_would_write_is_refused_and_the_stream_goes_on)
+{
+    open_rig();
+    rig.letters_held = true;
+    say(1);
+    struct letter *good = rig_take_letter();
+    cr_assert(good->kind == LETTER_STREAM);
+    struct relay_record relay;
+    struct cursor c = cursor_of(letter_payload(good));
+    cr_assert(relay_record_read(&relay, &c));
+    struct relay_record bad[] = {relay, relay, relay, relay, relay, relay};
+    bad[0].source = 0 + 3;
+    bad[1].first = 0;
+    bad[2].count = 0;
+    bad[3].count = 2;
+    bad[4].kind = RELAY_CHANGE;
+    bad[5].entries.len--;
+    struct writer w;
+    writer_init(&w, 0);
+    for (uint32_t i = 0; i <= COUNT_OF(bad); i++) {
+        writer_reset(&w);
+        if (i < COUNT_OF(bad)) relay_record_write(&w, &bad[i]);
+        struct letter *letter = letter_make(LETTER_STREAM, 0, 1, NULL, writer_slice(&w));
+        letter->foreign = true;
+        shard_receive(rig.shards[1], letter);
+        cr_expect_eq(rig.metrics.letters_refused, i + 1, "%u", i);
+    }
+    writer_deinit(&w);
+    good->foreign = true;
+    shard_receive(rig.shards[1], good);
+    rig.letters_held = false;
+    rig_pump();
+    cr_expect_eq(rig.metrics.letters_refused, COUNT_OF(bad) + 1);
+    check_arrived(2);
 }
 
 /* ---- waiting ---- */

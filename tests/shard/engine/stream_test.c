@@ -131,9 +131,14 @@ static void emit(uint32_t count)
     end_batch();
 }
 
+static bool hear(uint16_t peer, uint64_t applied, uint64_t received, bool gap)
+{
+    return stream_hear(box.streams, peer, &(struct stream_answer){.applied = applied, .received = received, .gap = gap});
+}
+
 static void ack(uint64_t index)
 {
-    cr_assert(stream_hear(box.streams, PEER, index));
+    cr_assert(hear(PEER, index, index, false));
     stream_news_logged(box.streams);
     stream_acknowledge(box.streams, PEER, index, &box.effects);
 }
@@ -450,7 +455,7 @@ Test(stream, the_window_goes_by_what_was_heard)
     emit(4);
     pump();
     cr_expect_eq(box.posted_count, STREAM_WINDOW);
-    cr_assert(stream_hear(box.streams, PEER, 4));
+    cr_assert(hear(PEER, 4, 4, false));
     cr_expect(stream_has_news(box.streams));
     pump();
     cr_expect_eq(box.posted_count, 4, "before the log has it");
@@ -460,10 +465,141 @@ Test(stream, the_window_goes_by_what_was_heard)
 Test(stream, an_acknowledgement_of_nothing_is_refused)
 {
     emit(3);
-    cr_expect(!stream_hear(box.streams, PEER, 4));
-    cr_expect(!stream_hear(box.streams, HERE, 0));
-    cr_expect(!stream_hear(box.streams, SHARDS, 0));
+    cr_expect(!hear(PEER, 4, 4, false));
+    cr_expect(!hear(PEER, 3, 4, true));
+    cr_expect(!hear(PEER, 3, 2, false), "applied before it was received");
+    cr_expect(!hear(HERE, 0, 0, false));
+    cr_expect(!hear(SHARDS, 0, 0, false));
     cr_expect(!stream_has_news(box.streams));
+}
+
+/* ---- letters that are lost ---- */
+
+/* What resend.c does; false: nobody lacks anything. */
+static bool supply(uint64_t until)
+{
+    uint64_t first = 0;
+    if (!stream_lacks(box.streams) || !stream_begin_reading(box.streams, PEER, &first)) return false;
+    for (uint64_t n = first; n <= until; n++) {
+        struct slice value = stored(key_two(KEY_OUTBOX, PEER, n));
+        if (value.data == NULL) continue;
+        struct relay_record relay = relay_of(value);
+        relay.kind = RELAY_MESSAGE; /* its entries are names still: nobody here looks at them */
+        struct writer bundle;
+        writer_init(&bundle, 0);
+        relay_record_write(&bundle, &relay);
+        stream_supply(box.streams, PEER, n, writer_slice(&bundle));
+        writer_deinit(&bundle);
+    }
+    stream_end_reading(box.streams, PEER, true);
+    return true;
+}
+
+static void pump_supplied(uint64_t until)
+{
+    pump();
+    if (supply(until)) stream_pump(box.streams, on_post, NULL);
+}
+
+static void expect_posted(uint64_t first, uint64_t last)
+{
+    cr_assert_eq(box.posted_count, last + 1 - first, "%u entries", box.posted_count);
+    for (uint32_t i = 0; i < box.posted_count; i++) cr_expect_eq(box.posted[i], first + i);
+}
+
+Test(stream, a_gap_takes_it_back_to_what_is_missing)
+{
+    for (int i = 0; i < 4; i++) emit(2);
+    pump();
+    cr_assert(hear(PEER, 0, 2, true)); /* 3 and 4 were lost; 5 … 8 came */
+    emit(1);
+    pump();
+    expect_posted(1, 0);
+    cr_expect(supply(4), "only some of it");
+    pump();
+    expect_posted(3, 4);
+    cr_expect(supply(9));
+    pump();
+    expect_posted(5, 9);
+    cr_expect(!supply(9));
+    cr_assert(hear(PEER, 0, 1, true)); /* said before: it is late */
+    pump();
+    expect_posted(1, 0);
+}
+
+Test(stream, silence_is_asked_with_one_bundle_and_twice_as_late_each_time)
+{
+    for (int i = 0; i < 3; i++) emit(2);
+    uint64_t now_ms = 1000, wait_ms = STREAM_RESEND_MS_MIN;
+    cr_expect_eq(stream_ask_again(box.streams, now_ms), 0, "nothing is posted");
+    pump();
+    cr_expect_eq(stream_ask_again(box.streams, now_ms), 0);
+    for (int i = 0; i < 8; i++) {
+        cr_expect_eq(stream_ask_again(box.streams, now_ms + wait_ms - 1), 0, "time %d", i);
+        now_ms += wait_ms;
+        cr_expect_eq(stream_ask_again(box.streams, now_ms), 1, "time %d", i);
+        pump_supplied(6);
+        expect_posted(1, 2);
+        if (wait_ms < STREAM_RESEND_MS_MAX) wait_ms *= 2;
+    }
+    cr_assert(hear(PEER, 2, 4, false)); /* the last letter was lost */
+    pump_supplied(6);
+    expect_posted(5, 6);
+    now_ms += STREAM_RESEND_MS_MIN;
+    cr_expect_eq(stream_ask_again(box.streams, now_ms), 0, "it has moved");
+    cr_expect_eq(stream_ask_again(box.streams, now_ms + STREAM_RESEND_MS_MIN), 1);
+    cr_assert(hear(PEER, 6, 6, false));
+    cr_expect_eq(stream_ask_again(box.streams, now_ms + 100 * STREAM_RESEND_MS_MAX), 0, "all has arrived");
+}
+
+Test(stream, what_was_never_posted_waits_while_it_asks)
+{
+    emit(2);
+    pump();
+    (void)stream_ask_again(box.streams, 1000);
+    cr_expect_eq(stream_ask_again(box.streams, 1000 + STREAM_RESEND_MS_MIN), 1);
+    emit(2);
+    pump_supplied(2);
+    expect_posted(1, 2);
+    cr_assert(hear(PEER, 0, 2, false));
+    pump();
+    expect_posted(3, 4);
+}
+
+Test(stream, a_reading_that_failed_is_tried_again_later)
+{
+    uint64_t first;
+    emit(2);
+    emit(2);
+    pump();
+    cr_assert(hear(PEER, 0, 2, true));
+    pump();
+    cr_assert(stream_begin_reading(box.streams, PEER, &first) && first == 3);
+    cr_expect(!stream_begin_reading(box.streams, PEER, &first), "one at a time");
+    stream_end_reading(box.streams, PEER, false);
+    pump();
+    cr_expect(!supply(4));
+    (void)stream_ask_again(box.streams, 1000);
+    pump();
+    cr_expect(supply(4));
+    pump();
+    expect_posted(3, 4);
+}
+
+Test(stream, what_is_acknowledged_while_it_is_read_is_not_posted_again)
+{
+    uint64_t first;
+    emit(2);
+    emit(2);
+    pump();
+    cr_assert(hear(PEER, 0, 0, true));
+    pump();
+    cr_assert(stream_begin_reading(box.streams, PEER, &first) && first == 1);
+    ack(4);
+    stream_supply(box.streams, PEER, 1, SLICE_TEXT("a bundle"));
+    stream_end_reading(box.streams, PEER, true);
+    pump();
+    expect_posted(1, 0);
 }
 
 Test(stream, rows_that_are_none_of_ours_are_refused)

@@ -78,15 +78,27 @@ static struct letter *letter_to(struct shard *shard, const struct gather *gather
     return letter;
 }
 
-static void gather_on_answer(struct shard *shard, struct request *request, struct letter *letter)
+/* Records, and with those that are there no more than were asked for. */
+static bool answers_are_good(const struct gather *gather, struct cursor more)
+{
+    struct cursor had = cursor_of(writer_slice(&gather->answers));
+    struct presence_record record;
+    uint32_t count = 0;
+    while (cursor_left(&had) > 0 && presence_record_read(&record, &had)) count++;
+    while (cursor_left(&more) > 0 && presence_record_read(&record, &more)) count++;
+    return cursor_done(&more) && count <= gather->user_count;
+}
+
+static bool gather_on_answer(struct shard *shard, struct request *request, struct letter *letter)
 {
     (void)shard;
     struct gather *gather = request->state;
     struct cursor cursor = cursor_of(letter_payload(letter));
     enum error error = (enum error)cursor_u8(&cursor);
-    ASSERT(!cursor.bad && error < ERROR_COUNT);
+    if (cursor.bad || error >= ERROR_COUNT || !answers_are_good(gather, cursor)) return false;
     if (error != ERROR_NONE) gather->error = error;
     else writer_raw(&gather->answers, cursor.at, cursor_left(&cursor));
+    return true;
 }
 
 /* Asks every shard concerned; `then` runs when all have answered. `list` (may be NULL) gets the shards asked. False: it was refused. */
@@ -106,16 +118,15 @@ static bool gather_ask(struct shard *shard, struct request *request, struct watc
         last = &letter->next;
         asked++;
     }
-    uint64_t call = asked == 0 ? 0 : request_call_begin(shard, request, asked, gather_on_answer, then);
+    uint64_t call = asked == 0 ? 0 : request_call_begin(shard, request, gather_on_answer, then);
     bool refused = asked > 0 && call == 0; /* then the request is gone, and its state with it */
     if (!refused) gather->call = call;
     while (first != NULL) {
         struct letter *letter = first;
         first = letter->next;
         letter->next = NULL;
-        letter->number = call;
         if (refused) letter_free(letter);
-        else shard_ports(shard)->post(shard_ports(shard)->context, letter);
+        else request_call_ask(shard, call, letter);
     }
     return !refused;
 }

@@ -240,14 +240,11 @@ void watch_tell_typing(struct shard *shard, uint64_t room_id, uint64_t user_id, 
 
 /* ---- WATCH ------------------------------------------------------------------------------------------------------------ */
 
-static struct watch_record watch_of(const struct letter *letter)
+static bool watch_read(const struct letter *letter, struct watch_record *watch)
 {
-    struct watch_record watch;
     struct cursor cursor = cursor_of(letter_payload(letter));
-    bool read = watch_record_read(&watch, &cursor);
-    ASSERT(read && cursor_done(&cursor));
-    ASSERT(watch.user_ids.len % sizeof(uint64_t) == 0 && watch.room_ids.len % sizeof(uint64_t) == 0);
-    return watch;
+    return watch_record_read(watch, &cursor) && cursor_done(&cursor) && watch->user_ids.len % sizeof(uint64_t) == 0 &&
+           watch->room_ids.len % sizeof(uint64_t) == 0;
 }
 
 /* The next entity that the ids name; false after the last. *entity is NULL while it is being loaded. */
@@ -311,7 +308,9 @@ static void watch_answer(struct shard *shard, struct request *request, const str
 
 static void watch_run(struct shard *shard, struct request *request)
 {
-    struct watch_record watch = watch_of(request->letter);
+    struct watch_record watch;
+    bool read = watch_read(request->letter, &watch);
+    ASSERT(read); /* on_watch() has looked */
     enum error error = watch_check(shard, request, &watch);
     if (request_waits(request)) return;
     struct writer answer;
@@ -331,17 +330,28 @@ static void watch_run(struct shard *shard, struct request *request)
 
 /* ---- letters ---------------------------------------------------------------------------------------------------------- */
 
+/* No shard would write that. */
+static void refuse_letter(struct shard *shard, struct letter *letter)
+{
+    metrics_add(&shard_metrics(shard)->letters_refused, 1);
+    letter_free(letter);
+}
+
 static void on_watch(struct shard *shard, struct letter *letter)
 {
-    uint64_t session_id = watch_of(letter).session_id;
-    if (session_id != 0) {
-        struct viewer **link = viewer_link(shard_watch_table(shard), letter->from_shard, session_id);
+    struct watch_record watch;
+    if (!watch_read(letter, &watch) || letter->from_shard >= shard_watch_table(shard)->shard_count) {
+        refuse_letter(shard, letter);
+        return;
+    }
+    if (watch.session_id != 0) {
+        struct viewer **link = viewer_link(shard_watch_table(shard), letter->from_shard, watch.session_id);
         if (*link == NULL) {
             *link = memory_alloc(sizeof **link);
-            (*link)->session_id = session_id;
+            (*link)->session_id = watch.session_id;
             (*link)->shard = letter->from_shard;
         }
-        (*link)->call = letter->number;
+        if ((*link)->call < letter->number) (*link)->call = letter->number; /* else it is late */
     }
     request_start(shard, letter, watch_run);
 }
@@ -350,21 +360,43 @@ static void on_unwatch(struct shard *shard, struct letter *letter)
 {
     struct watch_table *table = shard_watch_table(shard);
     struct viewer **link = viewer_link(table, letter->from_shard, letter->number);
-    if (*link != NULL) viewer_remove(table, request_machine(shard), link);
+    struct cursor cursor = cursor_of(letter_payload(letter));
+    uint64_t call = cursor_u64(&cursor);
+    if (*link != NULL && (*link)->call <= call) viewer_remove(table, request_machine(shard), link);
     letter_free(letter);
+}
+
+static void post_unwatch(struct shard *shard, uint16_t to, uint64_t session_id, uint64_t call)
+{
+    struct letter *letter = letter_make(LETTER_UNWATCH, shard_number(shard), to, NULL, slice_of((const uint8_t *)&call, sizeof call));
+    letter->number = session_id;
+    shard_ports(shard)->post(shard_ports(shard)->context, letter);
+}
+
+static bool list_has(const struct watch_list *list, uint16_t shard)
+{
+    for (uint32_t i = 0; list != NULL && i < list->shard_count; i++)
+        if (list->shards[i] == shard) return true;
+    return false;
 }
 
 static void on_notify(struct shard *shard, struct letter *letter)
 {
     struct cursor cursor = cursor_of(letter_payload(letter));
     uint32_t count = cursor_u32(&cursor);
-    struct cursor ids = cursor_of(slice_of(cursor_take(&cursor, (size_t)count * sizeof(uint64_t)), count * sizeof(uint64_t)));
+    const uint8_t *first = cursor_take(&cursor, (size_t)count * sizeof(uint64_t));
     struct session_frame frame = {.push_field = cursor_u32(&cursor)};
-    ASSERT(!cursor.bad);
+    if (cursor.bad || letter->from_shard >= shard_watch_table(shard)->shard_count) {
+        refuse_letter(shard, letter);
+        return;
+    }
+    struct cursor ids = cursor_of(slice_of(first, count * (uint32_t)sizeof(uint64_t)));
     frame.packed = slice_of(cursor.at, cursor_left(&cursor));
     while (cursor_left(&ids) > 0) {
-        struct session *session = session_find(shard, cursor_u64(&ids));
-        if (session != NULL) session_push_frame(session, &frame, true);
+        uint64_t session_id = cursor_u64(&ids);
+        struct session *session = session_find(shard, session_id);
+        if (session != NULL && list_has(session->watching, letter->from_shard)) session_push_frame(session, &frame, true);
+        else post_unwatch(shard, letter->from_shard, session_id, request_last_call(shard));
     }
     session_frame_done(&frame);
     letter_free(letter);
@@ -384,23 +416,11 @@ void watch_on_letter(struct shard *shard, struct letter *letter)
 
 /* ---- the watching side ------------------------------------------------------------------------------------------------ */
 
-static bool list_has(const struct watch_list *list, uint16_t shard)
-{
-    for (uint32_t i = 0; list != NULL && i < list->shard_count; i++)
-        if (list->shards[i] == shard) return true;
-    return false;
-}
-
 void watch_list_replace(struct session *session, struct watch_list *next)
 {
     struct watch_list *old = session->watching;
-    const struct shard_ports *ports = shard_ports(session->shard);
-    for (uint32_t i = 0; old != NULL && i < old->shard_count; i++) {
-        if (list_has(next, old->shards[i])) continue;
-        struct letter *letter = letter_create(LETTER_UNWATCH, shard_number(session->shard), old->shards[i], 0);
-        letter->number = session->id;
-        ports->post(ports->context, letter);
-    }
+    for (uint32_t i = 0; old != NULL && i < old->shard_count; i++)
+        if (!list_has(next, old->shards[i])) post_unwatch(session->shard, old->shards[i], session->id, old->call);
     free(old);
     session->watching = next;
 }

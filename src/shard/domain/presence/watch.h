@@ -32,7 +32,8 @@ RECORD(watch, WATCH_FIELDS)
 /* LETTER_WATCHED, number = call: u8 NONE or ROOM_NOT_FOUND, which watches nothing; then one record per user that exists. */
 #define PRESENCE_FIELDS(F) F(u64, user_id) F(bytes, packed) /* a Presence message */
 RECORD(presence, PRESENCE_FIELDS)
-/* LETTER_UNWATCH: number = session id, no payload.
+/* LETTER_UNWATCH: number = session id; payload = u64 call: what a later call has subscribed stays, for letters may overtake each other.
+ * A NOTIFY for a session that does not look there (any more) is answered with one, for the first may be lost.
  * LETTER_NOTIFY: u32 count | u64 session id, count of them | u32 field of Push | packed message */
 
 /* What this shard's users and rooms are watched by. */

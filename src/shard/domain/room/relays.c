@@ -60,9 +60,20 @@ static enum result restore_message(struct outbox_reader *reader, struct slice st
     return RESULT_OK;
 }
 
+static bool message_is_good(uint16_t source, struct slice entry)
+{
+    struct relay_message_record relay;
+    struct message_record message;
+    struct cursor c = cursor_of(entry);
+    if (!relay_message_record_read(&relay, &c) || !cursor_done(&c) || id_partition(relay.room_id) != source) return false;
+    c = cursor_of(relay.message);
+    return message_record_read(&message, &c) && cursor_done(&c);
+}
+
 const struct relay_row message_relay = {.kind = RELAY_MESSAGE,
                                         .name = "message",
                                         .bundled = true,
+                                        .is_good = message_is_good,
                                         .needs = needs_message,
                                         .apply = apply_message,
                                         .size_max = message_size_max,
@@ -93,5 +104,15 @@ static uint32_t change_size_max(uint32_t body_size_max)
                                                                   .peer_name = slice_of_len(NAME_SIZE_MAX)});
 }
 
+static bool change_is_good(uint16_t source, struct slice entry)
+{
+    struct relay_change_record change;
+    struct snapshot_record snapshot;
+    struct cursor c = cursor_of(entry);
+    if (!relay_change_record_read(&change, &c) || !cursor_done(&c)) return false;
+    c = cursor_of(change.snapshot);
+    return snapshot_record_read(&snapshot, &c) && cursor_done(&c) && id_partition(snapshot.room_id) == source;
+}
+
 const struct relay_row change_relay = {
-    .kind = RELAY_CHANGE, .name = "change", .needs = needs_change, .apply = apply_change, .size_max = change_size_max};
+    .kind = RELAY_CHANGE, .name = "change", .is_good = change_is_good, .needs = needs_change, .apply = apply_change, .size_max = change_size_max};
