@@ -261,10 +261,21 @@ static enum error check_follower_begin(struct machine *machine, const struct com
     return good ? ERROR_NONE : ERROR_BAD_FIELD;
 }
 
+/* One that was removed in this batch, whose row is still to be deleted: a name has one slot, or it would be put and deleted. */
+static struct follower_slot *removed_slot(struct follower_set *set, struct slice name)
+{
+    for (uint32_t i = 0; i < FOLLOWERS_MAX; i++) {
+        struct follower_slot *slot = &set->slots[i];
+        if (!slot->exists && slot->changed && slice_equal(slice_text(slot->follower.name), name)) return slot;
+    }
+    return NULL;
+}
+
 /* A slot whose follower was removed in this batch is written before it is another's. */
 static struct follower_slot *slot_for(struct follower_set *set, struct slice name, struct effects *effects)
 {
     struct follower_slot *slot = slot_of(set, name);
+    if (slot == NULL) slot = removed_slot(set, name);
     if (slot != NULL) return slot;
     slot = free_slot(set);
     for (uint32_t i = 0; slot == NULL && i < FOLLOWERS_MAX; i++) {
@@ -281,8 +292,8 @@ static void apply_follower_begin(struct machine *machine, const struct command *
     struct follower_begin_record begin = COMMAND_RECORD(follower_begin, command);
     struct follower_set *set = machine->followers;
     struct follower_slot *slot = slot_for(set, begin.name, effects);
-    bool rebuilds = begin.start == FOLLOWER_REBUILD;
-    if (slot->exists && !rebuilds) return;
+    bool rebuilds = begin.start == FOLLOWER_ALL || begin.start == FOLLOWER_REBUILD;
+    if (slot->exists && begin.start != FOLLOWER_REBUILD) return;
     ASSERT(begin.name.len > 0 && begin.name.len <= FOLLOWER_NAME_MAX);
     slot->exists = true;
     slot->follower = (struct follower){
@@ -369,6 +380,7 @@ static void apply_follower_end(struct machine *machine, const struct command *co
     struct follower_end_record end = COMMAND_RECORD(follower_end, command);
     struct follower_slot *slot = slot_of(machine->followers, end.name);
     if (slot == NULL || slot->follower.generation != end.generation) return;
+    if (end.lost != 0 && slot->follower.place.number != end.number) return; /* it has moved since that was proposed */
     if (end.lost != 0) slot->follower.lost = true;
     else slot->exists = false;
     changed(machine, slot);

@@ -93,7 +93,8 @@ void follower_forget_temporary(struct machine *machine);
 enum follower_start {
     FOLLOWER_NOW,     /* with the next entry */
     FOLLOWER_AFTER,   /* behind `number`, when what follows that is kept */
-    FOLLOWER_REBUILD, /* with the rows of the store; also one that is there already */
+    FOLLOWER_ALL,     /* with the rows of the store */
+    FOLLOWER_REBUILD, /* so, too, one that is there already */
 };
 enum follower_verdict { FOLLOWER_GOOD, FOLLOWER_NO_PLACE, FOLLOWER_NOT_KEPT };
 /* May it begin so? One that is there stays as it is, but with REBUILD. */

@@ -54,7 +54,9 @@ static enum follower_outcome begun(struct follower_ask *ask, enum error error)
 static void command_applied(struct shard *s, struct request *r, enum error error)
 {
     struct follower_ask *ask = r->state;
-    ask->outcome = ask->kind == FOLLOWER_ASK_BEGIN ? begun(ask, error) : FOLLOWER_OUTCOME_OK;
+    if (ask->kind == FOLLOWER_ASK_BEGIN) ask->outcome = begun(ask, error);
+    else ask->outcome = ask->kind == FOLLOWER_ASK_ACK ? judge(ask) : FOLLOWER_OUTCOME_OK;
+    ask->made = ask->kind == FOLLOWER_ASK_BEGIN && ask->generation == r->logged.index;
     request_end(s, r);
 }
 
@@ -118,7 +120,8 @@ static void propose_ack(struct follower_ask *ask)
 
 static struct follower_end_record end_record(const struct follower *f, bool lost)
 {
-    return (struct follower_end_record){.name = slice_text(f->name), .generation = f->generation, .lost = lost};
+    return (struct follower_end_record){
+        .name = slice_text(f->name), .generation = f->generation, .lost = lost, .number = f->place.number};
 }
 
 static void propose_end(struct follower_ask *ask)

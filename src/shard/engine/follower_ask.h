@@ -40,6 +40,7 @@ struct follower_ask {
     /* The answer. */
     enum follower_outcome outcome;
     struct follower_place place; /* BEGIN: where it is */
+    bool made;                   /* BEGIN: there was none, or it began anew */
     uint64_t newest;             /* number of the newest entry */
     uint32_t status_count;       /* STATUS */
     struct follower_seen {

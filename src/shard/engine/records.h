@@ -21,14 +21,15 @@ RECORD_2(limits, LIMITS_FIELDS, LIMITS_FIELDS_2)
 #define INCARNATION_FIELDS(F) F(u32, ordinal) F(u32, random)
 RECORD(incarnation, INCARNATION_FIELDS)
 
-/* follower.c: start = enum follower_start, number: for FOLLOWER_AFTER. An ack says up to where all is done: place_kind, a and b while it
+/* follower.c: start = enum follower_start, number: for FOLLOWER_AFTER. An end that says lost
+ * counts only for who is still at `number`. An ack says up to where all is done: place_kind, a and b while it
  * is rebuilding. The place in a record: api/follower_place.h. */
 #define FOLLOWER_BEGIN_FIELDS(F) F(bytes, name) F(u8, temporary) F(u8, start) F(u64, number)
 RECORD(follower_begin, FOLLOWER_BEGIN_FIELDS)
 #define FOLLOWER_ACK_FIELDS(F) \
     F(bytes, name) F(u64, generation) F(u64, number) F(u8, rebuilding) F(u32, place_kind) F(u64, a) F(u64, b)
 RECORD(follower_ack, FOLLOWER_ACK_FIELDS)
-#define FOLLOWER_END_FIELDS(F) F(bytes, name) F(u64, generation) F(u8, lost)
+#define FOLLOWER_END_FIELDS(F) F(bytes, name) F(u64, generation) F(u8, lost) F(u64, number)
 RECORD(follower_end, FOLLOWER_END_FIELDS)
 #define FOLLOWER_FIELDS(F) \
     F(u8, temporary) F(u8, lost) F(u64, generation) F(u64, number) F(u8, rebuilding) F(u32, place_kind) F(u64, a) F(u64, b)

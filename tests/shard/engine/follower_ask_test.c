@@ -148,6 +148,7 @@ Test(follower_ask, who_falls_too_far_behind_is_lost_and_comes_back_by_a_rebuildi
     rig_pump();
     want_all(0);
     cr_expect_eq(asked(FOLLOWER_ASK_READ), FOLLOWER_OUTCOME_LOST);
+    cr_expect_eq(asked(FOLLOWER_ASK_ACK), FOLLOWER_OUTCOME_LOST);
     cr_expect_eq(asked(FOLLOWER_ASK_STATUS), FOLLOWER_OUTCOME_OK);
     cr_assert_eq(ask.status_count, 1);
     cr_expect(ask.status[0].lost);

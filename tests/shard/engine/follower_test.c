@@ -53,7 +53,8 @@ static void ack(struct slice name, uint64_t number) { ack_place(name, find(name)
 
 static void end(struct slice name, bool lost)
 {
-    struct follower_end_record record = {.name = name, .generation = find(name)->generation, .lost = lost};
+    struct follower_end_record record = {
+        .name = name, .generation = find(name)->generation, .lost = lost, .number = find(name)->place.number};
     cr_assert_eq(FIXTURE_RUN(fixture, 0, FOLLOWER_END, follower_end, &record), ERROR_NONE);
 }
 
@@ -259,6 +260,17 @@ Test(follower, a_lost_one_costs_nothing_and_hinders_nobody)
     cr_expect(fixture->machine->followed);
 }
 
+Test(follower, one_that_moved_after_it_was_found_too_far_behind_is_not_lost)
+{
+    make_room();
+    cr_assert_eq(begin(EXPORT, FOLLOWER_NOW, 0, false), ERROR_NONE);
+    say(3);
+    struct follower_end_record late = {.name = EXPORT, .generation = find(EXPORT)->generation, .lost = true, .number = 0};
+    ack(EXPORT, 2);
+    cr_assert_eq(FIXTURE_RUN(fixture, 0, FOLLOWER_END, follower_end, &late), ERROR_NONE);
+    cr_expect_not(find(EXPORT)->lost);
+}
+
 Test(follower, an_ack_only_moves_its_own_follower_forward)
 {
     make_room();
@@ -308,6 +320,24 @@ Test(follower, one_is_removed_and_another_takes_its_place_in_one_batch)
     cr_expect_not(fixture_get(fixture, &key, &value));
     key = key_make(KEY_FOLLOWER);
     key_add_text(&key, EXPORT);
+    cr_expect(fixture_get(fixture, &key, &value));
+}
+
+Test(follower, one_that_is_removed_and_begins_again_in_one_batch_is_there)
+{
+    cr_assert_eq(begin(OTHER, FOLLOWER_NOW, 0, false), ERROR_NONE);
+    cr_assert_eq(begin(EXPORT, FOLLOWER_NOW, 0, false), ERROR_NONE);
+    end(OTHER, false); /* its slot, before that of the one below, is free */
+    struct follower_end_record gone = {.name = EXPORT, .generation = find(EXPORT)->generation};
+    cr_assert_eq(FIXTURE_PROPOSE(fixture, 0, FOLLOWER_END, follower_end, &gone), ERROR_NONE);
+    cr_assert_eq(fixture_apply(fixture), ERROR_NONE);
+    struct follower_begin_record again = {.name = EXPORT};
+    cr_assert_eq(FIXTURE_PROPOSE(fixture, 0, FOLLOWER_BEGIN, follower_begin, &again), ERROR_NONE);
+    cr_assert_eq(fixture_apply(fixture), ERROR_NONE);
+    fixture_end_batch(fixture);
+    struct key key = key_make(KEY_FOLLOWER);
+    key_add_text(&key, EXPORT);
+    struct slice value;
     cr_expect(fixture_get(fixture, &key, &value));
 }
 
