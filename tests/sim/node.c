@@ -6,6 +6,7 @@
 #include "shard/domain/delivery/events.h"
 #include "shard/domain/keys.h"
 #include "shard/domain/records.h"
+#include "shard/engine/block.h"
 #include "shard/domain/room/timeline.h"
 #include "sim/report.h"
 #include <stdlib.h>
@@ -37,7 +38,7 @@ static const struct {
 } losses[] = {{PLANT_reused_ids, KEY_META, 1},          {PLANT_window_forgotten, KEY_REPEATS, 1},
               {PLANT_reused_seq, KEY_MESSAGE, 30},      {PLANT_events_lost, KEY_EVENT, 50},
               {PLANT_marks_lost, KEY_CONVERSATION, 10}, {PLANT_members_lost, KEY_MEMBER, 10},
-              {PLANT_revocations_lost, KEY_DEVICE, 3}};
+              {PLANT_revocations_lost, KEY_DEVICE, 3},  {PLANT_entries_lost, KEY_FOLLOWED, 20}};
 
 static bool keeps_put(void *context, struct slice key, struct slice value)
 {
@@ -48,6 +49,17 @@ static bool keeps_put(void *context, struct slice key, struct slice value)
     return true;
 }
 
+/* Planted bug: of two entries of one size, the second is the first again. */
+static bool retells(struct slice value, struct writer *out)
+{
+    struct block block;
+    struct slice first, second;
+    if (!block_open(&block, value) || !block_next(&block, &first) || !block_next(&block, &second) || first.len != second.len) return false;
+    writer_raw(out, value.data, value.len);
+    memcpy(out->data + (out->len - value.len) + (second.data - value.data), first.data, first.len);
+    return true;
+}
+
 /* Planted bugs that forget when somebody came into a room: on the one side that asks the gate, or on the other. */
 static bool alters_put(void *context, struct slice key, struct slice value, struct writer *out)
 {
@@ -55,6 +67,7 @@ static bool alters_put(void *context, struct slice key, struct slice value, stru
     struct cursor c = cursor_of(value);
     struct member_record member;
     struct conversation_record conversation;
+    if (node->plant == PLANT_entry_retold && key.data[0] == KEY_FOLLOWED) return retells(value, out);
     if (node->plant == PLANT_history_shown && key.data[0] == KEY_MEMBER && member_record_read(&member, &c)) {
         member.joined_seq = 0;
         member_record_write(out, &member);
@@ -237,6 +250,7 @@ struct digest {
     XXH3_state_t *state;
     struct store_view *view;
     uint64_t events_kept, user_id, room_id;
+    uint64_t followed; /* number of the newest entry for followers; which are still kept is a matter of housekeeping */
     struct writer window; /* the entries of repeated sends, one after another ... */
     uint64_t window_end, window_from; /* ... their number once counted, and the number of the oldest that counts still */
     struct writer scratch;
@@ -292,6 +306,7 @@ static bool digest_entry(void *context, struct slice key, struct slice value)
     switch (key.data[0]) {
     case KEY_OUTBOX: break;
     case KEY_REPEATS: digest_window(digest, value); break;
+    case KEY_FOLLOWED: digest->followed = key_u64_at(key, 9); break;
     case KEY_INCARNATION: break; /* every start adds one */
     case KEY_MESSAGE: digest_timeline(digest, key_u64_at(key, 1)); break;
     case KEY_EVENT: digest_events(digest, key_u64_at(key, 1)); break;
@@ -311,6 +326,7 @@ static uint64_t digest_of(const struct node *node, struct fake_store *store)
     writer_init(&digest.scratch, 0);
     enum result result = store_scan(digest.view, SLICE_EMPTY, SLICE_EMPTY, digest_entry, &digest);
     ASSERT(result == RESULT_OK);
+    digest_bytes(&digest, slice_of(&digest.followed, sizeof digest.followed));
     size_t len = (digest.window_end - digest.window_from) * sizeof(struct dedup_entry);
     ASSERT(len <= digest.window.len);
     if (len > 0) XXH3_64bits_update(digest.state, digest.window.data + digest.window.len - len, len);

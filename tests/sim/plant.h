@@ -47,6 +47,9 @@
     X(store_error_swallowed, "a batch that the store failed to write is dropped, and the log is recycled")              \
     X(trimmed_too_much, "a compaction lets go of the first row that a trim leaves")                                    \
     X(acks_not_logged, "an acknowledgement of stream entries deletes them outside the log")                            \
+    X(follower_ahead, "a follower acknowledges what it has not done yet")                                              \
+    X(entry_retold, "an entry stands in the place of the next one: what happened is told twice, under two numbers")    \
+    X(entries_lost, "what is kept for followers is sometimes not there: trimmed before all have acknowledged it")      \
     X(files_not_synced, "the small files of the data directory are written and not synced")
 
 #define PLANT_AS_ENUM(name, text) PLANT_##name,

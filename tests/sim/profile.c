@@ -123,6 +123,14 @@ static void make_babbler(struct profile *p, struct dice *dice)
     p->weights[ACTION_FULL] /= 10;
 }
 
+/* From dice of its own: a world without outsiders is what it would be if there were none in any. */
+static void roll_outsiders(struct profile *p, struct dice own)
+{
+    own.state ^= 0xf0110;
+    p->outsiders = PICK(&own, 0, 0, 1, 2, 3);
+    p->limits.follower_backlog_max = PICK(&own, 15, 60, 1000000);
+}
+
 struct profile profile_roll(struct dice *dice)
 {
     struct profile p = {.users = dice_between(dice, 2, USERS_MAX),
@@ -160,6 +168,7 @@ struct profile profile_roll(struct dice *dice)
     if (!p.begins_old && dice_one_in(dice, 25)) make_long(&p);
     else if (!p.begins_old && dice_one_in(dice, 5)) make_babbler(&p, dice);
     note_limits(&p);
+    roll_outsiders(&p, *dice);
     if (p.begins_old) p.repeats_kept_ever = 0; /* the older version promises nothing that others cannot push out */
     return p;
 }

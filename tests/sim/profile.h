@@ -63,6 +63,7 @@ struct profile {
     bool slow_flushes;        /* which end some steps after they began */
     bool rests_with_crash;    /* a rest may be ended by a crash, to compare what was recovered */
     bool begins_old;          /* its first lives are of a version before any record grew */
+    uint32_t outsiders;       /* those who follow the whole server */
     bool restored;            /* a copy of the whole server is made, and some time later it falls back to that */
 };
 

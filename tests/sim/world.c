@@ -11,6 +11,7 @@
 #include "sim/faults.h"
 #include "sim/letters.h"
 #include "sim/oracle.h"
+#include "sim/outsiders.h"
 #include "sim/people.h"
 #include "sim/place.h"
 #include "sim/trial.h"
@@ -243,6 +244,7 @@ static void end_life(struct world *w, bool power_lost)
     letters_lose(w);
     while (finish_password(w, RESULT_BUSY)) continue;
     for (uint16_t i = 0; i < world_shard_count(w); i++) node_crash(&w->nodes[i], &w->dice, power_lost);
+    outsiders_lose_connections(w);
     faults_outlive(w);
     place_end(w->place, power_lost);
     EXPECT(buf_pool_used_bytes(w->pool) == 0, "%zu payload bytes are held by nobody", buf_pool_used_bytes(w->pool));
@@ -337,6 +339,7 @@ static void settle(struct world *w, bool with_people)
 {
     for (uint32_t round = 0; round < REST_ROUNDS_MAX; round++) {
         bool content = !with_people || people_pursue(w);
+        if (with_people) content &= outsiders_pursue(w);
         for (uint16_t i = 0; i < world_shard_count(w); i++) letters_publish(w, i);
         if (is_still(w) && content) return;
         round_of_turns(w);
@@ -371,6 +374,7 @@ static void rest(struct world *w, bool last)
     faults_retry_start(w);
     settle(w, true);
     audit(w);
+    outsiders_audit(w);
     w->comparing = true;
     people_compare(w);
     settle(w, true);
@@ -442,6 +446,7 @@ static void restart(struct world *w)
         node->shard = NULL;
         node_end(node);
     }
+    outsiders_lose_connections(w);
     w->mute = false;
     if (dice_one_in(&w->dice, 2)) place_try_damage(w->place, &w->dice);
     faults_repair(w, false);
@@ -493,6 +498,7 @@ static void restore(struct world *w, struct backup *backup)
     oracle_destroy(w->oracle);
     w->oracle = backup->oracle;
     people_fall_back(w, backup->roll);
+    outsiders_fall_back(w);
     people_free_roll(backup->roll);
     open_all(w, false);
     w->restore_life = w->lives;
@@ -626,6 +632,7 @@ static void step(struct world *w)
     }
     if (faults_end_process(w, act, (enum action)action)) crash(w, dice_one_in(&w->dice, 3));
     faults_expect_shut(w);
+    if (w->profile.outsiders > 0 && dice_one_in(&w->dice, 4)) outsiders_act(w);
 }
 
 /* ---- a whole run ------------------------------------------------------------------------------------------------------ */
@@ -666,6 +673,7 @@ struct world *world_create(uint64_t seed, enum plant plant)
     letters_create(w);
     w->oracle = oracle_create(w);
     w->people = people_create(w);
+    w->outsiders = outsiders_create(w);
     w->place = place_create(world_shard_count(w), plant, seed);
     open_all(w, true);
     return w;
@@ -685,6 +693,7 @@ void world_destroy(struct world *w)
         for (uint32_t to = 0; to < SHARDS_MAX; to++) free(w->renumberings[from][to].source_index);
     letters_destroy(w);
     people_destroy(w->people);
+    outsiders_destroy(w->outsiders);
     trial_forget(w);
     oracle_destroy(w->oracle);
     place_destroy(w->place);
