@@ -15,6 +15,7 @@ static const struct cli_command commands[] = {
     {"chat", "chat in this terminal", cli_chat},
     {"send", "send one message", cli_send},
     {"tail", "print messages and other events as they come", cli_tail},
+    {"follower", "list, rebuild and remove those who follow the whole server", cli_follower},
     {"user", "register, log in and out, look up people and devices", cli_user},
     {"log", "look into a server's commit log, offline", cli_log},
     {"config", "check and explain the server's configuration", cli_config},

@@ -6,6 +6,7 @@
  *   send.c tail.c user.c    one question, one answer; the stream; accounts
  *   chat.h     the interactive client and its parts
  *   load.h     the server's configuration from a command line
+ *   operator.h the way to a running server by its data directory: tail_all.c follower.c
  *   log.c config.c serve.c  the operator's side
  * Thread:  main.                  Depends: everything below; nothing includes cli/ but main.c. */
 #ifndef CLI_CLI_H
@@ -40,6 +41,8 @@ int cli_serve(int argc, char **argv);
 int cli_chat(int argc, char **argv);
 int cli_send(int argc, char **argv);
 int cli_tail(int argc, char **argv);
+int cli_tail_all(int argc, char **argv);
+int cli_follower(int argc, char **argv);
 int cli_user(int argc, char **argv);
 int cli_log(int argc, char **argv);
 int cli_config(int argc, char **argv);

@@ -71,6 +71,23 @@ void line_print_json_joined(FILE *out, const ProtobufCMessage *first, const Prot
     print_line(out, root);
 }
 
+void line_print_entry(FILE *out, Ringpost__V1__FollowerEntry *entry, const char *position)
+{
+    Ringpost__V1__FollowerPlace *place = entry->place;
+    entry->place = NULL; /* it stands in the position */
+    json_t *root = json_of(&entry->base), *line = json_object();
+    entry->place = place;
+    if (root != NULL && entry->kind_case == RINGPOST__V1__FOLLOWER_ENTRY__KIND_MESSAGE)
+        add_text(json_object_get(root, "message"), entry->message);
+    if (root != NULL && line != NULL) {
+        json_object_set(line, "id", json_object_get(root, "id"));
+        json_object_set_new(line, "position", json_string(position));
+        json_object_update_missing(line, root);
+    }
+    json_decref(root);
+    print_line(out, line);
+}
+
 /* ---- for people ---- */
 
 static void print_message(FILE *out, const Ringpost__V1__Message *message)

@@ -4,6 +4,7 @@
 #ifndef CLI_LINES_H
 #define CLI_LINES_H
 
+#include "ringpost/v1/operator.pb-c.h"
 #include "ringpost/v1/ringpost.pb-c.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -13,6 +14,8 @@
 void line_print_json(FILE *out, const ProtobufCMessage *message);
 /* The fields of both in one object; of a name in both the first one's. */
 void line_print_json_joined(FILE *out, const ProtobufCMessage *first, const ProtobufCMessage *second);
+/* What happened on the server, with the position behind it. */
+void line_print_entry(FILE *out, Ringpost__V1__FollowerEntry *entry, const char *position);
 /* An entry of a stream as one line: time, room, who, what. */
 void line_print_event(FILE *out, const Ringpost__V1__Event *event);
 /* "2026-05-01 14:03:07", local time; "never" for 0. */

@@ -35,11 +35,12 @@ static const char tail_about[] =
     "  ringpost tail --since now --room 281474976710657\n"
     "  ringpost tail --json | jq -r 'select(.message.text) | .message.text'";
 
-enum { KEY_SINCE = 0x100 };
+enum { KEY_SINCE = 0x100, KEY_ALL };
 static const struct argp_option tail_options[] = {
     {"room", 'r', "ID", 0, "only what concerns this room", 0},
     {"since", KEY_SINCE, "KEY", 0, "begin after this sync key; 0: the oldest kept; now: only what is new", 0},
     {"count", 'n', "N", 0, "stop after N lines", 0},
+    {"all", KEY_ALL, NULL, 0, "what happens on the whole server, for its operator: see `ringpost tail --all --help`", 0},
     {NULL, 0, NULL, 0, NULL, 0},
 };
 
@@ -161,8 +162,17 @@ static enum cli_exit tail_start(struct tail_arguments *arguments)
     return CLI_EXIT_OK;
 }
 
+/* Another command in all but its name: of the server, not of a person. */
+static bool wants_all(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--all") == 0) return true;
+    return false;
+}
+
 int cli_tail(int argc, char **argv)
 {
+    if (wants_all(argc, argv)) return cli_tail_all(argc, argv);
     static const struct argp_child children[] = {REMOTE_ARGP_CHILD, {NULL, 0, NULL, 0}};
     static const struct argp argp = {.options = tail_options, .parser = tail_parse, .doc = tail_about, .children = children};
     static struct tail_arguments arguments;

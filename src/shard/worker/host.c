@@ -17,6 +17,7 @@
 #include "net/server.h"
 #include "net/tls_identity.h"
 #include "shard/worker/lobby.h"
+#include "shard/worker/operator.h"
 #include "shard/engine/memory.h"
 #include "shard/domain/methods.h"
 #include "shard/worker/rehearsal.h"
@@ -47,6 +48,8 @@ struct host {
     struct tls_identity *tls; /* NULL: no certificate is configured */
     struct mailbox *mailbox;
     struct password_pool *passwords;
+    struct errands *errands;
+    struct operator *operator; /* NULL: its socket cannot be made */
     struct lobby *lobby;
     struct host_pages pages;
     struct writer openapi;
@@ -182,6 +185,7 @@ static enum result open_parts(struct host *h, char *text, size_t text_size)
                                               .memory_bytes = c->password_memory_bytes};
     enum result result = mailbox_create(&h->mailbox, h->worker_count, c->mailbox_slots);
     if (result == RESULT_OK) result = password_pool_create(&h->passwords, &passwords);
+    if (result == RESULT_OK) result = errands_create(&h->errands, h->worker_count);
     if (result != RESULT_OK) {
         snprintf(text, text_size, "cannot start: %s", result_text(result));
         return result;
@@ -231,6 +235,7 @@ static void crew_start(struct host *h)
                                                   .datadir = h->datadir,
                                                   .mailbox = h->mailbox,
                                                   .passwords = h->passwords,
+                                                  .errands = h->errands,
                                                   .token_keys = h->token_keys,
                                                   .tls = h->tls,
                                                   .pages = &h->pages,
@@ -275,6 +280,8 @@ static void crew_join(struct host *h)
     password_pool_destroy(h->passwords); /* its threads ring the workers' bells */
     h->passwords = NULL;
     for (uint32_t i = 0; i < h->worker_count; i++) worker_destroy(h->crew[i].worker);
+    operator_stop(h->operator); /* what it had asked of them is answered now */
+    h->operator = NULL;
 }
 
 /* ---- the life of the process ---- */
@@ -287,6 +294,7 @@ static void close_parts(struct host *h)
     free(h->listen_fds);
     password_pool_destroy(h->passwords);
     mailbox_destroy(h->mailbox);
+    errands_destroy(h->errands);
     if (h->metrics != NULL)
         for (uint32_t i = 0; i < h->worker_count; i++) free(h->metrics[i]);
     free(h->metrics);
@@ -350,6 +358,18 @@ static enum result take_into_use(struct host *h, char *text, size_t text_size)
     return RESULT_OK;
 }
 
+/* A file system without sockets is no reason not to serve. */
+static void open_operator(struct host *h)
+{
+    char text[TEXT_MAX];
+    const struct operator_options options = {.data_dir = h->config->data_dir,
+                                             .errands = h->errands,
+                                             .worker_count = (uint16_t)h->worker_count,
+                                             .shard_count = (uint16_t)h->shard_count};
+    if (operator_start(&h->operator, &options, text, sizeof text) != RESULT_OK)
+        LOG_WARN("operator", "%s: the commands of an operator cannot reach this server", text);
+}
+
 static enum result serve(struct host *h, const sigset_t *signals, void (*on_serving)(const char *, uint16_t), char *text, size_t text_size)
 {
     uint64_t started = clock_monotonic_ns(), replayed = 0;
@@ -366,11 +386,13 @@ static enum result serve(struct host *h, const sigset_t *signals, void (*on_serv
             LOG_INFO("host", "serving address=%s port=%u workers=%u shards=%u replayed=%llu start_ms=%llu", h->config->listen, h->port,
                      h->worker_count, h->shard_count, (unsigned long long)replayed,
                      (unsigned long long)((clock_monotonic_ns() - started) / 1000000));
+            open_operator(h);
             if (on_serving != NULL) on_serving(h->config->listen, h->port);
             int signal = wait_for_end(h, signals);
             LOG_INFO("host", "stopping signal=%d", signal);
         }
         h->pages.state = HOST_STOPPING;
+        operator_quiesce(h->operator);
         for (uint32_t i = 0; i < h->worker_count; i++) worker_stop(h->crew[i].worker);
     }
     crew_join(h);
