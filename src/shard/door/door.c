@@ -308,7 +308,7 @@ static void post_auth(struct door *d, struct client *client, const struct token_
 
 /* ---- moving home ---- */
 
-struct move { /* payload of a MOVE letter, before the packed AuthRequest */
+struct move { /* payload of a DOOR_MAIL_MOVE, before the packed AuthRequest; it never leaves the process */
     struct conn_handover *handover;
     struct token_claims claims;
     uint64_t request_id;
@@ -342,7 +342,7 @@ static void move_home(struct door *d, struct client *client, const struct token_
     ASSERT(client->session == NULL && client->in_flight == 0); /* before login there is one request at a time */
     struct move move = {.claims = *claims, .request_id = id, .json = json, .client_json = client->json, .mqtt = client->mqtt};
     struct letter *letter =
-        letter_create(LETTER_MOVE, 0, id_partition(claims->user_id), (uint32_t)sizeof move + payload.len);
+        letter_create(DOOR_MAIL_MOVE, 0, id_partition(claims->user_id), (uint32_t)sizeof move + payload.len);
     memcpy(letter->bytes, &move, sizeof move);
     if (payload.len > 0) memcpy(letter->bytes + sizeof move, payload.data, payload.len);
     struct departure *departure = memory_alloc(sizeof *departure);

@@ -34,7 +34,7 @@ struct host_pages { /* what /readyz, /metrics, /version and /openapi.json say; o
 
 struct door_ports { /* what the worker gives */
     void *context;
-    void (*post)(void *context, struct letter *letter); /* takes; to letter->to_shard, or for MOVE to its worker */
+    void (*post)(void *context, struct letter *letter); /* takes; to letter->to_shard, or for DOOR_MAIL_MOVE to its worker */
     bool (*is_local)(void *context, uint16_t shard);
     bool (*is_full)(void *context, uint16_t shard); /* its clients wait, until it is not */
     struct io *(*io_of)(void *context, uint16_t shard); /* of its worker; only for a shard that is not local */
@@ -65,7 +65,9 @@ extern const struct server_events door_events; /* context: the door */
 void door_on_reply(struct door *door, const struct letter *letter);
 /* Once per turn: reads again from clients that were held. True: from more of them next turn. */
 bool door_release(struct door *door);
-/* A MOVE letter for this worker; takes it. */
+/* Mail to the worker of to_shard, in this process: a connection, whose struct move (door.c) the payload is. */
+#define DOOR_MAIL_MOVE ((enum letter_kind)LETTER_KIND_COUNT)
+/* Such mail for this worker; takes it. */
 void door_on_move(struct door *door, struct letter *letter);
 void door_drop_move(struct door *door, struct letter *letter); /* closes what it carries; for a worker that stops */
 

@@ -225,7 +225,11 @@ bool request_people(struct shard *s, struct request *r, const uint64_t *ids, uin
 void people_run(struct shard *s, struct request *r)
 {
     struct slice ids = letter_payload(r->letter);
-    ASSERT(ids.len % 8 == 0);
+    if (ids.len % 8 != 0) {
+        metrics_add(&s->options.metrics->letters_refused, 1);
+        request_refuse(s, r, ERROR_BAD_REQUEST);
+        return;
+    }
     struct cursor c = cursor_of(ids);
     while (cursor_left(&c) > 0) request_entity(s, r, ENTITY_INBOX, cursor_u64(&c), 0);
     if (request_waits(r)) return;

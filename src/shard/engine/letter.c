@@ -1,6 +1,7 @@
 /* shard/engine/letter.c - making and freeing letters. The receiver's free is the only cross-thread free of the design: one per turn for the
  * small letters, one each for the others, none per recipient. */
 #include "shard/engine/letter.h"
+#include "core/refusal.h"
 #include "shard/engine/memory.h"
 
 static void *letter_alloc(size_t size)
@@ -107,4 +108,86 @@ bool letter_actor(const struct letter *letter, struct actor_record *actor)
     struct cursor c = cursor_of(slice_of(letter->bytes, letter->actor_len));
     *actor = (struct actor_record){0};
     return letter->actor_len > 0 && actor_record_read(actor, &c) && cursor_done(&c);
+}
+
+/* ---- bytes ---- */
+
+#define LETTER_VERSION 1
+
+static void origin_write(struct writer *out, const struct origin *origin)
+{
+    writer_u16(out, origin->worker);
+    writer_u8(out, origin->door);
+    writer_u8(out, origin->json);
+    writer_u8(out, origin->cors);
+    writer_u16(out, origin->address_class);
+    writer_u32(out, origin->slot);
+    writer_u32(out, origin->generation);
+    writer_u64(out, origin->request_id);
+    writer_u64(out, origin->started_ns);
+}
+
+static struct origin origin_read(struct cursor *c)
+{
+    struct origin origin = {.worker = cursor_u16(c), .door = cursor_u8(c), .json = cursor_u8(c), .cors = cursor_u8(c)};
+    origin.address_class = cursor_u16(c);
+    origin.slot = cursor_u32(c);
+    origin.generation = cursor_u32(c);
+    origin.request_id = cursor_u64(c);
+    origin.started_ns = cursor_u64(c);
+    return origin;
+}
+
+void letter_encode(const struct letter *letter, struct writer *out)
+{
+    ASSERT(letter_kind_is_flat(letter->kind));
+    writer_u32(out, LETTER_ENCODED_SIZE_MIN + letter->len);
+    writer_u8(out, LETTER_VERSION);
+    writer_u8(out, (uint8_t)letter->kind);
+    writer_u16(out, letter->from_shard);
+    writer_u16(out, letter->to_shard);
+    writer_u16(out, letter->method);
+    writer_u8(out, letter->error);
+    writer_u8(out, letter->noted);
+    writer_u8(out, letter->admitted);
+    writer_u32(out, letter->retry_after_ms);
+    writer_u64(out, letter->number);
+    origin_write(out, &letter->origin);
+    writer_u32(out, letter->actor_len);
+    writer_raw(out, letter->bytes, letter->len);
+}
+
+static bool head_is_good(const struct letter *head, uint8_t version, uint8_t kind, uint8_t admitted)
+{
+    return version == LETTER_VERSION && letter_kind_is_flat(kind) && admitted <= 1 && head->error < ERROR_COUNT && head->noted <= REFUSAL_COUNT &&
+           head->actor_len <= head->len;
+}
+
+struct letter *letter_decode(struct slice bytes)
+{
+    if (bytes.len < LETTER_ENCODED_SIZE_MIN || bytes.len > LETTER_ENCODED_SIZE_MAX) return NULL;
+    struct cursor c = cursor_of(bytes);
+    struct letter head = {.foreign = true, .len = bytes.len - LETTER_ENCODED_SIZE_MIN};
+    const uint32_t len = cursor_u32(&c);
+    const uint8_t version = cursor_u8(&c), kind = cursor_u8(&c);
+    head.from_shard = cursor_u16(&c);
+    head.to_shard = cursor_u16(&c);
+    head.method = cursor_u16(&c);
+    head.error = cursor_u8(&c);
+    head.noted = cursor_u8(&c);
+    const uint8_t admitted = cursor_u8(&c);
+    head.retry_after_ms = cursor_u32(&c);
+    head.number = cursor_u64(&c);
+    head.origin = origin_read(&c);
+    head.actor_len = cursor_u32(&c);
+    if (c.bad || len != bytes.len || !head_is_good(&head, version, kind, admitted)) return NULL;
+    head.kind = (enum letter_kind)kind;
+    head.admitted = admitted != 0;
+    struct letter *letter = letter_alloc(letter_room(&head));
+    memcpy(letter, &head, sizeof head);
+    if (head.len > 0) memcpy(letter->bytes, c.at, head.len);
+    struct actor_record actor;
+    if (head.actor_len == 0 || letter_actor(letter, &actor)) return letter;
+    letter_free(letter);
+    return NULL;
 }

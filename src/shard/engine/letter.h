@@ -1,4 +1,4 @@
-/* shard/engine/letter.h - everything one shard or worker says to another; flat but for `next`, so it may one day go to another host.
+/* shard/engine/letter.h - everything one shard says to another, on this host or another; flat, and encoded as below.
  * Owns:    a letter is one heap block, or one of several in a parcel; post and receive take it, the receiver frees it, and a parcel goes
  *          with the last of its letters. (Inside a request it is a part of that one's block, an answer is written into the shard's own:
  *          those are borrowed.)
@@ -11,6 +11,15 @@
  *   UNWATCH, NOTIFY               best effort; a NOTIFY that nobody waits for has its watcher removed: presence/watch.c
  *   REQUEST, REPLY                at most once: whoever carries letters never repeats these. A send and a create_room are stored once
  *                                 under their client ids, all others must be asked for again by who knows whether they still want it
+ *
+ *
+ *   encoded, little-endian, as it leaves the process; inside it the struct itself goes round:
+ *   +---------+--------+---------+----------+--------+------------+----------+----------+--------------+--------------------+
+ *   | u32 len | u8 ver | u8 kind | u16 from | u16 to | u16 method | u8 error | u8 noted | u8 admitted  | u32 retry_after_ms |
+ *   +---------+--------+---------+----------+--------+------------+----------+----------+--------------+--------------------+
+ *   | u64 number | origin (31 bytes) | u32 actor_len | bytes …       len counts all of it; ver is 1
+ *   +------------+-------------------+---------------+--------
+ *   origin:  | u16 worker | u8 door | u8 json | u8 cors | u16 address_class | u32 slot | u32 generation | u64 request_id | u64 started_ns |
  *
  *   bytes:  +--------------+---------+      the actor of a request (actor_record), then what `kind` says
  *           | actor (len a)| payload |
@@ -34,12 +43,16 @@ enum letter_kind {
     LETTER_WATCH,        /* number = call; presence and typing subscriptions, see presence/watch.h */
     LETTER_WATCHED,      /* number = call; payload = presence_records */
     LETTER_UNWATCH,      /* session = number: forget it */
-    LETTER_MOVE,         /* to a worker (to_shard's): a connection; the one letter that is not flat: payload = struct move, door.c */
     LETTER_MQTT,         /* from the MQTT door: method = enum mqtt_question, see mqtt/state.h; answered with a REPLY */
     LETTER_NOTIFY,       /* ephemeral push: payload = u32 count, u64 session ids, u32 Push field, packed message */
 };
+/* From here on kinds of mail between the workers of one process, which the mailbox carries as well: they are no letters of shards, may
+ * hold pointers, and are never encoded (asserted). Whoever sends one names its kind; shards never see them. */
+#define LETTER_KIND_COUNT (LETTER_NOTIFY + 1)
+static inline bool letter_kind_is_flat(unsigned kind) { return kind < LETTER_KIND_COUNT; }
 
-/* Where an answer goes: a connection of a worker, by handle, so that a stale answer finds nobody. */
+/* Where an answer goes: a connection of a worker, by handle, so that a stale answer finds nobody. Only the worker that made it looks into
+ * it; others carry it, but for what the login needs (json, address_class). */
 struct origin {
     uint16_t worker;
     uint8_t door;  /* enum conn_door */
@@ -90,6 +103,14 @@ struct letter *letter_copy(const struct letter *letter);
 struct letter *letter_copy_to(void *memory, const struct letter *letter);
 static inline uint32_t letter_room(const struct letter *l) { return (uint32_t)sizeof *l + l->len; }
 void letter_free(struct letter *letter); /* may be NULL */
+
+#define LETTER_ENCODED_SIZE_MIN 62u
+#define LETTER_ENCODED_SIZE_MAX ((4u << 20)) /* what is longer is none */
+/* Appends the letter's bytes. */
+void letter_encode(const struct letter *letter, struct writer *out);
+/* The letter that is the whole of `bytes`, on the heap and marked foreign, or NULL: these are no letter. What it says is not looked into,
+ * but for the actor: whoever receives it does. */
+struct letter *letter_decode(struct slice bytes);
 
 /* Letters of one turn from one worker to another, back to back: one allocation here and one free there for all of them. Filled by the one
  * and, once that has handed the letters over, the other's; who keeps a letter for long copies it, or it would keep them all. */

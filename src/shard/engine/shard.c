@@ -282,10 +282,21 @@ bool shard_is_full(const struct shard *s)
 
 /* ---- letters ---- */
 
+/* No shard would write that. */
+static void refuse_letter(struct shard *s, struct letter *letter)
+{
+    metrics_add(&s->options.metrics->letters_refused, 1);
+    letter_free(letter);
+}
+
 static void receive_request(struct shard *s, struct letter *letter)
 {
     const struct method *method = method_by_number(letter->method);
-    ASSERT(method != NULL); /* the door asked the same table */
+    ASSERT(method != NULL || letter->foreign); /* the door asked the same table */
+    if (method == NULL) {
+        refuse_letter(s, letter);
+        return;
+    }
     request_start(s, letter, letter->admitted ? method->handle : admit_run);
 }
 
@@ -314,7 +325,6 @@ void shard_receive(struct shard *s, struct letter *letter)
     case LETTER_WATCH:
     case LETTER_UNWATCH:
     case LETTER_NOTIFY: watch_on_letter(s, letter); break;
-    case LETTER_MOVE:
     case LETTER_REPLY: ASSERT(!"replies go to workers"); break;
     }
 }

@@ -329,9 +329,9 @@ static void receive_letters(struct worker *w)
         if (letter->kind == LETTER_REPLY) {
             receive_reply(w, letter);
             letter_free(letter);
-        } else if (letter->kind == LETTER_MOVE && w->phase != RUN_SERVING) {
+        } else if (letter->kind == DOOR_MAIL_MOVE && w->phase != RUN_SERVING) {
             door_drop_move(w->door, letter);
-        } else if (letter->kind == LETTER_MOVE) {
+        } else if (letter->kind == DOOR_MAIL_MOVE) {
             door_on_move(w->door, letter);
         } else {
             shard_receive(own_shard(w, letter->to_shard), letter);

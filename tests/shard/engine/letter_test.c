@@ -47,6 +47,74 @@ Test(letter, actor_and_payload_come_back)
     }
 }
 
+/* One with something everywhere. */
+static struct letter *full_letter(void)
+{
+    static const struct actor_record alice = {.user_id = 7, .device_id = {(const uint8_t *)"laptop", 6}};
+    struct letter *letter = letter_make(LETTER_REQUEST, 0x0102, 0x0304, &alice, SLICE_TEXT("payload"));
+    letter->method = 0x0506;
+    letter->error = ERROR_NOT_READY;
+    letter->noted = 1;
+    letter->admitted = true;
+    letter->retry_after_ms = 0x0708090a;
+    letter->number = UINT64_C(0x0b0c0d0e0f101112);
+    letter->origin = (struct origin){.worker = 1, .door = 2, .json = 1, .cors = 3, .address_class = 4, .slot = 5, .generation = 6,
+                                     .request_id = 7, .started_ns = 8};
+    return letter;
+}
+
+Test(letter, bytes_make_the_same_letter)
+{
+    struct letter *letter = full_letter();
+    struct writer first, second;
+    writer_init(&first, 0);
+    writer_init(&second, 0);
+    letter_encode(letter, &first);
+    cr_expect_eq(first.len, LETTER_ENCODED_SIZE_MIN + letter->len);
+    struct letter *again = letter_decode(writer_slice(&first));
+    cr_assert_not_null(again);
+    cr_expect(again->foreign && !letter->foreign);
+    letter_encode(again, &second);
+    cr_expect(slice_equal(writer_slice(&first), writer_slice(&second)));
+    struct actor_record actor;
+    cr_expect(letter_actor(again, &actor) && actor.user_id == 7 && slice_equal(actor.device_id, SLICE_TEXT("laptop")));
+    cr_expect(slice_equal(letter_payload(again), SLICE_TEXT("payload")));
+    cr_expect(again->kind == LETTER_REQUEST && again->from_shard == 0x0102 && again->to_shard == 0x0304 && again->method == 0x0506);
+    cr_expect(again->error == ERROR_NOT_READY && again->noted == 1 && again->admitted && again->retry_after_ms == 0x0708090a);
+    cr_expect(again->number == UINT64_C(0x0b0c0d0e0f101112) && again->origin.started_ns == 8 && again->origin.address_class == 4);
+    cr_expect(again->next == NULL && again->parcel == NULL);
+    letter_free(letter);
+    letter_free(again);
+    writer_deinit(&first);
+    writer_deinit(&second);
+}
+
+Test(letter, bytes_that_are_no_letter_are_refused)
+{
+    static const struct {
+        const char *name;
+        uint32_t at;
+        uint8_t value;
+    } cases[] = {
+        {"another length", 0, 1},  {"another version", 4, 2},    {"a kind there is not", 5, LETTER_KIND_COUNT},
+        {"an error there is not", 12, ERROR_COUNT}, {"a refusal there is not", 13, 255}, {"neither admitted nor not", 14, 2},
+        {"an actor longer than the letter", 60, 1},   {"an actor that is none", LETTER_ENCODED_SIZE_MIN, 99},
+    };
+    struct letter *letter = full_letter();
+    struct writer good;
+    writer_init(&good, 0);
+    letter_encode(letter, &good);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        uint8_t was = good.data[cases[i].at];
+        good.data[cases[i].at] = cases[i].value;
+        cr_expect_null(letter_decode(writer_slice(&good)), "%s", cases[i].name);
+        good.data[cases[i].at] = was;
+    }
+    for (uint32_t len = 0; len < good.len; len++) cr_expect_null(letter_decode(slice_of(good.data, len)), "%u bytes", len);
+    letter_free(letter);
+    writer_deinit(&good);
+}
+
 Test(letter, an_actor_cut_short_is_none)
 {
     struct actor_record alice = {.user_id = 7, .device_id = SLICE_TEXT("laptop")}, actor;
