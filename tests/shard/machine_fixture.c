@@ -317,6 +317,14 @@ void *fixture_reply(struct fixture *f, const ProtobufCMessageDescriptor *descrip
 
 /* ---- looking ---- */
 
+uint32_t fixture_effects(const struct fixture *f, uint32_t kind)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < f->effects.count; i++) count += f->effects.list[i].kind == kind;
+    return count;
+}
+
+
 struct entity *fixture_entity(struct fixture *f, uint32_t kind, uint64_t a, uint64_t b)
 {
     struct needs needs;

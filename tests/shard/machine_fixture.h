@@ -95,4 +95,7 @@ void fixture_replay(const struct fixture *from, struct fixture *to);
 /* Carries stream entries between the shards until none is left; each becomes a RELAY command and a batch of its own. */
 void fixture_settle(struct fixture *const *shards, uint16_t count);
 
+/* Of the command applied last. */
+uint32_t fixture_effects(const struct fixture *fixture, uint32_t kind);
+
 #endif

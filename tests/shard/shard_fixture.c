@@ -242,8 +242,7 @@ void rig_open(void)
 static void close_sessions(struct shard *s)
 {
     if (s == NULL) return;
-    for (uint32_t i = 0; i < s->sessions.count; i++)
-        if (s->sessions.slots[i].session != NULL) session_close(s->sessions.slots[i].session);
+    sessions_each(s, session_close);
     rig.bound = rig.ended = NULL;
 }
 
@@ -310,7 +309,7 @@ void rig_know(uint64_t user_id, const char *device_id)
 static void send_packed(const struct actor_record *actor, uint16_t shard, uint64_t session_id, const char *path,
                         struct slice packed)
 {
-    const struct method *method = method_by_path(slice_text(path));
+    const struct method *method = method_by_path(ringpost_domain(), slice_text(path));
     cr_assert_not_null(method, "%s", path);
     uint16_t to = actor == NULL ? shard : id_partition(actor->user_id);
     bool is_auth = method->handle == handle_auth;

@@ -3,6 +3,7 @@
  * between shards, and last the oracle's list: is everything there that an answer promised? */
 #include "sim/audit.h"
 #include "core/check.h"
+#include "shard/domain/delivery/delivery.h"
 #include "shard/domain/keys.h"
 #include "shard/domain/delivery/events.h"
 #include "shard/domain/delivery/inbox.h"
@@ -197,7 +198,7 @@ static void audit_roster(const struct room_audit *a, uint16_t shard)
 {
     struct world *w = a->world;
     uint32_t online_count = 0, expected = 0;
-    struct inbox *const *online = roster_online(shard_machine(w->nodes[shard].shard)->roster, a->room_id, &online_count);
+    struct inbox *const *online = roster_online(delivery_of(shard_machine(w->nodes[shard].shard))->roster, a->room_id, &online_count);
     struct writer unused;
     writer_init(&unused, 0);
     for (uint32_t i = 0; i < w->people->person_count; i++) {

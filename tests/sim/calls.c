@@ -1,6 +1,7 @@
 /* tests/sim/calls.c - see calls.h. One section per method: make the request, take the answer.
  * Any call may be refused; what a refusal may not be is listed in expect_refusal(). A call whose answer a crash swallowed has happened
  * or not: the oracle is told so, and a device that must know asks again. */
+#include "shard/domain/domain.h"
 #include "sim/calls.h"
 #include "core/check.h"
 #include "shard/domain/account/account.h"
@@ -73,7 +74,7 @@ static void post(struct world *w, const struct call *call, const struct method *
                                  .platform = slice_text(claims->platform)};
     uint16_t to = id_partition(claims->user_id);
     if (is_open) {
-        enum error error = method_route(method, writer_slice(&call->payload), 0, world_shard_count(w), &to);
+        enum error error = method->route(method, writer_slice(&call->payload), 0, world_shard_count(w), &to);
         EXPECT(error == ERROR_NONE, "%s cannot be routed", call->type->name);
     }
     struct letter *letter = letter_make(LETTER_REQUEST, 0, to, is_open ? NULL : &actor, writer_slice(&call->payload));
@@ -89,7 +90,7 @@ static void post(struct world *w, const struct call *call, const struct method *
 static bool go(struct world *w, struct call *call, const ProtobufCMessage *request)
 {
     struct app *d = call->device;
-    const struct method *method = method_by_number(call->type->method);
+    const struct method *method = method_by_number(ringpost_domain(), call->type->method);
     ASSERT(method != NULL && d->lanes[call->lane] == NULL);
     if (request != NULL) envelope_pack(&call->payload, request);
     call->request_id = w->people->next_request_id++;
@@ -133,7 +134,7 @@ static void expect_refusal(const struct world *w, const struct call *call, const
                     error != ERROR_METHOD_NOT_ALLOWED && (!bad || call->may_be_bad);
     bool early = error == ERROR_TOKEN_EXPIRED && under_right_clock(w, call) && !call->device->doubtful && call->over_session &&
                  call->expires_s * 1000 > world_right_ms(w) + CLOCK_SKEW_MS;
-    bool writes = !method_by_number(call->type->method)->is_read || !call->claims.own; /* a backend's device has to be listed */
+    bool writes = !method_by_number(ringpost_domain(), call->type->method)->is_read || !call->claims.own; /* a backend's device has to be listed */
     EXPECT(error != ERROR_DISK_FULL || (w->was_full && writes), "%s is refused: the disk is full", call->type->name);
     EXPECT(!early, "%s is refused because of a token that expires in %lu s", call->type->name,
            (unsigned long)(call->expires_s - world_right_ms(w) / 1000));

@@ -1,6 +1,7 @@
 /* shard/door/door.c - sockets: frames in, logins, moving home, answers out. HTTP is in door_http.c.
  * Failure modes: a frame that is no envelope is answered BAD_REQUEST; a method that is not there UNKNOWN_METHOD; a full
  * outbound queue closes the socket. A connection that goes away while its requests are under way: their answers find no handle. */
+#include "shard/domain/domain.h"
 #include "shard/door/door_internal.h"
 #include "api/envelope.h"
 #include "api/token.h"
@@ -411,7 +412,7 @@ static void on_open_method(struct door *d, struct client *client, bool json, con
 {
     uint16_t shard = 0;
     uint32_t retry_after_ms = 0;
-    enum error error = method_route(method, request->payload, 0, d->options.shard_count, &shard);
+    enum error error = method->route(method, request->payload, 0, d->options.shard_count, &shard);
     if (error == ERROR_TOKEN_INVALID) door_note_token(client->conn, "it is no refresh token", 0);
     if (error == ERROR_NONE && !door_login_allowed(d, client->conn, &retry_after_ms)) error = ERROR_RATE_LIMITED;
     if (error != ERROR_NONE) {
@@ -430,7 +431,7 @@ static void on_open_method(struct door *d, struct client *client, bool json, con
 
 static void on_request(struct door *d, struct client *client, bool json, const struct envelope_request *request)
 {
-    const struct method *method = method_by_number(request->method);
+    const struct method *method = method_by_number(ringpost_domain(), request->method);
     metrics_add(&d->options.metrics->requests, 1);
     if (d->options.pages->state == HOST_RECOVERING) {
         refuse(client, json, request->id, ERROR_NOT_READY, NULL, 0);

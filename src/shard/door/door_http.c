@@ -1,6 +1,7 @@
 /* shard/door/door_http.c - the HTTP door: methods as JSON, the pages of operations, the web chat.
  * Happy path: POST /v1/chat/send with a Bearer token -> JSON to packed -> letter to the user's home shard -> reply letter -> JSON.
  * Reads are also GET with their fields in the query. Every refusal is {"error":{…}} with the status of its row. */
+#include "shard/domain/domain.h"
 #include "api/json.h"
 #include "api/token.h"
 #include "net/http_line.h"
@@ -256,7 +257,7 @@ static enum error make_letter(struct door *d, const struct conn *conn, const str
 {
     uint16_t shard = 0;
     if (method->access == ACCESS_OPEN) {
-        enum error error = method_route(method, writer_slice(&d->packed), 0, d->options.shard_count, &shard);
+        enum error error = method->route(method, writer_slice(&d->packed), 0, d->options.shard_count, &shard);
         if (error == ERROR_TOKEN_INVALID) door_note_token(conn, "it is no refresh token", 0);
         if (error != ERROR_NONE) return error;
         *letter = letter_make(LETTER_REQUEST, 0, shard, NULL, writer_slice(&d->packed));
@@ -311,7 +312,7 @@ void door_on_http(void *context, struct conn *conn, const struct http_request *r
         send_response(conn, &response);
         return;
     }
-    const struct method *method = method_by_path(request->path);
+    const struct method *method = method_by_path(ringpost_domain(), request->path);
     bool get = is_get(request);
     if (method != NULL) on_method(d, conn, request, method, cors);
     else if (explain_socket(d, conn, request)) return;

@@ -3,6 +3,7 @@
  * comes from one of them; after the last one `then` runs. A shard asks itself through the same letters.
  * Failure modes: an answer with an error refuses the request; so does an answer that does not come in time, for a letter may be lost, and
  * what comes later is dropped. Questions change nothing but who watches whom, so the one who asked may ask again. */
+#include "shard/domain/delivery/inbox.h"
 #include "shard/engine/memory.h"
 #include "shard/engine/records.h"
 #include "shard/engine/shard_internal.h"

@@ -11,6 +11,7 @@ static void add_relay(struct domain *domain, const struct relay_row *row, uint16
 
 static void add_area(struct domain *domain, const struct area *area)
 {
+    if (area->admit != NULL) domain->admit = area->admit;
     for (uint32_t i = 0; i < area->command_count; i++) {
         const struct command_row *row = area->commands[i];
         ASSERT(row->type < COMMAND_TYPES_MAX && domain->commands[row->type] == NULL);
@@ -35,6 +36,7 @@ static void add_area(struct domain *domain, const struct area *area)
 
 void domain_build(struct domain *out, const struct area *const *areas, uint32_t area_count)
 {
+    ASSERT(area_count <= AREAS_MAX);
     *out = (struct domain){.areas = areas, .area_count = area_count};
     for (uint32_t i = 0; i < area_count; i++) add_area(out, areas[i]);
 }

@@ -10,7 +10,12 @@
 #include "shard/engine/entity.h"
 #include "shard/engine/relay.h"
 
+struct effects;
 struct follower_row;
+struct method;
+struct request;
+struct session;
+struct shard;
 
 struct area {
     const char *name;
@@ -22,8 +27,24 @@ struct area {
     uint32_t relay_count;
     const struct follower_row *const *followed; /* what it tells followers */
     uint32_t followed_count;
+    /* What it keeps in memory beside the state: made with the machine and put at machine->states[slot], gone before it. NULL: nothing. */
+    uint32_t slot;
+    enum result (*open)(struct machine *machine, void **state);
+    void (*close)(struct machine *machine, void *state);
+    /* Lets a client's request pass on its actor's home shard; one area has it. */
+    void (*admit)(struct shard *shard, struct request *request);
+    /* In the life of a shard; each may be NULL. */
+    void (*perform)(struct shard *shard, const struct effects *effects); /* a command was applied and answered: its effects of this area */
+    void (*tick)(struct shard *shard);                                   /* about once a second */
+    void (*started)(struct shard *shard);                                /* this start is in the log and applied */
+    void (*damaged)(struct shard *shard);                                /* it serves nothing from now on */
+    void (*end)(struct shard *shard);                                    /* it is being closed; what is borrowed is given back */
+    /* A connection is a session of its user from now on; is none any more, and no longer listed. */
+    void (*session_opened)(struct session *session);
+    void (*session_closed)(struct session *session);
 };
 
+#define AREAS_MAX         16u
 #define COMMAND_TYPES_MAX 256u
 #define ENTITY_KINDS_MAX  32u
 #define RELAY_KINDS_MAX   32u
@@ -32,8 +53,11 @@ struct area {
 struct domain {
     const struct area *const *areas;
     uint32_t area_count;
+    const struct method *methods; /* method.h; in the order of their numbers */
+    uint32_t method_count;
     const struct command_row *commands[COMMAND_TYPES_MAX]; /* by type; NULL: none */
     const struct entity_type *entities[ENTITY_KINDS_MAX];  /* by kind */
+    void (*admit)(struct shard *shard, struct request *request);
     const struct relay_row *relays[RELAY_KINDS_MAX];       /* by kind, and by stored_kind */
     const struct follower_row *followed[FOLLOWER_KINDS_MAX]; /* by kind */
 };
@@ -62,5 +86,12 @@ static inline const struct follower_row *domain_followed(const struct domain *do
 }
 /* "SEND", or "?" */
 const char *domain_command_name(const struct domain *domain, uint16_t type);
+
+/* Calls `hook` (a name of struct area) of each area that has it: DOMAIN_EACH(domain, tick, shard). */
+#define DOMAIN_EACH(domain_, hook, ...)                                                                                \
+    do {                                                                                                               \
+        for (uint32_t area_ = 0; area_ < (domain_)->area_count; area_++)                                               \
+            if ((domain_)->areas[area_]->hook != NULL) (domain_)->areas[area_]->hook(__VA_ARGS__);                     \
+    } while (0)
 
 #endif

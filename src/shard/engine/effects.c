@@ -18,10 +18,7 @@ void effects_deinit(struct effects *effects)
     writer_deinit(&effects->bytes);
     writer_deinit(&effects->reply);
     writer_deinit(&effects->scratch);
-    free(effects->events);
-    free(effects->pushes);
-    free(effects->room_pushes);
-    free(effects->kicks);
+    free(effects->list);
     *effects = (struct effects){0};
 }
 
@@ -31,51 +28,18 @@ void effects_begin(struct effects *effects, bool wants_reply)
     writer_reset(&effects->reply);
     effects->wants_reply = wants_reply;
     effects->error = ERROR_NONE;
-    effects->event_count = effects->push_count = effects->room_push_count = effects->kick_count = 0;
+    effects->count = effects->kinds = 0;
 }
 
-/* Room for one more at array[count]. */
-#define GROW(array, count, capacity)                                                                                   \
-    do {                                                                                                               \
-        if ((count) == (capacity)) {                                                                                   \
-            (capacity) = (capacity) == 0 ? 64 : (capacity)*2;                                                          \
-            (array) = memory_resize((array), (capacity) * sizeof *(array));                                            \
-        }                                                                                                              \
-    } while (0)
-
-uint32_t effects_event_begin(struct effects *effects)
+void effects_add(struct effects *effects, const struct effect *effect)
 {
-    GROW(effects->events, effects->event_count, effects->event_capacity);
-    effects->events[effects->event_count] = (struct effect_event){.start = (uint32_t)effects->bytes.len};
-    return effects->event_count++;
-}
-
-void effects_event_end(struct effects *effects, uint32_t event)
-{
-    ASSERT(event < effects->event_count);
-    effects->events[event].len = (uint32_t)effects->bytes.len - effects->events[event].start;
-}
-
-void effects_push(struct effects *effects, struct inbox *inbox, uint64_t sync_key, uint32_t event)
-{
-    ASSERT(event < effects->event_count);
-    GROW(effects->pushes, effects->push_count, effects->push_capacity);
-    effects->pushes[effects->push_count++] = (struct effect_push){inbox, sync_key, event};
-}
-
-void effects_room_push(struct effects *effects, uint64_t room_id, struct slice packed_message)
-{
-    GROW(effects->room_pushes, effects->room_push_count, effects->room_push_capacity);
-    effects->room_pushes[effects->room_push_count++] =
-        (struct effect_room_push){room_id, (uint32_t)effects->bytes.len, packed_message.len};
-    writer_raw(&effects->bytes, packed_message.data, packed_message.len);
-}
-
-void effects_kick(struct effects *effects, struct inbox *inbox, struct slice device_id)
-{
-    GROW(effects->kicks, effects->kick_count, effects->kick_capacity);
-    effects->kicks[effects->kick_count++] = (struct effect_kick){inbox, (uint32_t)effects->bytes.len, device_id.len};
-    writer_raw(&effects->bytes, device_id.data, device_id.len);
+    ASSERT(effect->kind < EFFECT_KINDS_MAX);
+    if (effects->count == effects->capacity) {
+        effects->capacity = effects->capacity == 0 ? 64 : effects->capacity * 2;
+        effects->list = memory_resize(effects->list, effects->capacity * sizeof *effects->list);
+    }
+    effects->list[effects->count++] = *effect;
+    effects->kinds |= 1u << effect->kind;
 }
 
 void effects_reply(struct effects *effects, const ProtobufCMessage *message)

@@ -1,8 +1,8 @@
-/* shard/engine/effects.h - what applying a command lets out: puts for the store, one reply, events for online users.
+/* shard/engine/effects.h - what applying a command lets out: puts for the store, one reply, and what the areas carry out.
  * Owns:    its growing bytes, reused from command to command.
  * Thread:  the shard's worker.    Depends: core/, storage/store.h.  Start at: shard/engine/shard.h
  * Rows and events that gather over a batch become puts at its end: batch.h.
- * Effects are data: apply fills them, shard/domain/delivery/perform.c carries them out, a test compares them. Relays to other shards are
+ * Effects are data: apply fills them, the areas carry them out, a test compares them. Relays to other shards are
  * not here: stream_emit() gathers them, stream_end_batch() makes them puts and letters. */
 #ifndef SHARD_EFFECTS_H
 #define SHARD_EFFECTS_H
@@ -13,37 +13,26 @@
 #include "storage/store.h"
 #include <protobuf-c/protobuf-c.h>
 
-struct inbox;
+struct entity;
 
-struct effect_push { /* one event for the sessions of one user */
-    struct inbox *inbox;  /* pinned by the command */
-    uint64_t sync_key;
-    uint32_t event_index;
+struct effect { /* something for those outside, which the areas carry out (area.perform) */
+    struct entity *entity; /* whom it concerns, pinned by the command; NULL: nobody */
+    uint64_t number;       /* what these two and the bytes are, the area knows that has the kind */
+    uint32_t start, len;   /* in effects.bytes */
+    uint32_t kind;         /* below EFFECT_KINDS_MAX; domain/delivery/pushes.h */
 };
-struct effect_event { /* packed fields of Event after sync_key, in `bytes` */
-    uint32_t start, len;
-};
-struct effect_room_push { /* packed Message for the online members of a large room on this shard */
-    uint64_t room_id;
-    uint32_t start, len;
-};
-struct effect_kick { /* sessions of a device that end */
-    struct inbox *inbox;
-    uint32_t start, len; /* device id */
-};
+#define EFFECT_KINDS_MAX 32u
 
 struct effects {
     struct writer puts;   /* store operations of the whole batch */
-    struct writer bytes;  /* events, device ids */
+    struct writer bytes;  /* of the list: several may share some */
     struct writer reply;  /* packed response message */
     struct writer scratch; /* one value while it is written */
     bool wants_reply;     /* false during recovery and for relays */
     enum error error;     /* a refusal at apply: an ordinary outcome */
-    struct effect_event *events;
-    struct effect_push *pushes;
-    struct effect_room_push *room_pushes;
-    struct effect_kick *kicks;
-    uint32_t event_count, event_capacity, push_count, push_capacity, room_push_count, room_push_capacity, kick_count, kick_capacity;
+    struct effect *list;
+    uint32_t count, capacity;
+    uint32_t kinds; /* a bit for each kind in the list */
 };
 
 void effects_init(struct effects *effects);
@@ -69,12 +58,9 @@ static inline void effects_trim(struct effects *e, const struct key *until)
         effects_put(effects_, key_, writer_slice(&(effects_)->scratch));                                               \
     } while (0)
 
-/* Begins an event; write its packed fields to effects->bytes, then end. Returns its number for effects_push(). */
-uint32_t effects_event_begin(struct effects *effects);
-void effects_event_end(struct effects *effects, uint32_t event);
-void effects_push(struct effects *effects, struct inbox *inbox, uint64_t sync_key, uint32_t event);
-void effects_room_push(struct effects *effects, uint64_t room_id, struct slice packed_message);
-void effects_kick(struct effects *effects, struct inbox *inbox, struct slice device_id);
+void effects_add(struct effects *effects, const struct effect *effect);
+/* Where the next bytes go. */
+static inline uint32_t effects_mark(const struct effects *e) { return (uint32_t)e->bytes.len; }
 /* Packs the response when somebody waits for it. */
 void effects_reply(struct effects *effects, const ProtobufCMessage *message);
 

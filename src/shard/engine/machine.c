@@ -7,6 +7,29 @@
 #include "shard/engine/outbox.h"
 #include "shard/engine/records.h"
 
+static enum result open_areas(struct machine *m)
+{
+    const struct domain *domain = m->options.domain;
+    enum result result = RESULT_OK;
+    for (uint32_t i = 0; i < domain->area_count && result == RESULT_OK; i++) {
+        const struct area *area = domain->areas[i];
+        if (area->open == NULL) continue;
+        ASSERT(area->slot < AREAS_MAX && m->states[area->slot] == NULL);
+        result = area->open(m, &m->states[area->slot]);
+    }
+    return result;
+}
+
+/* Those above before those below. */
+static void close_areas(struct machine *m)
+{
+    const struct domain *domain = m->options.domain;
+    for (uint32_t i = domain->area_count; i > 0; i--) {
+        const struct area *area = domain->areas[i - 1];
+        if (area->open != NULL && m->states[area->slot] != NULL) area->close(m, m->states[area->slot]);
+    }
+}
+
 enum result machine_create(struct machine **out, const struct machine_options *options, struct metrics *metrics)
 {
     ASSERT(options->shard < options->shard_count);
@@ -23,7 +46,7 @@ enum result machine_create(struct machine **out, const struct machine_options *o
     if (result == RESULT_OK)
         result = stream_set_create(&m->streams, options->domain, options->shard, options->shard_count, options->outbox_entries_max);
     if (result == RESULT_OK) result = follower_set_create(&m->followers);
-    if (result == RESULT_OK) result = roster_create(&m->roster);
+    if (result == RESULT_OK) result = open_areas(m);
     if (result != RESULT_OK) {
         machine_destroy(m);
         return result;
@@ -35,9 +58,9 @@ enum result machine_create(struct machine **out, const struct machine_options *o
 void machine_destroy(struct machine *m)
 {
     if (m == NULL) return;
+    close_areas(m);
     batch_destroy(m->batch, m->entities);
     entity_table_destroy(m->entities);
-    roster_destroy(m->roster);
     stream_set_destroy(m->streams);
     follower_set_destroy(m->followers);
     dedup_destroy(m->dedup);

@@ -16,7 +16,6 @@
 #include "shard/engine/follower.h"
 #include "shard/engine/ids.h"
 #include "shard/engine/incarnation.h"
-#include "shard/domain/delivery/roster.h"
 #include "shard/engine/stream.h"
 
 struct machine_options { /* the limits that apply reads are part of the state: changed only by a LIMITS command, see limits.h */
@@ -40,7 +39,7 @@ struct machine {
     struct stream_set *streams;
     struct follower_set *followers;
     bool followed; /* somebody follows: what happens is emitted */
-    struct roster *roster; /* who is online in large rooms; not part of the state */
+    void *states[AREAS_MAX]; /* of the areas, by slot: not part of the state that commands make */
     uint64_t next_sequence[ID_TYPE_COUNT];
     uint64_t applied_index;
     bool counters_changed;

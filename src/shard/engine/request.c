@@ -134,6 +134,12 @@ void request_start_here(struct shard *s, const struct method *method, const stru
     request_begin(s, r, letter, method->handle);
 }
 
+void request_set_aside(struct shard *s, struct request *r)
+{
+    ASSERT(r->stage == REQUEST_RUNNING && (s->running == r || s->running == NULL)); /* its handler, or what goes on after the log */
+    s->running = NULL;
+}
+
 void request_end(struct shard *s, struct request *r)
 {
     if (s->running == r) s->running = NULL;

@@ -127,6 +127,35 @@ void request_start(struct shard *shard, struct letter *letter, request_run_f run
 /* With request->state from the start, of a letter that is in no parcel. */
 void request_start_with(struct shard *shard, struct letter *letter, request_run_f run, void *state, void (*free_state)(void *state));
 
+/* A client's request that this shard admitted and owns: like request_start() of a letter made of these, without a block for it. */
+struct method;
+void request_start_here(struct shard *shard, const struct method *method, const struct actor_record *actor, struct slice payload,
+                        const struct origin *origin, uint64_t session_id);
+/* It only waits for its end from now on: others may be started before that. */
+void request_set_aside(struct shard *shard, struct request *request);
+/* What a request is answered with, whoever has the letter that asked. */
+struct answer {
+    const struct origin *origin;
+    uint16_t method;
+    enum error error;
+    uint32_t retry_after_ms;
+    struct slice payload; /* with an error: detail */
+    uint8_t noted;        /* as in a letter */
+    uint64_t user_id;     /* of the one that was refused; 0: none */
+};
+void request_answer(struct shard *shard, const struct answer *answer);
+
+uint64_t shard_now_ms(const struct shard *shard);
+uint64_t shard_now_ns(const struct shard *shard);
+void shard_post(struct shard *shard, struct letter *letter);
+/* A job for the storage thread that sees all that was applied, also when it is asked between two commands of one batch. */
+void shard_submit(struct shard *shard, struct store_job *job);
+/* The shard does not close while a job that was begun is elsewhere. */
+void shard_begin_job(struct shard *shard);
+void shard_end_job(struct shard *shard);
+/* Requests that wait for the store or for room. */
+uint32_t shard_parked(const struct shard *shard);
+struct buf_pool *shard_pool(const struct shard *shard);
 const struct shard_ports *shard_ports(const struct shard *shard);
 const struct shard_limits *shard_limits(const struct shard *shard);
 const struct token_keys *shard_token_keys(const struct shard *shard);
@@ -136,7 +165,6 @@ struct writer *shard_scratch(struct shard *shard); /* empty, for the record of a
 
 /* Proposes a command nobody waits for (last seen): best effort, dropped when a limit is reached. */
 void shard_propose_internal(struct shard *shard, uint16_t type, uint64_t actor_id, struct slice record);
-struct watch_table *shard_watch_table(struct shard *shard);
 /* Takes; `number` of the letter names the call. An answer that is late, or comes again, finds nobody and is dropped. */
 void request_call_answer(struct shard *shard, struct letter *letter);
 

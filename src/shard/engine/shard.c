@@ -195,8 +195,6 @@ enum result shard_open(struct shard **out, const struct shard_options *options, 
     enum result result = machine_create(&s->machine, &options->machine, options->metrics);
     if (result == RESULT_OK) result = envelope_arena_create(&s->arena, ARENA_SIZE_MAX);
     if (result == RESULT_OK) result = requests_init(s);
-    if (result == RESULT_OK) result = sessions_init(s);
-    if (result == RESULT_OK) result = watch_table_create(&s->watches, options->machine.shard_count);
     if (result == RESULT_OK) result = recover(s, replayed, text, text_size);
     if (result == RESULT_CORRUPT && store_damage(options->store) != NULL) {
         s->damage = store_damage(options->store);
@@ -224,6 +222,14 @@ static void drop_letters(struct source *source)
     }
 }
 
+/* Those above before those below. */
+static void end_areas(struct shard *s)
+{
+    const struct domain *domain = s->options.machine.domain;
+    for (uint32_t i = domain->area_count; i > 0; i--)
+        if (domain->areas[i - 1]->end != NULL) domain->areas[i - 1]->end(s);
+}
+
 void shard_close(struct shard *s)
 {
     if (s == NULL) return;
@@ -235,8 +241,7 @@ void shard_close(struct shard *s)
     calls_deinit(s);
     catch_up_deinit(s);
     follower_give_up(s);
-    sessions_deinit(s);
-    if (s->watches != NULL) watch_table_destroy(s->watches, s->machine);
+    if (s->machine != NULL) end_areas(s);
     requests_deinit(s);
     if (s->log != NULL) commitlog_close(s->log);
     if (s->arena != NULL) envelope_arena_destroy(s->arena);
@@ -291,13 +296,13 @@ static void refuse_letter(struct shard *s, struct letter *letter)
 
 static void receive_request(struct shard *s, struct letter *letter)
 {
-    const struct method *method = method_by_number(letter->method);
+    const struct method *method = method_by_number(s->options.machine.domain, letter->method);
     ASSERT(method != NULL || letter->foreign); /* the door asked the same table */
     if (method == NULL) {
         refuse_letter(s, letter);
         return;
     }
-    request_start(s, letter, letter->admitted ? method->handle : admit_run);
+    request_start(s, letter, letter->admitted ? method->handle : s->options.machine.domain->admit);
 }
 
 void shard_receive(struct shard *s, struct letter *letter)
@@ -342,11 +347,11 @@ static void apply_one(struct shard *s, struct pending *p, const struct command *
     s->batch_open = true;
     if (request != NULL) request_applied(s, request); /* the answer first: a kick must not overtake it */
     else free(p);
-    perform_effects(s, &s->effects);
+    if (s->effects.count > 0) DOMAIN_EACH(s->options.machine.domain, perform, s, &s->effects);
     metrics_add(&s->options.metrics->commands_applied, 1);
     const struct command_row *row = domain_command(s->options.machine.domain, command->type);
     if (row->count != NULL && s->effects.error == ERROR_NONE) row->count(s->options.metrics);
-    if (command->type == COMMAND_INCARNATION) sessions_must_sync(s);
+    if (command->type == COMMAND_INCARNATION) DOMAIN_EACH(s->options.machine.domain, started, s);
 }
 
 /* The oldest command that is durable and not applied, taken from the list; NULL: there is none, or an entity it touches is not
@@ -437,7 +442,7 @@ static void look_for_damage(struct shard *s)
     requests_give_up(s);
     catch_up_give_up(s);
     follower_give_up(s);
-    sessions_kick_all(s, CLOSE_DAMAGED, "damaged");
+    DOMAIN_EACH(s->options.machine.domain, damaged, s);
 }
 
 const char *shard_damage(const struct shard *s) { return s->damage; }
@@ -476,7 +481,7 @@ void shard_flush(struct shard *s)
 
 void shard_tick(struct shard *s)
 {
-    session_sweep(s, shard_now_ms(s) / 1000);
+    DOMAIN_EACH(s->options.machine.domain, tick, s);
     calls_expire(s, shard_now_ns(s));
     if (s->damage != NULL) return;
     catch_up_expire(s, shard_now_ns(s));
@@ -510,4 +515,14 @@ struct writer *shard_scratch(struct shard *s)
     writer_reset(&s->record);
     return &s->record;
 }
-struct watch_table *shard_watch_table(struct shard *s) { return s->watches; }
+void shard_begin_job(struct shard *s) { s->jobs_open++; }
+void shard_end_job(struct shard *s)
+{
+    ASSERT(s->jobs_open > 0);
+    s->jobs_open--;
+}
+uint32_t shard_parked(const struct shard *s) { return s->requests_parked; }
+struct buf_pool *shard_pool(const struct shard *s) { return s->options.pool; }
+uint64_t shard_now_ms(const struct shard *s) { return s->options.ports.now_ms(s->options.ports.context); }
+uint64_t shard_now_ns(const struct shard *s) { return s->options.ports.now_ns(s->options.ports.context); }
+void shard_post(struct shard *s, struct letter *letter) { s->options.ports.post(s->options.ports.context, letter); }

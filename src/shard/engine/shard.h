@@ -122,7 +122,6 @@ void shard_flush(struct shard *shard);
 /* About once a second: expired tokens, log trimming, a seal behind what came before a second of silence. */
 void shard_tick(struct shard *shard);
 
-uint64_t sessions_memory_bytes(const struct shard *shard);
 struct machine *shard_machine(struct shard *shard);
 /* For the metrics. */
 void shard_report_repeats(const struct shard *shard, struct dedup_report *out);

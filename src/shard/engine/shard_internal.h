@@ -2,9 +2,8 @@
 #ifndef SHARD_SHARD_INTERNAL_H
 #define SHARD_SHARD_INTERNAL_H
 
-#include "shard/domain/methods.h"
+#include "shard/engine/method.h"
 #include "shard/engine/request.h"
-#include "shard/domain/delivery/session.h"
 #include "shard/engine/shard.h"
 
 struct source { /* stream entries from one other shard */
@@ -23,17 +22,6 @@ struct call {
     uint64_t until_ns;
     bool (*on_answer)(struct shard *shard, struct request *request, struct letter *letter);
     void (*then)(struct shard *shard, struct request *request);
-};
-
-struct session_table {
-    struct session_slot {
-        struct session *session; /* NULL: free */
-        uint32_t generation;
-        uint32_t due_s_or_next; /* when the sweep has to look at it; of a free one: the next free one */
-    } *slots;
-    uint32_t capacity, count; /* count: ever used; beyond it nothing is touched */
-    uint64_t memory_bytes; /* of the sessions */
-    uint32_t first_free; /* first_free: UINT32_MAX: none below count */
 };
 
 struct shard {
@@ -68,9 +56,6 @@ struct shard {
     uint64_t *call_askees;          /* of each call a bit set of the shards that have not answered yet */
     uint32_t call_capacity, call_count;
     uint64_t next_call;
-    struct session_table sessions;
-    uint64_t room_pushes;           /* messages of large rooms applied here */
-    struct watch_table *watches;
     bool closing;
     bool incarnation_due;           /* it comes before whatever else is logged */
     uint32_t incarnation_random;
@@ -79,13 +64,7 @@ struct shard {
 
 #define LOADING_BUCKETS 4096
 
-static inline uint64_t shard_now_ms(const struct shard *s) { return s->options.ports.now_ms(s->options.ports.context); }
-static inline uint64_t shard_now_ns(const struct shard *s) { return s->options.ports.now_ns(s->options.ports.context); }
-static inline void shard_post(struct shard *s, struct letter *letter) { s->options.ports.post(s->options.ports.context, letter); }
-
 /* shard.c */
-/* A job for the storage thread that sees all that was applied, also when it is asked between two commands of one batch. */
-void shard_submit(struct shard *shard, struct store_job *job);
 /* NONE: this start is in the log, or in its open batch. */
 enum error shard_incarnate(struct shard *shard);
 
@@ -97,20 +76,6 @@ void request_run(struct shard *shard, struct request *request);
 void requests_give_up(struct shard *shard);
 /* Runs those again that waited for room. */
 void requests_retry(struct shard *shard);
-/* A client's request that this shard admitted and owns: like request_start() of a letter made of these, without a block for it. */
-void request_start_here(struct shard *shard, const struct method *method, const struct actor_record *actor, struct slice payload,
-                        const struct origin *origin, uint64_t session_id);
-/* What a request is answered with, whoever has the letter that asked. */
-struct answer {
-    const struct origin *origin;
-    uint16_t method;
-    enum error error;
-    uint32_t retry_after_ms;
-    struct slice payload; /* with an error: detail */
-    uint8_t noted;        /* as in a letter */
-    uint64_t user_id;     /* of the one that was refused; 0: none */
-};
-void request_answer(struct shard *shard, const struct answer *answer);
 /* NONE: in the log batch (stage LOGGED). With needs missing: NONE too, stage still RUNNING. Else the refusal; nothing changed. */
 enum error request_try_propose(struct shard *shard, struct request *request, uint16_t type, struct slice record,
                                void (*then)(struct shard *, struct request *, enum error));
@@ -121,9 +86,6 @@ enum error request_append_own(struct shard *shard, uint16_t type, struct slice r
 bool request_ready(struct shard *shard, struct request *request, const struct command *command);
 /* The command of `request` was applied. */
 void request_applied(struct shard *shard, struct request *request);
-
-/* admit.c */
-void admit_run(struct shard *shard, struct request *request);
 
 /* call.c */
 void people_run(struct shard *shard, struct request *request);
@@ -164,15 +126,5 @@ void resend_read(struct shard *shard);
 void relay_receive(struct shard *shard, struct letter *letter);
 void relay_retry(struct shard *shard);
 void relay_send_acks(struct shard *shard);
-
-/* session.c */
-void sessions_kick_all(struct shard *shard, uint16_t close_code, const char *reason);
-enum result sessions_init(struct shard *shard);
-void sessions_deinit(struct shard *shard);
-/* Those that are open learn of the new epoch. */
-void sessions_must_sync(struct shard *shard);
-
-/* perform.c */
-void perform_effects(struct shard *shard, struct effects *effects);
 
 #endif

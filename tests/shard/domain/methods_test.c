@@ -1,4 +1,6 @@
 /* tests/shard/domain/methods_test.c - the table of methods against the contract, and where each request goes. */
+#include "shard/domain/domain.h"
+#include "shard/domain/routes.h"
 #include "shard/domain/methods.h"
 #include "api/token.h"
 #include "shard/domain/account/account.h"
@@ -34,7 +36,7 @@ Test(methods, every_method_of_the_contract_has_a_row)
         const ProtobufCFieldDescriptor *field = &request->fields[i];
         if (field->type != PROTOBUF_C_TYPE_MESSAGE) continue;
         count++;
-        const struct method *m = method_by_number(field->id);
+        const struct method *m = method_by_number(ringpost_domain(), field->id);
         cr_assert_not_null(m, "%s", field->name);
         cr_expect_eq(envelope_request_descriptor(field->id), field->descriptor);
     }
@@ -45,12 +47,12 @@ Test(methods, the_routing_field_has_the_type_its_owner_reads)
 {
     for (uint32_t i = 0; i < method_count; i++) {
         const struct method *m = &methods[i];
-        cr_expect_eq(m->owner_field == 0, m->owner == OWNER_ACTOR, "%s", m->name);
+        cr_expect_eq(m->owner_field == 0, m->route == route_actor, "%s", m->name);
         if (m->owner_field == 0) continue;
         const ProtobufCFieldDescriptor *field =
             protobuf_c_message_descriptor_get_field(envelope_request_descriptor(m->number), m->owner_field);
         cr_assert_not_null(field, "%s", m->name);
-        bool is_text = m->owner == OWNER_NAME || m->owner == OWNER_REFRESH || m->owner == OWNER_USER;
+        bool is_text = m->route == route_name || m->route == route_refresh || m->route == route_user;
         cr_expect_eq(field->type, is_text ? PROTOBUF_C_TYPE_STRING : PROTOBUF_C_TYPE_UINT64, "%s.%s", m->name, field->name);
     }
 }
@@ -61,7 +63,7 @@ Test(methods, who_may_call_and_what_it_costs)
         const struct method *m = &methods[i];
         bool is_open = m->access == ACCESS_OPEN;
         cr_expect_eq(is_open, m->rate == RATE_NONE, "%s: who is known is limited", m->name);
-        cr_expect(!is_open || m->owner == OWNER_NAME || m->owner == OWNER_REFRESH, "%s: there is no actor", m->name);
+        cr_expect(!is_open || m->route == route_name || m->route == route_refresh, "%s: there is no actor", m->name);
         cr_expect_eq(m->rate == RATE_MESSAGE, m->handle == handle_send, "%s", m->name);
     }
 }
@@ -71,13 +73,13 @@ Test(methods, who_may_call_and_what_it_costs)
 Test(methods, found_by_number_and_by_path)
 {
     for (uint32_t i = 0; i < method_count; i++) {
-        cr_expect_eq(method_by_number(methods[i].number), &methods[i]);
-        cr_expect_eq(method_by_path(slice_text(methods[i].path)), &methods[i]);
+        cr_expect_eq(method_by_number(ringpost_domain(), methods[i].number), &methods[i]);
+        cr_expect_eq(method_by_path(ringpost_domain(), slice_text(methods[i].path)), &methods[i]);
     }
     static const uint32_t absent[] = {0, 1, 9, 18, 49, 52, 63, 64, 1000, UINT32_MAX};
-    for (size_t i = 0; i < COUNT_OF(absent); i++) cr_expect_null(method_by_number(absent[i]), "%u", absent[i]);
+    for (size_t i = 0; i < COUNT_OF(absent); i++) cr_expect_null(method_by_number(ringpost_domain(), absent[i]), "%u", absent[i]);
     static const char *const paths[] = {"", "/", "/v1/chat/sen", "/v1/chat/send/", "/V1/chat/send", "v1/chat/send"};
-    for (size_t i = 0; i < COUNT_OF(paths); i++) cr_expect_null(method_by_path(slice_text(paths[i])), "%s", paths[i]);
+    for (size_t i = 0; i < COUNT_OF(paths); i++) cr_expect_null(method_by_path(ringpost_domain(), slice_text(paths[i])), "%s", paths[i]);
 }
 
 /* ---- routing ---- */
@@ -91,7 +93,8 @@ static enum error route(const char *path, uint64_t actor_id, const ProtobufCMess
     writer_init(&packed, 0);
     envelope_pack(&packed, message);
     *shard = UINT16_MAX;
-    enum error error = method_route(method_by_path(slice_text(path)), writer_slice(&packed), actor_id, SHARDS, shard);
+    const struct method *method = method_by_path(ringpost_domain(), slice_text(path));
+    enum error error = method->route(method, writer_slice(&packed), actor_id, SHARDS, shard);
     writer_deinit(&packed);
     return error;
 }
@@ -219,7 +222,8 @@ Test(methods, bytes_that_are_no_message_go_nowhere)
                                         "/v1/account/user"};
     for (size_t i = 0; i < COUNT_OF(paths); i++) {
         uint16_t shard;
-        cr_expect_eq(method_route(method_by_path(slice_text(paths[i])), slice_of(garbage, sizeof garbage), user_on(1), SHARDS,
+        const struct method *method = method_by_path(ringpost_domain(), slice_text(paths[i]));
+        cr_expect_eq(method->route(method, slice_of(garbage, sizeof garbage), user_on(1), SHARDS,
                                   &shard),
                      ERROR_BAD_REQUEST, "%s", paths[i]);
     }

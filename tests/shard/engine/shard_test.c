@@ -1,4 +1,5 @@
 /* tests/shard/engine/shard_test.c - a shard as a whole: recovery, the order of puts and reads, coming to rest. */
+#include "shard/domain/delivery/delivery.h"
 #include "shard/shard_fixture.h"
 #include "shard/engine/shard_internal.h"
 #include <criterion/criterion.h>
@@ -109,8 +110,8 @@ Test(shard, a_read_between_two_commands_of_a_batch_sees_the_first)
     rig_pump();
     cr_assert_not_null(rig.bound);
     uint32_t online = 0;
-    (void)roster_online(shard_machine(rig.shards[0])->roster, first, &online);
+    (void)roster_online(delivery_of(shard_machine(rig.shards[0]))->roster, first, &online);
     cr_expect_eq(online, 1);
-    (void)roster_online(shard_machine(rig.shards[0])->roster, second, &online);
+    (void)roster_online(delivery_of(shard_machine(rig.shards[0]))->roster, second, &online);
     cr_expect_eq(online, 1, "joined just before the session opened");
 }

@@ -24,18 +24,6 @@ static bool is_identifier(struct slice text, uint32_t len_min, uint32_t len_max)
 }
 
 bool account_device_id_valid(struct slice id) { return is_identifier(id, 1, TOKEN_DEVICE_MAX); }
-bool account_clean_name(struct shard *shard, struct request *request, struct name_text *out, const char *field, const char *given,
-                        bool required)
-{
-    const char *refusal = name_clean(out, slice_text(given));
-    if (refusal == NULL && required && out->len == 0) refusal = "must be given";
-    if (refusal == NULL) return true;
-    char text[128];
-    snprintf(text, sizeof text, "%s: %s", field, refusal);
-    request_refuse_because(shard, request, ERROR_BAD_FIELD, text);
-    return false;
-}
-
 bool account_platform_valid(struct slice platform) { return is_identifier(platform, 0, TOKEN_PLATFORM_MAX); }
 
 /* ---- devices ---------------------------------------------------------------------------------------------------------- */

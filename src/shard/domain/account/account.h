@@ -66,9 +66,6 @@ void account_refuse_token(struct shard *shard, struct request *request, enum err
 void account_put_device(const struct account *account, const struct device *device, struct effects *effects);
 
 /* Validation shared by doors and commands. */
-/* A name that people see, of that field: cleaned into `out`. False: the request was refused. `required`: it may not be empty. */
-bool account_clean_name(struct shard *shard, struct request *request, struct name_text *out, const char *field, const char *given,
-                        bool required);
 bool account_name_valid(struct slice name);      /* 1-32 of a-z 0-9 _ - . */
 bool account_device_id_valid(struct slice id);   /* 1-64 of A-Z a-z 0-9 _ - . */
 bool account_platform_valid(struct slice platform); /* 0-16 of the same */

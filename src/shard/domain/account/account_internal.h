@@ -27,6 +27,11 @@ uint32_t account_active_count(const struct account *account, uint64_t time_ms);
 void account_put(const struct account *account, struct effects *effects);
 void account_fill_user(Ringpost__V1__User *out, uint64_t user_id, char *name, char *display_name);
 
+/* ---- admit.c ---- */
+
+/* The account's shard lets a request pass: known, not revoked, within the rates; then on to the owner of its subject. */
+void admit_run(struct shard *shard, struct request *request);
+
 /* ---- device.c ---- */
 
 /* Apply: ends the device with every token of it and its sessions, and tells the user's stream. for_device_id: which one takes its place.

@@ -1,12 +1,13 @@
 /* shard/domain/account/admit.c - the actor's home shard lets a request pass: device known and not revoked, rate limits, then on to the owner.
  * A session's requests skip the device check: a session of a revoked device is ended when the device is. */
-#include "shard/domain/account/account.h"
+#include "shard/domain/account/account_internal.h"
 #include "shard/engine/rate_limit.h"
-#include "shard/engine/shard_internal.h"
+#include "shard/domain/delivery/session.h"
+#include "shard/domain/methods.h"
 
 static enum error admit_rate(const struct shard *s, const struct method *method, struct inbox *inbox, uint32_t *retry_after_ms)
 {
-    const struct shard_limits *limits = &s->options.limits;
+    const struct shard_limits *limits = shard_limits(s);
     uint64_t now = shard_now_ns(s) / 1000000; /* steps of no clock give or take anything */
     bool fits = true;
     if (method->rate != RATE_NONE)
@@ -18,7 +19,7 @@ static enum error admit_rate(const struct shard *s, const struct method *method,
 
 static void refuse(struct shard *s, const struct origin *origin, uint16_t method, enum error error, uint32_t retry_after_ms)
 {
-    if (error == ERROR_RATE_LIMITED) metrics_add(&s->options.metrics->rate_limited, 1);
+    if (error == ERROR_RATE_LIMITED) metrics_add(&shard_metrics(s)->rate_limited, 1);
     request_answer(s, &(struct answer){.origin = origin, .method = method, .error = error, .retry_after_ms = retry_after_ms});
 }
 
@@ -26,8 +27,8 @@ static void refuse(struct shard *s, const struct origin *origin, uint16_t method
 static uint16_t forward(struct shard *s, const struct method *method, const struct actor_record *actor, struct slice payload,
                     const struct origin *origin, uint64_t session_id)
 {
-    uint16_t here = s->options.machine.shard, owner = 0;
-    enum error error = method_route(method, payload, actor->user_id, s->options.machine.shard_count, &owner);
+    uint16_t here = shard_number(s), owner = 0;
+    enum error error = method->route(method, payload, actor->user_id, shard_machine(s)->options.shard_count, &owner);
     if (error != ERROR_NONE) {
         refuse(s, origin, method->number, error, 0);
         return here;
@@ -51,8 +52,8 @@ static void admit_on_let_in(struct shard *s, struct request *r, enum error error
         account_refuse_token(s, r, error);
         return;
     }
-    const struct method *method = method_by_number(r->letter->method);
-    struct inbox *inbox = inbox_of(machine_entity(s->machine, ENTITY_INBOX, r->actor.user_id, 0)); /* pinned */
+    const struct method *method = method_by_number(shard_machine(s)->options.domain, r->letter->method);
+    struct inbox *inbox = inbox_of(machine_entity(shard_machine(s), ENTITY_INBOX, r->actor.user_id, 0)); /* pinned */
     uint32_t retry_after_ms = 0;
     error = admit_rate(s, method, inbox, &retry_after_ms);
     struct origin origin = r->letter->origin;
@@ -64,7 +65,7 @@ static void admit_on_let_in(struct shard *s, struct request *r, enum error error
     }
     struct actor_record actor = r->actor;
     actor.name = slice_text(inbox->display_name);
-    s->running = NULL; /* r only waits for its end: the onward request reads its bytes */
+    request_set_aside(s, r); /* the onward request reads its bytes */
     (void)forward(s, method, &actor, letter_payload(r->letter), &origin, 0);
     request_end(s, r);
 }
@@ -97,5 +98,5 @@ uint16_t session_request(struct session *session, const struct method *method, s
     enum error error = session_take(session, method, &retry_after_ms);
     if (error == ERROR_NONE) return session_forward(session, method, payload, origin);
     refuse(s, origin, method->number, error, retry_after_ms);
-    return s->options.machine.shard;
+    return shard_number(s);
 }

@@ -1,6 +1,6 @@
 /* shard/domain/account/area.c - accounts, their devices and names: all that this folder adds to the product. */
 #include "core/check.h"
-#include "shard/engine/domain.h"
+#include "shard/domain/account/account_internal.h"
 
 extern const struct command_row user_create_command, device_put_command, refresh_command, device_revoke_command, revocation_time_command;
 extern const struct entity_type name_type, account_type;
@@ -17,4 +17,5 @@ const struct area account_area = {.name = "account",
                                   .entities = entities,
                                   .entity_count = COUNT_OF(entities),
                                   .followed = followed,
-                                  .followed_count = COUNT_OF(followed)};
+                                  .followed_count = COUNT_OF(followed),
+                                  .admit = admit_run};

@@ -1,6 +1,7 @@
 /* shard/domain/account/device.c - the list of a user's devices, and ending one: by its own logout or from another device.
  * Revoking begins a new generation of the device, so that every token of ours before it is refused; refuses a backend's tokens issued up to
  * that second; forgets the refresh token and ends the device's sessions. */
+#include "shard/domain/delivery/pushes.h"
 #include "shard/domain/bounds.h"
 #include "shard/domain/account/account_internal.h"
 #include "shard/domain/followed.h"
@@ -127,9 +128,9 @@ static void tell_end(struct machine *machine, struct inbox *inbox, const struct 
 {
     struct event_device_record record = {
         .device_id = slice_text(device->device_id), .name = slice_text(device->name), .for_device_id = for_device_id};
-    uint32_t event = effects_event_begin(effects);
+    struct event_bytes event = push_event_begin(effects);
     event_pack_device(&effects->bytes, &record);
-    effects_event_end(effects, event);
+    push_event_end(effects, &event);
     writer_reset(&effects->scratch);
     writer_u8(&effects->scratch, EVENT_DEVICE);
     event_device_record_write(&effects->scratch, &record);
@@ -152,7 +153,7 @@ void account_end_device(struct machine *machine, struct account *account, struct
     device->refresh_family = 0;
     device->refresh_number = 0;
     account_put_device(account, device, effects);
-    effects_kick(effects, inbox, slice_text(device->device_id));
+    push_kick(effects, inbox, slice_text(device->device_id));
 }
 
 static void apply_device_revoke(struct machine *machine, const struct command *command, struct effects *effects)

@@ -1,6 +1,7 @@
 /* shard/domain/account/login.c - name and password for a pair of tokens, and the command that lists a device (also used by auth.c).
  * Happy path: name -> user -> account -> argon2id off the worker -> DEVICE_PUT with the hash of a new refresh token -> durable ->
  * access token minted, both answered. An unknown name costs one argon2id too and gets the same answer as a wrong password. */
+#include "shard/domain/fields.h"
 #include "shard/domain/account/account_internal.h"
 #include "shard/domain/bounds.h"
 #include "shard/domain/followed.h"
@@ -56,7 +57,7 @@ static void login_on_verified(struct shard *shard, struct request *request, stru
 {
     Ringpost__V1__LoginRequest *in = REQUEST_UNPACK(shard, request, LoginRequest);
     struct name_text device_name;
-    if (in == NULL || !account_clean_name(shard, request, &device_name, "device_name", in->device_name, false)) return;
+    if (in == NULL || !field_clean_name(shard, request, &device_name, "device_name", in->device_name, false)) return;
     if (job->result != RESULT_OK) {
         request_refuse(shard, request, ERROR_SERVER_BUSY);
         return;
@@ -101,7 +102,7 @@ void handle_login(struct shard *shard, struct request *request)
         return;
     }
     struct name_text device_name; /* cleaned before the hash, so that a wrong one costs none */
-    if (!account_clean_name(shard, request, &device_name, "device_name", in->device_name, false)) return;
+    if (!field_clean_name(shard, request, &device_name, "device_name", in->device_name, false)) return;
     /* Both entities stay pinned to the end, so that the proposal after the hash finds all it needs and this never runs twice. */
     struct entity *name = name_entity(shard, request, in->name);
     if (name == NULL) return;

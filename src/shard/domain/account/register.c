@@ -1,6 +1,7 @@
 /* shard/domain/account/register.c - a new user: name, password hash, account and empty stream, all on the shard of the name.
  * Happy path: the name looks free -> the password is hashed off the worker -> USER_CREATE -> durable -> the id is given out.
  * Two who want one name at the same time both pass the first look; the second is refused when its command is applied. */
+#include "shard/domain/fields.h"
 #include "shard/domain/account/account_internal.h"
 #include "shard/domain/bounds.h"
 #include "shard/domain/followed.h"
@@ -23,7 +24,7 @@ static void register_on_hashed(struct shard *shard, struct request *request, str
 {
     Ringpost__V1__RegisterRequest *in = REQUEST_UNPACK(shard, request, RegisterRequest);
     struct name_text display_name;
-    if (in == NULL || !account_clean_name(shard, request, &display_name, "display_name", in->display_name, false)) return;
+    if (in == NULL || !field_clean_name(shard, request, &display_name, "display_name", in->display_name, false)) return;
     if (job->result != RESULT_OK) {
         request_refuse(shard, request, ERROR_SERVER_BUSY);
         return;
@@ -49,7 +50,7 @@ void handle_register(struct shard *shard, struct request *request)
         return;
     }
     struct name_text display_name; /* cleaned before the hash, so that a wrong one costs none */
-    if (!account_clean_name(shard, request, &display_name, "display_name", in->display_name, false)) return;
+    if (!field_clean_name(shard, request, &display_name, "display_name", in->display_name, false)) return;
     struct account_place place =
         account_place_of(slice_text(in->name), request_machine(shard)->options.shard_count);
     /* Pinned from here to the end, so that the proposal after the hash finds all it needs and this never runs twice. */

@@ -3,6 +3,7 @@
 #include "api/wire.h"
 #include "shard/domain/delivery/inbox.h"
 #include "shard/domain/chat/pages.h"
+#include "shard/domain/room/conversation.h"
 #include "shard/domain/room/gate.h"
 #include "shard/engine/reading.h"
 #include "shard/domain/room/timeline.h"
@@ -27,26 +28,6 @@ enum conversation_field {
     CONVERSATION_UNREAD,
     CONVERSATION_LAST_MESSAGE,
 };
-
-enum result conversation_row_read(struct conversation_row *row, struct store_view *view, struct slice key,
-                                  struct slice value, struct writer *scratch)
-{
-    row->room_id = key_u64_at(key, 9);
-    struct cursor c = cursor_of(value);
-    if (!conversation_record_read(&row->conversation, &c)) return RESULT_CORRUPT;
-    struct key view_key = key_one(KEY_VIEW, row->room_id);
-    bool found;
-    uint64_t newest = 0;
-    enum result result = reading_get(view, &view_key, scratch, &found);
-    if (result != RESULT_OK) return result;
-    struct view_value stored;
-    if (!found || !view_value_read(writer_slice(scratch), &stored)) return RESULT_CORRUPT;
-    row->snapshot = stored.snapshot;
-    row->head_seq = stored.head_seq;
-    result = timeline_newest(view, row->room_id, NULL, &newest);
-    if (newest > row->head_seq) row->head_seq = newest;
-    return result;
-}
 
 struct page {
     const struct conversations_params *params;

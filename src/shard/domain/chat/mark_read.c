@@ -1,5 +1,6 @@
 /* shard/domain/chat/mark_read.c - how far a user has read one room; on the user's home shard, told to all their devices
  * through the stream. Never goes back, never past the head this shard knows. */
+#include "shard/domain/delivery/pushes.h"
 #include "shard/domain/room/conversation.h"
 #include "shard/domain/delivery/inbox.h"
 #include "shard/domain/methods.h"
@@ -24,9 +25,9 @@ static void read_tell(struct machine *machine, const struct conversation *conver
 {
     uint64_t user_id = conversation->entity.key.a;
     struct event_read_record record = {.room_id = conversation->entity.key.b, .read_seq = conversation->read_seq};
-    uint32_t event = effects_event_begin(effects);
+    struct event_bytes event = push_event_begin(effects);
     event_pack_read(&effects->bytes, &record);
-    effects_event_end(effects, event);
+    push_event_end(effects, &event);
     writer_reset(&effects->scratch);
     writer_u8(&effects->scratch, EVENT_READ);
     event_read_record_write(&effects->scratch, &record);

@@ -37,14 +37,4 @@ struct conversations_params {
 };
 void conversations_read(struct read_job *job, struct store_view *view);
 
-/* One row of a user's conversations with what this shard knows of the room. */
-struct conversation_row {
-    uint64_t room_id, head_seq;
-    struct conversation_record conversation;
-    struct snapshot_record snapshot;
-};
-/* Reads the row under (key, value) and the view of its room; slices borrow `value` and `scratch`. */
-NODISCARD enum result conversation_row_read(struct conversation_row *row, struct store_view *view, struct slice key,
-                                            struct slice value, struct writer *scratch);
-
 #endif

@@ -7,6 +7,7 @@
 #include "shard/domain/delivery/inbox.h"
 #include "shard/domain/chat/pages.h"
 #include "shard/engine/reading.h"
+#include "shard/domain/room/conversation.h"
 #include "shard/domain/room/timeline.h"
 #include "shard/domain/room/view.h"
 #include "shard/domain/delivery/session.h"

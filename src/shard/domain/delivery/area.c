@@ -1,11 +1,37 @@
 /* shard/domain/delivery/area.c - the streams of users and the sessions that listen to them: all that this folder adds to the product. */
-#include "core/check.h"
-#include "shard/engine/domain.h"
+#include "shard/domain/delivery/delivery.h"
+#include "shard/engine/memory.h"
 
 extern const struct entity_type inbox_type;
 
 static const struct entity_type *const entities[] = {&inbox_type};
 
+static enum result delivery_open(struct machine *machine, void **state)
+{
+    (void)machine;
+    struct delivery *delivery = memory_alloc(sizeof *delivery);
+    *state = delivery;
+    delivery->sessions.first_free = UINT32_MAX;
+    return roster_create(&delivery->roster);
+}
+
+static void delivery_close(struct machine *machine, void *state)
+{
+    (void)machine;
+    struct delivery *delivery = state;
+    roster_destroy(delivery->roster);
+    free(delivery->sessions.slots);
+    free(delivery);
+}
+
 const struct area delivery_area = {.name = "delivery",
                                    .entities = entities,
-                                   .entity_count = COUNT_OF(entities)};
+                                   .entity_count = COUNT_OF(entities),
+                                   .slot = AREA_DELIVERY,
+                                   .open = delivery_open,
+                                   .close = delivery_close,
+                                   .perform = delivery_perform,
+                                   .tick = sessions_sweep,
+                                   .started = sessions_must_sync,
+                                   .damaged = sessions_kick_damaged,
+                                   .end = sessions_end};

@@ -3,6 +3,7 @@
  * Entries that are not kept any more are invisible to sync; letting go of their rows is garbage collection, and rare. */
 #include "shard/domain/delivery/inbox.h"
 #include "shard/domain/delivery/events.h"
+#include "shard/domain/delivery/pushes.h"
 #include "shard/engine/memory.h"
 #include "shard/domain/records.h"
 #include "shard/engine/reading.h"
@@ -181,13 +182,12 @@ enum inbox_answer inbox_judge(const struct machine *machine, const struct inbox 
     return sync_key + 1 < inbox_first_kept(machine, inbox) ? INBOX_TOO_OLD : INBOX_GOES_ON;
 }
 
-void inbox_append(struct machine *machine, struct inbox *inbox, uint32_t event, struct slice value,
-                  struct effects *effects)
+void inbox_append(struct machine *machine, struct inbox *inbox, struct event_bytes event, struct slice value, struct effects *effects)
 {
     uint64_t kept = machine->options.inbox_events_max, step = kept < INBOX_TRIM_EVENTS ? kept : INBOX_TRIM_EVENTS;
     inbox->head++;
     if (inbox->incarnation != machine->incarnations.newest) inbox_note_incarnation(machine, inbox);
     memcpy(batch_record(machine->batch, &inbox->entity, inbox->head, value.len, effects), value.data, value.len);
     if (inbox->head % step == 0) inbox_trim(machine, inbox, effects);
-    effects_push(effects, inbox, inbox->head, event);
+    push_event(effects, inbox, inbox->head, event);
 }

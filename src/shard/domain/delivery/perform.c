@@ -1,69 +1,87 @@
 /* shard/domain/delivery/perform.c - carrying out what an applied command let out: events and kicks for the sessions of this shard.
  * Each event is encoded at most once per encoding and shared by all who get it; users without a session cost one comparison. */
-#include "shard/engine/memory.h"
-#include "shard/engine/shard_internal.h"
+#include "shard/domain/delivery/delivery.h"
+#include "shard/domain/delivery/pushes.h"
+#include "shard/engine/request.h"
 
-static struct slice effect_bytes(const struct effects *effects, uint32_t start, uint32_t len)
+void push_room(struct effects *effects, uint64_t room_id, struct slice packed_message)
 {
-    return slice_of(effects->bytes.data + start, len);
+    effects_add(effects, &(struct effect){NULL, room_id, effects_mark(effects), packed_message.len, PUSH_ROOM});
+    writer_raw(&effects->bytes, packed_message.data, packed_message.len);
 }
 
-static void perform_pushes(struct shard *s, struct effects *effects)
+void push_kick(struct effects *effects, struct inbox *inbox, struct slice device_id)
+{
+    effects_add(effects, &(struct effect){&inbox->entity, 0, effects_mark(effects), device_id.len, PUSH_KICK});
+    writer_raw(&effects->bytes, device_id.data, device_id.len);
+}
+
+static struct slice bytes_of(const struct effects *effects, const struct effect *effect)
+{
+    return slice_of(effects->bytes.data + effect->start, effect->len);
+}
+
+static void perform_events(struct shard *s, const struct effects *effects)
 {
     struct session_event event = {0};
     uint32_t current = UINT32_MAX;
-    for (uint32_t i = 0; i < effects->push_count; i++) {
-        const struct effect_push *push = &effects->pushes[i];
-        if (push->inbox->sessions == NULL) continue;
-        if (push->event_index != current) {
+    for (uint32_t i = 0; i < effects->count; i++) {
+        const struct effect *effect = &effects->list[i];
+        if (effect->kind != PUSH_EVENT) continue;
+        const struct inbox *inbox = inbox_of(effect->entity);
+        if (inbox->sessions == NULL) continue;
+        if (effect->start != current) {
             session_event_done(&event);
-            current = push->event_index;
-            event.fields = effect_bytes(effects, effects->events[current].start, effects->events[current].len);
+            current = effect->start;
+            event.fields = bytes_of(effects, effect);
         }
-        for (struct session *session = push->inbox->sessions, *next; session != NULL; session = next) {
+        for (struct session *session = inbox->sessions, *next; session != NULL; session = next) {
             next = session->next;
-            session_push_event(session, push->sync_key, &event);
+            session_push_event(session, effect->number, &event);
         }
-        metrics_add(&s->options.metrics->pushes, 1);
+        metrics_add(&shard_metrics(s)->pushes, 1);
     }
     session_event_done(&event);
 }
 
-static void perform_room_pushes(struct shard *s, struct effects *effects)
+static void perform_room(struct shard *s, const struct effects *effects, const struct effect *effect)
 {
-    s->room_pushes += effects->room_push_count;
-    for (uint32_t i = 0; i < effects->room_push_count; i++) {
-        const struct effect_room_push *push = &effects->room_pushes[i];
-        uint32_t count = 0;
-        struct inbox *const *online = roster_online(s->machine->roster, push->room_id, &count);
-        if (count == 0) continue;
-        struct session_frame frame = {.push_field = RINGPOST__V1__PUSH__KIND_ROOM_MESSAGE,
-                                      .packed = effect_bytes(effects, push->start, push->len)};
-        for (uint32_t n = 0; n < count; n++)
-            for (struct session *session = online[n]->sessions, *next; session != NULL; session = next) {
-                next = session->next;
-                session_push_room(session, &frame);
-            }
-        session_frame_done(&frame);
-        metrics_add(&s->options.metrics->pushes, count);
-    }
-}
-
-static void perform_kicks(const struct effects *effects)
-{
-    for (uint32_t i = 0; i < effects->kick_count; i++) {
-        const struct effect_kick *kick = &effects->kicks[i];
-        struct slice device_id = effect_bytes(effects, kick->start, kick->len);
-        for (struct session *session = kick->inbox->sessions, *next; session != NULL; session = next) {
+    struct delivery *delivery = delivery_of(shard_machine(s));
+    uint32_t count = 0;
+    delivery->room_pushes++;
+    struct inbox *const *online = roster_online(delivery->roster, effect->number, &count);
+    if (count == 0) return;
+    struct session_frame frame = {.push_field = RINGPOST__V1__PUSH__KIND_ROOM_MESSAGE, .packed = bytes_of(effects, effect)};
+    for (uint32_t n = 0; n < count; n++)
+        for (struct session *session = online[n]->sessions, *next; session != NULL; session = next) {
             next = session->next;
-            if (slice_equal(slice_text(session->device_id), device_id)) session_kick(session, CLOSE_REVOKED, "revoked");
+            session_push_room(session, &frame);
         }
+    session_frame_done(&frame);
+    metrics_add(&shard_metrics(s)->pushes, count);
+}
+
+static void perform_kick(struct shard *s, const struct effects *effects, const struct effect *effect)
+{
+    (void)s;
+    struct slice device_id = bytes_of(effects, effect);
+    for (struct session *session = inbox_of(effect->entity)->sessions, *next; session != NULL; session = next) {
+        next = session->next;
+        if (slice_equal(slice_text(session->device_id), device_id)) session_kick(session, CLOSE_REVOKED, "revoked");
     }
 }
 
-void perform_effects(struct shard *s, struct effects *effects)
+static void perform_each(struct shard *s, const struct effects *effects, enum push_effect kind,
+                         void (*perform)(struct shard *, const struct effects *, const struct effect *))
 {
-    if (effects->push_count > 0) perform_pushes(s, effects);
-    if (effects->room_push_count > 0) perform_room_pushes(s, effects);
-    if (effects->kick_count > 0) perform_kicks(effects);
+    if ((effects->kinds >> kind & 1) == 0) return;
+    for (uint32_t i = 0; i < effects->count; i++)
+        if (effects->list[i].kind == kind) perform(s, effects, &effects->list[i]);
+}
+
+void delivery_perform(struct shard *s, const struct effects *effects)
+{
+    if ((effects->kinds >> PUSH_EVENT & 1) != 0) perform_events(s, effects);
+    perform_each(s, effects, PUSH_ROOM, perform_room);
+    perform_each(s, effects, PUSH_KICK, perform_kick);
 }

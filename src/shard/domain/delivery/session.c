@@ -3,13 +3,9 @@
  * A push that finds the queue above its soft limit, or no memory for its payload, marks the session behind; from then on neither its
  * user's stream nor large rooms are pushed to it until it has synced up to the head and missed nothing meanwhile. At the hard limit
  * it is closed (CLOSE_TOO_SLOW): the client comes back and syncs. */
-#include "shard/domain/chat/pages.h"
+#include "shard/domain/delivery/delivery.h"
 #include "shard/engine/memory.h"
-#include "shard/domain/presence/seen.h"
-#include "shard/domain/presence/watch.h"
-#include "shard/domain/records.h"
-#include "shard/domain/room/view.h"
-#include "shard/engine/shard_internal.h"
+#include "shard/engine/request.h"
 
 #define NO_SLOT UINT32_MAX
 #define SECOND_MAX UINT32_MAX /* of a slot: in the year 2106, which is never */
@@ -24,25 +20,29 @@ struct actor_record session_actor(const struct session *session)
                                  .name = slice_text(session->inbox->display_name)};
 }
 
-enum result sessions_init(struct shard *s)
-{
-    s->sessions = (struct session_table){.first_free = NO_SLOT};
-    return RESULT_OK;
-}
+static struct session_table *table_of(const struct shard *s) { return &delivery_of(shard_machine((struct shard *)(uintptr_t)s))->sessions; }
 
-void sessions_deinit(struct shard *s)
+void sessions_end(struct shard *s)
 {
-    for (uint32_t i = 0; i < s->sessions.count; i++) {
-        struct session *session = s->sessions.slots[i].session;
+    struct machine *machine = shard_machine(s);
+    struct session_table *t = table_of(s);
+    for (uint32_t i = 0; i < t->count; i++) {
+        struct session *session = t->slots[i].session;
         if (session == NULL) continue;
-        if (session->watching != NULL) watch_session_closed(session);
-        roster_remove_all(s->machine->roster, session->inbox);
+        roster_remove_all(delivery_of(machine)->roster, session->inbox);
         struct entity *inbox = &session->inbox->entity;
         session->inbox->sessions = NULL;
-        entity_unpin(s->machine->entities, &inbox);
+        entity_unpin(machine->entities, &inbox);
         free(session);
     }
-    free(s->sessions.slots);
+    t->count = 0;
+}
+
+void sessions_each(struct shard *s, void (*each)(struct session *session))
+{
+    struct session_table *t = table_of(s);
+    for (uint32_t i = 0; i < t->count; i++)
+        if (t->slots[i].session != NULL) each(t->slots[i].session);
 }
 
 /* ---- the table ---- */
@@ -75,109 +75,10 @@ static void table_remove(struct session_table *t, const struct session *session)
 
 struct session *session_find(struct shard *s, uint64_t id)
 {
+    const struct session_table *t = table_of(s);
     uint32_t slot = (uint32_t)id;
-    if (slot >= s->sessions.count || s->sessions.slots[slot].generation != id >> 32) return NULL;
-    return s->sessions.slots[slot].session;
-}
-
-/* ---- large rooms of a user who came online ---- */
-
-static void session_miss_room(struct session *session);
-
-struct roster_job {
-    struct store_job job;
-    struct shard *shard;
-    struct inbox *inbox; /* pinned by the job */
-    uint32_t membership_changes;
-    uint64_t room_pushes; /* of the shard, when the job was first submitted */
-    bool again;           /* read a second time: a sync asked meanwhile has read before it */
-    struct store_view *view;
-    struct writer rooms; /* u64 room id, u64 head as read; the large ones */
-};
-
-static bool roster_each(void *context, struct slice key, struct slice value)
-{
-    struct roster_job *job = context;
-    struct conversation_row row;
-    struct writer scratch;
-    writer_init(&scratch, 0);
-    if (conversation_row_read(&row, job->view, key, value, &scratch) == RESULT_OK && row.snapshot.large != 0) {
-        writer_u64(&job->rooms, row.room_id);
-        writer_u64(&job->rooms, row.head_seq);
-    }
-    writer_deinit(&scratch);
-    return true;
-}
-
-static void roster_run(struct store_job *base, struct store_view *view) /* storage thread */
-{
-    struct roster_job *job = CONTAINER_OF(base, struct roster_job, job);
-    uint64_t user_id = job->inbox->entity.key.a;
-    struct key from = key_one(KEY_CONVERSATION, user_id), until = key_after(KEY_CONVERSATION, user_id);
-    job->view = view;
-    /* An unreadable store shows itself to the loads of this user's requests; here it only costs pushes. */
-    enum result result = store_scan(view, key_slice(&from), key_slice(&until), roster_each, job);
-    (void)result;
-}
-
-/* Has the room got a message since the job read its head? It was not pushed to the inbox, which was not listed yet. */
-static bool roster_missed(struct shard *s, const struct roster_job *job, uint64_t room_id, uint64_t head_seq)
-{
-    struct entity *view = entity_find(s->machine->entities, (struct entity_key){.a = room_id, .kind = ENTITY_VIEW});
-    if (view == NULL || job->again) return s->room_pushes != job->room_pushes; /* perhaps: a sync too many does no harm */
-    return view_of(view)->head_seq > head_seq;
-}
-
-static void roster_list(struct shard *s, struct roster_job *job)
-{
-    struct cursor c = cursor_of(writer_slice(&job->rooms));
-    bool missed = false;
-    while (cursor_left(&c) > 0) {
-        uint64_t room_id = cursor_u64(&c), head_seq = cursor_u64(&c);
-        roster_add(s->machine->roster, room_id, job->inbox);
-        missed |= roster_missed(s, job, room_id, head_seq);
-    }
-    if (!missed) return;
-    for (struct session *session = job->inbox->sessions, *next; session != NULL; session = next) {
-        next = session->next;
-        session_miss_room(session);
-    }
-}
-
-static void roster_done(struct store_job *base)
-{
-    struct roster_job *job = CONTAINER_OF(base, struct roster_job, job);
-    struct shard *s = job->shard;
-    if (job->inbox->sessions != NULL && job->inbox->membership_changes != job->membership_changes) {
-        writer_reset(&job->rooms); /* joined or left meanwhile: what was read may be wrong, read again */
-        job->membership_changes = job->inbox->membership_changes;
-        job->again = true;
-        shard_submit(s, &job->job);
-        return;
-    }
-    if (job->inbox->sessions != NULL) roster_list(s, job);
-    struct entity *inbox = &job->inbox->entity;
-    entity_unpin(s->machine->entities, &inbox);
-    writer_deinit(&job->rooms);
-    free(job);
-    s->jobs_open--;
-}
-
-static void roster_fill(struct shard *s, struct inbox *inbox)
-{
-    if (inbox->room_count == 0) return;
-    struct roster_job *job = memory_alloc(sizeof *job);
-    job->shard = s;
-    job->inbox = inbox;
-    job->membership_changes = inbox->membership_changes;
-    job->room_pushes = s->room_pushes;
-    job->job.run = roster_run;
-    job->job.done = roster_done;
-    job->job.loads = true;
-    writer_init(&job->rooms, 0);
-    entity_pin(&inbox->entity);
-    s->jobs_open++;
-    shard_submit(s, &job->job);
+    if (slot >= t->count || t->slots[slot].generation != id >> 32) return NULL;
+    return t->slots[slot].session;
 }
 
 /* ---- opening and closing ---- */
@@ -193,7 +94,7 @@ static enum result make_room(const struct shard *s, struct inbox *inbox, struct 
         count++;
         if (slice_equal(slice_text(other->device_id), device_id)) oldest = other;
     }
-    if (count < s->options.limits.sessions_per_user_max) return RESULT_OK;
+    if (count < shard_limits(s)->sessions_per_user_max) return RESULT_OK;
     if (oldest == NULL) return RESULT_BUSY;
     session_kick(oldest, CLOSE_GOING_AWAY, "replaced");
     return RESULT_OK;
@@ -211,7 +112,7 @@ enum result session_open(struct session **out, struct shard *s, struct inbox *in
     if (room != RESULT_OK) return room;
     ASSERT(actor->platform.len <= TOKEN_PLATFORM_MAX && actor->device_id.len <= TOKEN_DEVICE_MAX);
     struct session *session = memory_alloc(session_size(actor->device_id.len, actor->platform.len));
-    s->sessions.memory_bytes += session_size(actor->device_id.len, actor->platform.len);
+    table_of(s)->memory_bytes += session_size(actor->device_id.len, actor->platform.len);
     memcpy(session->device_id, actor->device_id.data, actor->device_id.len);
     session->platform_at = (uint8_t)(actor->device_id.len + 1);
     session->platform_len = (uint8_t)actor->platform.len;
@@ -220,23 +121,14 @@ enum result session_open(struct session **out, struct shard *s, struct inbox *in
     session->inbox = inbox;
     session->json = json;
     entity_pin(&inbox->entity);
-    table_add(&s->sessions, session);
+    table_add(table_of(s), session);
     session_set_times(session, actor->issued_s, actor->expires_s);
-    bool first = inbox->sessions == NULL;
     session->next = inbox->sessions;
     inbox->sessions = session;
-    metrics_add(&s->options.metrics->sessions_open, 1);
-    if (first) roster_fill(s, inbox);
-    presence_changed(s, inbox);
+    metrics_add(&shard_metrics(s)->sessions_open, 1);
+    DOMAIN_EACH(shard_machine(s)->options.domain, session_opened, session);
     *out = session;
     return RESULT_OK;
-}
-
-static bool device_is_here(const struct inbox *inbox, struct slice device_id)
-{
-    for (const struct session *session = inbox->sessions; session != NULL; session = session->next)
-        if (slice_equal(slice_text(session->device_id), device_id)) return true;
-    return false;
 }
 
 void session_close(struct session *session)
@@ -246,19 +138,21 @@ void session_close(struct session *session)
     struct session **link = &inbox->sessions;
     while (*link != session) link = &(*link)->next;
     *link = session->next;
-    if (session->watching != NULL) watch_session_closed(session);
-    table_remove(&s->sessions, session);
-    metrics_sub(&s->options.metrics->sessions_open, 1);
-    if (inbox->sessions == NULL) roster_remove_all(s->machine->roster, inbox);
-    if (!device_is_here(inbox, slice_text(session->device_id))) seen_note(s, inbox, slice_text(session->device_id));
-    presence_changed(s, inbox);
+    table_remove(table_of(s), session);
+    metrics_sub(&shard_metrics(s)->sessions_open, 1);
+    if (inbox->sessions == NULL) roster_remove_all(delivery_of(shard_machine(s))->roster, inbox);
+    DOMAIN_EACH(shard_machine(s)->options.domain, session_closed, session);
     struct entity *entity = &inbox->entity;
-    entity_unpin(s->machine->entities, &entity);
-    s->sessions.memory_bytes -= session_size(session->platform_at - 1u, session->platform_len);
+    entity_unpin(shard_machine(s)->entities, &entity);
+    table_of(s)->memory_bytes -= session_size(session->platform_at - 1u, session->platform_len);
     free(session);
 }
 
-uint64_t sessions_memory_bytes(const struct shard *s) { return s->sessions.memory_bytes + s->sessions.capacity * sizeof *s->sessions.slots; }
+uint64_t sessions_memory_bytes(const struct shard *s)
+{
+    const struct session_table *t = table_of(s);
+    return t->memory_bytes + t->capacity * sizeof *t->slots;
+}
 
 void session_kick(struct session *session, uint16_t close_code, const char *reason)
 {
@@ -275,19 +169,17 @@ void session_kick(struct session *session, uint16_t close_code, const char *reas
     envelope_pack(&packed, &end.base);
     session_push(session, RINGPOST__V1__PUSH__KIND_SESSION_END, writer_slice(&packed), false);
     writer_deinit(&packed);
-    const struct shard_ports *ports = &session->shard->options.ports;
+    const struct shard_ports *ports = shard_ports(session->shard);
     ports->session_end(ports->context, session, close_code, reason);
 }
 
-void sessions_kick_all(struct shard *s, uint16_t close_code, const char *reason)
-{
-    for (uint32_t i = 0; i < s->sessions.count; i++)
-        if (s->sessions.slots[i].session != NULL) session_kick(s->sessions.slots[i].session, close_code, reason);
-}
+static void kick_damaged(struct session *session) { session_kick(session, CLOSE_DAMAGED, "damaged"); }
+
+void sessions_kick_damaged(struct shard *s) { sessions_each(s, kick_damaged); }
 
 void session_set_times(struct session *session, uint64_t issued_s, uint64_t expires_s)
 {
-    struct session_slot *slot = &session->shard->sessions.slots[(uint32_t)session->id];
+    struct session_slot *slot = &table_of(session->shard)->slots[(uint32_t)session->id];
     ASSERT(slot->session == session);
     session->issued_s = issued_s;
     session->expires_s = expires_s;
@@ -299,13 +191,14 @@ bool session_expired(const struct session *session, uint64_t now_s) { return ses
 /* The next sweep looks at it. */
 static void session_make_due(struct session *session)
 {
-    session->shard->sessions.slots[(uint32_t)session->id].due_s_or_next = 0;
+    table_of(session->shard)->slots[(uint32_t)session->id].due_s_or_next = 0;
 }
 
 /* The whole table each time, but only its slots, which stand side by side: some hundred microseconds for a hundred thousand. */
-void session_sweep(struct shard *s, uint64_t now_s)
+void sessions_sweep(struct shard *s)
 {
-    struct session_table *t = &s->sessions;
+    uint64_t now_s = shard_now_ms(s) / 1000;
+    struct session_table *t = table_of(s);
     for (uint32_t i = 0; i < t->count; i++) {
         struct session_slot *slot = &t->slots[i];
         if (slot->due_s_or_next > now_s || slot->session == NULL) continue;
@@ -320,7 +213,7 @@ void session_sweep(struct shard *s, uint64_t now_s)
 
 static struct buf *buf_of(struct shard *s, struct slice bytes)
 {
-    struct buf *buf = buf_try_get(s->options.pool, bytes.len);
+    struct buf *buf = buf_try_get(shard_pool(s), bytes.len);
     if (buf == NULL) return NULL;
     memcpy(buf->data, bytes.data, bytes.len);
     buf->len = bytes.len;
@@ -332,13 +225,13 @@ static void session_fall_behind(struct session *session)
     if (session->behind) return;
     session->behind = true;
     session->told_behind = session->owed_behind = false;
-    metrics_add(&session->shard->options.metrics->sessions_behind, 1);
+    metrics_add(&shard_metrics(session->shard)->sessions_behind, 1);
 }
 
 /* Queues one frame; keeps the books of a slow reader. */
 static void session_put(struct session *session, struct slice head, struct buf *body)
 {
-    const struct shard_ports *ports = &session->shard->options.ports;
+    const struct shard_ports *ports = shard_ports(session->shard);
     bool above_soft = false;
     enum result result = ports->session_send(ports->context, session, head, body, &above_soft);
     if (result == RESULT_BUSY) ports->session_end(ports->context, session, CLOSE_TOO_SLOW, "too slow: reconnect and sync");
@@ -366,7 +259,7 @@ void session_push_event(struct session *session, uint64_t sync_key, struct sessi
 {
     if (session->behind) return;
     if (session->encodes) {
-        const struct shard_ports *ports = &session->shard->options.ports;
+        const struct shard_ports *ports = shard_ports(session->shard);
         ports->session_event(ports->context, session, sync_key, event);
         return;
     }
@@ -381,7 +274,7 @@ void session_push_event(struct session *session, uint64_t sync_key, struct sessi
     session_put(session, slice_of(head, len), body);
 }
 
-struct buf *session_try_get_buf(struct session *session, uint32_t size) { return buf_try_get(session->shard->options.pool, size); }
+struct buf *session_try_get_buf(struct session *session, uint32_t size) { return buf_try_get(shard_pool(session->shard), size); }
 
 void session_form_done(struct session_form *form)
 {
@@ -427,15 +320,15 @@ void session_push_frame(struct session *session, struct session_frame *frame, bo
 
 void session_push_room(struct session *session, struct session_frame *frame)
 {
-    const struct shard_ports *ports = &session->shard->options.ports;
+    const struct shard_ports *ports = shard_ports(session->shard);
     if (session->encodes) ports->session_room(ports->context, session, frame);
     else if (session->behind || !session_try_push(session, frame)) session_miss_room(session);
 }
 
 /* A message of a large room went by: the session has to sync to hear of it. */
-static void session_miss_room(struct session *session)
+void session_miss_room(struct session *session)
 {
-    const struct shard_ports *ports = &session->shard->options.ports;
+    const struct shard_ports *ports = shard_ports(session->shard);
     if (session->encodes) {
         ports->session_missed(ports->context, session);
         return;
@@ -477,15 +370,14 @@ void session_drained(struct session *session)
 }
 
 /* They were given the epoch before this one, and what comes now is not of that. */
-void sessions_must_sync(struct shard *s)
+static void must_sync(struct session *session)
 {
-    for (uint32_t i = 0; i < s->sessions.count; i++) {
-        struct session *session = s->sessions.slots[i].session;
-        if (session == NULL || session->encodes) continue;
-        session_fall_behind(session);
-        session_drained(session);
-    }
+    if (session->encodes) return;
+    session_fall_behind(session);
+    session_drained(session);
 }
+
+void sessions_must_sync(struct shard *s) { sessions_each(s, must_sync); }
 
 void session_syncing(struct session *session) { session->missed_room = false; }
 

@@ -64,6 +64,8 @@ struct session_frame {
 void session_push_frame(struct session *session, struct session_frame *frame, bool droppable);
 /* A message of a large room: a session that misses it learns of it by a sync. */
 void session_push_room(struct session *session, struct session_frame *frame);
+/* One went by that was not pushed: the session has to sync to hear of it. */
+void session_miss_room(struct session *session);
 void session_frame_done(struct session_frame *frame);
 /* Any other push: field of Push, packed message. Ephemeral ones are dropped for a session that is behind. */
 void session_push(struct session *session, uint32_t push_field, struct slice packed, bool ephemeral);
@@ -86,6 +88,9 @@ void session_set_times(struct session *session, uint64_t issued_s, uint64_t expi
 /* Its token is over. Leeway is for accepting one, not for staying with it. */
 bool session_expired(const struct session *session, uint64_t now_s);
 /* About once a second: ends sessions whose token expired, tells those that are owed a `behind`. */
-void session_sweep(struct shard *shard, uint64_t now_s);
+void sessions_sweep(struct shard *shard);
+/* Of all that are open. */
+void sessions_each(struct shard *shard, void (*each)(struct session *session));
+uint64_t sessions_memory_bytes(const struct shard *shard);
 
 #endif

@@ -1,11 +1,29 @@
 /* shard/domain/presence/area.c - who is here, was here, and looks at whom: all that this folder adds to the product. */
-#include "core/check.h"
-#include "shard/engine/domain.h"
+#include "shard/domain/areas.h"
+#include "shard/domain/presence/seen.h"
+#include "shard/domain/presence/watch.h"
 
 extern const struct command_row seen_command;
 
 static const struct command_row *const commands[] = {&seen_command};
 
+static void session_opened(struct session *session) { presence_changed(session->shard, session->inbox); }
+
+static void session_closed(struct session *session)
+{
+    watch_forget(session);
+    seen_session_closed(session);
+    presence_changed(session->shard, session->inbox);
+}
+
+static void presence_end(struct shard *shard) { sessions_each(shard, watch_forget); }
+
 const struct area presence_area = {.name = "presence",
                                    .commands = commands,
-                                   .command_count = COUNT_OF(commands)};
+                                   .command_count = COUNT_OF(commands),
+                                   .slot = AREA_PRESENCE,
+                                   .open = watch_open,
+                                   .close = watch_close,
+                                   .end = presence_end,
+                                   .session_opened = session_opened,
+                                   .session_closed = session_closed};

@@ -4,18 +4,24 @@
 #include "shard/domain/account/account.h"
 #include "shard/domain/records.h"
 #include "shard/engine/request.h"
-#include "shard/engine/shard_internal.h"
 
 #define SEEN_LOADS_MAX 64 /* accounts that are read at a time so that a device's row can be written */
 
 /* When a crowd leaves at once, reading all its accounts would hold up everybody else, or the stop: users are remembered, devices not. */
-static bool seen_device_costs_too_much(const struct shard *shard, uint64_t user_id)
+static bool seen_device_costs_too_much(struct shard *shard, uint64_t user_id)
 {
-    if (shard->requests_parked < SEEN_LOADS_MAX) return false;
-    return entity_find(shard->machine->entities, (struct entity_key){.a = user_id, .kind = ENTITY_ACCOUNT}) == NULL;
+    if (shard_parked(shard) < SEEN_LOADS_MAX) return false;
+    return entity_find(shard_machine(shard)->entities, (struct entity_key){.a = user_id, .kind = ENTITY_ACCOUNT}) == NULL;
 }
 
-void seen_note(struct shard *shard, const struct inbox *inbox, struct slice device_id)
+static bool device_is_here(const struct inbox *inbox, struct slice device_id)
+{
+    for (const struct session *session = inbox->sessions; session != NULL; session = session->next)
+        if (slice_equal(slice_text(session->device_id), device_id)) return true;
+    return false;
+}
+
+static void seen_note(struct shard *shard, const struct inbox *inbox, struct slice device_id)
 {
     struct seen_record record = {.user_id = inbox->entity.key.a, .device_id = device_id};
     if (seen_device_costs_too_much(shard, record.user_id)) record.device_id = SLICE_EMPTY;
@@ -24,6 +30,12 @@ void seen_note(struct shard *shard, const struct inbox *inbox, struct slice devi
     seen_record_write(&bytes, &record);
     shard_propose_internal(shard, COMMAND_SEEN, record.user_id, writer_slice(&bytes));
     writer_deinit(&bytes);
+}
+
+void seen_session_closed(const struct session *session)
+{
+    struct slice device_id = slice_text(session->device_id);
+    if (!device_is_here(session->inbox, device_id)) seen_note(session->shard, session->inbox, device_id);
 }
 
 static void needs_seen(struct needs *needs, const struct command *command)

@@ -2,6 +2,7 @@
  * A `viewer` is one session of any shard as this shard knows it; it holds its `watchers`, one for each user or room it looks at. A
  * watcher is in two lists: its viewer's (to be replaced as a whole) and its target's (to be told). */
 #include "shard/domain/presence/watch.h"
+#include "shard/domain/areas.h"
 #include "shard/engine/memory.h"
 #include "shard/domain/room/room.h"
 
@@ -44,11 +45,15 @@ struct watch_table {
     struct tally tallies[]; /* shard_count; all zero between calls */
 };
 
-enum result watch_table_create(struct watch_table **out, uint16_t shard_count)
+static struct watch_table *watch_table_of(struct shard *shard) { return shard_machine(shard)->states[AREA_PRESENCE]; }
+
+enum result watch_open(struct machine *machine, void **state)
 {
-    *out = calloc(1, sizeof **out + shard_count * sizeof(struct tally));
-    if (*out == NULL) return RESULT_NOMEM;
-    (*out)->shard_count = shard_count;
+    uint16_t shard_count = machine->options.shard_count;
+    struct watch_table *table = calloc(1, sizeof *table + shard_count * sizeof(struct tally));
+    *state = table;
+    if (table == NULL) return RESULT_NOMEM;
+    table->shard_count = shard_count;
     return RESULT_OK;
 }
 
@@ -116,8 +121,9 @@ static void viewer_remove(struct watch_table *table, struct machine *machine, st
     free(viewer);
 }
 
-void watch_table_destroy(struct watch_table *table, struct machine *machine)
+void watch_close(struct machine *machine, void *state)
 {
+    struct watch_table *table = state;
     for (uint32_t i = 0; i < WATCH_BUCKETS; i++)
         while (table->viewers[i] != NULL) viewer_remove(table, machine, &table->viewers[i]);
     for (uint32_t i = 0; i < WATCH_BUCKETS; i++) ASSERT(table->rooms[i] == NULL);
@@ -183,7 +189,7 @@ static void tally_open(struct shard *shard, struct tally *tally, uint16_t to_sha
 static void watch_tell(struct shard *shard, const struct watcher *first, uint64_t except_user_id, uint32_t field,
                        struct slice packed)
 {
-    struct watch_table *table = shard_watch_table(shard);
+    struct watch_table *table = watch_table_of(shard);
     const struct shard_ports *ports = shard_ports(shard);
     for (const struct watcher *w = first; w != NULL; w = w->next)
         if (may_see(w, except_user_id)) table->tallies[w->shard].count++;
@@ -234,7 +240,7 @@ void presence_changed(struct shard *shard, struct inbox *inbox)
 
 void watch_tell_typing(struct shard *shard, uint64_t room_id, uint64_t user_id, struct slice packed_notice)
 {
-    struct watched_room *room = *room_link(shard_watch_table(shard), room_id);
+    struct watched_room *room = *room_link(watch_table_of(shard), room_id);
     if (room != NULL) watch_tell(shard, room->watchers, user_id, RINGPOST__V1__PUSH__KIND_TYPING, packed_notice);
 }
 
@@ -279,7 +285,7 @@ static enum error watch_check(struct shard *shard, struct request *request, cons
 static void watch_install(struct shard *shard, struct request *request, const struct watch_record *watch)
 {
     const struct letter *letter = request->letter;
-    struct watch_table *table = shard_watch_table(shard);
+    struct watch_table *table = watch_table_of(shard);
     struct viewer *viewer = *viewer_link(table, letter->from_shard, watch->session_id);
     if (viewer == NULL || viewer->call != letter->number) return; /* overtaken while it waited */
     viewer_clear(table, request_machine(shard), viewer);
@@ -340,12 +346,12 @@ static void refuse_letter(struct shard *shard, struct letter *letter)
 static void on_watch(struct shard *shard, struct letter *letter)
 {
     struct watch_record watch;
-    if (!watch_read(letter, &watch) || letter->from_shard >= shard_watch_table(shard)->shard_count) {
+    if (!watch_read(letter, &watch) || letter->from_shard >= watch_table_of(shard)->shard_count) {
         refuse_letter(shard, letter);
         return;
     }
     if (watch.session_id != 0) {
-        struct viewer **link = viewer_link(shard_watch_table(shard), letter->from_shard, watch.session_id);
+        struct viewer **link = viewer_link(watch_table_of(shard), letter->from_shard, watch.session_id);
         if (*link == NULL) {
             *link = memory_alloc(sizeof **link);
             (*link)->session_id = watch.session_id;
@@ -358,7 +364,7 @@ static void on_watch(struct shard *shard, struct letter *letter)
 
 static void on_unwatch(struct shard *shard, struct letter *letter)
 {
-    struct watch_table *table = shard_watch_table(shard);
+    struct watch_table *table = watch_table_of(shard);
     struct viewer **link = viewer_link(table, letter->from_shard, letter->number);
     struct cursor cursor = cursor_of(letter_payload(letter));
     uint64_t call = cursor_u64(&cursor);
@@ -386,7 +392,7 @@ static void on_notify(struct shard *shard, struct letter *letter)
     uint32_t count = cursor_u32(&cursor);
     const uint8_t *first = cursor_take(&cursor, (size_t)count * sizeof(uint64_t));
     struct session_frame frame = {.push_field = cursor_u32(&cursor)};
-    if (cursor.bad || letter->from_shard >= shard_watch_table(shard)->shard_count) {
+    if (cursor.bad || letter->from_shard >= watch_table_of(shard)->shard_count) {
         refuse_letter(shard, letter);
         return;
     }
@@ -425,4 +431,7 @@ void watch_list_replace(struct session *session, struct watch_list *next)
     session->watching = next;
 }
 
-void watch_session_closed(struct session *session) { watch_list_replace(session, NULL); }
+void watch_forget(struct session *session)
+{
+    if (session->watching != NULL) watch_list_replace(session, NULL);
+}

@@ -38,9 +38,9 @@ RECORD(presence, PRESENCE_FIELDS)
 
 /* What this shard's users and rooms are watched by. */
 struct watch_table;
-NODISCARD enum result watch_table_create(struct watch_table **out, uint16_t shard_count);
-/* Before the machine goes: unpins what the watchers look at. */
-void watch_table_destroy(struct watch_table *table, struct machine *machine);
+NODISCARD enum result watch_open(struct machine *machine, void **state);
+/* Unpins what the watchers look at. */
+void watch_close(struct machine *machine, void *state);
 
 /* Where a session of this shard is subscribed: session->watching. */
 struct watch_list {
@@ -52,7 +52,7 @@ struct watch_list {
 /* A WATCH, UNWATCH or NOTIFY letter; takes it. */
 void watch_on_letter(struct shard *shard, struct letter *letter);
 /* The session goes: frees session->watching and tells the shards in it. */
-void watch_session_closed(struct session *session);
+void watch_forget(struct session *session);
 
 /* A session of the inbox's user opened or closed (inbox->sessions is as it is now): tells the watchers. */
 void presence_changed(struct shard *shard, struct inbox *inbox);

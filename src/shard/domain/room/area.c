@@ -1,5 +1,6 @@
 /* shard/domain/room/area.c - rooms, their members and timelines: all that this folder adds to the product. */
 #include "core/check.h"
+#include "shard/domain/room/online.h"
 #include "shard/engine/domain.h"
 
 extern const struct command_row room_create_command, room_update_command, room_dismiss_command, members_add_command,
@@ -25,4 +26,5 @@ const struct area room_area = {.name = "room",
                                .relays = relays,
                                .relay_count = COUNT_OF(relays),
                                .followed = followed,
-                               .followed_count = COUNT_OF(followed)};
+                               .followed_count = COUNT_OF(followed),
+                               .session_opened = online_session_opened};

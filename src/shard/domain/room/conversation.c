@@ -3,6 +3,8 @@
 #include "shard/domain/room/conversation.h"
 #include "shard/engine/memory.h"
 #include "shard/domain/records.h"
+#include "shard/domain/room/timeline.h"
+#include "shard/domain/room/view.h"
 #include "shard/engine/reading.h"
 
 static enum result conversation_load(struct entity *fresh, struct store_view *view)
@@ -56,3 +58,23 @@ const struct entity_type conversation_type = {.kind = ENTITY_CONVERSATION,
                                               .load = conversation_load,
                                               .drop = conversation_drop,
                                               .write = conversation_write};
+
+enum result conversation_row_read(struct conversation_row *row, struct store_view *view, struct slice key,
+                                  struct slice value, struct writer *scratch)
+{
+    row->room_id = key_u64_at(key, 9);
+    struct cursor c = cursor_of(value);
+    if (!conversation_record_read(&row->conversation, &c)) return RESULT_CORRUPT;
+    struct key view_key = key_one(KEY_VIEW, row->room_id);
+    bool found;
+    uint64_t newest = 0;
+    enum result result = reading_get(view, &view_key, scratch, &found);
+    if (result != RESULT_OK) return result;
+    struct view_value stored;
+    if (!found || !view_value_read(writer_slice(scratch), &stored)) return RESULT_CORRUPT;
+    row->snapshot = stored.snapshot;
+    row->head_seq = stored.head_seq;
+    result = timeline_newest(view, row->room_id, NULL, &newest);
+    if (newest > row->head_seq) row->head_seq = newest;
+    return result;
+}

@@ -4,6 +4,7 @@
 #define SHARD_CHAT_CONVERSATION_H
 
 #include "shard/domain/entities.h"
+#include "shard/domain/records.h"
 #include "shard/engine/machine.h"
 
 struct conversation { /* exists: the user is a member (as far as this shard has heard) */
@@ -14,5 +15,15 @@ struct conversation { /* exists: the user is a member (as far as this shard has 
 };
 extern const struct entity_type conversation_type;
 static inline struct conversation *conversation_of(struct entity *e) { return ENTITY_CAST(struct conversation, ENTITY_CONVERSATION, e); }
+
+/* One row of a user's conversations with what this shard knows of the room. */
+struct conversation_row {
+    uint64_t room_id, head_seq;
+    struct conversation_record conversation;
+    struct snapshot_record snapshot;
+};
+/* Reads the row under (key, value) and the view of its room; slices borrow `value` and `scratch`. */
+NODISCARD enum result conversation_row_read(struct conversation_row *row, struct store_view *view, struct slice key,
+                                            struct slice value, struct writer *scratch);
 
 #endif

@@ -3,7 +3,7 @@
  * members, and tells each. A repeat with the same client_room_id gives the first result again, as it was: everything in
  * it is in the command and the window. */
 #include "api/utf8.h"
-#include "shard/domain/account/account.h"
+#include "shard/domain/fields.h"
 #include "shard/domain/delivery/inbox.h"
 #include "shard/domain/room/room_internal.h"
 #define XXH_INLINE_ALL
@@ -162,7 +162,7 @@ void handle_create_room(struct shard *shard, struct request *request)
         return;
     }
     struct name_text name;
-    if (!account_clean_name(shard, request, &name, "name", in->name, true)) return;
+    if (!field_clean_name(shard, request, &name, "name", in->name, true)) return;
     struct guests guests;
     if (!guests_collect(&guests, shard, request, "member_ids", in->member_ids, in->n_member_ids)) return;
     if (request_entity(shard, request, ENTITY_INBOX, request->actor.user_id, 0) == NULL) return;

@@ -1,5 +1,5 @@
 /* shard/domain/room/update.c - renaming a group, opening or closing its door and its past, and ending it. */
-#include "shard/domain/account/account.h"
+#include "shard/domain/fields.h"
 #include "shard/domain/followed.h"
 #include "shard/engine/memory.h"
 #include "shard/domain/room/room_internal.h"
@@ -72,7 +72,7 @@ void handle_update_room(struct shard *shard, struct request *request)
     struct name_text name;
     const char *fault = in == NULL ? NULL : room_history_fault((int32_t)in->history);
     if (fault != NULL) request_refuse_because(shard, request, ERROR_BAD_FIELD, fault);
-    if (in == NULL || fault != NULL || !account_clean_name(shard, request, &name, "name", in->name, false)) return;
+    if (in == NULL || fault != NULL || !field_clean_name(shard, request, &name, "name", in->name, false)) return;
     struct room_update_record record = {
         .room_id = in->room_id, .name = name_slice(&name), .joinable = in->joinable != 0, .history = (uint8_t)in->history};
     struct writer bytes;

@@ -2,6 +2,8 @@
  * Happy path of a message: the timeline copy (an open block), the event packed once, one inbox entry and one push per local member. No
  * allocation and no look-up per member: the view holds their inboxes, pinned. A large room has no list: its messages go
  * to whoever the roster finds online, and the inboxes do not hear of them. */
+#include "shard/domain/delivery/delivery.h"
+#include "shard/domain/delivery/pushes.h"
 #include "shard/domain/room/view.h"
 #include "shard/domain/room/conversation.h"
 #include "shard/engine/memory.h"
@@ -252,13 +254,13 @@ void view_apply_message(struct machine *machine, const struct relay_message_reco
     if (view->large) {
         writer_reset(&effects->scratch);
         message_pack(&effects->scratch, relay->room_id, &message);
-        effects_room_push(effects, relay->room_id, writer_slice(&effects->scratch));
+        push_room(effects, relay->room_id, writer_slice(&effects->scratch));
         return;
     }
     if (view->local_count == 0) return;
-    uint32_t event = effects_event_begin(effects);
+    struct event_bytes event = push_event_begin(effects);
     event_pack_message(&effects->bytes, relay->room_id, &message);
-    effects_event_end(effects, event);
+    push_event_end(effects, &event);
     struct slice value = message_event_value(effects, relay->room_id, message.seq);
     for (uint32_t i = 0; i < view->local_count; i++) inbox_append(machine, view->members[i], event, value, effects);
 }
@@ -270,9 +272,9 @@ static void send_change(struct machine *machine, struct inbox *const *inboxes, u
                         const struct inbox *skipped, const struct relay_change_record *change, struct effects *effects)
 {
     if (count == 0 || (count == 1 && inboxes[0] == skipped)) return;
-    uint32_t event = effects_event_begin(effects);
+    struct event_bytes event = push_event_begin(effects);
     event_pack_change(&effects->bytes, change);
-    effects_event_end(effects, event);
+    push_event_end(effects, &event);
     writer_reset(&effects->scratch);
     writer_u8(&effects->scratch, EVENT_CHANGE);
     relay_change_record_write(&effects->scratch, change);
@@ -307,7 +309,7 @@ static void target_enters(struct machine *machine, struct view *view, struct inb
     if (listed)
         members_add(view, inbox);
     else if (inbox->sessions != NULL)
-        roster_add(machine->roster, room_id, inbox);
+        roster_add(delivery_of(machine)->roster, room_id, inbox);
 }
 
 static void target_leaves(struct machine *machine, struct view *view, struct inbox *inbox, bool listed,
@@ -328,7 +330,7 @@ static void target_leaves(struct machine *machine, struct view *view, struct inb
     if (listed)
         members_remove(machine, view, inbox);
     else
-        roster_remove(machine->roster, room_id, inbox);
+        roster_remove(delivery_of(machine)->roster, room_id, inbox);
 }
 
 /* What the change means for the one it is about, who lives here. Returns that inbox. */
@@ -355,7 +357,7 @@ static void view_enlarge(struct machine *machine, struct view *view)
         struct inbox *inbox = view->members[i];
         inbox->large_count++;
         batch_row(machine->batch, &inbox->entity);
-        if (inbox->sessions != NULL) roster_add(machine->roster, view->entity.key.a, inbox);
+        if (inbox->sessions != NULL) roster_add(delivery_of(machine)->roster, view->entity.key.a, inbox);
     }
     members_clear(machine, view);
 }

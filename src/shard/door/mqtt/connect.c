@@ -3,6 +3,7 @@
  * user's home worker like any other -> auth opens the session -> another connection of the same client id ends -> what is kept of
  * the MQTT session is opened -> CONNACK. Failure: CONNACK with a reason, then the connection closes. After that MQTT 5 hears the
  * reason in DISCONNECT, 3.1.1 just sees the end. */
+#include "shard/domain/domain.h"
 #include "api/wire.h"
 #include "core/clock.h"
 #include "core/refusal.h"
@@ -364,7 +365,7 @@ static void connect_by_token(struct client *client, const struct mqtt_connect *c
 static void connect_by_password(struct client *client, const struct mqtt_connect *connect)
 {
     struct door *d = client->door;
-    const struct method *method = method_by_number(RINGPOST__V1__REQUEST__METHOD_LOGIN);
+    const struct method *method = method_by_number(ringpost_domain(), RINGPOST__V1__REQUEST__METHOD_LOGIN);
     struct slice device = connect->client_id.len > 0 ? connect->client_id : SLICE_TEXT(DEVICE_OF_THE_NAMELESS);
     struct writer login;
     writer_init(&login, 0);
@@ -377,7 +378,7 @@ static void connect_by_password(struct client *client, const struct mqtt_connect
     uint32_t retry_after_ms = 0;
     if (!door_login_allowed(d, client->conn, &retry_after_ms)) {
         mqtt_end(client, MQTT_CONNECTION_RATE);
-    } else if (method_route(method, writer_slice(&login), 0, d->options.shard_count, &shard) == ERROR_NONE) {
+    } else if (method->route(method, writer_slice(&login), 0, d->options.shard_count, &shard) == ERROR_NONE) {
         client->mqtt->entry->by_password = true;
         client->mqtt->nameless = client->mqtt->assigned;
         struct letter *letter = letter_make(LETTER_REQUEST, 0, shard, NULL, writer_slice(&login));

@@ -8,6 +8,7 @@
  * `recent`, and after a crash of ours by what clients do, packet ids that count up. The window of repeated sends does the rest.
  * A client may take the lowest free packet id again and again, and DUP does not say that we have this message: with QoS 2 PUBREL says
  * that the packet id is free; with QoS 1 another body shows it, then the connection ends and what is sent again gets an id of its own. */
+#include "shard/domain/domain.h"
 #include "api/utf8.h"
 #include "api/wire.h"
 #include "core/refusal.h"
@@ -494,7 +495,7 @@ static void publish_to(struct client *client, const struct mqtt_publish *publish
     wire_write_u64(request, 7, RINGPOST__V1__PUBLISHED_QOS__AT_MOST_ONCE + qos);
     struct origin origin = door_origin(client->door, client->conn, false, number);
     if (++client->in_flight >= DOOR_IN_FLIGHT_MAX) door_client_pause(client);
-    const struct method *send = method_by_number(RINGPOST__V1__REQUEST__METHOD_SEND);
+    const struct method *send = method_by_number(ringpost_domain(), RINGPOST__V1__REQUEST__METHOD_SEND);
     door_client_asked(client, session_forward(client->session, send, writer_slice(request), &origin));
 }
 
@@ -519,7 +520,7 @@ static void carry_out(struct client *client, const struct mqtt_publish *publish,
 
 static enum error take_rate(struct client *client, uint32_t *wait_ms)
 {
-    return session_take(client->session, method_by_number(RINGPOST__V1__REQUEST__METHOD_SEND), wait_ms);
+    return session_take(client->session, method_by_number(ringpost_domain(), RINGPOST__V1__REQUEST__METHOD_SEND), wait_ms);
 }
 
 /* True: `target` is a room or a user's id. False: the name is being looked up. */

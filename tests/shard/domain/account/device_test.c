@@ -1,4 +1,5 @@
 /* tests/shard/domain/account/device_test.c - devices: listed, admitted, revoked, counted and forgotten; refresh tokens turned over. */
+#include "shard/domain/delivery/pushes.h"
 #include "shard/domain/account/account_internal.h"
 #include "shard/machine_fixture.h"
 #include <criterion/criterion.h>
@@ -203,9 +204,11 @@ Test(account_device, revoking_ends_tokens_and_sessions)
     uint64_t user_id = fixture_add_user(f, "alice");
     cr_assert_eq(put(f, user_id, "laptop", hash_a), ERROR_NONE);
     cr_assert_eq(revoke(f, user_id, "laptop"), ERROR_NONE);
-    cr_assert_eq(f->effects.kick_count, 1);
-    cr_expect_eq(f->effects.kicks[0].inbox, inbox_of(fixture_entity(f, ENTITY_INBOX, user_id, 0)));
-    struct slice kicked = slice_of(f->effects.bytes.data + f->effects.kicks[0].start, f->effects.kicks[0].len);
+    cr_assert_eq(fixture_effects(f, PUSH_KICK), 1);
+    const struct effect *kick = f->effects.list;
+    while (kick->kind != PUSH_KICK) kick++;
+    cr_expect_eq(kick->entity, fixture_entity(f, ENTITY_INBOX, user_id, 0));
+    struct slice kicked = slice_of(f->effects.bytes.data + kick->start, kick->len);
     cr_expect(slice_equal(kicked, SLICE_TEXT("laptop")));
 
     const struct account *account = account_at(f, user_id);

@@ -1,6 +1,8 @@
 /* tests/shard/domain/presence/watch_test.c - two shards that look at each other's users: subscriptions, pushes, and nothing left behind.
  * Each shard is a real one without a log: handlers, calls, sessions and letters are the engine's, the store is the fixture's rows, read
  * at once and answered when the test pumps. */
+#include "shard/domain/delivery/delivery.h"
+#include "shard/domain/methods.h"
 #include "shard/domain/presence/watch.h"
 #include "shard/machine_fixture.h"
 #include "shard/engine/memory.h"
@@ -128,8 +130,6 @@ static void node_init(struct node *node, uint16_t number)
     cr_assert_eq(buf_pool_create(&s->options.pool, 1 << 20), RESULT_OK);
     cr_assert_eq(envelope_arena_create(&s->arena, 1 << 20), RESULT_OK);
     cr_assert_eq(requests_init(s), RESULT_OK);
-    cr_assert_eq(sessions_init(s), RESULT_OK);
-    cr_assert_eq(watch_table_create(&s->watches, SHARDS), RESULT_OK);
 }
 
 static void setup(void)
@@ -144,9 +144,9 @@ static void teardown(void)
     for (uint32_t i = 0; i < SHARDS; i++) {
         struct shard *s = &nodes[i].shard;
         cr_expect_eq(s->requests_open, 0);
-        watch_table_destroy(s->watches, s->machine);
         calls_deinit(s);
-        sessions_deinit(s);
+        sessions_each(s, watch_forget);
+        sessions_end(s);
         requests_deinit(s);
         envelope_arena_destroy(s->arena);
         buf_pool_destroy(s->options.pool);

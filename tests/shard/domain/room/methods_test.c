@@ -1,5 +1,6 @@
 /* tests/shard/domain/room/methods_test.c - the methods of room/ and chat/ as a client calls them, on two whole shards: from
  * the letter a door sends to the reply it gets. Requests and replies are JSON here, because it reads well. */
+#include "shard/domain/domain.h"
 #include "shard/shard_fixture.h"
 #include <criterion/criterion.h>
 #include <inttypes.h>
@@ -56,7 +57,7 @@ static enum error call(uint64_t actor_id, const char *path, const char *format, 
     int len = vsnprintf(json, sizeof json, format, arguments);
     va_end(arguments);
     cr_assert(len >= 0 && (size_t)len < sizeof json);
-    const struct method *method = method_by_path(slice_text(path));
+    const struct method *method = method_by_path(ringpost_domain(), slice_text(path));
     cr_assert_not_null(method, "%s", path);
     struct writer packed;
     writer_init(&packed, 0);

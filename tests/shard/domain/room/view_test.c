@@ -1,6 +1,8 @@
 /* tests/shard/domain/room/view_test.c - delivery to members on several shards, rooms that grow large, and the contract's messages
  * packed by hand. */
 #include "api/wire.h"
+#include "shard/domain/delivery/delivery.h"
+#include "shard/domain/delivery/pushes.h"
 #include "shard/room_world.h"
 #include <criterion/criterion.h>
 
@@ -203,7 +205,7 @@ Test(view, coming_back_starts_at_the_head_of_that_moment)
 
 static uint32_t room_pushes(struct world *world, uint16_t shard)
 {
-    return world->shards[shard]->effects.room_push_count;
+    return fixture_effects(world->shards[shard], PUSH_ROOM);
 }
 
 Test(view, a_room_grows_large_at_the_threshold_for_ever)
@@ -235,7 +237,7 @@ Test(view, a_room_grows_large_at_the_threshold_for_ever)
 
     cr_assert_eq(world_send(&world, ada, room_id, "2", "large"), ERROR_NONE);
     cr_expect_eq(room_pushes(&world, 0), 1);
-    cr_expect_eq(world.shards[0]->effects.push_count, 0);
+    cr_expect_eq(fixture_effects(world.shards[0], PUSH_EVENT), 0);
     world_settle(&world);
     cr_expect_eq(room_pushes(&world, 1), 1);
     EXPECT_KINDS(&world, far, 0, "far", CHANGE_ROOM_JOINED, MESSAGE, CHANGE_MEMBER_JOINED);
@@ -314,14 +316,14 @@ Test(view, the_roster_follows_who_is_online)
     struct inbox *online[] = {world_inbox(&world, ada), world_inbox(&world, eve)};
     for (int i = 0; i < 2; i++) online[i]->sessions = somewhere;
     uint32_t count;
-    (void)roster_online(shard->machine->roster, room_id, &count);
+    (void)roster_online(delivery_of(shard->machine)->roster, room_id, &count);
     cr_expect_eq(count, 0, "a small room needs none");
     cr_assert_eq(world_join(&world, eve, room_id), ERROR_NONE);
-    struct inbox *const *listed = roster_online(shard->machine->roster, room_id, &count);
+    struct inbox *const *listed = roster_online(delivery_of(shard->machine)->roster, room_id, &count);
     cr_assert_eq(count, 2, "bob is offline");
     cr_expect((listed[0] == online[0] && listed[1] == online[1]) || (listed[0] == online[1] && listed[1] == online[0]));
     cr_assert_eq(world_leave(&world, eve, room_id), ERROR_NONE);
-    listed = roster_online(shard->machine->roster, room_id, &count);
+    listed = roster_online(delivery_of(shard->machine)->roster, room_id, &count);
     cr_assert_eq(count, 1);
     cr_expect_eq(listed[0], online[0]);
     for (int i = 0; i < 2; i++) online[i]->sessions = NULL;

@@ -1,0 +1,33 @@
+/* shard/domain/delivery/pushes.h - what a command tells the sessions of this shard: events of streams, messages of large rooms, kicks.
+ * Thread:  apply: the shard's worker.  Depends: shard/engine/effects.h, shard/domain/delivery/inbox.h.  Start at: shard/engine/effects.h
+ * Said in apply, carried out by perform.c once the command is answered: first all events, then messages, then kicks. */
+#ifndef SHARD_DELIVERY_PUSHES_H
+#define SHARD_DELIVERY_PUSHES_H
+
+#include "shard/domain/delivery/inbox.h"
+#include "shard/engine/effects.h"
+
+enum push_effect {
+    PUSH_EVENT, /* entity: the inbox; number: its sync_key; bytes: packed fields of Event after sync_key */
+    PUSH_ROOM,  /* number: the room; bytes: packed Message for the online members of a large room on this shard */
+    PUSH_KICK,  /* entity: the inbox; bytes: id of a device whose sessions end */
+};
+
+/* Begins an event; write its packed fields to effects->bytes, then end. */
+static inline struct event_bytes push_event_begin(const struct effects *effects)
+{
+    return (struct event_bytes){.start = effects_mark(effects)};
+}
+static inline void push_event_end(const struct effects *effects, struct event_bytes *event)
+{
+    event->len = effects_mark(effects) - event->start;
+}
+/* The event is shared by all it is pushed to. */
+static inline void push_event(struct effects *effects, struct inbox *inbox, uint64_t sync_key, struct event_bytes event)
+{
+    effects_add(effects, &(struct effect){&inbox->entity, sync_key, event.start, event.len, PUSH_EVENT});
+}
+void push_room(struct effects *effects, uint64_t room_id, struct slice packed_message);
+void push_kick(struct effects *effects, struct inbox *inbox, struct slice device_id);
+
+#endif
