@@ -1,27 +1,9 @@
 # Rules that tools check. `layers` and `headers` are part of `make test`; the others only report.
 
-empty :=
-space := $(empty) $(empty)
-
 # ---- layers: an include points down only --------------------------------------------------------------------------------
-# `ringpost` is the generated ringpost/v1/ringpost.pb-c.h.
-below_includes_core := core
-below_includes_storage := storage core
-below_includes_net := net core
-below_includes_api := api core ringpost
-below_includes_web := web core
-below_includes_mqtt := mqtt api core
-below_includes_shard := shard mqtt api web net storage core ringpost
-below_includes_client := client net api core ringpost
-below_includes_cli := cli client shard mqtt api web net storage core ringpost
-
-# A library is the business of one layer, or of the few named here.
-LIBRARY_OWNERS := liburing.h:core ini.h:core rocksdb/c.h:storage wolfssl/.*:net \
-                  protobuf-c/.*:api,shard sodium.h:api,shard utf8proc.h:api jansson.h:api,client,cli curses.h:cli ncurses.h:cli
-
 .PHONY: layers
 layers:
-	@mk/layers.sh $(foreach layer,$(LAYERS),$(layer)=$(subst $(space),$(comma),$(below_includes_$(layer)))) -- $(LIBRARY_OWNERS:%='%')
+	@mk/layers.sh mk/layers.txt
 
 # ---- headers: each one compiles alone -------------------------------------------------------------------------------------
 HEADERS := $(sort $(shell find src -name '*.h'))

@@ -2,7 +2,6 @@
 #include "shard/domain/bounds.h"
 #include "api/envelope.h"
 #include "core/check.h"
-#include "shard/door/door.h"
 #include "shard/domain/domain.h"
 #include "shard/domain/records.h"
 

@@ -16,6 +16,9 @@
 #define ROOM_GUESTS_MAX         100          /* people named in one request */
 #define MQTT_SESSION_SIZE_MAX   (64u << 10) /* a packed mqtt_session_record; mqtt/save.c adds up its lists */
 
+#define DOOR_IN_FLIGHT_MAX 256     /* requests of one socket */
+#define DOOR_PAGES_IN_FLIGHT_MAX 2 /* of them, those answered by a page: their answers must fit between the two outbound limits */
+
 /* A field of which only the length is looked at: for the size functions of records. */
 static inline struct slice slice_of_len(uint32_t len) { return (struct slice){.len = len}; }
 /* The largest message_record. */

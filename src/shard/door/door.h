@@ -15,10 +15,9 @@
 #include "api/token.h"
 #include "net/conn.h"
 #include "net/server.h"
+#include "shard/domain/bounds.h" /* DOOR_IN_FLIGHT_MAX, DOOR_PAGES_IN_FLIGHT_MAX */
 #include "shard/engine/shard.h"
 
-#define DOOR_IN_FLIGHT_MAX 256     /* requests of one socket */
-#define DOOR_PAGES_IN_FLIGHT_MAX 2 /* of them, those answered by a page: their answers must fit between the two outbound limits */
 
 struct door;
 struct timer_wheel;
@@ -66,7 +65,7 @@ void door_on_reply(struct door *door, const struct letter *letter);
 /* Once per turn: reads again from clients that were held. True: from more of them next turn. */
 bool door_release(struct door *door);
 /* Mail to the worker of to_shard, in this process: a connection, whose struct move (door.c) the payload is. */
-#define DOOR_MAIL_MOVE ((enum letter_kind)LETTER_KIND_COUNT)
+#define DOOR_MAIL_MOVE ((uint16_t)LETTER_KIND_COUNT)
 /* Such mail for this worker; takes it. */
 void door_on_move(struct door *door, struct letter *letter);
 void door_drop_move(struct door *door, struct letter *letter); /* closes what it carries; for a worker that stops */

@@ -1,16 +1,13 @@
-/* shard/engine/call.c - questions to other shards, and the one most asked: who are these people?
+/* shard/engine/call.c - questions to other shards.
  * Happy path: request_call_begin registers the waiting request, request_call_ask whom it asks; each answer names the call by number and
  * comes from one of them; after the last one `then` runs. A shard asks itself through the same letters.
  * Failure modes: an answer with an error refuses the request; so does an answer that does not come in time, for a letter may be lost, and
  * what comes later is dropped. Questions change nothing but who watches whom, so the one who asked may ask again. */
-#include "shard/domain/delivery/inbox.h"
 #include "shard/engine/memory.h"
 #include "shard/engine/records.h"
 #include "shard/engine/shard_internal.h"
 
 #define CALLS_MAX 65536 /* under way per shard; beyond it request_call_begin gives 0 and the request is refused */
-
-/* ---- calls ---- */
 
 /* Bits of 64 shards in a word. */
 static uint32_t askee_words(const struct shard *s) { return (s->options.machine.shard_count + 63u) / 64u; }
@@ -136,122 +133,4 @@ void calls_deinit(struct shard *s)
     s->calls = NULL;
     s->call_askees = NULL;
     s->call_capacity = 0;
-}
-
-/* ---- people ---- */
-
-#define ANSWER_FIELDS(F) F(u64, user_id) F(u8, exists) F(u32, group_count) F(u32, unanswered_count) F(bytes, name) F(bytes, user_name)
-RECORD(answer, ANSWER_FIELDS)
-
-struct people {
-    struct people_answer *answers; /* in the order asked */
-    uint32_t count;
-    struct letter *letters; /* kept: names are borrowed from them */
-};
-
-void people_free(struct people *p)
-{
-    if (p == NULL) return;
-    while (p->letters != NULL) {
-        struct letter *l = p->letters;
-        p->letters = l->next;
-        letter_free(l);
-    }
-    free(p->answers);
-    free(p);
-}
-
-static bool people_on_answer(struct shard *s, struct request *r, struct letter *letter)
-{
-    (void)s;
-    struct people *p = r->people;
-    struct letter *kept = letter_make(letter->kind, letter->from_shard, letter->to_shard, NULL, letter_payload(letter));
-    kept->next = p->letters;
-    p->letters = kept;
-    struct cursor c = cursor_of(letter_payload(kept));
-    while (cursor_left(&c) > 0) {
-        struct answer_record record;
-        if (!answer_record_read(&record, &c)) return false;
-        for (uint32_t i = 0; i < p->count; i++)
-            if (p->answers[i].user_id == record.user_id)
-                p->answers[i] = (struct people_answer){record.user_id, record.exists != 0, record.group_count, record.unanswered_count,
-                                                       record.name, record.user_name};
-    }
-    return true;
-}
-
-/* One letter to each shard that owns some of the ids. */
-static void people_ask(struct shard *s, uint64_t call, const uint64_t *ids, uint32_t count)
-{
-    struct writer w;
-    writer_init(&w, 0);
-    for (uint16_t shard = 0; shard < s->options.machine.shard_count; shard++) {
-        writer_reset(&w);
-        for (uint32_t i = 0; i < count; i++)
-            if (id_partition(ids[i]) == shard) writer_u64(&w, ids[i]);
-        if (w.len == 0) continue;
-        struct letter *letter = letter_make(LETTER_ASK_PEOPLE, s->options.machine.shard, shard, NULL, writer_slice(&w));
-        request_call_ask(s, call, letter);
-    }
-    writer_deinit(&w);
-}
-
-/* Some id is of a shard here: else nobody exists. */
-static bool people_may_exist(const struct shard *s, const uint64_t *ids, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++)
-        if (id_partition(ids[i]) < s->options.machine.shard_count) return true;
-    return false;
-}
-
-bool request_people(struct shard *s, struct request *r, const uint64_t *ids, uint32_t count, const struct people_answer **people)
-{
-    if (r->people != NULL) {
-        ASSERT(r->people->count == count);
-        *people = r->people->answers;
-        return true;
-    }
-    r->people = memory_alloc(sizeof *r->people);
-    r->people->answers = memory_alloc((size_t)count * sizeof *r->people->answers + 1);
-    r->people->count = count;
-    for (uint32_t i = 0; i < count; i++) r->people->answers[i].user_id = ids[i];
-    *people = r->people->answers;
-    if (!people_may_exist(s, ids, count)) return true;
-    uint64_t call = request_call_begin(s, r, people_on_answer, request_run);
-    if (call != 0) people_ask(s, call, ids, count);
-    return false;
-}
-
-/* The asked shard. */
-void people_run(struct shard *s, struct request *r)
-{
-    struct slice ids = letter_payload(r->letter);
-    if (ids.len % 8 != 0) {
-        metrics_add(&s->options.metrics->letters_refused, 1);
-        request_refuse(s, r, ERROR_BAD_REQUEST);
-        return;
-    }
-    struct cursor c = cursor_of(ids);
-    while (cursor_left(&c) > 0) request_entity(s, r, ENTITY_INBOX, cursor_u64(&c), 0);
-    if (request_waits(r)) return;
-    struct writer w;
-    writer_init(&w, 0);
-    c = cursor_of(ids);
-    while (cursor_left(&c) > 0) {
-        uint64_t id = cursor_u64(&c);
-        const struct inbox *inbox = inbox_of(request_entity(s, r, ENTITY_INBOX, id, 0));
-        struct answer_record record = {.user_id = id, .exists = inbox->entity.exists, .group_count = inbox_group_count(inbox),
-                                       .unanswered_count = inbox->unanswered_count};
-        if (inbox->entity.exists) {
-            record.name = slice_text(inbox->display_name);
-            record.user_name = slice_text(inbox->name);
-        }
-        answer_record_write(&w, &record);
-    }
-    struct letter *letter =
-        letter_make(LETTER_TELL_PEOPLE, s->options.machine.shard, r->letter->from_shard, NULL, writer_slice(&w));
-    letter->number = r->letter->number;
-    writer_deinit(&w);
-    request_end(s, r);
-    shard_post(s, letter);
 }

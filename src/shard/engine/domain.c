@@ -32,6 +32,11 @@ static void add_area(struct domain *domain, const struct area *area)
         ASSERT(row->kind < FOLLOWER_KINDS_MAX && domain->followed[row->kind] == NULL);
         domain->followed[row->kind] = row;
     }
+    for (uint32_t i = 0; i < area->letter_count; i++) {
+        const struct letter_row *row = &area->letters[i];
+        ASSERT(row->kind >= LETTER_DOMAIN && row->kind < LETTER_KIND_COUNT && domain->letters[row->kind] == NULL);
+        domain->letters[row->kind] = row;
+    }
 }
 
 void domain_build(struct domain *out, const struct area *const *areas, uint32_t area_count)

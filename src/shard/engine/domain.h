@@ -8,6 +8,7 @@
 
 #include "shard/engine/command.h"
 #include "shard/engine/entity.h"
+#include "shard/engine/letter.h"
 #include "shard/engine/relay.h"
 
 struct effects;
@@ -27,6 +28,8 @@ struct area {
     uint32_t relay_count;
     const struct follower_row *const *followed; /* what it tells followers */
     uint32_t followed_count;
+    const struct letter_row *letters; /* what it writes to itself on other shards */
+    uint32_t letter_count;
     /* What it keeps in memory beside the state: made with the machine and put at machine->states[slot], gone before it. NULL: nothing. */
     uint32_t slot;
     enum result (*open)(struct machine *machine, void **state);
@@ -60,6 +63,7 @@ struct domain {
     void (*admit)(struct shard *shard, struct request *request);
     const struct relay_row *relays[RELAY_KINDS_MAX];       /* by kind, and by stored_kind */
     const struct follower_row *followed[FOLLOWER_KINDS_MAX]; /* by kind */
+    const struct letter_row *letters[LETTER_KIND_COUNT];     /* by kind */
 };
 
 /* The engine's own: streams and starts. */
@@ -83,6 +87,10 @@ static inline const struct relay_row *domain_relay(const struct domain *domain, 
 static inline const struct follower_row *domain_followed(const struct domain *domain, uint32_t kind)
 {
     return kind < FOLLOWER_KINDS_MAX ? domain->followed[kind] : NULL;
+}
+static inline const struct letter_row *domain_letter(const struct domain *domain, uint32_t kind)
+{
+    return kind < LETTER_KIND_COUNT ? domain->letters[kind] : NULL;
 }
 /* "SEND", or "?" */
 const char *domain_command_name(const struct domain *domain, uint16_t type);

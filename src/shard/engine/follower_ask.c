@@ -80,7 +80,7 @@ static void propose(struct follower_ask *ask, uint16_t type, struct writer *reco
 {
     struct shard *s = ask->shard;
     uint16_t here = s->options.machine.shard;
-    struct letter *letter = letter_make(LETTER_NOTIFY, here, here, NULL, writer_slice(record)); /* no client behind it: never answered */
+    struct letter *letter = letter_make(LETTER_OWN, here, here, NULL, writer_slice(record)); /* no client behind it: never answered */
     letter->method = type;
     writer_deinit(record);
     ask->outcome = FOLLOWER_OUTCOME_FAILED; /* how it ends when it does not come to be applied */

@@ -11,12 +11,12 @@ static void *letter_alloc(size_t size)
     return memory;
 }
 
-static void letter_init(struct letter *letter, enum letter_kind kind, uint16_t from_shard, uint16_t to_shard, uint32_t len)
+static void letter_init(struct letter *letter, uint16_t kind, uint16_t from_shard, uint16_t to_shard, uint32_t len)
 {
     *letter = (struct letter){.kind = kind, .from_shard = from_shard, .to_shard = to_shard, .len = len};
 }
 
-struct letter *letter_create(enum letter_kind kind, uint16_t from_shard, uint16_t to_shard, uint32_t len)
+struct letter *letter_create(uint16_t kind, uint16_t from_shard, uint16_t to_shard, uint32_t len)
 {
     struct letter *letter = letter_alloc(sizeof *letter + len);
     letter_init(letter, kind, from_shard, to_shard, len);
@@ -33,7 +33,7 @@ uint32_t letter_size(const struct actor_record *actor, struct slice payload)
     return (uint32_t)sizeof(struct letter) + actor_size(actor) + payload.len;
 }
 
-void letter_fill(struct letter *letter, enum letter_kind kind, uint16_t from_shard, uint16_t to_shard,
+void letter_fill(struct letter *letter, uint16_t kind, uint16_t from_shard, uint16_t to_shard,
                  const struct actor_record *actor, struct slice payload)
 {
     uint32_t actor_len = actor_size(actor);
@@ -47,7 +47,7 @@ void letter_fill(struct letter *letter, enum letter_kind kind, uint16_t from_sha
     if (payload.len > 0) memcpy(letter->bytes + actor_len, payload.data, payload.len);
 }
 
-struct letter *letter_make(enum letter_kind kind, uint16_t from_shard, uint16_t to_shard, const struct actor_record *actor,
+struct letter *letter_make(uint16_t kind, uint16_t from_shard, uint16_t to_shard, const struct actor_record *actor,
                            struct slice payload)
 {
     struct letter *letter = letter_alloc(letter_size(actor, payload));
@@ -181,7 +181,7 @@ struct letter *letter_decode(struct slice bytes)
     head.origin = origin_read(&c);
     head.actor_len = cursor_u32(&c);
     if (c.bad || len != bytes.len || !head_is_good(&head, version, kind, admitted)) return NULL;
-    head.kind = (enum letter_kind)kind;
+    head.kind = (uint16_t)kind;
     head.admitted = admitted != 0;
     struct letter *letter = letter_alloc(letter_room(&head));
     memcpy(letter, &head, sizeof head);

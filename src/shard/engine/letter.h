@@ -6,9 +6,8 @@
  *
  * What if one is lost, late, or comes again?
  *   STREAM, STREAM_ACK            posted again; repeats are dropped: stream.h
- *   ASK_*, WATCH and their answers the request is refused NO_ANSWER after CALL_TIMEOUT_MS; answers that are late or come again are dropped:
- *                                 call.c. A question may be answered twice: it changes nothing, but for WATCH, where the newest counts
- *   UNWATCH, NOTIFY               best effort; a NOTIFY that nobody waits for has its watcher removed: presence/watch.c
+ *   ASK_* and their answers       the request is refused NO_ANSWER after CALL_TIMEOUT_MS; answers that are late or come again are dropped:
+ *                                 call.c. A question may be answered twice: it changes nothing
  *   REQUEST, REPLY                at most once: whoever carries letters never repeats these. A send and a create_room are stored once
  *                                 under their client ids, all others must be asked for again by who knows whether they still want it
  *
@@ -36,19 +35,22 @@ enum letter_kind {
     LETTER_REPLY,        /* to origin: payload = packed response message, or `error` with payload = detail text */
     LETTER_STREAM,       /* durable stream entries: relay_record */
     LETTER_STREAM_ACK,   /* number = index applied; payload = received_record */
-    LETTER_ASK_PEOPLE,   /* number = call; payload = u64 user ids: who are they? */
-    LETTER_TELL_PEOPLE,  /* number = call; payload = person answers, call.c */
     LETTER_ASK_POSITION, /* number = call: how many stream entries were ever emitted to the asking shard? */
     LETTER_TELL_POSITION, /* number = call; payload = u64 */
-    LETTER_WATCH,        /* number = call; presence and typing subscriptions, see presence/watch.h */
-    LETTER_WATCHED,      /* number = call; payload = presence_records */
-    LETTER_UNWATCH,      /* session = number: forget it */
-    LETTER_MQTT,         /* from the MQTT door: method = enum mqtt_question, see mqtt/state.h; answered with a REPLY */
-    LETTER_NOTIFY,       /* ephemeral push: payload = u32 count, u64 session ids, u32 Push field, packed message */
+    LETTER_OWN,          /* a command that nobody asked for, in a request to itself: never answered, never posted */
+    LETTER_DOMAIN = 16,  /* from here on those of the areas: shard/domain/letters.h */
+};
+/* What an area's letter is: to whom it goes; see domain.h. */
+struct shard;
+struct letter;
+struct letter_row {
+    uint16_t kind;
+    void (*receive)(struct shard *shard, struct letter *letter); /* takes */
+    uint16_t answer; /* of a question: the kind that answers it, also when it is refused; 0: none */
 };
 /* From here on kinds of mail between the workers of one process, which the mailbox carries as well: they are no letters of shards, may
  * hold pointers, and are never encoded (asserted). Whoever sends one names its kind; shards never see them. */
-#define LETTER_KIND_COUNT (LETTER_NOTIFY + 1)
+#define LETTER_KIND_COUNT 32u
 static inline bool letter_kind_is_flat(unsigned kind) { return kind < LETTER_KIND_COUNT; }
 
 /* Where an answer goes: a connection of a worker, by handle, so that a stale answer finds nobody. Only the worker that made it looks into
@@ -73,7 +75,7 @@ RECORD_2(actor, ACTOR_FIELDS, ACTOR_FIELDS_2)
 struct letter {
     struct letter *next;
     struct parcel *parcel; /* where it stands; NULL: in a block of its own */
-    enum letter_kind kind;
+    uint16_t kind; /* enum letter_kind, or one of an area */
     uint16_t from_shard, to_shard;
     uint16_t method;     /* REQUEST, REPLY: field number in Request.method */
     uint8_t error;       /* REPLY: enum error */
@@ -90,12 +92,12 @@ struct letter {
 /* What letter_fill() needs. */
 uint32_t letter_size(const struct actor_record *actor, struct slice payload);
 /* Makes a letter of the memory at `letter`: zeroed, with actor (may be NULL) and payload filled in. */
-void letter_fill(struct letter *letter, enum letter_kind kind, uint16_t from_shard, uint16_t to_shard,
+void letter_fill(struct letter *letter, uint16_t kind, uint16_t from_shard, uint16_t to_shard,
                  const struct actor_record *actor, struct slice payload);
 /* One zeroed letter with room for len bytes. */
-struct letter *letter_create(enum letter_kind kind, uint16_t from_shard, uint16_t to_shard, uint32_t len);
+struct letter *letter_create(uint16_t kind, uint16_t from_shard, uint16_t to_shard, uint32_t len);
 /* With `actor` (may be NULL) and payload filled in. */
-struct letter *letter_make(enum letter_kind kind, uint16_t from_shard, uint16_t to_shard, const struct actor_record *actor,
+struct letter *letter_make(uint16_t kind, uint16_t from_shard, uint16_t to_shard, const struct actor_record *actor,
                            struct slice payload);
 /* On the heap, whatever memory `letter` stands in. */
 struct letter *letter_copy(const struct letter *letter);

@@ -145,7 +145,7 @@ void request_end(struct shard *s, struct request *r)
     if (s->running == r) s->running = NULL;
     needs_release(&r->needs);
     if (r->state != NULL && r->free_state != NULL) r->free_state(r->state);
-    people_free(r->people);
+    if (r->lookup != NULL) r->free_lookup(r->lookup);
     bool secret = r->letter->kind == LETTER_REQUEST && r->actor.user_id == 0; /* register, login: holds a password */
     if (secret) explicit_bzero(r->letter->bytes, r->letter->len);
     request_destroy(s, r);
@@ -499,7 +499,7 @@ void shard_propose_internal(struct shard *s, uint16_t type, uint64_t actor_id, s
     if (may_write(s, true) != ERROR_NONE) return;
     struct actor_record actor = {.user_id = actor_id};
     uint16_t here = s->options.machine.shard;
-    struct letter *letter = letter_make(LETTER_NOTIFY, here, here, &actor, record); /* no client behind it: never answered */
+    struct letter *letter = letter_make(LETTER_OWN, here, here, &actor, record); /* no client behind it: never answered */
     letter->method = type;
     struct request *outer = s->running; /* may be called from within a handler's effects */
     s->running = NULL;
@@ -631,7 +631,7 @@ void request_hash_password(struct shard *s, struct request *r, const char *passw
 /* ---- answers ---- */
 
 /* Another shard's question that failed: it must hear that, or its request would wait for ever. */
-static void answer_question(struct shard *s, const struct letter *question, enum letter_kind kind, enum error error)
+static void answer_question(struct shard *s, const struct letter *question, uint16_t kind, enum error error)
 {
     struct letter *reply = letter_create(kind, s->options.machine.shard, question->from_shard, 0);
     reply->number = question->number;
@@ -667,8 +667,8 @@ static void answer(struct shard *s, struct request *r, enum error error, struct 
 {
     const struct letter *question = r->letter;
     if (error == ERROR_INTERNAL && store_damage(s->options.store) != NULL) error = ERROR_SHARD_DAMAGED; /* a read met it */
-    if (question->kind == LETTER_ASK_PEOPLE && error != ERROR_NONE) answer_question(s, question, LETTER_TELL_PEOPLE, error);
-    if (question->kind == LETTER_WATCH && error != ERROR_NONE) answer_question(s, question, LETTER_WATCHED, error);
+    const struct letter_row *row = domain_letter(s->options.machine.domain, question->kind);
+    if (row != NULL && row->answer != 0 && error != ERROR_NONE) answer_question(s, question, row->answer, error);
     if (question->kind == LETTER_REQUEST) {
         bool busy = error == ERROR_SERVER_BUSY || error == ERROR_DISK_FULL || error == ERROR_NO_ANSWER;
         request_answer(s, &(struct answer){.origin = &question->origin,

@@ -36,7 +36,8 @@ struct request {
     struct needs needs;
     void *state;                 /* a handler's own, between its runs; freed with free_state */
     void (*free_state)(void *state);
-    struct people *people;       /* answers of request_people */
+    void *lookup;                /* what other shards have answered; freed with free_lookup */
+    void (*free_lookup)(void *lookup);
     const void *touches[2];      /* memory that applying its command will ask for and that no pin names; only ever prefetched */
     uint32_t loads_waiting;      /* PARKED: entities still to come */
     uint64_t entities_made;      /* LOGGED: machine->entities_made when its needs were last looked at */
@@ -61,18 +62,6 @@ void *request_unpack(struct shard *shard, struct request *request);
 
 /* A resident entity, pinned until the request ends; NULL: it is being loaded and the handler returns (it will be run again). */
 struct entity *request_entity(struct shard *shard, struct request *request, uint32_t kind, uint64_t a, uint64_t b);
-/* Who are these users (any shard's)? True: people[i] is filled for each (name NULL: no such user), borrowed until the request ends.
- * False: the question is under way and the handler returns. */
-struct people_answer {
-    uint64_t user_id;
-    bool exists;
-    uint32_t group_count;      /* rooms that count against rooms_per_user_max */
-    uint32_t unanswered_count; /* conversations opened that nobody has answered */
-    struct slice name; /* display name */
-    struct slice user_name;
-};
-bool request_people(struct shard *shard, struct request *request, const uint64_t *user_ids, uint32_t count,
-                    const struct people_answer **people);
 /* Before somebody is told that they are not in a room which another shard owns: may that be because its news are on their way? True:
  * everything is applied here that `peer` had decided when this was asked first. False: the handler returns and will be run again. */
 bool request_catch_up(struct shard *shard, struct request *request, uint16_t peer);
@@ -122,6 +111,8 @@ void request_refuse_peer(struct shard *shard, struct request *request, enum erro
 /* No answer is owed (letters that are not client requests). */
 void request_end(struct shard *shard, struct request *request);
 
+/* Its handler, from the top. */
+void request_run(struct shard *shard, struct request *request);
 /* For letters of other kinds: a request around one, run at once. */
 void request_start(struct shard *shard, struct letter *letter, request_run_f run);
 /* With request->state from the start, of a letter that is in no parcel. */

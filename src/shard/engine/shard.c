@@ -4,8 +4,6 @@
  * or outbox makes new writes wait or refuses them (request.c); a failed sync ends the process (storage/commitlog.c). */
 #include "shard/engine/limits.h"
 #include "shard/engine/memory.h"
-#include "shard/domain/mqtt/state.h"
-#include "shard/domain/presence/watch.h"
 #include "shard/engine/records.h"
 #include "shard/engine/shard_internal.h"
 #include "core/logger.h"
@@ -305,6 +303,14 @@ static void receive_request(struct shard *s, struct letter *letter)
     request_start(s, letter, letter->admitted ? method->handle : s->options.machine.domain->admit);
 }
 
+static void receive_domain(struct shard *s, struct letter *letter)
+{
+    const struct letter_row *row = domain_letter(s->options.machine.domain, letter->kind);
+    ASSERT(row != NULL || letter->foreign);
+    if (row != NULL) row->receive(s, letter);
+    else refuse_letter(s, letter);
+}
+
 void shard_receive(struct shard *s, struct letter *letter)
 {
     ASSERT(letter->to_shard == s->options.machine.shard);
@@ -318,19 +324,12 @@ void shard_receive(struct shard *s, struct letter *letter)
         if (s->damage == NULL) acknowledge_hear(s, letter);
         letter_free(letter);
         break;
-    case LETTER_ASK_PEOPLE: request_start(s, letter, people_run); break;
-    case LETTER_MQTT: mqtt_state_receive(s, letter); break;
     case LETTER_ASK_POSITION:
         catch_up_answer(s, letter);
         letter_free(letter);
         break;
-    case LETTER_TELL_PEOPLE:
-    case LETTER_TELL_POSITION:
-    case LETTER_WATCHED: request_call_answer(s, letter); break;
-    case LETTER_WATCH:
-    case LETTER_UNWATCH:
-    case LETTER_NOTIFY: watch_on_letter(s, letter); break;
-    case LETTER_REPLY: ASSERT(!"replies go to workers"); break;
+    case LETTER_TELL_POSITION: request_call_answer(s, letter); break;
+    default: receive_domain(s, letter); break; /* replies go to workers */
     }
 }
 

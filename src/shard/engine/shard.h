@@ -1,13 +1,14 @@
 /* shard/engine/shard.h - the engine of one shard: request -> check -> propose -> durable -> apply -> effects.
- * Owns:    its machine, commit log and store handle; requests and commands under way; sessions of its users.
+ * Owns:    its machine, commit log and store handle; requests and commands under way.
  * Thread:  its worker; shard_open on any one thread before.
  * Depends: core/, storage/, api/ (not net/: the outside is `struct shard_ports`, so that the simulator can be it).
- * Reading order of this folder: ids.h keys.h records.h | entity.h command.h effects.h machine.h | letter.h stream.h dedup.h |
- *   shard.h request.h session.h methods.h | door.h mailbox.h worker.h host.h ; then the domain: account/ chat/ room/ presence/.
+ * Reading order of this folder: ids.h keys.h records.h | entity.h command.h effects.h domain.h machine.h | letter.h relay.h stream.h
+ *   dedup.h follower.h | shard.h request.h method.h. The engine knows no chat: what the product can do comes in the tables of domain.h, from
+ *   shard/domain/, one folder for each area. Beside it: shard/door/ (sockets, HTTP, MQTT), shard/worker/ (threads, start, mailbox).
  *
  * A write:  shard_receive(REQUEST) -> method handler: unpack, make the command -> request_propose(): needs resident? (else the
  * request waits for the load) -> check -> commitlog_append … commitlog says durable … -> shard_apply(): machine_apply in log
- * order -> perform effects: store batch, reply letter, pushes, stream letters. */
+ * order -> store batch, reply letter, stream letters, and the effects that areas carry out (pushes). */
 #ifndef SHARD_SHARD_H
 #define SHARD_SHARD_H
 

@@ -71,7 +71,6 @@ enum error shard_incarnate(struct shard *shard);
 /* request.c */
 enum result requests_init(struct shard *shard);
 void requests_deinit(struct shard *shard);
-void request_run(struct shard *shard, struct request *request);
 /* Of a damaged shard: whatever waits for the log is refused. */
 void requests_give_up(struct shard *shard);
 /* Runs those again that waited for room. */
@@ -88,8 +87,6 @@ bool request_ready(struct shard *shard, struct request *request, const struct co
 void request_applied(struct shard *shard, struct request *request);
 
 /* call.c */
-void people_run(struct shard *shard, struct request *request);
-void people_free(struct people *people);
 void calls_deinit(struct shard *shard);
 /* About once a second: ends those that are overdue. */
 void calls_expire(struct shard *shard, uint64_t now_ns);

@@ -1,6 +1,7 @@
 /* shard/worker/worker.c - the loop. Failure modes: a ring that cannot be made ends the start with the remedy; everything later is
  * handled by the part that met it. Stopping: close connections (bounded by their write time-out), let shards finish what is in their
  * logs (bounded by STOP_SHARDS_MS), then wait only for what the disk and the storage thread still hold. */
+#include "shard/domain/letters.h"
 #include "shard/domain/keys.h"
 #include "shard/worker/worker.h"
 #include "core/check.h"

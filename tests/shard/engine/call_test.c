@@ -1,4 +1,5 @@
 /* tests/shard/engine/call_test.c - questions to other shards whose answers are lost, late, repeated, or none that a shard would give. */
+#include "shard/domain/letters.h"
 #include "shard/engine/shard_internal.h"
 #include "shard/shard_fixture.h"
 #include <criterion/criterion.h>

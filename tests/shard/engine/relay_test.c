@@ -162,7 +162,7 @@ static void tick_after(uint32_t ms)
 }
 
 /* Letters of that kind that are under way, `keep` of the first of them; the others are lost. */
-static void lose_all_but(enum letter_kind kind, uint32_t keep)
+static void lose_all_but(uint16_t kind, uint32_t keep)
 {
     struct letter *first = rig.posted_first, *next;
     uint32_t seen = 0;

@@ -1,4 +1,5 @@
 /* tests/shard/worker/mailbox_test.c - letters between workers: order, overflow, and a fair share for everybody. */
+#include "shard/domain/letters.h"
 #include "shard/worker/mailbox.h"
 #include "shard/engine/memory.h"
 #include <criterion/criterion.h>
@@ -91,7 +92,7 @@ Test(mailbox, what_arrives_is_what_was_posted)
     enum { LETTERS = 400 };
     static uint8_t payload[3000];
     static const struct {
-        enum letter_kind kind;
+        uint16_t kind;
         const struct actor_record *actor;
         uint32_t len;
     } kinds[] = {{LETTER_REQUEST, &somebody, 100}, {LETTER_REQUEST, NULL, 50},         {LETTER_STREAM, NULL, 20},
@@ -162,8 +163,8 @@ struct worker {
 /* One alone, one moved into a parcel, one copied into it. */
 static void post_any(struct mailbox *mailbox, uint32_t from, uint32_t to, uint64_t number)
 {
-    static const enum letter_kind kinds[] = {LETTER_NOTIFY, LETTER_REQUEST, LETTER_REPLY};
-    enum letter_kind kind = kinds[number % COUNT_OF(kinds)];
+    static const uint16_t kinds[] = {LETTER_NOTIFY, LETTER_REQUEST, LETTER_REPLY};
+    uint16_t kind = kinds[number % COUNT_OF(kinds)];
     struct letter *letter = letter_make(kind, 0, 0, &somebody, SLICE_TEXT("hello"));
     letter->number = number;
     if (kind != LETTER_REPLY) {

@@ -59,7 +59,6 @@ static void admit_on_let_in(struct shard *s, struct request *r, enum error error
     struct origin origin = r->letter->origin;
     if (error != ERROR_NONE) {
         refuse(s, &origin, method->number, error, retry_after_ms);
-        r->letter->kind = LETTER_NOTIFY; /* answered */
         request_end(s, r);
         return;
     }

@@ -5,6 +5,7 @@
  * another body is a conflict. */
 #include "api/utf8.h"
 #include "api/wire.h"
+#include "shard/domain/delivery/lookup.h"
 #include "shard/domain/bounds.h"
 #include "shard/domain/delivery/inbox.h"
 #include "shard/domain/methods.h"
@@ -198,8 +199,8 @@ static void send_propose(struct shard *shard, struct request *request, struct se
 static bool send_introduce(struct shard *shard, struct request *request, uint64_t peer_id, struct send_record *record)
 {
     uint64_t ids[2] = {request->actor.user_id, peer_id};
-    const struct people_answer *people = NULL;
-    if (!request_people(shard, request, ids, 2, &people)) return false;
+    const struct user_found *people = NULL;
+    if (!users_look_up(shard, request, ids, 2, &people)) return false;
     uint32_t unanswered_max = shard_limits(shard)->unanswered_max;
     enum error error = ERROR_NONE;
     if (!people[0].exists || !people[1].exists)
@@ -220,7 +221,7 @@ static bool send_introduce(struct shard *shard, struct request *request, uint64_
  * as soon as the first has made the room. Questions are answered in the order they were asked. */
 static bool send_may_go(struct request *request, struct direct *direct)
 {
-    if (request->people == NULL) {
+    if (request->lookup == NULL) {
         if (direct->entity.exists && direct->introductions == 0) return true;
         direct->introductions++;
         request->state = direct; /* pinned by the request; until it is answered */

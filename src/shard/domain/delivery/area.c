@@ -1,4 +1,6 @@
 /* shard/domain/delivery/area.c - the streams of users and the sessions that listen to them: all that this folder adds to the product. */
+#include "shard/domain/delivery/lookup.h"
+#include "shard/domain/letters.h"
 #include "shard/domain/delivery/delivery.h"
 #include "shard/engine/memory.h"
 
@@ -23,6 +25,10 @@ static void delivery_close(struct machine *machine, void *state)
     free(delivery->sessions.slots);
     free(delivery);
 }
+static const struct letter_row letters[] = {
+    {LETTER_ASK_USERS, lookup_receive, LETTER_TELL_USERS},
+    {LETTER_TELL_USERS, request_call_answer, 0},
+};
 
 const struct area delivery_area = {.name = "delivery",
                                    .entities = entities,
@@ -34,4 +40,6 @@ const struct area delivery_area = {.name = "delivery",
                                    .tick = sessions_sweep,
                                    .started = sessions_must_sync,
                                    .damaged = sessions_kick_damaged,
-                                   .end = sessions_end};
+                                   .end = sessions_end,
+                                   .letters = letters,
+                                   .letter_count = COUNT_OF(letters)};

@@ -1,5 +1,7 @@
 /* shard/domain/mqtt/area.c - what outlives an MQTT connection: all that this folder adds to the product. */
 #include "core/check.h"
+#include "shard/domain/mqtt/state.h"
+#include "shard/domain/letters.h"
 #include "shard/engine/domain.h"
 
 extern const struct command_row mqtt_session_command, retained_clear_command;
@@ -7,9 +9,14 @@ extern const struct entity_type mqtt_state_type;
 
 static const struct command_row *const commands[] = {&mqtt_session_command, &retained_clear_command};
 static const struct entity_type *const entities[] = {&mqtt_state_type};
+static const struct letter_row letters[] = {
+    {LETTER_MQTT, mqtt_state_receive, 0},
+};
 
 const struct area mqtt_area = {.name = "mqtt",
                                .commands = commands,
                                .command_count = COUNT_OF(commands),
                                .entities = entities,
-                               .entity_count = COUNT_OF(entities)};
+                               .entity_count = COUNT_OF(entities),
+                               .letters = letters,
+                               .letter_count = COUNT_OF(letters)};

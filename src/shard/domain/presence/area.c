@@ -1,4 +1,5 @@
 /* shard/domain/presence/area.c - who is here, was here, and looks at whom: all that this folder adds to the product. */
+#include "shard/domain/letters.h"
 #include "shard/domain/areas.h"
 #include "shard/domain/presence/seen.h"
 #include "shard/domain/presence/watch.h"
@@ -17,6 +18,12 @@ static void session_closed(struct session *session)
 }
 
 static void presence_end(struct shard *shard) { sessions_each(shard, watch_forget); }
+static const struct letter_row letters[] = {
+    {LETTER_WATCH, watch_receive, LETTER_WATCHED},
+    {LETTER_WATCHED, request_call_answer, 0},
+    {LETTER_UNWATCH, watch_receive_unwatch, 0},
+    {LETTER_NOTIFY, watch_receive_notify, 0},
+};
 
 const struct area presence_area = {.name = "presence",
                                    .commands = commands,
@@ -26,4 +33,6 @@ const struct area presence_area = {.name = "presence",
                                    .close = watch_close,
                                    .end = presence_end,
                                    .session_opened = session_opened,
-                                   .session_closed = session_closed};
+                                   .session_closed = session_closed,
+                                   .letters = letters,
+                                   .letter_count = COUNT_OF(letters)};

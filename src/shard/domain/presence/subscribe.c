@@ -3,6 +3,7 @@
  * the order asked. Users that do not exist are left out. One room whose member the user is not refuses the whole subscription, and
  * then the session looks at nothing. */
 #include "api/wire.h"
+#include "shard/domain/letters.h"
 #include "shard/engine/memory.h"
 #include "shard/domain/methods.h"
 #include "shard/domain/presence/watch.h"

@@ -3,6 +3,7 @@
  * watcher is in two lists: its viewer's (to be replaced as a whole) and its target's (to be told). */
 #include "shard/domain/presence/watch.h"
 #include "shard/domain/areas.h"
+#include "shard/domain/letters.h"
 #include "shard/engine/memory.h"
 #include "shard/domain/room/room.h"
 
@@ -343,7 +344,7 @@ static void refuse_letter(struct shard *shard, struct letter *letter)
     letter_free(letter);
 }
 
-static void on_watch(struct shard *shard, struct letter *letter)
+void watch_receive(struct shard *shard, struct letter *letter)
 {
     struct watch_record watch;
     if (!watch_read(letter, &watch) || letter->from_shard >= watch_table_of(shard)->shard_count) {
@@ -362,7 +363,7 @@ static void on_watch(struct shard *shard, struct letter *letter)
     request_start(shard, letter, watch_run);
 }
 
-static void on_unwatch(struct shard *shard, struct letter *letter)
+void watch_receive_unwatch(struct shard *shard, struct letter *letter)
 {
     struct watch_table *table = watch_table_of(shard);
     struct viewer **link = viewer_link(table, letter->from_shard, letter->number);
@@ -386,7 +387,7 @@ static bool list_has(const struct watch_list *list, uint16_t shard)
     return false;
 }
 
-static void on_notify(struct shard *shard, struct letter *letter)
+void watch_receive_notify(struct shard *shard, struct letter *letter)
 {
     struct cursor cursor = cursor_of(letter_payload(letter));
     uint32_t count = cursor_u32(&cursor);
@@ -406,18 +407,6 @@ static void on_notify(struct shard *shard, struct letter *letter)
     }
     session_frame_done(&frame);
     letter_free(letter);
-}
-
-void watch_on_letter(struct shard *shard, struct letter *letter)
-{
-    if (letter->kind == LETTER_WATCH) {
-        on_watch(shard, letter);
-    } else if (letter->kind == LETTER_UNWATCH) {
-        on_unwatch(shard, letter);
-    } else {
-        ASSERT(letter->kind == LETTER_NOTIFY);
-        on_notify(shard, letter);
-    }
 }
 
 /* ---- the watching side ------------------------------------------------------------------------------------------------ */

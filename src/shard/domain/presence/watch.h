@@ -17,6 +17,7 @@
 #ifndef SHARD_PRESENCE_WATCH_H
 #define SHARD_PRESENCE_WATCH_H
 
+#include "shard/domain/letters.h"
 #include "shard/engine/request.h"
 #include "shard/domain/delivery/session.h"
 
@@ -49,8 +50,10 @@ struct watch_list {
     uint16_t shards[WATCH_SHARDS_MAX];
 };
 
-/* A WATCH, UNWATCH or NOTIFY letter; takes it. */
-void watch_on_letter(struct shard *shard, struct letter *letter);
+/* A letter of that kind; takes it. */
+void watch_receive(struct shard *shard, struct letter *letter);
+void watch_receive_unwatch(struct shard *shard, struct letter *letter);
+void watch_receive_notify(struct shard *shard, struct letter *letter);
 /* The session goes: frees session->watching and tells the shards in it. */
 void watch_forget(struct session *session);
 

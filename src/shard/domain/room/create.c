@@ -3,6 +3,7 @@
  * members, and tells each. A repeat with the same client_room_id gives the first result again, as it was: everything in
  * it is in the command and the window. */
 #include "api/utf8.h"
+#include "shard/domain/delivery/lookup.h"
 #include "shard/domain/fields.h"
 #include "shard/domain/delivery/inbox.h"
 #include "shard/domain/room/room_internal.h"
@@ -143,7 +144,7 @@ static const char *create_fault(const Ringpost__V1__CreateRoomRequest *in)
 
 /* True: somebody has all the rooms they may have, and the request was refused. */
 static bool create_refuse_full(struct shard *shard, struct request *request, const struct guests *guests,
-                                const struct people_answer *people)
+                                const struct user_found *people)
 {
     struct entity *own = request_entity(shard, request, ENTITY_INBOX, request->actor.user_id, 0);
     bool full = inbox_group_count(inbox_of(own)) >= shard_limits(shard)->rooms_per_user_max;
@@ -166,7 +167,7 @@ void handle_create_room(struct shard *shard, struct request *request)
     struct guests guests;
     if (!guests_collect(&guests, shard, request, "member_ids", in->member_ids, in->n_member_ids)) return;
     if (request_entity(shard, request, ENTITY_INBOX, request->actor.user_id, 0) == NULL) return;
-    const struct people_answer *people = guests_ask(&guests, shard, request);
+    const struct user_found *people = guests_ask(&guests, shard, request);
     if (people == NULL) return;
 
     struct writer list, bytes;

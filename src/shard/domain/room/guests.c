@@ -1,5 +1,6 @@
 /* shard/domain/room/guests.c - from the ids in a request to people who exist: asked at their home shards, by name, in
  * ascending order. */
+#include "shard/domain/delivery/lookup.h"
 #include "shard/domain/room/room_internal.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -47,12 +48,12 @@ bool guests_collect(struct guests *guests, struct shard *shard, struct request *
     return true;
 }
 
-const struct people_answer *guests_ask(const struct guests *guests, struct shard *shard, struct request *request)
+const struct user_found *guests_ask(const struct guests *guests, struct shard *shard, struct request *request)
 {
-    static const struct people_answer nobody[1];
+    static const struct user_found nobody[1];
     if (guests->count == 0) return nobody;
-    const struct people_answer *people = NULL;
-    if (!request_people(shard, request, guests->ids, guests->count, &people)) return NULL;
+    const struct user_found *people = NULL;
+    if (!users_look_up(shard, request, guests->ids, guests->count, &people)) return NULL;
     for (uint32_t i = 0; i < guests->count; i++) {
         if (people[i].exists) continue;
         refuse_unknown(shard, request, guests->ids[i]);
@@ -61,13 +62,13 @@ const struct people_answer *guests_ask(const struct guests *guests, struct shard
     return people;
 }
 
-bool guest_rooms_full(const struct shard *shard, const struct people_answer *answer)
+bool guest_rooms_full(const struct shard *shard, const struct user_found *answer)
 {
     uint32_t rooms_max = shard_limits(shard)->rooms_per_user_max;
     return answer->group_count >= rooms_max - rooms_max / ROOMS_OWN_SHARE;
 }
 
-bool person_rooms_full(const struct shard *shard, const struct people_answer *answer)
+bool person_rooms_full(const struct shard *shard, const struct user_found *answer)
 {
     return answer->group_count >= shard_limits(shard)->rooms_per_user_max;
 }

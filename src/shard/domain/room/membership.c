@@ -2,6 +2,7 @@
  * The limit is exact: check counts the newcomers against the members of the moment it runs, and it runs again right
  * before apply, after every earlier command of the batch. An invitation is all or none; whoever is a member already is
  * left out. */
+#include "shard/domain/delivery/lookup.h"
 #include "shard/domain/room/room_internal.h"
 
 static struct member *member_at(struct machine *machine, uint64_t room_id, uint64_t user_id)
@@ -212,8 +213,8 @@ static void propose_remove(struct shard *shard, struct request *request, uint64_
 /* One who is no member yet and has all the rooms one may have: true when the request was refused for that, or waits to
  * know. */
 static bool refuse_full(struct shard *shard, struct request *request, uint64_t room_id,
-                         const struct people_answer *people, uint32_t count,
-                         bool (*rooms_full)(const struct shard *, const struct people_answer *))
+                         const struct user_found *people, uint32_t count,
+                         bool (*rooms_full)(const struct shard *, const struct user_found *))
 {
     for (uint32_t i = 0; i < count; i++) {
         if (!rooms_full(shard, &people[i])) continue;
@@ -229,8 +230,8 @@ void handle_join_room(struct shard *shard, struct request *request)
 {
     Ringpost__V1__JoinRoomRequest *in = REQUEST_UNPACK(shard, request, JoinRoomRequest);
     if (in == NULL) return;
-    const struct people_answer *own = NULL;
-    if (!request_people(shard, request, &request->actor.user_id, 1, &own)) return;
+    const struct user_found *own = NULL;
+    if (!users_look_up(shard, request, &request->actor.user_id, 1, &own)) return;
     if (!own->exists) {
         request_refuse(shard, request, ERROR_USER_NOT_FOUND);
         return;
@@ -254,7 +255,7 @@ void handle_invite(struct shard *shard, struct request *request)
     }
     struct guests guests;
     if (!guests_collect(&guests, shard, request, "user_ids", in->user_ids, in->n_user_ids)) return;
-    const struct people_answer *people = guests_ask(&guests, shard, request);
+    const struct user_found *people = guests_ask(&guests, shard, request);
     struct entity *own = people == NULL ? NULL : request_entity(shard, request, ENTITY_MEMBER, in->room_id, request->actor.user_id);
     if (own == NULL) return;
     /* That those who are in it already need no room more would tell a stranger who is. */

@@ -3,6 +3,7 @@
 #ifndef SHARD_ROOM_ROOM_INTERNAL_H
 #define SHARD_ROOM_ROOM_INTERNAL_H
 
+#include "shard/domain/delivery/lookup.h"
 #include "shard/domain/bounds.h"
 #include "shard/domain/methods.h"
 #include "shard/domain/room/room.h"
@@ -38,9 +39,9 @@ bool guests_collect(struct guests *guests, struct shard *shard, struct request *
                     const uint64_t *ids, size_t id_count);
 /* Asks their home shards who they are. NULL: refused (somebody does not exist), or waiting and the handler returns.
  * Else one answer per guest, in order. */
-const struct people_answer *guests_ask(const struct guests *guests, struct shard *shard, struct request *request);
+const struct user_found *guests_ask(const struct guests *guests, struct shard *shard, struct request *request);
 /* One has all the rooms one may have. A guest, whom others bring in, has a quarter less: those places are for what one joins oneself. */
-bool person_rooms_full(const struct shard *shard, const struct people_answer *answer);
-bool guest_rooms_full(const struct shard *shard, const struct people_answer *answer);
+bool person_rooms_full(const struct shard *shard, const struct user_found *answer);
+bool guest_rooms_full(const struct shard *shard, const struct user_found *answer);
 
 #endif

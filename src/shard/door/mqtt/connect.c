@@ -3,6 +3,7 @@
  * user's home worker like any other -> auth opens the session -> another connection of the same client id ends -> what is kept of
  * the MQTT session is opened -> CONNACK. Failure: CONNACK with a reason, then the connection closes. After that MQTT 5 hears the
  * reason in DISCONNECT, 3.1.1 just sees the end. */
+#include "shard/domain/letters.h"
 #include "shard/domain/domain.h"
 #include "api/wire.h"
 #include "core/clock.h"

@@ -1,6 +1,7 @@
 /* shard/door/mqtt/save.c - what of a session outlives its connection, written when it matters: the cursor of a persistent session at most
  * every second while it moves, when the connection ends, and before each PUBREL.
  * The answer to a save says that it is durable; then the promises that waited for it are kept: PUBREL, SUBACK, UNSUBACK. */
+#include "shard/domain/letters.h"
 #include "shard/domain/bounds.h"
 #include "shard/engine/memory.h"
 #include "shard/door/mqtt/mqtt_internal.h"

@@ -1,0 +1,21 @@
+/* shard/domain/letters.h - the kinds of letters that areas write to themselves on other shards.
+ * Thread: any.  Depends: shard/engine/letter.h, which has the engine's own.  Start at: shard/engine/letter.h
+ * What if one is lost, late, or comes again? ASK_USERS, WATCH and their answers: the request is refused NO_ANSWER after CALL_TIMEOUT_MS;
+ * answers that are late or come again are dropped. A question may be answered twice: it changes nothing, but for WATCH, where the newest
+ * counts. UNWATCH, NOTIFY: best effort; a NOTIFY that nobody waits for has its watcher removed (presence/watch.h). */
+#ifndef SHARD_DOMAIN_LETTERS_H
+#define SHARD_DOMAIN_LETTERS_H
+
+#include "shard/engine/letter.h"
+
+enum domain_letter_kind {
+    LETTER_ASK_USERS = LETTER_DOMAIN, /* number = call; payload = u64 user ids: who are they?        delivery/lookup.c */
+    LETTER_TELL_USERS, /* number = call; payload = answer_records */
+    LETTER_WATCH,      /* number = call; presence and typing subscriptions                       presence/watch.h */
+    LETTER_WATCHED,    /* number = call; payload = presence_records */
+    LETTER_UNWATCH,    /* session = number: forget it */
+    LETTER_NOTIFY,     /* ephemeral push: payload = u32 count, u64 session ids, u32 Push field, packed message */
+    LETTER_MQTT,       /* from the MQTT door: method = enum mqtt_question; answered with a REPLY        mqtt/state.h */
+};
+
+#endif
