@@ -7,7 +7,7 @@ DEPS_TEST := libcriterion-dev libssl-dev openssl python3 python3-websockets pyth
 # The proxies of tests/e2e/proxies_test.py, kept from starting as services as well.
 DEPS_PROXIES := nginx libnginx-mod-stream haproxy
 DEPS_PERF := libssl-dev openssl python3
-# Only `make bench-peers`: the servers of others (mk/install_servers.sh keeps them from starting as services) and its charts.
+# Only `make bench-peers`: the servers of others (tools/install_servers.sh keeps them from starting as services) and its charts.
 DEPS_PEERS := mosquitto nats-server rabbitmq-server ejabberd
 DEPS_BRIDGE := mosquitto
 DEPS_CHARTS := python3-matplotlib
@@ -17,19 +17,19 @@ DEPS_FAST := g++ cmake autoconf automake libtool dpkg-dev liblz4-dev
 
 .PHONY: deps deps-perf deps-test deps-fuzz deps-lint fast-deps
 deps:
-	@mk/install_packages.sh $(DEPS)
+	@tools/install_packages.sh $(DEPS)
 deps-test:
-	@mk/install_packages.sh $(DEPS) $(DEPS_TEST)
-	@mk/install_servers.sh $(DEPS_BRIDGE) $(DEPS_PROXIES)
+	@tools/install_packages.sh $(DEPS) $(DEPS_TEST)
+	@tools/install_servers.sh $(DEPS_BRIDGE) $(DEPS_PROXIES)
 deps-perf:
-	@mk/install_packages.sh $(DEPS) $(DEPS_PERF)
+	@tools/install_packages.sh $(DEPS) $(DEPS_PERF)
 deps-fuzz:
-	@mk/install_packages.sh $(DEPS) $(DEPS_FUZZ)
+	@tools/install_packages.sh $(DEPS) $(DEPS_FUZZ)
 deps-lint:
-	@mk/install_packages.sh $(DEPS) $(DEPS_TEST) $(DEPS_LINT)
+	@tools/install_packages.sh $(DEPS) $(DEPS_TEST) $(DEPS_LINT)
 
 # Release builds of RocksDB and wolfSSL from Debian's sources, in build/deps, which `make clean` leaves alone; every later build
 # links them (FAST_DEPS=no: Debian's own). Some fifteen minutes once.
 fast-deps: deps
-	@mk/install_packages.sh $(DEPS_FAST)
-	@mk/build_deps.sh build/deps
+	@tools/install_packages.sh $(DEPS_FAST)
+	@tools/build_deps.sh build/deps

@@ -3,7 +3,7 @@
 # ---- layers: an include points down only --------------------------------------------------------------------------------
 .PHONY: layers
 layers:
-	@mk/layers.sh mk/layers.txt
+	@tools/layers.sh tools/layers.txt
 
 # ---- headers: each one compiles alone -------------------------------------------------------------------------------------
 HEADERS := $(sort $(shell find src -name '*.h'))

@@ -25,12 +25,12 @@ floor: $(BUILD)/floor
 crowd: $(BUILD)/crowd
 # Memory over half an hour, with crowds of slow readers; ARGS="--minutes 3" and the like.
 soak: deps-perf
-	@mk/install_packages.sh $(DEPS_CHARTS)
+	@tools/install_packages.sh $(DEPS_CHARTS)
 	@$(BUILD_ALL) load
 	perf/soak/run $(ARGS)
 # A hundred million messages on one directory: what a message costs when many are stored; ARGS="--messages 20000000 --variant cold" and the like.
 sustained: deps-perf
-	@mk/install_packages.sh $(DEPS_CHARTS)
+	@tools/install_packages.sh $(DEPS_CHARTS)
 	@$(BUILD_ALL) load
 	perf/sustained/run $(ARGS)
 # Every workload for a second (`make bench`: all of them in full): that it runs and that nothing is lost, no matter how fast.
@@ -42,7 +42,7 @@ bench-smoke: all load floor
 # Ringpost, its yardsticks and the servers of others, the same workloads for all; ARGS="--quick" and the like. With the libraries of
 # `make fast-deps` there is a second binary with Debian's, so that both are in the table.
 bench-peers: deps-perf
-	@mk/install_servers.sh $(DEPS_PEERS) $(DEPS_CHARTS)
+	@tools/install_servers.sh $(DEPS_PEERS) $(DEPS_CHARTS)
 	@$(BUILD_ALL) load floor
 	@[ ! -e build/deps/versions ] || $(BUILD_ALL) BUILD=build/stock FAST_DEPS=no
 	perf/peers/run $(ARGS)

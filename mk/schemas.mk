@@ -10,9 +10,9 @@ $(PB_C) $(PB_H) &: $(PROTO) $(PROTO_OPERATOR)
 	@mkdir -p $(BUILD)/generated
 	protoc-c -Ischemas --c_out=$(BUILD)/generated $^
 
-$(PB_COMMENTS): $(PROTO) schemas/comments.awk
+$(PB_COMMENTS): $(PROTO) tools/proto_comments.awk
 	@mkdir -p $(@D)
-	awk -f schemas/comments.awk $< > $@.tmp && mv $@.tmp $@
+	awk -f tools/proto_comments.awk $< > $@.tmp && mv $@.tmp $@
 
 $(BUILD)/generated/%.o: $(BUILD)/generated/%.c
 	$(CC) -std=gnu17 -g $(OPT) -Isrc -I$(BUILD)/generated -pthread $(SAN_FLAGS) -c -o $@ $<

@@ -7,8 +7,8 @@ $(BUILD)/generated/web_files.txt: FORCE
 	@mkdir -p $(@D)
 	@echo '$(WEB_FILES)' | cmp -s - $@ || echo '$(WEB_FILES)' > $@
 
-$(WEB_ASSETS_C): mk/web_assets.sh $(BUILD)/generated/web_files.txt $(WEB_FILES)
-	mk/web_assets.sh web $(WEB_FILES) > $@.part
+$(WEB_ASSETS_C): tools/web_assets.sh $(BUILD)/generated/web_files.txt $(WEB_FILES)
+	tools/web_assets.sh web $(WEB_FILES) > $@.part
 	@mv $@.part $@
 
 $(WEB_ASSETS_C:.c=.o): $(WEB_ASSETS_C)

@@ -1,4 +1,4 @@
-/* core/version.h - which version this is: "0.2.0", or "0.2.0+17.g33cae0f" between two releases. mk/version.sh makes it. */
+/* core/version.h - which version this is: "0.2.0", or "0.2.0+17.g33cae0f" between two releases. tools/version.sh makes it. */
 #ifndef CORE_VERSION_H
 #define CORE_VERSION_H
 

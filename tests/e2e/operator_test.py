@@ -26,7 +26,7 @@ def git(tree, *arguments):
 
 
 def version_of(tree):
-    return subprocess.run([TOP / "mk/version.sh"], cwd=tree, capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run([TOP / "tools/version.sh"], cwd=tree, capture_output=True, text=True, check=True).stdout.strip()
 
 
 @checks

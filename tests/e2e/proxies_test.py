@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""tests/e2e/proxies_test.py - Ringpost behind nginx and HAProxy, with the very configurations of docs/examples.
+"""tests/e2e/proxies_test.py - Ringpost behind nginx and HAProxy, with the very configurations of tools/deploy.
 
 Only addresses and files are replaced in them. Each client connects from an address of its own on the loopback, so that what the server
 counts and logs shows whether it sees the client or the proxy. Skipped where a proxy is not installed.
@@ -85,7 +85,7 @@ class Proxy:
     def __init__(self, server, example, command, ports, replaced):
         self.server, self.name = server, example
         self.ports = {port: free_port() for port in ports}
-        text = (TOP / "docs/examples" / example).read_text()
+        text = (TOP / "tools/deploy" / example).read_text()
         for old, new in ({"127.0.0.1:7800": f"{LOCALHOST}:{server.port}"} | replaced).items():
             assert old in text, f"{example} has no {old!r}"
             text = text.replace(old, new)

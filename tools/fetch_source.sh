@@ -1,5 +1,5 @@
 #!/bin/sh
-# mk/fetch_source.sh DIRECTORY PACKAGE... - brings Debian's source of the installed versions of these binary packages and unpacks it
+# tools/fetch_source.sh DIRECTORY PACKAGE... - brings Debian's source of the installed versions of these binary packages and unpacks it
 # below DIRECTORY, as DIRECTORY/SOURCE-VERSION. apt checks the signatures; its own lists and settings stay as they are: what it
 # needs to know about sources is kept in DIRECTORY.
 set -eu

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Prints the version of what is built here. `mk/version.sh`, from the top of the tree:
+# Prints the version of what is built here. `tools/version.sh`, from the top of the tree:
 #   0.2.0                  the commit that carries the tag v0.2.0, or a tree without git (an archive): the file VERSION
 #   0.2.0+17.g33cae0f      17 commits after that tag
 #   0.1.0+g33cae0f         before the first tag, with VERSION in front

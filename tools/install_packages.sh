@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the Debian packages that are missing: `mk/install_packages.sh PACKAGE... [COMMAND=PACKAGE]...`, where the second form
+# Installs the Debian packages that are missing: `tools/install_packages.sh PACKAGE... [COMMAND=PACKAGE]...`, where the second form
 # counts as present when the command is found, wherever it came from. Does nothing at all when everything is there.
 set -eu
 

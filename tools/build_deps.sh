@@ -1,5 +1,5 @@
 #!/bin/sh
-# mk/build_deps.sh DIRECTORY - builds RocksDB and wolfSSL from Debian's own source packages into DIRECTORY/{include,lib}, as static
+# tools/build_deps.sh DIRECTORY - builds RocksDB and wolfSSL from Debian's own source packages into DIRECTORY/{include,lib}, as static
 # libraries with the flags that a server in production wants:
 #   RocksDB  a release build. Debian's has its debug assertions and sync points live: 1.6 to 2.7 times slower.
 #   wolfSSL  with the assembly for AES, SHA and P-256 and without the compatibility layers: 5 to 15 times faster, a tenth of the memory.

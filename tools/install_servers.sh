@@ -1,5 +1,5 @@
 #!/bin/bash
-# mk/install_servers.sh PACKAGE... - Debian packages of servers, installed without any of them starting, now or at the next boot.
+# tools/install_servers.sh PACKAGE... - Debian packages of servers, installed without any of them starting, now or at the next boot.
 #
 # policy-rc.d (invoke-rc.d's question "may this service start?") answers no while apt works; one that was there before is put back
 # afterwards. Services that this run brought are then disabled: only perf/peers/run starts them, by hand, and ends them again.
@@ -27,7 +27,7 @@ trap 'exit 130' INT TERM
 printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee $policy >/dev/null
 "${as_root[@]}" chmod 755 $policy
 
-mk/install_packages.sh "${missing[@]}"
+tools/install_packages.sh "${missing[@]}"
 
 for unit in $(dpkg -L "${missing[@]}" "${brings[@]}" 2>/dev/null | sed -n 's,^/lib/systemd/system/\([^/@]*\.\(service\|socket\)\)$,\1,p' | sort -u); do
     ! command -v systemctl >/dev/null || "${as_root[@]}" systemctl disable "$unit" >/dev/null 2>&1 || true

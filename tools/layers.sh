@@ -1,5 +1,5 @@
 #!/bin/sh
-# Proves that includes point down only, by the rules of a file like mk/layers.txt: `mk/layers.sh RULES`. A layer is a folder with what stands in
+# Proves that includes point down only, by the rules of a file like tools/layers.txt: `tools/layers.sh RULES`. A layer is a folder with what stands in
 # it, but not in a deeper layer. An x_internal.h belongs to its own folder and to those inside it. Prints each include that breaks a rule,
 # and each folder that has none.
 set -eu
