@@ -67,6 +67,9 @@
     X(log_time_set_back, "ringpost_log_time_set_back_total", COUNTER, "Times a log's newest time was ahead of the clock") \
     X(mqtt_slowed, "ringpost_mqtt_slowed_total", COUNTER, "Times an MQTT client was not read from until its rate allowed more") \
     X(mqtt_fell_out, "ringpost_mqtt_fell_out_total", COUNTER, "MQTT clients ended because what they missed is not kept any more") \
+    X(timers_waiting, "ringpost_timers_waiting", GAUGE, "Durable timers whose time has not come")                       \
+    X(timers_fired, "ringpost_timers_fired_total", COUNTER, "Durable timers that fired")                                \
+    X(timers_late, "ringpost_timers_late_total", COUNTER, "Of them, those that fired more than a second after their time") \
     X(turns, "ringpost_turns_total", COUNTER, "Loop turns")
 
 /* ringpost_mqtt_dropped_total{reason="…"}: messages that an MQTT client gave us or should have got, of which nobody is told otherwise. */

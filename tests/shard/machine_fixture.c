@@ -155,7 +155,8 @@ struct machine_options fixture_options(uint16_t shard, uint16_t shard_count)
                                     .repeat_window_ms = 600000,
                                     .repeats_per_sender = 100,
                                     .entities_max = 10000,
-                                    .outbox_entries_max = 1000};
+                                    .outbox_entries_max = 1000,
+                                    .timers_resident_max = 4};
 }
 
 struct fixture *fixture_create(const struct machine_options *options)
@@ -214,7 +215,7 @@ static struct command command_of(const struct fixture_command *p, uint64_t index
 
 static void make_resident(struct fixture *f, const struct command *command, struct needs *needs)
 {
-    const struct command_row *row = domain_command(ringpost_domain(), command->type);
+    const struct command_row *row = domain_command(f->machine->options.domain, command->type);
     cr_assert_not_null(row);
     for (;;) {
         row->needs(needs, command);
@@ -232,7 +233,7 @@ static enum error propose(struct fixture *f, uint16_t type, struct slice body)
     needs_init(&p->needs, f->machine);
     struct command command = command_of(p, 0);
     make_resident(f, &command, &p->needs);
-    enum error error = domain_command(ringpost_domain(), type)->check(f->machine, &command);
+    enum error error = domain_command(f->machine->options.domain, type)->check(f->machine, &command);
     if (error != ERROR_NONE) {
         needs_release(&p->needs);
         free(p);
@@ -306,6 +307,33 @@ enum error fixture_run(struct fixture *f, uint16_t type, uint64_t actor_id, stru
     error = fixture_apply(f);
     fixture_end_batch(f);
     return error;
+}
+
+struct due_rows {
+    const struct fixture *fixture;
+    struct writer entries;
+};
+
+static bool take_due(void *context, struct timer_entry entry)
+{
+    struct due_rows *rows = context;
+    if (!timer_is_due(rows->fixture->machine, entry, rows->fixture->now_ms)) return false;
+    writer_u64(&rows->entries, entry.slot);
+    writer_u64(&rows->entries, entry.id);
+    return true;
+}
+
+void fixture_due(struct fixture *f)
+{
+    struct due_rows rows = {.fixture = f};
+    const struct timer_entry ranges[] = {{0}, timer_entry_of((uint64_t)TIMER_STARTS_MAX + 1, 0, 0), {UINT64_MAX, UINT64_MAX}};
+    writer_init(&rows.entries, 0);
+    for (int i = 0; i < 2; i++) cr_assert_eq(timers_scan(&f->store.view, ranges[i], ranges[i + 1], take_due, &rows), RESULT_OK);
+    if (rows.entries.len > 0) {
+        struct due_record due = {.entries = writer_slice(&rows.entries)};
+        cr_assert_eq(FIXTURE_RUN(f, 0, DUE, due, &due), ERROR_NONE);
+    }
+    writer_deinit(&rows.entries);
 }
 
 void *fixture_reply(struct fixture *f, const ProtobufCMessageDescriptor *descriptor)

@@ -72,6 +72,9 @@ enum error fixture_run(struct fixture *fixture, uint16_t type, uint64_t actor_id
 #define FIXTURE_PROPOSE(fixture, actor, TYPE, name, record_pointer)                                                    \
     FIXTURE_WITH(fixture_propose, fixture, actor, TYPE, name, record_pointer)
 
+/* A DUE command with all that is due at now_ms; none when nothing is. */
+void fixture_due(struct fixture *fixture);
+
 /* The reply of the last command, unpacked; the caller frees it. */
 void *fixture_reply(struct fixture *fixture, const ProtobufCMessageDescriptor *descriptor);
 #define FIXTURE_REPLY(fixture, name) fixture_reply(fixture, &ringpost__v1__##name##__descriptor) /* void * */

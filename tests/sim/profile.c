@@ -18,7 +18,8 @@ static struct machine_options roll_machine(struct dice *dice)
                                     .repeat_window_ms = PICK(dice, 60000, 600000, 600000),
                                     .repeats_per_sender = PICK(dice, 16, 40, 1024),
                                     .entities_max = PICK(dice, 1, 6, 20, 60, 10000),
-                                    .outbox_entries_max = PICK(dice, 1, 4, 16, 1000)};
+                                    .outbox_entries_max = PICK(dice, 1, 4, 16, 1000),
+                                    .timers_resident_max = PICK(dice, 2, 3, 8, TIMERS_RESIDENT_MAX)};
 }
 
 static struct shard_limits roll_limits(struct dice *dice)

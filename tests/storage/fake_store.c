@@ -206,7 +206,8 @@ static void apply(struct fake_store *store, struct slice operations, uint64_t ap
         }
         expect_not_trimmed(store, key);
         if (operation == 1) put(store, key, value, applied, before);
-        else remember(store, applied, before, set(store, key, NULL, 0));
+        else if (store->keeps == NULL || store->keeps(store->keeps_context, key, SLICE_EMPTY))
+            remember(store, applied, before, set(store, key, NULL, 0));
     }
     store->applied = applied;
     if (takes_writes(store)) store->written = applied;

@@ -69,7 +69,7 @@ enum fake_store_deceit {
     FAKE_STORE_TRIMS_TOO_MUCH = 8,        /* the first row that a trim leaves goes too */
 };
 void fake_store_set_deceits(struct fake_store *store, uint32_t deceits); /* any of them together */
-/* Puts that `keeps` refuses are lost, which no store may do. NULL: none. */
+/* Puts that `keeps` refuses are lost, and deletes (its value has no data then), which no store may do. NULL: none. */
 void fake_store_set_keeps(struct fake_store *store, bool (*keeps)(void *context, struct slice key, struct slice value), void *context);
 /* Puts for which `alters` returns true are of `out` instead of their value, which no store may do. NULL: none. */
 void fake_store_set_alters(struct fake_store *store, bool (*alters)(void *context, struct slice key, struct slice value, struct writer *out),

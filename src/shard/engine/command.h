@@ -16,6 +16,7 @@ enum engine_command_type {
     COMMAND_LIMITS = 2,      /* limits.c */
     COMMAND_INCARNATION = 3, /* incarnation.c */
     COMMAND_STREAM_ACK = 4,  /* acknowledge.c */
+    COMMAND_DUE = 5,         /* timers.c */
     COMMAND_FOLLOWER_BEGIN = 6, /* follower.c */
     COMMAND_FOLLOWER_ACK = 7,   /* follower.c */
     COMMAND_FOLLOWER_END = 8,   /* follower.c */

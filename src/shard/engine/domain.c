@@ -37,6 +37,11 @@ static void add_area(struct domain *domain, const struct area *area)
         ASSERT(row->kind >= LETTER_DOMAIN && row->kind < LETTER_KIND_COUNT && domain->letters[row->kind] == NULL);
         domain->letters[row->kind] = row;
     }
+    for (uint32_t i = 0; i < area->timer_count; i++) {
+        const struct timer_row *row = area->timers[i];
+        ASSERT(row->kind < TIMER_KINDS_MAX && domain->timers[row->kind] == NULL);
+        domain->timers[row->kind] = row;
+    }
 }
 
 void domain_build(struct domain *out, const struct area *const *areas, uint32_t area_count)

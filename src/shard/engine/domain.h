@@ -10,6 +10,7 @@
 #include "shard/engine/entity.h"
 #include "shard/engine/letter.h"
 #include "shard/engine/relay.h"
+#include "shard/engine/timers.h"
 
 struct effects;
 struct follower_row;
@@ -30,6 +31,8 @@ struct area {
     uint32_t followed_count;
     const struct letter_row *letters; /* what it writes to itself on other shards */
     uint32_t letter_count;
+    const struct timer_row *const *timers;
+    uint32_t timer_count;
     /* What it keeps in memory beside the state: made with the machine and put at machine->states[slot], gone before it. NULL: nothing. */
     uint32_t slot;
     enum result (*open)(struct machine *machine, void **state);
@@ -52,6 +55,7 @@ struct area {
 #define ENTITY_KINDS_MAX  32u
 #define RELAY_KINDS_MAX   32u
 #define FOLLOWER_KINDS_MAX 64u
+#define TIMER_KINDS_MAX   64u
 
 struct domain {
     const struct area *const *areas;
@@ -64,6 +68,7 @@ struct domain {
     const struct relay_row *relays[RELAY_KINDS_MAX];       /* by kind, and by stored_kind */
     const struct follower_row *followed[FOLLOWER_KINDS_MAX]; /* by kind */
     const struct letter_row *letters[LETTER_KIND_COUNT];     /* by kind */
+    const struct timer_row *timers[TIMER_KINDS_MAX];       /* by kind */
 };
 
 /* The engine's own: streams and starts. */
@@ -91,6 +96,10 @@ static inline const struct follower_row *domain_followed(const struct domain *do
 static inline const struct letter_row *domain_letter(const struct domain *domain, uint32_t kind)
 {
     return kind < LETTER_KIND_COUNT ? domain->letters[kind] : NULL;
+}
+static inline const struct timer_row *domain_timer(const struct domain *domain, uint16_t kind)
+{
+    return kind < TIMER_KINDS_MAX ? domain->timers[kind] : NULL;
 }
 /* "SEND", or "?" */
 const char *domain_command_name(const struct domain *domain, uint16_t type);

@@ -60,6 +60,7 @@ static void apply_incarnation(struct machine *machine, const struct command *com
 {
     struct incarnation_record record = COMMAND_RECORD(incarnation, command);
     machine->incarnations.newest = record.ordinal;
+    timers_on_start(machine);
     *random_of(&machine->incarnations, record.ordinal) = record.random;
     follower_forget_temporary(machine);
     struct key key = key_one(KEY_INCARNATION, record.ordinal);

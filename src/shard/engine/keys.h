@@ -15,6 +15,8 @@ enum engine_key_kind { /* below KEY_DOMAIN; the others are the domain's: shard/d
     KEY_LIMITS = 0x05,       /* nothing more          -> limits_record */
     KEY_REPEATS = 0x06,      /* last log index        -> block of dedup entries of that batch: dedup.h */
     KEY_INCARNATION = 0x07,  /* ordinal               -> incarnation_record */
+    KEY_DUE = 0x08,          /* time << 16 | kind | id -> empty: a timer, see timers.h */
+    KEY_TIMER_COUNT = 0x09,  /* nothing more          -> timer_count_record */
     KEY_FOLLOWER = 0x0a,     /* name                  -> follower_record */
     KEY_FOLLOWED = 0x0b,     /* 0 | last number       -> block (block.h) of: u8 kind | record: what happened, follower.h */
     KEY_DOMAIN = 0x10,

@@ -39,6 +39,7 @@ enum result machine_create(struct machine **out, const struct machine_options *o
     m->options = *options;
     for (int i = 0; i < ID_TYPE_COUNT; i++) m->next_sequence[i] = 1;
     m->batch = batch_create(m);
+    timers_init(&m->timers, options->timers_resident_max, metrics);
     enum result result = entity_table_create(&m->entities, m, options->entities_max, metrics);
     if (result == RESULT_OK) result = dedup_create(&m->dedup, &(struct dedup_limits){.capacity = options->dedup_entries,
                                                                                         .window_ms = options->repeat_window_ms,
@@ -64,6 +65,7 @@ void machine_destroy(struct machine *m)
     stream_set_destroy(m->streams);
     follower_set_destroy(m->followers);
     dedup_destroy(m->dedup);
+    timers_deinit(&m->timers);
     free(m);
 }
 
@@ -107,6 +109,7 @@ void machine_end_batch(struct machine *m, struct effects *effects)
                                      .last_id_ms = m->last_id_ms};
         EFFECTS_PUT(effects, &key, meta, &record);
     }
+    timers_end_batch(&m->timers, effects);
     stream_end_batch(m->streams, effects);
     follower_end_batch(m->followers, effects);
     dedup_end_batch(m->dedup, m->applied_index, effects);
@@ -203,6 +206,7 @@ enum result machine_load(struct machine *m, struct store_view *view, uint64_t ap
     if (result == RESULT_OK) result = limits_load(m, view);
     if (result == RESULT_OK) result = incarnations_load(m, view);
     if (result == RESULT_OK) result = followers_load(m, view);
+    if (result == RESULT_OK) result = timers_load(m, view);
     if (result == RESULT_OK) result = load_range(m, view, KEY_STREAM, load_position);
     if (result == RESULT_OK) result = load_range(m, view, KEY_OUTBOX, load_bundle);
     if (result == RESULT_OK && !stream_load_end(m->streams)) result = RESULT_CORRUPT;

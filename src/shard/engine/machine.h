@@ -17,6 +17,7 @@
 #include "shard/engine/ids.h"
 #include "shard/engine/incarnation.h"
 #include "shard/engine/stream.h"
+#include "shard/engine/timers.h"
 
 struct machine_options { /* the limits that apply reads are part of the state: changed only by a LIMITS command, see limits.h */
     const struct domain *domain;
@@ -29,6 +30,7 @@ struct machine_options { /* the limits that apply reads are part of the state: c
     uint32_t repeat_window_ms, repeats_per_sender;
     uint32_t entities_max;
     uint32_t outbox_entries_max;
+    uint32_t timers_resident_max;
 };
 
 struct machine {
@@ -52,6 +54,7 @@ struct machine {
     const struct needs *pinned; /* what the command being checked or applied needs: looked at before the table; NULL: unknown */
     bool limits_known; /* a LIMITS command was applied, now or before the last start */
     struct incarnations incarnations;
+    struct timers timers;
 };
 
 NODISCARD enum result machine_create(struct machine **out, const struct machine_options *options, struct metrics *metrics);

@@ -35,6 +35,10 @@ RECORD(follower_end, FOLLOWER_END_FIELDS)
     F(u8, temporary) F(u8, lost) F(u64, generation) F(u64, number) F(u8, rebuilding) F(u32, place_kind) F(u64, a) F(u64, b)
 RECORD(follower, FOLLOWER_FIELDS)
 
+/* timers.c: entries = { u64 slot | u64 id }…, keys of KEY_DUE whose time has come */
+#define DUE_FIELDS(F) F(bytes, entries)
+RECORD(due, DUE_FIELDS)
+
 /* streams: `count` consecutive entries of one kind, from number `first` on; entries = {u32 len, payload}… The value in the outbox of
  * their source (see outbox.h), the payload of a letter, and what is logged here before it is acknowledged there. */
 #define RELAY_FIELDS(F) F(u16, source) F(u64, first) F(u32, count) F(u16, kind) F(bytes, entries)
@@ -56,5 +60,8 @@ RECORD(meta, META_FIELDS)
 /* acknowledged 0: what is in the outbox begins behind it */
 #define STREAM_FIELDS_2(F) F(u64, acknowledged)
 RECORD_2(stream, STREAM_FIELDS, STREAM_FIELDS_2)
+/* waiting: rows of KEY_DUE */
+#define TIMER_COUNT_FIELDS(F) F(u64, waiting)
+RECORD(timer_count, TIMER_COUNT_FIELDS)
 
 #endif

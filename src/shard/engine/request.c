@@ -359,12 +359,21 @@ static enum error append(struct shard *s, uint16_t type, struct request *r)
     return ERROR_NONE;
 }
 
+/* The log's newest time is farther ahead of the clock than clocks may differ. */
+static bool is_ahead(const struct shard *s, uint64_t now_ms) { return s->last_time_ms > now_ms + s->options.limits.clock_skew_max_ms; }
+
+uint64_t request_time_ms(const struct shard *s)
+{
+    uint64_t now_ms = shard_now_ms(s);
+    return is_ahead(s, now_ms) || s->last_time_ms < now_ms ? now_ms : s->last_time_ms;
+}
+
 /* Never before the log's newest time, but where that is farther ahead of the clock than clocks may differ: it was taken from a clock
  * that was wrong, and would stand still until that time has come. */
 static uint64_t command_time_ms(struct shard *s)
 {
     uint64_t now_ms = shard_now_ms(s);
-    if (s->last_time_ms > now_ms + s->options.limits.clock_skew_max_ms) {
+    if (is_ahead(s, now_ms)) {
         LOG_WARN("shard", "the log's newest time is ahead of the clock: its time goes back shard=%u by_ms=%llu",
                  s->options.machine.shard, (unsigned long long)(s->last_time_ms - now_ms));
         metrics_add(&s->options.metrics->log_time_set_back, 1);

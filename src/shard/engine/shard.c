@@ -472,6 +472,7 @@ void shard_flush(struct shard *s)
     relay_retry(s); /* first: what has happened elsewhere makes room there */
     requests_retry(s);
     if (stream_has_news(s->machine->streams)) acknowledge_flush(s);
+    due_turn(s);
     commitlog_flush(s->log);
     stream_pump(s->machine->streams, s->options.ports.post, s->options.ports.context);
     if (stream_lacks(s->machine->streams)) resend_read(s);

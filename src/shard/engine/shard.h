@@ -120,6 +120,8 @@ void shard_receive(struct shard *shard, struct letter *letter);
 uint32_t shard_apply(struct shard *shard, uint32_t budget);
 /* Turn stage: hands the open log batch to the disk, posts stream entries, trims caches. */
 void shard_flush(struct shard *shard);
+/* Until a turn has something to do by itself, a timer that is due; at most `most_ms`. */
+uint32_t shard_wait_ms(const struct shard *shard, uint32_t most_ms);
 /* About once a second: expired tokens, log trimming, a seal behind what came before a second of silence. */
 void shard_tick(struct shard *shard);
 

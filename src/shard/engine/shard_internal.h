@@ -39,6 +39,11 @@ struct shard {
     uint32_t free_block_count;
     struct pending *pending_first, *pending_last;
     uint64_t durable_index;
+    struct due {
+        bool under_way;          /* a DUE command */
+        uint64_t not_before_ns;  /* of the next one; 0: at once */
+        uint64_t fired, late;    /* timers, before it */
+    } due;
     bool limits_owed;               /* the log has no room yet for the limits of this start */
     uint64_t ticked_index;          /* the log's last one at the last tick */
     uint64_t last_time_ms; /* of the newest command in the log */
@@ -83,6 +88,8 @@ enum error request_append_own(struct shard *shard, uint16_t type, struct slice r
 /* An earlier command of the log may have led this one to entities its check did not need (the direct room of two people). True: all
  * are resident and pinned. False: they are being loaded; ask again in a later turn. */
 bool request_ready(struct shard *shard, struct request *request, const struct command *command);
+/* What the time of a command would be that is proposed now. */
+uint64_t request_time_ms(const struct shard *shard);
 /* The command of `request` was applied. */
 void request_applied(struct shard *shard, struct request *request);
 
@@ -118,6 +125,9 @@ void follower_give_up(struct shard *shard);
 /* resend.c */
 /* Reads from the outbox what streams lack. */
 void resend_read(struct shard *shard);
+
+/* due.c: once per turn */
+void due_turn(struct shard *shard);
 
 /* relay.c */
 void relay_receive(struct shard *shard, struct letter *letter);

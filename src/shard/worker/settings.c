@@ -42,7 +42,8 @@ struct machine_options settings_machine(const struct config *c, uint16_t shard, 
                                     .repeat_window_ms = c->repeat_window_ms,
                                     .repeats_per_sender = c->repeats_per_sender,
                                     .entities_max = c->entities_max,
-                                    .outbox_entries_max = c->outbox_entries_max};
+                                    .outbox_entries_max = c->outbox_entries_max,
+                                    .timers_resident_max = TIMERS_RESIDENT_MAX};
 }
 
 struct shard_limits settings_shard(const struct config *c)

@@ -473,7 +473,9 @@ static bool any_stalled(const struct worker *w)
 static uint32_t wait_ms_max(const struct worker *w)
 {
     if (any_stalled(w)) return STALLED_POLL_MS;
-    return w->stopping ? STOP_POLL_MS : WAIT_MS_MAX;
+    uint32_t wait_ms = w->stopping ? STOP_POLL_MS : WAIT_MS_MAX;
+    for (uint32_t i = 0; i < w->shard_count; i++) wait_ms = shard_wait_ms(w->shards[i].shard, wait_ms);
+    return wait_ms;
 }
 
 static bool work_waits(struct worker *w)

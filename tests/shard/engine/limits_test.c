@@ -189,7 +189,8 @@ Test(limits, what_is_stored_is_in_force_and_foreign_bytes_are_refused)
 {
     struct machine_options options = {.domain = ringpost_domain(), .shard_count = 1, .room_members_max = 1, .fanout_threshold = 1, .inbox_events_max = 16,
                                       .devices_per_user_max = 1, .dedup_entries = 1024, .entities_max = 10,
-                                      .outbox_entries_max = 10};
+                                      .outbox_entries_max = 10,
+                                      .timers_resident_max = 4};
     struct limits_record stored = {.room_members_max = 7, .fanout_threshold = 6, .inbox_events_max = 50,
                                    .devices_per_user_max = 4, .dedup_entries = 2048};
     for (uint32_t cut = 0; cut < 2; cut++) {
