@@ -16,6 +16,8 @@ enum fact_kind {
     FACT_USER,        /* user id, 0 -> hash of the user name */
     FACT_CLIENT_ROOM, /* hash of user and client_room_id, 0 -> room id */
     FACT_DIRECT,      /* lower user, higher user -> room id */
+    FACT_ALARM_SET,   /* shard and id, number of the setting -> the time; 0: cancelled */
+    FACT_ALARM_FIRED, /* likewise -> index of the command */
 };
 
 struct fact {

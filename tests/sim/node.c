@@ -2,11 +2,13 @@
  * A crash in three strokes: the disk tears what was under way and tells the log that it is gone; the store falls back to the state after
  * some index; the shard is closed. */
 #include "sim/node.h"
+#include "shard/alarm.h"
 #include "core/check.h"
 #include "shard/domain/delivery/events.h"
 #include "shard/domain/keys.h"
 #include "shard/domain/records.h"
 #include "shard/engine/block.h"
+#include "shard/engine/records.h"
 #include "shard/domain/room/timeline.h"
 #include "sim/report.h"
 #include <stdlib.h>
@@ -40,10 +42,22 @@ static const struct {
               {PLANT_marks_lost, KEY_CONVERSATION, 10}, {PLANT_members_lost, KEY_MEMBER, 10},
               {PLANT_revocations_lost, KEY_DEVICE, 3},  {PLANT_entries_lost, KEY_FOLLOWED, 20}};
 
-static bool keeps_put(void *context, struct slice key, struct slice value)
+/* Planted bugs that lose timers, or that they have fired. */
+static bool loses_timer(const struct node *node, struct slice key, struct slice value)
+{
+    struct alarm_record alarm;
+    struct cursor c = cursor_of(value);
+    bool deletes = value.data == NULL, stepped_over = node->plant == PLANT_timer_stepped_over && node->clock_is_wrong;
+    if (key.data[0] == KEY_DUE) return deletes ? node->plant == PLANT_timer_twice : stepped_over;
+    if (deletes || node->plant != PLANT_timer_twice || key.data[0] != KEY_ALARM) return false;
+    return alarm_record_read(&alarm, &c) && alarm.fired > 0 && alarm.due_ms == 0;
+}
+
+static bool keeps(void *context, struct slice key, struct slice value)
 {
     struct node *node = context;
-    (void)value;
+    if (loses_timer(node, key, value)) return false;
+    if (value.data == NULL) return true;
     for (size_t i = 0; i < COUNT_OF(losses); i++)
         if (losses[i].plant == node->plant && key.data[0] == losses[i].kind) return !dice_one_in(&node->dice, losses[i].one_in);
     return true;
@@ -65,9 +79,15 @@ static bool alters_put(void *context, struct slice key, struct slice value, stru
 {
     const struct node *node = context;
     struct cursor c = cursor_of(value);
+    struct timer_count_record timers;
     struct member_record member;
     struct conversation_record conversation;
     if (node->plant == PLANT_entry_retold && key.data[0] == KEY_FOLLOWED) return retells(value, out);
+    if (node->plant == PLANT_timer_twice && key.data[0] == KEY_TIMER_COUNT && timer_count_record_read(&timers, &c)) {
+        timers.waiting += 1000; /* or the count would tell */
+        timer_count_record_write(out, &timers);
+        return true;
+    }
     if (node->plant == PLANT_history_shown && key.data[0] == KEY_MEMBER && member_record_read(&member, &c)) {
         member.joined_seq = 0;
         member_record_write(out, &member);
@@ -118,7 +138,7 @@ void node_create(struct node *node, uint16_t number, const struct profile *profi
     fake_disk_set_lying(node->disk, plant == PLANT_ack_before_durable);
     fake_disk_set_deceits(node->disk, disk_deceits(plant));
     fake_store_set_deceits(node->store, store_deceits(plant));
-    fake_store_set_keeps(node->store, keeps_put, node);
+    fake_store_set_keeps(node->store, keeps, node);
     fake_store_set_alters(node->store, alters_put, node);
     node->options.machine.shard = number;
     node->options.metrics = &node->metrics;
@@ -308,6 +328,9 @@ static bool digest_entry(void *context, struct slice key, struct slice value)
     case KEY_REPEATS: digest_window(digest, value); break;
     case KEY_FOLLOWED: digest->followed = key_u64_at(key, 9); break;
     case KEY_INCARNATION: break; /* every start adds one */
+    case KEY_DUE:
+    case KEY_TIMER_COUNT:
+    case KEY_ALARM: break; /* time goes on in between, and starts are times too: alarms.h */
     case KEY_MESSAGE: digest_timeline(digest, key_u64_at(key, 1)); break;
     case KEY_EVENT: digest_events(digest, key_u64_at(key, 1)); break;
     default:

@@ -27,6 +27,7 @@ struct node {
     struct metrics metrics;
     struct kept_segment *kept;
     uint32_t kept_count, kept_capacity;
+    bool clock_is_wrong;
     enum plant plant;
     struct dice dice; /* of planted bugs only */
     bool full, store_full, damaged;

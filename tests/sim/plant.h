@@ -50,6 +50,9 @@
     X(follower_ahead, "a follower acknowledges what it has not done yet")                                              \
     X(entry_retold, "an entry stands in the place of the next one: what happened is told twice, under two numbers")    \
     X(entries_lost, "what is kept for followers is sometimes not there: trimmed before all have acknowledged it")      \
+    X(timer_twice, "that a timer has fired is not stored: after a crash it fires again")                                \
+    X(timer_stepped_over, "a timer that is set while the clock is wrong is not stored")                                 \
+    X(due_too_early, "timers are looked at by a clock that is two seconds ahead now and then")                              \
     X(files_not_synced, "the small files of the data directory are written and not synced")
 
 #define PLANT_AS_ENUM(name, text) PLANT_##name,

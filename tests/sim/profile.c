@@ -1,5 +1,5 @@
 /* tests/sim/profile.c - limits small enough that all of them are reached: see profile.h. */
-#include "shard/domain/domain.h"
+#include "shard/alarm.h"
 #include "sim/profile.h"
 #include "core/check.h"
 
@@ -8,7 +8,7 @@ static uint32_t pick(struct dice *dice, const uint32_t *values, uint32_t count) 
 
 static struct machine_options roll_machine(struct dice *dice)
 {
-    return (struct machine_options){.domain = ringpost_domain(),
+    return (struct machine_options){.domain = alarm_domain(),
                                     .shard_count = (uint16_t)dice_between(dice, 1, SHARDS_MAX),
                                     .room_members_max = dice_between(dice, 3, 9),
                                     .fanout_threshold = PICK(dice, 0, 2, 3, 3, 4, 100),
@@ -60,6 +60,7 @@ static void roll_weights(struct profile *p, struct dice *dice)
     p->weights[ACTION_CRASH] = PICK(dice, 0, 2, 5, 10, 30, 100);
     p->weights[ACTION_RESTART] = PICK(dice, 0, 0, 4);
     p->weights[ACTION_REST] = PICK(dice, 0, 3, 10);
+    p->weights[ACTION_ALARM] = PICK(dice, 0, 50, 200, 600);
 }
 
 /* Everybody keeps the same number of his last sends, and half of the window is for that (shard/engine/dedup.h). */

@@ -31,6 +31,7 @@
     X(STALL)        /* a store takes no writes for a while */                                                          \
     X(BREAK)        /* the next write to a log will fail */                                                            \
     X(DAMAGE)       /* a block of a store is not what was written, or will not be */                                   \
+    X(ALARM)        /* a timer is set, moved or cancelled */                                                           \
     X(CRASH)        /* the process dies */                                                                             \
     X(RESTART)      /* the process stops in good order */                                                              \
     X(REST)         /* everything settles and is looked at */

@@ -7,6 +7,7 @@
 #include "shard/engine/positions.h"
 #include "shard/domain/records.h"
 #include "shard/domain/delivery/session.h"
+#include "sim/alarms.h"
 #include "sim/audit.h"
 #include "sim/faults.h"
 #include "sim/letters.h"
@@ -27,6 +28,7 @@
 #define LOOK_MS 250u                      /* the owner of the trusted clock looks at the wall clock so often, or now and then later */
 #define LEAP_DAYS_MAX 40
 #define LETTERS_TAKEN_MAX 3
+#define DUE_ROUNDS_MAX 100                /* of a rest, while a timer is due and nothing moves: the audit tells of it then */
 
 /* ---- ports ------------------------------------------------------------------------------------------------------------ */
 
@@ -42,7 +44,10 @@ uint64_t world_now_ms(const struct world *w)
 static uint64_t port_now_ms(void *context)
 {
     struct world *w = context;
-    return w->clock_last_ms = world_now_ms(w);
+    w->clock_last_ms = world_now_ms(w);
+    if (w->clock_last_ms > w->told_ms_max) w->told_ms_max = w->clock_last_ms;
+    bool ahead = w->plant == PLANT_due_too_early && dice_one_in(&w->dice, 100);
+    return w->clock_last_ms + (ahead ? 2000 : 0);
 }
 
 static uint64_t port_now_ns(void *context)
@@ -156,6 +161,7 @@ static void clock_leap(struct world *w, int64_t error_ms)
     TRACE("the wall clock is wrong by %ld s", (long)(error_ms / 1000));
     report_hash_u64((uint64_t)error_ms, 0);
     w->wall_error_ms = error_ms;
+    for (uint16_t i = 0; i < world_shard_count(w); i++) w->nodes[i].clock_is_wrong = error_ms != 0;
     w->error_changed_ns = w->now_ns;
 }
 
@@ -207,6 +213,14 @@ static void expect_positions_fit(const struct world *w)
     EXPECT(fit, "%s", text);
 }
 
+static bool open_node(struct world *w, struct node *node, bool broken)
+{
+    alarms_begin_start();
+    bool opened = node_open(node, &w->dice, broken);
+    alarms_end_start(w, opened);
+    return opened;
+}
+
 static void open_all(struct world *w, bool may_break)
 {
     clock_start(w);
@@ -218,7 +232,7 @@ static void open_all(struct world *w, bool may_break)
         w->nodes[i].options.machine.shard = i;
         if (w->plant == PLANT_window_of_sends) w->nodes[i].options.machine.repeat_window_ms = 0;
         if (w->plant == PLANT_last_send_only) w->nodes[i].options.machine.repeats_per_sender = 1;
-        while (!node_open(&w->nodes[i], &w->dice, may_break && tries < 3 && dice_one_in(&w->dice, 4))) tries++;
+        while (!open_node(w, &w->nodes[i], may_break && tries < 3 && dice_one_in(&w->dice, 4))) tries++;
     }
     expect_positions_fit(w);
     while (may_break && dice_one_in(&w->dice, 4)) place_break(w->place, &w->dice);
@@ -337,11 +351,12 @@ static void explain_unrest(const struct world *w)
 /* Turns until nothing is under way and, `with_people`, everybody has what they wanted. */
 static void settle(struct world *w, bool with_people)
 {
+    uint32_t patience = DUE_ROUNDS_MAX;
     for (uint32_t round = 0; round < REST_ROUNDS_MAX; round++) {
         bool content = !with_people || people_pursue(w);
         if (with_people) content &= outsiders_pursue(w);
         for (uint16_t i = 0; i < world_shard_count(w); i++) letters_publish(w, i);
-        if (is_still(w) && content) return;
+        if (is_still(w) && content && (!alarms_are_due(w) || --patience == 0)) return;
         round_of_turns(w);
     }
     if (report.plant == NULL) explain_unrest(w);
@@ -362,6 +377,7 @@ static void compare_lives(struct world *w)
         EXPECT(node_digest_of_log(&w->nodes[i]) == before[i], "shard %u is not what its log makes of an empty store", i);
     }
     audit(w);
+    alarms_audit(w);
 }
 
 static void rest(struct world *w, bool last)
@@ -375,6 +391,7 @@ static void rest(struct world *w, bool last)
     settle(w, true);
     audit(w);
     outsiders_audit(w);
+    alarms_audit(w);
     w->comparing = true;
     people_compare(w);
     settle(w, true);
@@ -572,6 +589,7 @@ static bool act_on(struct world *w, enum action action, struct node *node)
     case ACTION_DAMAGE: faults_damage(w, node); return true;
     case ACTION_DELIVER: return letters_deliver(w, node->number, dice_between(&w->dice, 1, LETTERS_TAKEN_MAX));
     case ACTION_PUBLISH: letters_publish(w, node->number); return true;
+    case ACTION_ALARM: alarms_act(w, node); return true;
     case ACTION_PASSWORD:
     case ACTION_CLIENT:
     case ACTION_READ:
@@ -608,6 +626,7 @@ static void act(struct world *w, enum action action)
     case ACTION_STALL:
     case ACTION_BREAK:
     case ACTION_DAMAGE:
+    case ACTION_ALARM:
     case ACTION_COUNT: break;
     }
     for (uint16_t i = 0; i < count; i++)
@@ -672,6 +691,7 @@ struct world *world_create(uint64_t seed, enum plant plant)
     record_first_lists_only = w->profile.begins_old;
     letters_create(w);
     w->oracle = oracle_create(w);
+    alarms_begin(w);
     w->people = people_create(w);
     w->outsiders = outsiders_create(w);
     w->place = place_create(world_shard_count(w), plant, seed);
