@@ -149,6 +149,12 @@ class Person:
         return self.call("/v1/room/create", name="room", member_ids=[p.id for p in others])["room"]["room_id"]
 
 
+def delayed(seconds):
+    properties = Properties(PacketTypes.WILLMESSAGE)
+    properties.WillDelayInterval = seconds
+    return properties
+
+
 def mosquitto(tool, *arguments):
     return subprocess.run([f"mosquitto_{tool}", "-p", server.port, "-V", "mqttv5", "-P", PASSWORD, *arguments], check=False,
                           capture_output=True, text=True, timeout=DEADLINE_S)
@@ -626,6 +632,36 @@ class Messages(unittest.TestCase):
         nobody.drop()
         watcher.leave()
 
+    def test_will_delay(self):
+        """Sent when the delay has passed or the session is over, not when the client is back in time; by paho and mosquitto's own tool."""
+        alice, bob = Person("alice"), Person("bob")
+        watcher = Device(bob, "phone")
+        watcher.subscribe(f"u/{bob.name}")
+
+        def sensor(text, delay, clean=False, expiry=NEVER):
+            return Device(alice, "sensor", clean=clean, expiry=expiry, will=(f"u/{bob.id}", text, 1, False, delayed(delay)))
+        sensor("after a second", 1).drop()
+        self.assertEqual(watcher.texts(), ["after a second"])
+        sensor("back in time", 3600).drop()
+        sensor("with the session", 3600).drop()
+        sensor("said good-bye", 3600, clean=True).leave()
+        self.assertEqual(watcher.texts(), ["with the session"])
+        sensor("no session at all", 3600, clean=True, expiry=0).drop()
+        self.assertEqual(watcher.texts(), ["no session at all"])
+        sensor("the session is short", 3600, expiry=1).drop()
+        self.assertEqual(watcher.texts(), ["the session is short"])
+        tool = subprocess.Popen(["stdbuf", "-oL", "mosquitto_sub", "-p", server.port, "-V", "mqttv5", "-u", alice.name, "-P", PASSWORD, "-i", "tool", "-c", "-x", "3600",
+                                 "-t", f"u/{alice.name}", "--will-topic", f"u/{bob.id}", "--will-payload", "the tool was killed",
+                                 "-D", "will", "will-delay-interval", "1", "-d"], stdout=subprocess.PIPE, text=True)
+        self.assertTrue(any("received SUBACK" in line for line in tool.stdout))
+        tool.kill()
+        tool.wait()
+        tool.stdout.close()
+        self.assertEqual(watcher.texts(), ["the tool was killed"])
+        room = bob.say({"to_user_id": alice.id}, "marker")["room_id"]
+        self.assertEqual(bob.history(room), ["after a second", "with the session", "no session at all", "the session is short", "the tool was killed", "marker"])
+        watcher.leave()
+
     def test_many_in_order(self):
         alice, bob = Person("alice"), Person("bob")
         receiver = Device(bob, "phone", receive_maximum=3)
@@ -747,6 +783,34 @@ class Sessions(unittest.TestCase):
         alice.say({"to_user_id": bob.id}, "end")
         self.assertEqual(phone.texts(), ["end"])
         phone.leave()
+
+    def test_wills_outlive_the_server(self):
+        """It dies, and every connection with it: what was to be said then is said when it is back, once, whatever the session."""
+        alice, bob = Person("alice"), Person("bob")
+        sensors = [Device(alice, name, clean=clean, expiry=expiry, will=(f"u/{bob.id}", name, 1, False, delayed(delay)))
+                   for name, clean, expiry, delay in (("kept", False, NEVER, 0), ("delayed", False, NEVER, 2), ("clean", True, 0, 5),
+                                                      ("waiting", False, NEVER, 2), ("back", False, NEVER, 3600))]
+        sensors[3].drop()
+        for sensor in sensors:
+            sensor.client.loop_stop()
+        server.kill()
+        server.start()
+        back = Device(alice, "back", clean=False, expiry=NEVER)
+        self.assertTrue(back.present())
+        watcher = Device(bob, "phone")
+        watcher.subscribe(f"u/{bob.name}")
+        room = bob.say({"to_user_id": alice.id}, "marker")["room_id"]
+
+        def said():
+            return sorted(text for text in bob.history(room) if text != "marker")
+        wait_for("the wills", lambda: len(said()) >= 4)
+        self.assertEqual(said(), ["clean", "delayed", "kept", "waiting"])
+        server.kill()
+        server.start()
+        bob.say({"to_user_id": alice.id}, "marker")
+        self.assertEqual(said(), ["clean", "delayed", "kept", "waiting"])
+        for device in [back, watcher]:
+            device.drop()
 
     def test_publishing_over_a_crash(self):
         """QoS 1 and 2 from a client that reconnects by itself: everything once in the history."""

@@ -22,6 +22,8 @@ enum domain_command_type {
     COMMAND_ROLE_SET = 35,        /* room/role.c */
     COMMAND_MQTT_SESSION = 50,    /* mqtt/state.c */
     COMMAND_RETAINED_CLEAR = 51,  /* mqtt/retained.c */
+    COMMAND_MQTT_WILL = 52,       /* mqtt/wills.c */
+    COMMAND_MQTT_WILL_SENT = 53,  /* mqtt/wills.c */
 };
 
 #endif

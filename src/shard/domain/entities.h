@@ -14,6 +14,7 @@ enum domain_entity_kind {
     ENTITY_DIRECT,       /* a = lower user, b = higher user -> room          room/direct.c */
     ENTITY_VIEW,         /* a = room: its members of this shard              room/view.c */
     ENTITY_MQTT,         /* a = user: its persistent MQTT sessions           mqtt/state.c */
+    ENTITY_WILLS,        /* a = user: the wills of its MQTT clients          mqtt/wills.c */
 };
 
 #endif

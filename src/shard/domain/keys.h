@@ -13,6 +13,7 @@ enum domain_key_kind {
     KEY_EVENT = 0x14,        /* user | last sync_key  -> block (block.h) of: u8 event kind | event record */
     KEY_CONVERSATION = 0x15, /* user | room           -> conversation_record */
     KEY_MQTT = 0x16,         /* user | client id      -> mqtt_session_record */
+    KEY_WILL = 0x17,         /* user | log index      -> will_record */
     KEY_ROOM = 0x20,         /* room                  -> room_record */
     KEY_MEMBER = 0x21,       /* room | user           -> member_record */
     KEY_DIRECT = 0x22,       /* lower user | higher   -> u64 room */

@@ -68,6 +68,12 @@ RECORD(role_set, ROLE_SET_FIELDS)
 RECORD(mqtt_session, MQTT_SESSION_FIELDS)
 #define RETAINED_CLEAR_FIELDS(F) F(u64, room_id)
 RECORD(retained_clear, RETAINED_CLEAR_FIELDS)
+/* A will; also the value under KEY_WILL. state: enum will_word in the log, enum will_state in the store. send: a packed SendRequest, or empty
+ * where a room's retained message is cleared instead. due_ms: of its state, 0 in the log */
+#define WILL_FIELDS(F)                                                                                                     F(u8, state) F(bytes, client_id) F(u64, epoch) F(u8, clean) F(u32, delay_s) F(u32, expiry_s) F(bytes, device_id)            F(u64, clears_room_id) F(bytes, send) F(u64, due_ms)
+RECORD(will, WILL_FIELDS)
+#define WILL_SENT_FIELDS(F) F(u64, number)
+RECORD(will_sent, WILL_SENT_FIELDS)
 
 /* ---- relays: what a room's shard tells the shards of its members; also applied directly on its own ---- */
 #define MESSAGE_FIELDS(F)                                                                                              \

@@ -37,6 +37,7 @@ enum letter_kind {
     LETTER_STREAM_ACK,   /* number = index applied; payload = received_record */
     LETTER_ASK_POSITION, /* number = call: how many stream entries were ever emitted to the asking shard? */
     LETTER_TELL_POSITION, /* number = call; payload = u64 */
+    LETTER_ANSWERED,     /* number = call; payload = u8 error: what became of a request whose origin is a shard */
     LETTER_OWN,          /* a command that nobody asked for, in a request to itself: never answered, never posted */
     LETTER_DOMAIN = 16,  /* from here on those of the areas: shard/domain/letters.h */
 };
@@ -53,10 +54,11 @@ struct letter_row {
 #define LETTER_KIND_COUNT 32u
 static inline bool letter_kind_is_flat(unsigned kind) { return kind < LETTER_KIND_COUNT; }
 
-/* Where an answer goes: a connection of a worker, by handle, so that a stale answer finds nobody. Only the worker that made it looks into
- * it; others carry it, but for what the login needs (json, address_class). */
+/* Where an answer goes: a connection of a worker, by handle, so that a stale answer finds nobody, or a call of a shard. Only the worker that
+ * made it looks into it; others carry it, but for what the login needs (json, address_class), and the shard that answers a shard. */
+#define ORIGIN_SHARD UINT16_MAX
 struct origin {
-    uint16_t worker;
+    uint16_t worker; /* ORIGIN_SHARD: of the shard `slot`, whose call request_id is */
     uint8_t door;  /* enum conn_door */
     uint8_t json;
     uint8_t cors; /* HTTP from a page of allowed origin number cors - 1; 0: no such page */

@@ -660,8 +660,21 @@ static struct letter *reply_letter(struct shard *s, struct slice payload)
     return s->reply;
 }
 
+/* A shard asked, for one of its users: it is told what became of that. */
+static void answer_shard(struct shard *s, const struct answer *answer)
+{
+    const uint8_t error = (uint8_t)answer->error;
+    struct letter *letter = letter_make(LETTER_ANSWERED, s->options.machine.shard, (uint16_t)answer->origin->slot, NULL, slice_of(&error, 1));
+    letter->number = answer->origin->request_id;
+    shard_post(s, letter);
+}
+
 void request_answer(struct shard *s, const struct answer *answer)
 {
+    if (answer->origin->worker == ORIGIN_SHARD) {
+        answer_shard(s, answer);
+        return;
+    }
     struct letter *reply = reply_letter(s, answer->payload);
     reply->origin = *answer->origin;
     reply->method = answer->method;

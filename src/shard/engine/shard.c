@@ -328,7 +328,8 @@ void shard_receive(struct shard *s, struct letter *letter)
         catch_up_answer(s, letter);
         letter_free(letter);
         break;
-    case LETTER_TELL_POSITION: request_call_answer(s, letter); break;
+    case LETTER_TELL_POSITION:
+    case LETTER_ANSWERED: request_call_answer(s, letter); break;
     default: receive_domain(s, letter); break; /* replies go to workers */
     }
 }

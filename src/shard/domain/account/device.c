@@ -1,6 +1,7 @@
 /* shard/domain/account/device.c - the list of a user's devices, and ending one: by its own logout or from another device.
  * Revoking begins a new generation of the device, so that every token of ours before it is refused; refuses a backend's tokens issued up to
  * that second; forgets the refresh token and ends the device's sessions. */
+#include "shard/domain/mqtt/wills.h"
 #include "shard/domain/delivery/pushes.h"
 #include "shard/domain/bounds.h"
 #include "shard/domain/account/account_internal.h"
@@ -115,6 +116,7 @@ static void needs_device_revoke(struct needs *needs, const struct command *comma
     struct device_revoke_record record = COMMAND_RECORD(device_revoke, command);
     (void)needs_entity(needs, ENTITY_ACCOUNT, record.user_id, 0);
     (void)needs_entity(needs, ENTITY_INBOX, record.user_id, 0);
+    (void)needs_entity(needs, ENTITY_WILLS, record.user_id, 0);
 }
 
 static enum error check_device_revoke(struct machine *machine, const struct command *command)
@@ -153,6 +155,7 @@ void account_end_device(struct machine *machine, struct account *account, struct
     device->refresh_family = 0;
     device->refresh_number = 0;
     account_put_device(account, device, effects);
+    wills_drop_device(machine, account->entity.key.a, slice_text(device->device_id), effects);
     push_kick(effects, inbox, slice_text(device->device_id));
 }
 

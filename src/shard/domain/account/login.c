@@ -124,7 +124,9 @@ static void needs_device_put(struct needs *needs, const struct command *command)
 {
     struct device_put_record record = COMMAND_RECORD(device_put, command);
     (void)needs_entity(needs, ENTITY_ACCOUNT, record.user_id, 0);
-    if (record.frees.len > 0) (void)needs_entity(needs, ENTITY_INBOX, record.user_id, 0);
+    if (record.frees.len == 0) return;
+    (void)needs_entity(needs, ENTITY_INBOX, record.user_id, 0);
+    (void)needs_entity(needs, ENTITY_WILLS, record.user_id, 0);
 }
 
 /* The device that gives its place, if that is needed and it still has one. */

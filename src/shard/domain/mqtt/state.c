@@ -5,6 +5,7 @@
 #include "shard/domain/keys.h"
 #include "shard/domain/bounds.h"
 #include "shard/domain/mqtt/state.h"
+#include "shard/domain/mqtt/wills.h"
 #include "shard/domain/delivery/inbox.h"
 #include "shard/engine/memory.h"
 #include "shard/engine/request.h"
@@ -309,6 +310,7 @@ void mqtt_state_receive(struct shard *shard, struct letter *letter)
     case MQTT_SAVE_SESSION: request_start(shard, letter, save_run); break;
     case MQTT_ASK_ROOM: request_start(shard, letter, room_run); break;
     case MQTT_CLEAR_RETAINED: request_start(shard, letter, mqtt_clear_retained_run); break;
+    case MQTT_WILL: request_start(shard, letter, mqtt_will_run); break;
     case MQTT_ASK_RETAINED: request_start(shard, letter, mqtt_ask_retained_run); break;
     }
 }

@@ -1,8 +1,8 @@
 /* shard/door/mqtt/connect.c - from CONNECT to CONNACK, which packet goes where, and the end.
  * Happy path: CONNECT -> the password is a token, or is turned into one by the method `login` -> the connection moves to its
- * user's home worker like any other -> auth opens the session -> another connection of the same client id ends -> what is kept of
- * the MQTT session is opened -> CONNACK. Failure: CONNACK with a reason, then the connection closes. After that MQTT 5 hears the
- * reason in DISCONNECT, 3.1.1 just sees the end. */
+ * user's home worker like any other -> auth opens the session -> another connection of the same client id ends -> the will is on disk
+ * -> what is kept of the MQTT session is opened -> CONNACK. Failure: CONNACK with a reason, then the connection closes. After that MQTT 5
+ * hears the reason in DISCONNECT, 3.1.1 just sees the end. */
 #include "shard/domain/letters.h"
 #include "shard/domain/domain.h"
 #include "api/wire.h"
@@ -98,6 +98,7 @@ static void give_up_session(struct client *client)
 {
     struct mqtt *mqtt = client->mqtt;
     bool kept = mqtt->begun && !mqtt->given_up && (mqtt_persistent(mqtt) || mqtt->ends_session);
+    if (!mqtt->given_up && client->session != NULL) mqtt_close_will(client, client);
     mqtt->given_up = true;
     if (kept) mqtt_save(client, false);
 }
@@ -163,9 +164,9 @@ void mqtt_session_ended(struct client *client, uint16_t close_code)
     if (close_code == CLOSE_NOT_AUTHENTICATED || close_code == CLOSE_REVOKED) reason = MQTT_NOT_AUTHORIZED;
     if (close_code == CLOSE_GOING_AWAY) reason = MQTT_TAKEN_OVER; /* too many sessions of one device: the oldest goes */
     if (close_code == CLOSE_TOO_SLOW) reason = MQTT_QUOTA_EXCEEDED;
-    if (close_code == CLOSE_REVOKED && client->mqtt->will != NULL) { /* who may not speak any more has no last word either */
+    if (close_code == CLOSE_REVOKED && client->mqtt->has_will) { /* who may not speak any more has no last word either */
         mqtt_note_will(client, "device_revoked");
-        will_forget(client->mqtt);
+        client->mqtt->will_is_off = true;
     }
     mqtt_end(client, reason);
 }
@@ -269,7 +270,7 @@ static enum mqtt_reason take_client_id(struct mqtt *mqtt, const struct mqtt_conn
     return MQTT_SUCCESS;
 }
 
-/* The will's properties, but for its delay, which a message has not. */
+/* The will's properties, but for its delay, which a message has not: that is of the will. */
 static void take_will_properties(struct writer *block, const struct mqtt_properties *properties)
 {
     struct cursor c = cursor_of(properties->block);
@@ -302,6 +303,7 @@ static void take_will(struct mqtt *mqtt, const struct mqtt_connect *connect)
     ASSERT(target.name.len < sizeof mqtt->will->name);
     if (target.name.len > 0) memcpy(mqtt->will->name, target.name.data, target.name.len);
     mqtt->will->qos = connect->will.qos;
+    mqtt->will->delay_s = mqtt_property_number(&connect->will.properties, MQTT_WILL_DELAY, 0);
     writer_init(&mqtt->will->packet, 0);
     mqtt_encode_publish(&mqtt->will->packet, connect->version, &publish, connect->will.payload.len);
     writer_deinit(&block);
@@ -451,6 +453,7 @@ static bool take_over(struct client *client)
         struct client *owner = other->connection;
         if (other == client->session || !other->encodes || !slice_equal(mine, mqtt_client_id(owner, ids[1]))) continue;
         if (owner->mqtt->begun && (mqtt_persistent(owner->mqtt) || owner->mqtt->ends_session)) mqtt_save_for(owner, client);
+        mqtt_close_will(owner, client);
         owner->mqtt->given_up = true;
         mqtt_end(owner, MQTT_TAKEN_OVER);
     }
@@ -477,7 +480,7 @@ static void open_session(struct client *client)
 
 static void open_after_take_over(struct client *client)
 {
-    if (take_over(client)) open_session(client);
+    if (take_over(client)) mqtt_open_will(client);
 }
 
 static void authenticated(struct client *client)
@@ -582,7 +585,12 @@ void mqtt_on_reply(struct client *client, const struct letter *letter)
     case MQTT_OPEN_SESSION: opened(client, letter); break;
     case MQTT_SAVE_SESSION:
         mqtt_saved(client, letter);
-        if (mqtt->phase == MQTT_OPENING && mqtt->saves_open == 0) open_session(client);
+        if (mqtt->phase == MQTT_OPENING && mqtt->saves_open == 0) mqtt_open_will(client);
+        break;
+    case MQTT_WILL:
+        if (letter->origin.request_id != MQTT_WILL_OPENED) break; /* of a connection that this one has taken over */
+        will_forget(mqtt);
+        open_session(client);
         break;
     case MQTT_ASK_ROOM:
         if (letter->origin.request_id == 0) mqtt_room_told(client, letter);
@@ -605,7 +613,7 @@ static void on_disconnect(struct client *client, const struct mqtt_farewell *far
     }
     mqtt->ends_session = expiry_s == 0 && mqtt->expiry_s != 0;
     mqtt->expiry_s = expiry_s;
-    if (farewell->reason != MQTT_DISCONNECT_WITH_WILL) will_forget(mqtt);
+    mqtt->will_is_off = farewell->reason != MQTT_DISCONNECT_WITH_WILL;
     mqtt_end(client, MQTT_SUCCESS);
 }
 
@@ -715,9 +723,7 @@ void mqtt_on_stopping(struct client *client)
 
 void mqtt_on_close(struct client *client)
 {
-    struct mqtt *mqtt = client->mqtt;
     if (client->session == NULL) return;
     mqtt_stop_slowing(client);
-    if (mqtt->begun) mqtt_publish_will(client);
     give_up_session(client);
 }

@@ -123,11 +123,12 @@ struct mqtt_sender { /* of a connection that has published; the others do withou
 
 enum mqtt_phase { MQTT_FRESH, MQTT_LOGGING_IN, MQTT_AUTHENTICATING, MQTT_OPENING, MQTT_SERVING, MQTT_ENDED };
 
-struct mqtt_will_kept { /* heap: of a client that gave one */
+struct mqtt_will_kept { /* heap: of a client that gave one, until the home shard has it (wills.h) */
     struct writer packet; /* a PUBLISH, as it will be */
     struct mqtt_target target;
     char name[33]; /* target NAME */
     uint8_t qos;
+    uint32_t delay_s;
 };
 struct mqtt_entry { /* heap: what only CONNECT to CONNACK needs */
     char client_id[MQTT_CLIENT_ID_MAX + 1];
@@ -159,6 +160,8 @@ struct mqtt {
     bool rooms_behind : 1; /* some large room may have more */
     bool too_small : 1;    /* it was told of in the log: some message was larger than the client takes */
     bool id_taken : 1;     /* but its next packet id is on its way with another message: after the next acknowledgement */
+    bool has_will : 1;     /* the home shard was told of one */
+    bool will_is_off : 1;  /* and it is not to be sent: DISCONNECT, or who may not speak any more */
     bool unsaved : 1;      /* something beside the stream's cursor moved since the last save */
     uint8_t leave_reason; /* enum mqtt_reason */
     uint16_t window_max;
@@ -241,7 +244,11 @@ void mqtt_looked_up(struct client *client, const struct letter *letter);
 bool mqtt_is_answered(const struct mqtt *mqtt);
 /* PUBREL: the client is through with a message of QoS 2. */
 void mqtt_released(struct mqtt *mqtt, uint16_t packet_id);
-void mqtt_publish_will(struct client *client);
+#define MQTT_WILL_OPENED 1u /* request id of the question that opens it */
+/* Tells the home shard that the client is there, with the will that it gave or none; answered under MQTT_WILL_OPENED. */
+void mqtt_open_will(struct client *client);
+/* Its connection ends: what becomes of the will. `by`: hears when that is durable. */
+void mqtt_close_will(struct client *client, struct client *by);
 /* Asks who the will is for. False: that is known, or there is none. */
 bool mqtt_ask_will(struct client *client);
 bool mqtt_will_told(struct client *client, const struct letter *letter);

@@ -13,6 +13,8 @@
 #include "api/wire.h"
 #include "core/refusal.h"
 #include "shard/domain/account/account.h"
+#include "shard/domain/letters.h"
+#include "shard/domain/mqtt/wills.h"
 #include "shard/engine/memory.h"
 #include "shard/door/mqtt/mqtt_internal.h"
 #include <stdio.h>
@@ -466,7 +468,24 @@ static void look_up(struct client *client, struct slice name, struct slice packe
 
 /* ---- publishing --------------------------------------------------------------------------------------------------------------------- */
 
-/* `qos`: it was published with; of a will that is not what it is sent with. */
+/* A SendRequest. `qos`: it was published with; of a will that is not what it is sent with. */
+static void pack_send(struct client *client, struct writer *request, const struct mqtt_publish *publish, const struct mqtt_target *target,
+                      uint8_t qos, struct slice id)
+{
+    if (target->kind == MQTT_TARGET_ROOM) wire_write_u64(request, 1, target->id);
+    else wire_write_u64(request, 2, target->id);
+    wire_write_bytes(request, 3, id);
+    wire_write_u64(request, 4, mqtt_kind_of(publish));
+    wire_write_bytes(request, 5, publish->payload);
+    if (publish->properties.block.len > 0) {
+        struct writer *properties = &client->door->mqtt->properties;
+        writer_reset(properties);
+        mqtt_pack_properties(properties, &publish->properties);
+        wire_write_bytes(request, 6, writer_slice(properties));
+    }
+    wire_write_u64(request, 7, RINGPOST__V1__PUBLISHED_QOS__AT_MOST_ONCE + qos);
+}
+
 static void publish_to(struct client *client, const struct mqtt_publish *publish, const struct mqtt_target *target, uint8_t qos,
                        uint64_t number)
 {
@@ -481,18 +500,7 @@ static void publish_to(struct client *client, const struct mqtt_publish *publish
     own_add(mqtt, sender, target, id);
     struct writer *request = &client->door->packed;
     writer_reset(request);
-    if (target->kind == MQTT_TARGET_ROOM) wire_write_u64(request, 1, target->id);
-    else wire_write_u64(request, 2, target->id);
-    wire_write_bytes(request, 3, id);
-    wire_write_u64(request, 4, mqtt_kind_of(publish));
-    wire_write_bytes(request, 5, publish->payload);
-    if (publish->properties.block.len > 0) {
-        struct writer *properties = &client->door->mqtt->properties;
-        writer_reset(properties);
-        mqtt_pack_properties(properties, &publish->properties);
-        wire_write_bytes(request, 6, writer_slice(properties));
-    }
-    wire_write_u64(request, 7, RINGPOST__V1__PUBLISHED_QOS__AT_MOST_ONCE + qos);
+    pack_send(client, request, publish, target, qos, id);
     struct origin origin = door_origin(client->door, client->conn, false, number);
     if (++client->in_flight >= DOOR_IN_FLIGHT_MAX) door_client_pause(client);
     const struct method *send = method_by_number(ringpost_domain(), RINGPOST__V1__REQUEST__METHOD_SEND);
@@ -613,15 +621,72 @@ bool mqtt_will_told(struct client *client, const struct letter *letter)
     return user_of(letter, &will->target.id);
 }
 
-void mqtt_publish_will(struct client *client)
+/* The message of a connection's will: the 0th of those without a packet id. */
+static struct slice will_id(char id[ID_SIZE], const struct mqtt *mqtt)
 {
-    const struct mqtt_will_kept *will = client->mqtt->will;
-    if (will == NULL) return;
+    char *at = put_digits(id, mqtt->epoch, EPOCH_DIGITS);
+    *at++ = '~';
+    at = put_digits(at, 0, 1);
+    return slice_of(id, (size_t)(at - id));
+}
+
+static void post_will(struct client *by, const struct will_record *will, uint64_t number)
+{
+    struct writer payload;
+    writer_init(&payload, 0);
+    will_record_write(&payload, will);
+    uint16_t home = id_partition(by->session->inbox->entity.key.a);
+    struct letter *letter = mqtt_letter(by, home, MQTT_WILL, writer_slice(&payload));
+    letter->kind = LETTER_MQTT;
+    mqtt_ask(by, letter, number);
+    writer_deinit(&payload);
+}
+
+/* A retained PUBLISH without a payload is no message, as a will neither: of a room it clears what is retained, of a person nothing. */
+static void take_kept(struct client *client, struct will_record *will, const struct mqtt_will_kept *kept, struct writer *send)
+{
     struct mqtt_packet packet;
-    enum mqtt_reason reason = mqtt_decode(&packet, (enum mqtt_version)client->mqtt->version, writer_slice(&will->packet));
+    enum mqtt_reason reason = mqtt_decode(&packet, (enum mqtt_version)client->mqtt->version, writer_slice(&kept->packet));
     ASSERT(reason == MQTT_SUCCESS);
+    const struct mqtt_publish *publish = &packet.as.publish;
+    will->delay_s = kept->delay_s;
+    if (publish->retain && publish->payload.len == 0) {
+        if (kept->target.kind == MQTT_TARGET_ROOM) will->clears_room_id = kept->target.id;
+        return;
+    }
+    char made[ID_SIZE];
+    struct slice id = mqtt_property_user(&publish->properties, SLICE_TEXT("client_msg_id"));
+    pack_send(client, send, publish, &kept->target, kept->qos, id.data != NULL ? id : will_id(made, client->mqtt));
+    will->send = writer_slice(send);
+}
+
+void mqtt_open_will(struct client *client)
+{
+    struct mqtt *mqtt = client->mqtt;
+    char id[MQTT_CLIENT_ID_MAX + 1];
+    struct will_record will = {.state = WILL_OPENS,
+                               .client_id = mqtt_client_id(client, id),
+                               .epoch = mqtt->epoch,
+                               .clean = mqtt->entry->clean_start,
+                               .expiry_s = mqtt->expiry_s,
+                               .device_id = slice_text(client->session->device_id)};
+    struct writer send;
+    writer_init(&send, 0);
+    if (mqtt->will != NULL) take_kept(client, &will, mqtt->will, &send);
+    mqtt->has_will = will.send.len > 0 || will.clears_room_id != 0;
+    post_will(client, &will, MQTT_WILL_OPENED);
+    writer_deinit(&send);
+}
+
+void mqtt_close_will(struct client *client, struct client *by)
+{
+    struct mqtt *mqtt = client->mqtt;
+    if (!mqtt->has_will) return;
+    mqtt->has_will = false;
     uint32_t wait_ms = 0;
-    enum error error = take_rate(client, &wait_ms);
-    if (error == ERROR_NONE) carry_out(client, &packet.as.publish, &will->target, will->qos, MQTT_NOBODY);
-    else mqtt_note_will(client, error_row(error)->reason);
+    bool released = mqtt->begun && !mqtt->will_is_off;
+    enum error error = released ? take_rate(client, &wait_ms) : ERROR_NONE;
+    if (error != ERROR_NONE) mqtt_note_will(client, error_row(error)->reason);
+    struct will_record will = {.state = released && error == ERROR_NONE ? WILL_RELEASED : WILL_DROPPED, .epoch = mqtt->epoch, .expiry_s = mqtt->expiry_s};
+    post_will(by, &will, 0);
 }

@@ -214,7 +214,7 @@ void mqtt_come(struct mqtt_client *client, uint64_t user_id, const char *device_
     uint8_t body[1024], *at = put_text(body, SLICE_TEXT("MQTT"));
     client->version = how.version == 0 ? MQTT_3_1_1 : how.version;
     *at++ = client->version;
-    *at++ = (uint8_t)(0xc0 | (how.persistent ? 0 : 2));
+    *at++ = (uint8_t)(0xc0 | (how.persistent && !how.anew ? 0 : 2) | (how.will_topic != NULL ? 0x0c : 0));
     *at++ = (uint8_t)(how.keep_alive_s >> 8);
     *at++ = (uint8_t)how.keep_alive_s;
     if (client->version == MQTT_5) {
@@ -227,6 +227,12 @@ void mqtt_come(struct mqtt_client *client, uint64_t user_id, const char *device_
     struct writer token;
     writer_init(&token, 0);
     at = put_text(at, slice_text(device_id));
+    if (how.will_topic != NULL) {
+        const uint8_t properties[] = {5, MQTT_WILL_DELAY, 0, 0, 0, how.will_delay_s};
+        if (client->version == MQTT_5) memcpy(at, properties, sizeof properties);
+        if (client->version == MQTT_5) at += sizeof properties;
+        at = put_text(put_text(at, slice_text(how.will_topic)), slice_text(how.will_text));
+    }
     at = put_text(at, SLICE_EMPTY);
     at = put_text(at, token_of(user_id, device_id, &token));
     writer_deinit(&token);

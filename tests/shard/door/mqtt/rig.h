@@ -41,6 +41,9 @@ struct mqtt_how {
     uint8_t version; /* 0: 3.1.1 */
     bool persistent;
     uint16_t receive_maximum, keep_alive_s; /* 0: none */
+    bool anew; /* a persistent session that begins with a clean start */
+    const char *will_topic, *will_text; /* NULL: no will */
+    uint8_t will_delay_s;               /* MQTT 5 */
 };
 /* Connects, waits for CONNACK. */
 void mqtt_come(struct mqtt_client *client, uint64_t user_id, const char *device_id, struct mqtt_how how);

@@ -1,0 +1,153 @@
+/* tests/shard/door/mqtt/will_test.c - wills: when they are sent, and when they are not. What a crash of the server does to them is in
+ * tests/e2e/mqtt_test.py. */
+#include "shard/door/mqtt/rig.h"
+
+#define SECOND_MS 1000u
+
+static uint64_t alice, bob;
+static struct mqtt_client watcher, sensor; /* bob's, alice's */
+
+static void setup(void)
+{
+    mqtt_begin();
+    alice = rig_add_user(0, "alice");
+    bob = rig_add_user(0, "bob");
+    mqtt_come(&watcher, bob, "watcher", (struct mqtt_how){.version = MQTT_5});
+    cr_assert_eq(mqtt_listen(&watcher, "u/bob", 0), 0);
+}
+
+static void teardown(void)
+{
+    mqtt_leave(&watcher);
+    mqtt_settle();
+    cr_expect_eq(shard_machine(rig.shards[0])->timers.waiting, 0, "nothing is left of any will");
+    mqtt_finish();
+}
+
+TestSuite(mqtt_will, .init = setup, .fini = teardown, .timeout = 60);
+
+static void sensor_comes(bool persistent, uint8_t delay_s)
+{
+    mqtt_come(&sensor, alice, "sensor",
+              (struct mqtt_how){.version = MQTT_5, .persistent = persistent, .will_topic = "u/bob", .will_text = "gone", .will_delay_s = delay_s});
+}
+
+static void sensor_comes_back(bool anew)
+{
+    mqtt_come(&sensor, alice, "sensor", (struct mqtt_how){.version = MQTT_5, .persistent = true, .anew = anew});
+}
+
+static void expect_will(void) { cr_expect_str_eq(mqtt_expect(&watcher, MQTT_PUBLISH).text, "gone"); }
+
+static void expect_nothing(void)
+{
+    struct mqtt_got got;
+    mqtt_settle();
+    cr_expect(!mqtt_next(&watcher, &got), "a packet of type %d: %s", got.type, got.text);
+}
+
+static void send_farewell(uint8_t reason)
+{
+    const uint8_t packet[] = {0xe0, 1, reason};
+    peer_send(&sensor.peer, packet, sizeof packet);
+    mqtt_settle();
+    mqtt_drop(&sensor);
+}
+
+Test(mqtt_will, without_a_delay_it_is_sent_when_the_connection_breaks)
+{
+    sensor_comes(false, 0);
+    expect_nothing();
+    mqtt_drop(&sensor);
+    expect_will();
+    mqtt_come(&sensor, alice, "sensor", (struct mqtt_how){.will_topic = "u/bob", .will_text = "gone"}); /* MQTT 3.1.1 */
+    mqtt_drop(&sensor);
+    expect_will();
+    expect_nothing();
+}
+
+Test(mqtt_will, disconnect_says_whether_there_is_one)
+{
+    sensor_comes(true, 0);
+    mqtt_leave(&sensor);
+    sensor_comes(true, 3);
+    mqtt_leave(&sensor);
+    mqtt_advance(5 * SECOND_MS);
+    expect_nothing();
+    sensor_comes(true, 0);
+    send_farewell(0x04);
+    expect_will();
+    expect_nothing();
+}
+
+Test(mqtt_will, it_waits_for_its_delay)
+{
+    sensor_comes(true, 10);
+    mqtt_drop(&sensor);
+    mqtt_advance(9 * SECOND_MS);
+    expect_nothing();
+    mqtt_advance(1 * SECOND_MS);
+    expect_will();
+    mqtt_advance(100 * SECOND_MS);
+    expect_nothing();
+}
+
+Test(mqtt_will, who_is_back_in_time_has_none)
+{
+    for (uint32_t i = 0; i < 3; i++) {
+        sensor_comes(true, 10);
+        mqtt_drop(&sensor);
+        mqtt_advance(9 * SECOND_MS);
+        sensor_comes_back(false);
+        cr_expect(sensor.present);
+        mqtt_advance(20 * SECOND_MS);
+        expect_nothing();
+        mqtt_leave(&sensor);
+    }
+}
+
+Test(mqtt_will, a_session_that_ends_takes_it_along)
+{
+    sensor_comes(true, 10);
+    mqtt_drop(&sensor);
+    sensor_comes_back(true); /* a clean start */
+    expect_will();
+    mqtt_leave(&sensor);
+    sensor_comes(false, 10); /* without a session there is nothing to wait for */
+    mqtt_drop(&sensor);
+    expect_will();
+    mqtt_advance(20 * SECOND_MS);
+    expect_nothing();
+}
+
+Test(mqtt_will, a_later_connection_of_the_client_meets_it)
+{
+    struct mqtt_client first;
+    sensor_comes(true, 10);
+    first = sensor;
+    sensor_comes(true, 0);
+    (void)mqtt_expect(&first, MQTT_DISCONNECT);
+    mqtt_drop(&first);
+    mqtt_advance(20 * SECOND_MS);
+    expect_nothing();
+    first = sensor;
+    sensor_comes(true, 0);
+    (void)mqtt_expect(&first, MQTT_DISCONNECT);
+    mqtt_drop(&first);
+    expect_will();
+    mqtt_leave(&sensor);
+    expect_nothing();
+}
+
+Test(mqtt_will, it_is_sent_once_however_long_the_disk_takes)
+{
+    sensor_comes(true, 5);
+    mqtt_drop(&sensor);
+    rig.disks_held = true;
+    mqtt_advance(60 * SECOND_MS);
+    expect_nothing();
+    rig.disks_held = false;
+    expect_will();
+    mqtt_advance(100 * SECOND_MS);
+    expect_nothing();
+}
