@@ -17,7 +17,8 @@ struct entity_table {
     uint64_t seeds[2]; /* of the hash: clients choose some of the ids that are asked for, but not who shares a bucket */
     struct entity **buckets; /* room for bucket_count_max; pages are touched as bucket_count gets there */
     uint32_t bucket_count, bucket_count_max;
-    uint32_t mask; /* bucket_count <= mask + 1 < 2 * bucket_count: a hash whose bucket was not split off yet is in the one it came from */
+    uint32_t mask; /* linear hashing: bucket = hash & mask; when that bucket does not exist yet (>= bucket_count), hash & (mask >> 1).
+                      bucket_count <= mask + 1 < 2 * bucket_count */
     uint32_t resident_count;
     uint32_t inserted_count; /* since the last trim */
     struct order {

@@ -47,7 +47,8 @@ struct machine {
     bool counters_changed;
     uint64_t time_ms;    /* of the command being applied */
     uint64_t last_id_ms; /* of the command that gave the newest id */
-    /* Told of every entity a command makes (NULL: nobody listens): a load of that key that is under way read too early. */
+    /* Called for every entity that a command makes; NULL: nobody wants it. A load of the same key that is still under way has read the
+     * store too early, from before the entity existed, and must be done again. */
     void (*on_created)(void *context, struct entity_key key);
     void *on_created_context;
     uint64_t entities_made;     /* by commands, ever; while it stays, what a command needs stays, too (command.h) */

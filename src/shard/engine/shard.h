@@ -96,8 +96,8 @@ NODISCARD enum result shard_open(struct shard **out, const struct shard_options 
  * is refused SHARD_DAMAGED, entries of streams wait at their source, the log keeps what the store lacks. A shard that is damaged when it
  * is opened opens all the same, for the sake of the others. */
 const char *shard_damage(const struct shard *shard);
-/* Its sessions had better be read no further: requests that wait for the store or for another shard are half as many as the limit, or
- * writes wait for room. Whatever makes it full ends by itself. */
+/* The doors should stop reading from its sessions: half of requests_parked_max requests wait for the store or for another shard, or writes
+ * wait for room. It ends without anybody's help: when the store, the other shard or the disk has answered. */
 bool shard_is_full(const struct shard *shard);
 /* Writes wait for room; shard_flush() looks for it, nothing else tells. */
 bool shard_is_stalled(const struct shard *shard);

@@ -718,7 +718,7 @@ enum result worker_run(struct worker *w, void (*serving)(void *), void *context,
     pin(w);
     enum result result = open_outside(w, text, text_size);
     if (result == RESULT_OK) {
-        serving(context); /* before the wait: one that failed is told of when all have said how they fared */
+        serving(context); /* before the wait: the start is reported, good or failed, when every worker has reported its own result */
         wait_for_the_others(w);
         server_start(w->server);
         for (bool busy = true; w->phase != RUN_ENDED;) {

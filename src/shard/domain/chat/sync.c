@@ -139,8 +139,9 @@ void sync_read(struct read_job *job, struct store_view *view)
     writer_deinit(&page.scratch);
 }
 
-/* With its last page the session that asked is up to date: when it was too slow it may be pushed to again. The page goes first: a client
- * that is told `behind` once more must not take the page on its way for the sync that is wanted. */
+/* After the last page the session has everything, so pushing to it may begin again if it had fallen behind. The page is sent before
+ * session_synced(): that may push `behind`, and the client must see that behind arrive after this page, or it would take this page for
+ * the answer to it. */
 static void sync_answer(struct shard *shard, struct request *request, struct read_job *job)
 {
     const struct sync_params *params = (const void *)job->params;

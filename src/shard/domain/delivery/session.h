@@ -53,8 +53,8 @@ struct session_event {
 };
 void session_push_event(struct session *session, uint64_t sync_key, struct session_event *event);
 void session_event_done(struct session_event *event);
-/* Any other push that several sessions get: encoded once per encoding. `droppable`: not for a session that is behind, and what a
- * session misses it need not know. */
+/* Any other push that several sessions get: encoded once per encoding. `droppable`: it is left out for a session that is behind, and the
+ * session is not told that it missed something. */
 struct session_frame {
     uint32_t push_field;
     struct slice packed;

@@ -317,8 +317,8 @@ void mqtt_send_pubrel(struct client *client, uint16_t packet_id, enum mqtt_reaso
 uint16_t mqtt_room_packet_id(uint64_t room_id, uint64_t seq);
 /* Follows the room from behind `seq` on, unless it does already. NULL: there are too many. */
 struct mqtt_room *mqtt_room_follow(struct mqtt *mqtt, uint64_t room_id, uint64_t seq);
-/* The number of a flight's room; 0: it is not followed. */
-/* Likewise, and forgets where it was: what lies between was not for this client. */
+/* Like mqtt_room_follow(), but from `seq` on also when the room is followed already: the messages in between were not for this client,
+ * which was no member then. */
 void mqtt_room_enter(struct mqtt *mqtt, uint64_t room_id, uint64_t seq);
 uint16_t mqtt_room_number(const struct mqtt *mqtt, uint64_t room_id);
 void mqtt_rooms_pump(struct client *client);
