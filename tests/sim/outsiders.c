@@ -230,13 +230,22 @@ static void on_begun(struct line *l)
     l->state = LINE_FOLLOWING;
 }
 
+/* Who was lost while a page was being worked on may hear of it first when that is acknowledged. */
+static void on_acked(struct line *l)
+{
+    const struct follower_ask *ask = &l->command;
+    if (ask->outcome == FOLLOWER_OUTCOME_OK) l->acked = ask->page.place;
+    if (ask->outcome == FOLLOWER_OUTCOME_LOST) l->state = LINE_LOST;
+    if (ask->outcome == FOLLOWER_OUTCOME_UNKNOWN) drop_line(l);
+}
+
 static void on_command(struct follower_ask *ask)
 {
     struct line *l = CONTAINER_OF(ask, struct line, command);
     l->commanding = false;
     EXPECT(ask->outcome != FOLLOWER_OUTCOME_FAILED || may_fail(l), "%s: shard %u refuses command %d", l->name, l->shard, (int)ask->kind);
     if (ask->kind == FOLLOWER_ASK_BEGIN) on_begun(l);
-    if (ask->kind == FOLLOWER_ASK_ACK && ask->outcome == FOLLOWER_OUTCOME_OK) l->acked = ask->page.place;
+    if (ask->kind == FOLLOWER_ASK_ACK) on_acked(l);
     if (ask->kind == FOLLOWER_ASK_END && ask->outcome != FOLLOWER_OUTCOME_BUSY && ask->outcome != FOLLOWER_OUTCOME_FULL) drop_line(l);
 }
 
