@@ -30,6 +30,7 @@ bool account_find_place(struct shard *shard, struct request *request, const stru
     if (account_active_count(account, now_ms) < request_machine(shard)->options.devices_per_user_max) return true;
     struct entity *inbox = request_entity(shard, request, ENTITY_INBOX, user_id, 0);
     struct entity *state = request_entity(shard, request, ENTITY_MQTT, user_id, 0);
+    (void)request_entity(shard, request, ENTITY_WILLS, user_id, 0); /* what ending a device touches: pinned before the password is tried */
     if (request_waits(request)) return false;
     for (uint32_t i = 0; i < account->device_count; i++) {
         const struct device *device = &account->devices[i];
