@@ -14,7 +14,7 @@ STAGES = [  # name, functions; names are matched whole, * at the end stands for 
     ("parse", "conn_on_recv conn_feed conn_take door_tcp_feed door_websocket_feed door_mqtt_feed tcpframe_* websocket_parse* mqttframe_* "
               "envelope_parse mqtt_decode mqtt_read_* read_publish read_ack mqtt_on_frame on_frame on_request"),
     ("route, admit", "mqtt_publish publish_to mqtt_target_of mqtt_pack_properties own_add make_id session_request session_actor forward "
-                     "admit_* method_route route_* envelope_peek_* peek request_create request_start* request_begin letter_* door_origin"),
+                     "admit_* route_* envelope_peek_* peek request_create request_start* request_begin letter_* door_origin"),
     ("check, propose", "handle_* envelope_unpack* request_unpack request_run request_propose* request_try_propose send_propose needs_* "
                        "view_needs_* check_* frame_command send_entry protobuf_c_message_unpack strings_are_text"),
     ("log", "append commitlog_* chunk_* record_seal record_header_encode"),
@@ -25,7 +25,7 @@ STAGES = [  # name, functions; names are matched whole, * at the end stands for 
     ("answer", "mqtt_on_reply mqtt_published receipt_* acknowledge* mqtt_encode_ack request_applied request_answer request_end "
                "request_destroy answer port_reply door_on_reply reply_socket envelope_response server_find door_client_resume"),
     ("push", "mqtt_on_event mqtt_on_room mqtt_form_* mqtt_message_read mqtt_send_message mqtt_encode_publish write_head "
-             "deliver listens mqtt_pump mqtt_acknowledged mqtt_window_* mqtt_send perform_* session_* event_buf port_session_send "
+             "deliver listens mqtt_pump mqtt_acknowledged mqtt_window_* mqtt_send perform_* delivery_perform push_* session_* event_buf port_session_send "
              "door_session_send envelope_event_head"),
     ("send", "conn_send_frame conn_queue send_frame output_* piece_* buf_* server_flush conn_flush conn_on_send conn_settle io_send "
              "io_sendmsg"),
