@@ -8,9 +8,11 @@
  * write is in flight; its completion reports durable(index) and the next turn's flush takes all that came meanwhile. Never a timer.
  *
  *   segment file; its first block, written and synced before the file gets its name:
- *   +----------+---------+-----------+-----------+------------+-----------+----------+-------------------------+
- *   | "RPLOG1" | u16 ver | u32 shard | u32 block | u64 number | u64 epoch | u64 size | u64 xxh3 of the above   | zeros
- *   +----------+---------+-----------+-----------+------------+-----------+----------+-------------------------+
+ *   +----------+-----------+----------+-----------+-----------+------------+-----------+----------+-----------------------+
+ *   | "RPLOG1" | u8 needed | u8 added | u32 shard | u32 block | u64 number | u64 epoch | u64 size | u64 xxh3 of the above | zeros
+ *   +----------+-----------+----------+-----------+-----------+------------+-----------+----------+-----------------------+
+ *   needed: the oldest version of this drawing that can read the segment, 1; added: how much newer than that its writer was, which a reader
+ *   may leave alone. What a newer version's commands are is told by each of them (shard/engine/command.h).
  *   then batches, each starting at a block and padded with zeros to the block size; a batch never crosses a segment. A record,
  *   starting at a multiple of 8:
  *   +---------+----------+-----------------+----------+-----------+----------+----------------+ - - - - - - - -

@@ -7,7 +7,7 @@
 
 #define SEGMENT_MAGIC "RPLOG1"
 #define SEGMENT_MAGIC_SIZE 6
-#define SEGMENT_VERSION 1
+#define SEGMENT_VERSION 1 /* what this one reads: segments that need no more; and what it writes, with nothing added */
 #define SEGMENT_HEADER_SIZE 48
 #define SEGMENT_HASHED_SIZE (SEGMENT_HEADER_SIZE - 8)
 #define RECORD_HASHED_SIZE (COMMITLOG_RECORD_HEADER_SIZE - 8)
@@ -23,9 +23,9 @@ void segment_header_encode(const struct segment_header *header, uint8_t *block)
 {
     ASSERT(header->block_size_bytes >= COMMITLOG_BLOCK_SIZE_MIN);
     memset(block, 0, header->block_size_bytes);
-    const uint16_t version = SEGMENT_VERSION;
+    const uint8_t version[2] = {SEGMENT_VERSION, 0};
     uint8_t *at = put(block, SEGMENT_MAGIC, SEGMENT_MAGIC_SIZE);
-    at = put(at, &version, sizeof version);
+    at = put(at, version, sizeof version);
     at = put(at, &header->shard, sizeof header->shard);
     at = put(at, &header->block_size_bytes, sizeof header->block_size_bytes);
     at = put(at, &header->number, sizeof header->number);
@@ -44,11 +44,12 @@ static bool segment_shape_is_sound(const struct segment_header *header)
            header->size_bytes % block == 0 && header->size_bytes >= 2ull * block;
 }
 
-bool segment_header_decode(struct segment_header *header, const uint8_t *block)
+enum result segment_header_decode(struct segment_header *header, const uint8_t *block)
 {
     struct cursor c = cursor_of(slice_of(block, SEGMENT_HEADER_SIZE));
     bool ours = memcmp(cursor_take(&c, SEGMENT_MAGIC_SIZE), SEGMENT_MAGIC, SEGMENT_MAGIC_SIZE) == 0;
-    ours = cursor_u16(&c) == SEGMENT_VERSION && ours;
+    const uint8_t needed = cursor_u8(&c);
+    (void)cursor_u8(&c); /* what a newer version has added, which can be left alone */
     header->shard = cursor_u32(&c);
     header->block_size_bytes = cursor_u32(&c);
     header->number = cursor_u64(&c);
@@ -56,7 +57,9 @@ bool segment_header_decode(struct segment_header *header, const uint8_t *block)
     header->size_bytes = cursor_u64(&c);
     bool whole = cursor_u64(&c) == XXH3_64bits(block, SEGMENT_HASHED_SIZE);
     ASSERT(cursor_done(&c));
-    return ours && whole && segment_shape_is_sound(header);
+    if (!ours || !whole || needed == 0) return RESULT_CORRUPT;
+    if (needed > SEGMENT_VERSION) return RESULT_UNSUPPORTED;
+    return segment_shape_is_sound(header) ? RESULT_OK : RESULT_CORRUPT;
 }
 
 void record_header_encode(const struct record_header *header, uint8_t *bytes)

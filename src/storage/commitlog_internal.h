@@ -22,8 +22,8 @@ struct segment_header {
 
 /* Writes the whole first block. */
 void segment_header_encode(const struct segment_header *header, uint8_t *block);
-/* False: not a header this version wrote. Reads the first COMMITLOG_BLOCK_SIZE_MIN bytes. */
-bool segment_header_decode(struct segment_header *header, const uint8_t *block);
+/* OK; UNSUPPORTED: a newer version's that this one cannot read; CORRUPT: none. Reads the first COMMITLOG_BLOCK_SIZE_MIN bytes. */
+NODISCARD enum result segment_header_decode(struct segment_header *header, const uint8_t *block);
 
 struct record_header {
     uint32_t len; /* header and body */

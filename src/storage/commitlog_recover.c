@@ -106,7 +106,10 @@ static enum result walk_header(struct walk *w, uint32_t position)
     const uint8_t *bytes = NULL;
     enum result result = walk_bytes(w, number, 0, COMMITLOG_BLOCK_SIZE_MIN, &bytes);
     if (result != RESULT_OK) return result;
-    if (bytes == NULL || !segment_header_decode(header, bytes) || header->number != number)
+    result = bytes == NULL ? RESULT_CORRUPT : segment_header_decode(header, bytes);
+    if (result == RESULT_UNSUPPORTED)
+        return walk_refuse(w, result, "segment " DISK_SEGMENT_NAME " was written by a newer version, which alone can read it: go on with that", number);
+    if (result != RESULT_OK || header->number != number)
         return walk_refuse(w, RESULT_CORRUPT, "segment " DISK_SEGMENT_NAME ": bad header", number);
     if (w->shard == WALK_ANY_SHARD) w->shard = (int32_t)(header->shard & UINT16_MAX);
     if (header->shard != (uint32_t)w->shard)

@@ -188,7 +188,7 @@ static enum result draw_format(struct datadir *dir, uint32_t shards, struct refu
     clock_random(id, sizeof id);
     for (size_t i = 0; i < sizeof id; i++) snprintf(dir->format.id + 2 * i, 3, "%02x", id[i]);
     dir->format.shards = shards;
-    dir->format.number = DATADIR_FORMAT;
+    dir->format.number = dir->format.readable = DATADIR_FORMAT;
     dir->fresh = true;
     return RESULT_OK;
 }
@@ -219,7 +219,7 @@ static enum result upgrade(struct datadir *dir, struct refusal out)
              "upgrading path=\"%s\" from_format=%u to_format=%d advice=\"this cannot be undone: the version that wrote format %u will "
              "refuse the directory from now on; whoever may want to go back stops the server now and restores a backup made before\"",
              dir->path, from, DATADIR_FORMAT, from);
-    dir->format.number = DATADIR_FORMAT;
+    dir->format.number = dir->format.readable = DATADIR_FORMAT;
     if (any_shard_is_there(dir)) begin_run(&dir->format);
     return write_format(dir, out);
 }

@@ -22,7 +22,9 @@ bool format_parse_mark(const char *text, uint64_t *mark)
 size_t format_render(const struct format *format, char text[FORMAT_SIZE_MAX])
 {
     const size_t room = FORMAT_SIZE_MAX - WHOLEFILE_SUM_SIZE;
-    int len = snprintf(text, room, "format=%u\nshards=%u\nid=%s\n", format->number, format->shards, format->id);
+    int len = snprintf(text, room, "format=%u\n", format->number);
+    if (format->readable < format->number) len += snprintf(text + len, room - (size_t)len, "readable=%u\n", format->readable);
+    len += snprintf(text + len, room - (size_t)len, "shards=%u\nid=%s\n", format->shards, format->id);
     if (format->number < FORMAT_SUMMED) return (size_t)len;
     len += snprintf(text + len, room - (size_t)len, "run=%" PRIu64 "\nmark=%016" PRIx64 "\n", format->run, format->mark);
     if (format->raising) len += snprintf(text + len, room - (size_t)len, "before=%016" PRIx64 "\n", format->before);
@@ -52,15 +54,23 @@ static bool take_line(void *context, const char *key, const char *value)
     return true;
 }
 
-/* Of another format's FORMAT. */
-static uint64_t number_of(const char *text)
+/* Of any format's FORMAT; 0: none stands at `text`. */
+static uint32_t number_at(const char *text, const char *key)
 {
-    static const char key[] = "format=";
-    if (strncmp(text, key, sizeof key - 1) != 0) return 0;
+    const size_t key_len = strlen(key);
+    if (strncmp(text, key, key_len) != 0) return 0;
     char digits[12];
-    snprintf(digits, sizeof digits, "%.*s", (int)strcspn(text + sizeof key - 1, "\n"), text + sizeof key - 1);
+    snprintf(digits, sizeof digits, "%.*s", (int)strcspn(text + key_len, "\n"), text + key_len);
     uint64_t number = 0;
-    return wholefile_number(digits, UINT32_MAX, &number) ? number : 0;
+    return wholefile_number(digits, UINT32_MAX, &number) ? (uint32_t)number : 0;
+}
+
+static void read_numbers(struct format *format, const char *text)
+{
+    format->number = format->readable = number_at(text, "format=");
+    const char *line = strstr(text, "\nreadable=");
+    uint32_t readable = line == NULL ? 0 : number_at(line + 1, "readable=");
+    if (readable > 0 && readable < format->number) format->readable = readable;
 }
 
 enum result format_parse(struct format *format, const char *text, size_t len)
@@ -70,9 +80,9 @@ enum result format_parse(struct format *format, const char *text, size_t len)
     if (len >= sizeof copy || memchr(text, '\0', len) != NULL) return RESULT_CORRUPT;
     memcpy(copy, text, len);
     copy[len] = '\0';
-    format->number = (uint32_t)number_of(copy);
+    read_numbers(format, copy);
     if (format->number == 0 || (format->number >= FORMAT_SUMMED && !wholefile_is_sealed(text, len))) return RESULT_CORRUPT;
-    if (format->number < DATADIR_FORMAT_OLDEST || format->number > DATADIR_FORMAT) return RESULT_UNSUPPORTED;
+    if (format->number < DATADIR_FORMAT_OLDEST || format->readable > DATADIR_FORMAT) return RESULT_UNSUPPORTED;
     if (!wholefile_lines(copy, take_line, format) || format->shards == 0 || format->id[0] == '\0') return RESULT_CORRUPT;
     bool as_written = format_render(format, again) == len && memcmp(again, text, len) == 0;
     return format->number >= FORMAT_SUMMED || as_written ? RESULT_OK : RESULT_CORRUPT;

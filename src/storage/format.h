@@ -2,7 +2,8 @@
  * Owns:    nothing.               Thread: start-up; blocks.
  * Depends: core/ only.            Start at: storage/datadir.h
  *
- *   format=4                      first, in every format: of another one nothing else is known
+ *   format=4                      first, in every format: what the directory's newest version makes of it
+ *   readable=N                    the oldest format whose versions can read and go on with it; absent: the same. Of one beyond that nothing is known
  *   shards=N
  *   id=<32 hex>                   of the installation
  *   run=N                         the starts of the server so far; 0: never, the shards' directories are being made
@@ -33,7 +34,7 @@
 #define FORMAT_COPY_NAME "FORMAT.copy"
 
 struct format {
-    uint32_t number, shards;
+    uint32_t number, readable, shards; /* readable: at most `number` */
     char id[FORMAT_ID_SIZE];
     uint64_t run, mark, before;
     bool raising;

@@ -33,7 +33,7 @@ static enum result check_record(void *context, const struct commitlog_record *re
 
     struct segment_header segment;
     const uint8_t *bytes = fake_disk_bytes(reading->disk, record->segment);
-    ASSERT(bytes != NULL && segment_header_decode(&segment, bytes));
+    ASSERT(bytes != NULL && segment_header_decode(&segment, bytes) == RESULT_OK);
     ASSERT(record->offset % COMMITLOG_RECORD_ALIGNMENT == 0);
     uint32_t len = COMMITLOG_RECORD_HEADER_SIZE + record->body.len;
     ASSERT(record->offset + len <= segment.size_bytes);
@@ -112,7 +112,7 @@ static void put_record(uint8_t *segment, uint64_t number, struct cursor *c)
     uint32_t len = COMMITLOG_RECORD_HEADER_SIZE + cursor_u16(c) % 2048;
     if (offset + len > SEGMENT) return;
     struct segment_header header;
-    uint64_t epoch = segment_header_decode(&header, segment) ? header.epoch : number;
+    uint64_t epoch = segment_header_decode(&header, segment) == RESULT_OK ? header.epoch : number;
     record_header_encode(&(struct record_header){.len = len, .type = 1, .term = 1, .index = index}, segment + offset);
     record_seal(segment + offset, batch_block, epoch);
 }

@@ -4,6 +4,8 @@
 #include "core/metrics.h"
 #include "storage/log_rig.h"
 #include <criterion/criterion.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 #include <stdlib.h>
 
 #define BLOCK 512u
@@ -436,6 +438,40 @@ Test(commitlog, rot_is_refused_with_its_place)
         cr_expect_eq(rig.log == NULL, rot_cases[i].want != RESULT_OK);
         log_rig_deinit(&rig);
     }
+}
+
+/* ---- of another version ------------------------------------------------------------------------------------------------ */
+
+/* Of the header: who can read the segment, and what its writer had added. */
+static enum result open_with_header(uint8_t needed, uint8_t added, char text[LOG_RIG_TEXT_SIZE])
+{
+    struct log_rig rig;
+    log_rig_init(&rig, &small_disk);
+    cr_assert_eq(log_rig_open(&rig, 0), RESULT_OK);
+    log_rig_commit(&rig, 3, 100);
+    log_rig_close(&rig);
+    uint8_t *header = fake_disk_bytes(rig.disk, 1);
+    cr_expect_eq(header[6], 1);
+    cr_expect_eq(header[7], 0);
+    header[6] = needed;
+    header[7] = added;
+    const uint64_t hash = XXH3_64bits(header, 40);
+    memcpy(header + 40, &hash, sizeof hash);
+    enum result result = log_rig_open(&rig, 0);
+    cr_expect_eq(result != RESULT_OK || rig.last == 3, true);
+    memcpy(text, rig.text, LOG_RIG_TEXT_SIZE);
+    log_rig_deinit(&rig);
+    return result;
+}
+
+Test(commitlog, a_newer_segment_is_read_where_it_says_that_it_can_be)
+{
+    char text[LOG_RIG_TEXT_SIZE];
+    cr_expect_eq(open_with_header(1, 0, text), RESULT_OK);
+    cr_expect_eq(open_with_header(1, 7, text), RESULT_OK, "%s", text);
+    cr_expect_eq(open_with_header(2, 0, text), RESULT_UNSUPPORTED);
+    cr_expect_not_null(strstr(text, "written by a newer version"), "%s", text);
+    cr_expect_eq(open_with_header(0, 1, text), RESULT_CORRUPT, "no version");
 }
 
 /* ---- the newest segments are gone -------------------------------------------------------------------------------------- */

@@ -77,6 +77,10 @@ static const struct {
      "has format 2, this version reads formats 3 to 4; go on with the older version"},
     {"a newer format", "FORMAT", "format=5\nwhatever\n", true, 0, RESULT_UNSUPPORTED, "go on with the newer version"},
     {"a newer format in the copy", "FORMAT.copy", "format=5\nwhatever\n", true, 0, RESULT_UNSUPPORTED, "go on with the newer version"},
+    {"a newer format that this version can read", "FORMAT", "format=6\nreadable=4\nshards=4\nid=" ID "\nnote=x\n", true, 0, RESULT_OK, ""},
+    {"a newer format that needs a newer version", "FORMAT", "format=6\nreadable=5\nshards=4\nid=" ID "\n", true, 0, RESULT_UNSUPPORTED,
+     "has format 6, this version reads formats 3 to 4; go on with the newer version"},
+    {"a newer format that says nothing of others", "FORMAT", "format=6\nshards=4\nid=" ID "\n", true, 0, RESULT_UNSUPPORTED, "format 6"},
     {"a newer format that is damaged", "FORMAT", "format=5\nwhatever\n", false, 0, RESULT_CORRUPT, "damaged"},
     {"no checksum", "FORMAT", "format=4\nshards=4\nid=" ID "\n", false, 0, RESULT_CORRUPT, "damaged"},
     {"no format", "FORMAT", "shards=4\nid=" ID "\n", false, 0, RESULT_CORRUPT, "damaged"},
@@ -131,6 +135,23 @@ static void put_bytes(struct scratch *scratch, const char *name, const char *byt
     FILE *file = fopen(scratch_path(scratch, name), "w");
     cr_assert_eq(fwrite(bytes, 1, len, file), len);
     fclose(file);
+}
+
+/* Who wrote it last may go on with it. */
+Test(datadir, a_newer_format_that_this_version_can_read_stays_what_it_is)
+{
+    struct scratch scratch;
+    scratch_init(&scratch);
+    put_summed(&scratch, "FORMAT", "format=6\nreadable=4\nshards=4\nid=" ID "\n");
+    struct datadir *dir;
+    char text[512] = "", content[FORMAT_SIZE_MAX];
+    cr_assert_eq(open_settled(&dir, scratch.path, 0, 2, text, sizeof text), RESULT_OK, "%s", text);
+    cr_expect_not(datadir_upgrades(dir));
+    cr_assert_eq(datadir_raise(dir, text, sizeof text), RESULT_OK, "%s", text);
+    datadir_close(dir);
+    cr_expect_gt(get_file(&scratch, "FORMAT", content), 0);
+    cr_expect_eq(strncmp(content, "format=6\nreadable=4\nshards=4\n", 29), 0, "%s", content);
+    scratch_deinit(&scratch);
 }
 
 /* A directory of four shards; FORMAT's bytes. */
