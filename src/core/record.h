@@ -11,19 +11,23 @@
  *     | u8 ver  | fixed, LE      | bytes: u32 len LE | raw     |   fields in list order, no padding
  *     +---------+----------------+-----------------------------+
  *
- * A record grows by a second list: RECORD_2(send, SEND_FIELDS, SEND_FIELDS_2) writes both lists under version byte 2. It reads
- * version 1 as well, whose second list is zero and empty. What the fields of a written list mean never changes. A version byte
- * beyond the record's newest is refused. Records may follow each other in one slice. */
+ * A record grows at its end, by steps; each begins with the version that brings it, and the list stays in one place:
+ *
+ *     #define SEND_FIELDS(F, SINCE) F(u64, room_id) F(u8, kind) F(bytes, body) SINCE(2) F(u8, published_qos) SINCE(3) F(u64, expires_ms)
+ *     RECORD_GROWN(send, SEND_FIELDS)
+ *
+ * writes all of it under version byte 3, and reads the versions before as well: what they do not have is zero and empty. What the fields of a
+ * written list mean never changes. A version byte beyond `send_record_version` is refused. Records may follow each other in one slice. */
 #ifndef CORE_RECORD_H
 #define CORE_RECORD_H
 
 #include "core/check.h"
 #include "core/cursor.h"
+#include <stdbool.h>
 
-/* Whether what grew is written with its second list. The simulator alone is built with RECORD_SIMULATES_OLDER, and then may write as an
+/* Whether what grew is written with what it has grown by. The simulator alone is built with RECORD_SIMULATES_OLDER, and then may write as an
  * older version did, under version byte 1 (tests/sim/world.c); the server has no such switch. */
 #ifdef RECORD_SIMULATES_OLDER
-#include <stdbool.h>
 extern bool record_first_lists_only;
 #define RECORD_WRITES_GROWN (!record_first_lists_only)
 #else
@@ -42,10 +46,16 @@ extern bool record_first_lists_only;
 #define RECORD_SIZE_u64(value) sizeof(value)
 #define RECORD_SIZE_bytes(value) (sizeof(uint32_t) + (value).len)
 
+/* What a field and a step of a list are in each of the places where the list stands. The steps set `absent`, which compilers know. */
 #define RECORD_FIELD_DECLARE(type, name) RECORD_TYPE_##type name;
-#define RECORD_FIELD_PUT(type, name) at = record_put_##type(at, r->name);
-#define RECORD_FIELD_SIZE(type, name) size += RECORD_SIZE_##type(r->name);
-#define RECORD_FIELD_READ(type, name) r->name = cursor_##type(c);
+#define RECORD_FIELD_PUT(type, name) if (!absent) at = record_put_##type(at, r->name);
+#define RECORD_FIELD_SIZE(type, name) if (!absent) size += RECORD_SIZE_##type(r->name);
+#define RECORD_FIELD_READ(type, name) if (!absent) r->name = cursor_##type(c); else memset(&r->name, 0, sizeof r->name);
+#define RECORD_FIELD_NOTHING(type, name)
+#define RECORD_SINCE(version_) absent = version < (version_);
+#define RECORD_SINCE_NOTHING(version_)
+#define RECORD_SINCE_COUNT(version_) + 1
+#define RECORD_SINCE_NEWEST(version_) *0 + (version_)
 
 /* Each gives the place behind what it wrote: the room is reserved for a whole record at once. */
 #define RECORD_PUT(type, name)                                                                                         \
@@ -66,47 +76,46 @@ static inline uint8_t *record_put_bytes(uint8_t *at, struct slice value)
     return at + value.len;
 }
 
-#define RECORD_NO_FIELDS(F)
-#define RECORD(name, FIELDS) RECORD_OF_VERSION(1, name, FIELDS, RECORD_NO_FIELDS)
-#define RECORD_2(name, FIELDS, FIELDS_2) RECORD_OF_VERSION(2, name, FIELDS, FIELDS_2)
+#define RECORD(name, FIELDS)                                                                                           \
+    RECORD_DEFINE(name, 1, FIELDS(RECORD_FIELD_DECLARE), FIELDS(RECORD_FIELD_SIZE), FIELDS(RECORD_FIELD_PUT), FIELDS(RECORD_FIELD_READ))
+#define RECORD_GROWN(name, FIELDS)                                                                                     \
+    _Static_assert((1 FIELDS(RECORD_FIELD_NOTHING, RECORD_SINCE_NEWEST)) == (1 FIELDS(RECORD_FIELD_NOTHING, RECORD_SINCE_COUNT)), \
+                   "the steps are 2, 3, 4 ...");                                                                       \
+    RECORD_DEFINE(name, 1 FIELDS(RECORD_FIELD_NOTHING, RECORD_SINCE_NEWEST), FIELDS(RECORD_FIELD_DECLARE, RECORD_SINCE_NOTHING), \
+              FIELDS(RECORD_FIELD_SIZE, RECORD_SINCE), FIELDS(RECORD_FIELD_PUT, RECORD_SINCE), FIELDS(RECORD_FIELD_READ, RECORD_SINCE))
 
-#define RECORD_IS_WHOLE(newest) ((newest) == 1 || RECORD_WRITES_GROWN)
-#define RECORD_FIELD_ZERO(type, name) memset(&r->name, 0, sizeof r->name);
-#define RECORD_OF_VERSION(newest, name, FIELDS, FIELDS_2)                                                              \
+#define RECORD_DEFINE(name, newest, DECLARED, SIZED, PUT, READ)                                                        \
     struct name##_record {                                                                                             \
-        FIELDS(RECORD_FIELD_DECLARE)                                                                                   \
-        FIELDS_2(RECORD_FIELD_DECLARE)                                                                                 \
+        DECLARED                                                                                                       \
     };                                                                                                                 \
+    enum { name##_record_version = newest };                                                                           \
     static inline uint32_t name##_record_size(const struct name##_record *r)                                           \
     {                                                                                                                  \
-        size_t size = 1;                                                                                               \
-        FIELDS(RECORD_FIELD_SIZE)                                                                                      \
-        if (RECORD_IS_WHOLE(newest)) {                                                                                 \
-            FIELDS_2(RECORD_FIELD_SIZE)                                                                                \
-        }                                                                                                              \
+        const uint8_t version = RECORD_WRITES_GROWN ? name##_record_version : 1;                                       \
+        bool absent = false;                                                                                           \
+        size_t size = sizeof version;                                                                                  \
+        SIZED                                                                                                          \
+        (void)absent;                                                                                                  \
         return (uint32_t)size;                                                                                         \
     }                                                                                                                  \
     static inline void name##_record_write(struct writer *w, const struct name##_record *r)                            \
     {                                                                                                                  \
+        const uint8_t version = RECORD_WRITES_GROWN ? name##_record_version : 1;                                       \
+        bool absent = false;                                                                                           \
         uint8_t *at = writer_reserve(w, name##_record_size(r));                                                        \
         if (at == NULL) return;                                                                                        \
-        *at++ = RECORD_IS_WHOLE(newest) ? newest : 1;                                                                  \
-        FIELDS(RECORD_FIELD_PUT)                                                                                       \
-        if (RECORD_IS_WHOLE(newest)) {                                                                                 \
-            FIELDS_2(RECORD_FIELD_PUT)                                                                                 \
-        }                                                                                                              \
+        *at++ = version;                                                                                               \
+        PUT                                                                                                            \
         (void)at;                                                                                                      \
+        (void)absent;                                                                                                  \
     }                                                                                                                  \
     static inline __attribute__((always_inline)) bool name##_record_read(struct name##_record *r, struct cursor *c)    \
     {                                                                                                                  \
-        uint8_t version = cursor_u8(c);                                                                                \
-        if (version < 1 || version > newest) c->bad = true;                                                            \
-        FIELDS(RECORD_FIELD_READ)                                                                                      \
-        if (version >= 2) {                                                                                            \
-            FIELDS_2(RECORD_FIELD_READ)                                                                                \
-        } else {                                                                                                       \
-            FIELDS_2(RECORD_FIELD_ZERO)                                                                                \
-        }                                                                                                              \
+        const uint8_t version = cursor_u8(c);                                                                          \
+        bool absent = false;                                                                                           \
+        if (version < 1 || version > name##_record_version) c->bad = true;                                             \
+        READ                                                                                                           \
+        (void)absent;                                                                                                  \
         return !c->bad;                                                                                                \
     }
 

@@ -169,8 +169,10 @@ Test(record, records_follow_each_other)
     writer_deinit(&w);
 }
 
-#define GROWN_FIELDS_2(F) F(u32, epoch) F(bytes, note)
-RECORD_2(grown, SAMPLE_FIELDS, GROWN_FIELDS_2)
+#define GROWN_FIELDS(F, SINCE) SAMPLE_FIELDS(F) SINCE(2) F(u32, epoch) F(bytes, note)
+RECORD_GROWN(grown, GROWN_FIELDS)
+#define GROWN_AGAIN_FIELDS(F, SINCE) GROWN_FIELDS(F, SINCE) SINCE(3) F(u8, flags) SINCE(4) F(u64, total) F(bytes, more)
+RECORD_GROWN(grown_again, GROWN_AGAIN_FIELDS)
 
 Test(record, a_grown_record_reads_what_was_written_before_it_grew)
 {
@@ -200,5 +202,39 @@ Test(record, a_grown_record_reads_what_was_written_before_it_grew)
     w.data[0] = 0;
     c = cursor_of(writer_slice(&w));
     cr_assert_not(grown_record_read(&read, &c), "no version");
+    writer_deinit(&w);
+}
+
+/* Each version reads all before it. */
+Test(record, a_record_may_grow_by_any_number_of_steps)
+{
+    struct sample_record first = sample_value();
+    struct grown_record second = {.kind = 9, .epoch = 17, .note = SLICE_TEXT("grown")};
+    struct grown_again_record fourth = {.kind = 10, .epoch = 18, .note = SLICE_TEXT("again"), .flags = 3, .total = 19, .more = SLICE_TEXT("more")};
+    cr_expect_eq(sample_record_version, 1);
+    cr_expect_eq(grown_record_version, 2);
+    cr_expect_eq(grown_again_record_version, 4);
+    struct writer w;
+    writer_init(&w, 0);
+    sample_record_write(&w, &first);
+    grown_record_write(&w, &second);
+    size_t third_at = w.len;
+    grown_again_record_write(&w, &fourth);
+    w.data[third_at] = 3;
+    w.len -= sizeof(uint64_t) + sizeof(uint32_t) + fourth.more.len; /* what the fourth version brought */
+    grown_again_record_write(&w, &fourth);
+    cr_expect_eq(grown_again_record_size(&fourth), grown_record_size(&second) + 1 + 8 + 4 + 4);
+
+    struct grown_again_record read;
+    struct cursor c = cursor_of(writer_slice(&w));
+    for (uint32_t version = 1; version <= 4; version++) {
+        memset(&read, 0xff, sizeof read);
+        cr_assert(grown_again_record_read(&read, &c), "version %u", version);
+        cr_expect_eq(read.epoch, version == 1 ? 0 : version == 2 ? 17 : 18);
+        cr_expect_eq(read.flags, version < 3 ? 0 : 3);
+        cr_expect_eq(read.total, version < 4 ? 0 : 19);
+        cr_expect(slice_equal(read.more, version < 4 ? SLICE_EMPTY : SLICE_TEXT("more")));
+    }
+    cr_expect(cursor_done(&c));
     writer_deinit(&w);
 }

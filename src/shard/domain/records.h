@@ -1,6 +1,6 @@
 /* shard/domain/records.h - every flat record of the domain: log commands, relays between shards, store values.
  * Thread:  any.  Depends: core/record.h (which draws the bytes), shard/engine/records.h.  Start at: shard/engine/shard.h
- * Logs and stores outlive versions: a record grows only by a second list (RECORD_2), whose fields mean the former behaviour when they
+ * Logs and stores outlive versions: a record grows only at its end (RECORD_GROWN), by fields that mean the former behaviour when they
  * are zero, and what a field that is there means never changes. */
 #ifndef SHARD_DOMAIN_RECORDS_H
 #define SHARD_DOMAIN_RECORDS_H
@@ -15,16 +15,16 @@
 /* account/ */
 #define USER_CREATE_FIELDS(F) F(bytes, name) F(bytes, display_name) F(bytes, password_hash)
 RECORD(user_create, USER_CREATE_FIELDS)
-#define DEVICE_PUT_FIELDS(F)                                                                                           \
-    F(u64, user_id) F(bytes, device_id) F(bytes, platform) F(bytes, name) F(bytes, refresh_hash) F(u64, refresh_expires_ms)
 /* issued_s: of a backend's token that the device is listed for, 0: of none; family: of the new refresh token; frees: the device that
  * gives its place where there is none left, empty: none; temporary: it takes none */
-#define DEVICE_PUT_FIELDS_2(F) F(u64, issued_s) F(u64, family) F(bytes, frees) F(u8, temporary)
-RECORD_2(device_put, DEVICE_PUT_FIELDS, DEVICE_PUT_FIELDS_2)
-#define REFRESH_FIELDS(F)                                                                                              \
-    F(u64, user_id) F(bytes, device_id) F(bytes, old_hash) F(bytes, new_hash) F(u64, refresh_expires_ms)
-#define REFRESH_FIELDS_2(F) F(u64, family) F(u32, number)
-RECORD_2(refresh, REFRESH_FIELDS, REFRESH_FIELDS_2)
+#define DEVICE_PUT_FIELDS(F, SINCE)                                                                                    \
+    F(u64, user_id) F(bytes, device_id) F(bytes, platform) F(bytes, name) F(bytes, refresh_hash) F(u64, refresh_expires_ms)\
+    SINCE(2) F(u64, issued_s) F(u64, family) F(bytes, frees) F(u8, temporary)
+RECORD_GROWN(device_put, DEVICE_PUT_FIELDS)
+#define REFRESH_FIELDS(F, SINCE)                                                                                       \
+    F(u64, user_id) F(bytes, device_id) F(bytes, old_hash) F(bytes, new_hash) F(u64, refresh_expires_ms)               \
+    SINCE(2) F(u64, family) F(u32, number)
+RECORD_GROWN(refresh, REFRESH_FIELDS)
 #define DEVICE_REVOKE_FIELDS(F) F(u64, user_id) F(bytes, device_id)
 RECORD(device_revoke, DEVICE_REVOKE_FIELDS)
 #define REVOCATION_TIME_FIELDS(F) F(u64, user_id) F(bytes, device_id)
@@ -33,25 +33,27 @@ RECORD(revocation_time, REVOCATION_TIME_FIELDS)
 RECORD(seen, SEEN_FIELDS)
 
 /* chat/ : properties = a packed Properties, empty: none; room_id 0 = the direct conversation of low_id and high_id; peer_name is the other one's display name */
-#define SEND_FIELDS(F)                                                                                                 \
-    F(u64, room_id) F(u64, low_id) F(u64, high_id) F(u8, kind) F(bytes, client_msg_id) F(bytes, sender_name)            \
-    F(bytes, peer_name) F(bytes, body) F(bytes, properties)
 /* published_qos: enum PublishedQos */
-#define SEND_FIELDS_2(F) F(u8, published_qos)
-RECORD_2(send, SEND_FIELDS, SEND_FIELDS_2)
+#define SEND_FIELDS(F, SINCE)                                                                                          \
+    F(u64, room_id) F(u64, low_id) F(u64, high_id) F(u8, kind) F(bytes, client_msg_id) F(bytes, sender_name)           \
+    F(bytes, peer_name) F(bytes, body) F(bytes, properties)                                                            \
+    SINCE(2) F(u8, published_qos)
+RECORD_GROWN(send, SEND_FIELDS)
 #define READ_FIELDS(F) F(u64, user_id) F(u64, room_id) F(u64, seq)
 RECORD(read, READ_FIELDS)
 
 /* room/ : `people` = person_records one after another */
 #define PERSON_FIELDS(F) F(u64, user_id) F(bytes, name)
 RECORD(person, PERSON_FIELDS)
-#define ROOM_CREATE_FIELDS(F) F(bytes, name) F(u8, joinable) F(bytes, client_room_id) F(bytes, owner_name) F(bytes, people)
 /* history: enum RoomHistory; 0 is ALL where a room is made, unchanged where it is changed */
-#define ROOM_CREATE_FIELDS_2(F) F(u8, history)
-RECORD_2(room_create, ROOM_CREATE_FIELDS, ROOM_CREATE_FIELDS_2)
-#define ROOM_UPDATE_FIELDS(F) F(u64, room_id) F(bytes, name) F(u8, joinable)
-#define ROOM_UPDATE_FIELDS_2(F) F(u8, history)
-RECORD_2(room_update, ROOM_UPDATE_FIELDS, ROOM_UPDATE_FIELDS_2)
+#define ROOM_CREATE_FIELDS(F, SINCE)                                                                                   \
+    F(bytes, name) F(u8, joinable) F(bytes, client_room_id) F(bytes, owner_name) F(bytes, people)                      \
+    SINCE(2) F(u8, history)
+RECORD_GROWN(room_create, ROOM_CREATE_FIELDS)
+#define ROOM_UPDATE_FIELDS(F, SINCE)                                                                                   \
+    F(u64, room_id) F(bytes, name) F(u8, joinable)                                                                     \
+    SINCE(2) F(u8, history)
+RECORD_GROWN(room_update, ROOM_UPDATE_FIELDS)
 #define ROOM_DISMISS_FIELDS(F) F(u64, room_id)
 RECORD(room_dismiss, ROOM_DISMISS_FIELDS)
 #define MEMBERS_ADD_FIELDS(F) F(u64, room_id) F(u8, invited) F(bytes, people)
@@ -76,20 +78,20 @@ RECORD(will, WILL_FIELDS)
 RECORD(will_sent, WILL_SENT_FIELDS)
 
 /* ---- relays: what a room's shard tells the shards of its members; also applied directly on its own ---- */
-#define MESSAGE_FIELDS(F)                                                                                              \
-    F(u64, msg_id) F(u64, seq) F(u64, sender_id) F(u64, time_ms) F(u8, kind) F(bytes, sender_name) F(bytes, client_msg_id) \
-    F(bytes, body) F(bytes, properties)
-#define MESSAGE_FIELDS_2(F) F(u8, published_qos)
-RECORD_2(message, MESSAGE_FIELDS, MESSAGE_FIELDS_2)
+#define MESSAGE_FIELDS(F, SINCE)                                                                                       \
+    F(u64, msg_id) F(u64, seq) F(u64, sender_id) F(u64, time_ms) F(u8, kind) F(bytes, sender_name) F(bytes, client_msg_id)\
+    F(bytes, body) F(bytes, properties)                                                                                \
+    SINCE(2) F(u8, published_qos)
+RECORD_GROWN(message, MESSAGE_FIELDS)
 #define RELAY_MESSAGE_FIELDS(F) F(u64, room_id) F(u8, large) F(bytes, message)
 RECORD(relay_message, RELAY_MESSAGE_FIELDS)
 /* What a member's shard keeps of a room. */
-#define SNAPSHOT_FIELDS(F)                                                                                             \
-    F(u64, room_id) F(u8, type) F(bytes, name) F(u64, owner_id) F(u32, member_count) F(u32, member_max) F(u64, created_ms)  \
-    F(u8, dismissed) F(u8, joinable) F(u8, large)
 /* since_join: the room's history is SINCE_JOIN, else ALL */
-#define SNAPSHOT_FIELDS_2(F) F(u8, since_join)
-RECORD_2(snapshot, SNAPSHOT_FIELDS, SNAPSHOT_FIELDS_2)
+#define SNAPSHOT_FIELDS(F, SINCE)                                                                                      \
+    F(u64, room_id) F(u8, type) F(bytes, name) F(u64, owner_id) F(u32, member_count) F(u32, member_max) F(u64, created_ms)\
+    F(u8, dismissed) F(u8, joinable) F(u8, large)                                                                      \
+    SINCE(2) F(u8, since_join)
+RECORD_GROWN(snapshot, SNAPSHOT_FIELDS)
 /* change = RoomChangeKind; target 0 = none; peer_*: DIRECT, as the target sees it; head_seq: of the room at the change */
 #define RELAY_CHANGE_FIELDS(F)                                                                                         \
     F(u8, change) F(bytes, snapshot) F(u64, actor_id) F(u64, target_id) F(bytes, target_name) F(u8, role) F(u64, time_ms)   \
@@ -117,31 +119,33 @@ RECORD(followed_message, FOLLOWED_MESSAGE_FIELDS)
 RECORD(name, NAME_FIELDS)
 #define ACCOUNT_FIELDS(F) F(bytes, name) F(bytes, display_name) F(bytes, password_hash) F(u64, created_ms)
 RECORD(account, ACCOUNT_FIELDS)
-#define DEVICE_FIELDS(F)                                                                                               \
-    F(bytes, platform) F(bytes, name) F(u64, created_ms) F(u64, last_seen_ms) F(u64, valid_after_s) F(u8, revoked)          \
-    F(bytes, refresh_hash) F(u64, refresh_expires_ms)
 /* generation: log index of the command that made or last revoked the device; family and number: of the refresh token that is good;
  * refreshed_ms: when that took the place of the one before */
-#define DEVICE_FIELDS_2(F) F(u64, generation) F(u64, family) F(u32, refresh_number) F(u64, refreshed_ms) F(u8, temporary)
-RECORD_2(device, DEVICE_FIELDS, DEVICE_FIELDS_2)
+#define DEVICE_FIELDS(F, SINCE)                                                                                        \
+    F(bytes, platform) F(bytes, name) F(u64, created_ms) F(u64, last_seen_ms) F(u64, valid_after_s) F(u8, revoked)     \
+    F(bytes, refresh_hash) F(u64, refresh_expires_ms)                                                                  \
+    SINCE(2) F(u64, generation) F(u64, family) F(u32, refresh_number) F(u64, refreshed_ms) F(u8, temporary)
+RECORD_GROWN(device, DEVICE_FIELDS)
 /* counted: 1 when direct_count is known; else the conversations of two are counted when it is loaded */
-#define INBOX_FIELDS(F) F(u32, room_count) F(u32, large_count) F(u64, last_seen_ms)
 /* incarnations: { u32 ordinal | u64 first sync_key given in it }…, ascending, at most INBOX_INCARNATIONS_MAX of the newest */
-#define INBOX_FIELDS_2(F) F(u8, counted) F(u32, direct_count) F(u32, unanswered_count) F(bytes, incarnations)
-RECORD_2(inbox, INBOX_FIELDS, INBOX_FIELDS_2)
+#define INBOX_FIELDS(F, SINCE)                                                                                         \
+    F(u32, room_count) F(u32, large_count) F(u64, last_seen_ms)                                                        \
+    SINCE(2) F(u8, counted) F(u32, direct_count) F(u32, unanswered_count) F(bytes, incarnations)
+RECORD_GROWN(inbox, INBOX_FIELDS)
 #define CONVERSATION_FIELDS(F) F(u64, joined_seq) F(u64, read_seq) F(u64, peer_id) F(bytes, peer_name)
 RECORD(conversation, CONVERSATION_FIELDS)
 /* shard_counts: u32 LE members per shard, shard_count of them */
-#define ROOM_FIELDS(F)                                                                                                 \
-    F(u8, type) F(bytes, name) F(u64, owner_id) F(u32, member_count) F(u64, created_ms) F(u8, dismissed) F(u8, joinable)    \
-    F(u8, large) F(bytes, shard_counts)
 /* unretained_seq: nothing up to there is retained for MQTT's subscribers; since_join: as in the snapshot */
-#define ROOM_FIELDS_2(F) F(u64, unretained_seq) F(u8, since_join)
-RECORD_2(room, ROOM_FIELDS, ROOM_FIELDS_2)
-#define MEMBER_FIELDS(F) F(u8, role) F(u64, joined_ms) F(bytes, name)
+#define ROOM_FIELDS(F, SINCE)                                                                                          \
+    F(u8, type) F(bytes, name) F(u64, owner_id) F(u32, member_count) F(u64, created_ms) F(u8, dismissed) F(u8, joinable)\
+    F(u8, large) F(bytes, shard_counts)                                                                                \
+    SINCE(2) F(u64, unretained_seq) F(u8, since_join)
+RECORD_GROWN(room, ROOM_FIELDS)
 /* joined_seq: head of the room when the member came in; 0 for who came in before it was noted, too */
-#define MEMBER_FIELDS_2(F) F(u64, joined_seq)
-RECORD_2(member, MEMBER_FIELDS, MEMBER_FIELDS_2)
+#define MEMBER_FIELDS(F, SINCE)                                                                                        \
+    F(u8, role) F(u64, joined_ms) F(bytes, name)                                                                       \
+    SINCE(2) F(u64, joined_seq)
+RECORD_GROWN(member, MEMBER_FIELDS)
 
 /* An event of a user's stream: u8 event_kind, then the record. Messages are stored once per shard and named here. */
 enum event_kind { EVENT_MESSAGE = 1, EVENT_READ = 2, EVENT_CHANGE = 3, EVENT_DEVICE = 4 };

@@ -69,10 +69,10 @@ struct origin {
 };
 
 /* Who asks; verified by the door (signature, expiry) and by the user's home shard (device not revoked). */
-#define ACTOR_FIELDS(F)                                                                                                \
-    F(u64, user_id) F(u64, issued_s) F(u64, expires_s) F(bytes, device_id) F(bytes, platform) F(bytes, name)
-#define ACTOR_FIELDS_2(F) F(u8, own) F(u64, generation) /* own: this server made the token, for that generation of the device */
-RECORD_2(actor, ACTOR_FIELDS, ACTOR_FIELDS_2)
+#define ACTOR_FIELDS(F, SINCE)                                                                                         \
+    F(u64, user_id) F(u64, issued_s) F(u64, expires_s) F(bytes, device_id) F(bytes, platform) F(bytes, name)           \
+    SINCE(2) F(u8, own) F(u64, generation) /* own: this server made the token, for that generation of the device */
+RECORD_GROWN(actor, ACTOR_FIELDS)
 
 struct letter {
     struct letter *next;

@@ -1,6 +1,6 @@
 /* shard/engine/records.h - the flat records of the engine itself: the frame of a command, streams, counters.
  * Thread: any.  Depends: core/record.h (which draws the bytes).  Start at: shard/engine/shard.h
- * Logs and stores outlive versions: a record grows only by a second list (RECORD_2), whose fields mean the former behaviour when they
+ * Logs and stores outlive versions: a record grows only at its end (RECORD_GROWN), by fields that mean the former behaviour when they
  * are zero, and what a field that is there means never changes. */
 #ifndef SHARD_RECORDS_H
 #define SHARD_RECORDS_H
@@ -12,10 +12,10 @@
 RECORD(command, COMMAND_FIELDS)
 
 /* limits.c: the limits that apply reads, in force from here on */
-#define LIMITS_FIELDS(F)                                                                                               \
-    F(u32, room_members_max) F(u32, fanout_threshold) F(u32, inbox_events_max) F(u32, devices_per_user_max) F(u32, dedup_entries)
-#define LIMITS_FIELDS_2(F) F(u32, repeat_window_ms) F(u32, repeats_per_sender)
-RECORD_2(limits, LIMITS_FIELDS, LIMITS_FIELDS_2)
+#define LIMITS_FIELDS(F, SINCE)                                                                                        \
+    F(u32, room_members_max) F(u32, fanout_threshold) F(u32, inbox_events_max) F(u32, devices_per_user_max) F(u32, dedup_entries)\
+    SINCE(2) F(u32, repeat_window_ms) F(u32, repeats_per_sender)
+RECORD_GROWN(limits, LIMITS_FIELDS)
 
 /* incarnation.c: the first command of a start; also the value under KEY_INCARNATION */
 #define INCARNATION_FIELDS(F) F(u32, ordinal) F(u32, random)
@@ -56,10 +56,11 @@ RECORD(received, RECEIVED_FIELDS)
 /* last_id_ms: when the newest of those ids was given, so that time does not go back either */
 #define META_FIELDS(F) F(u64, next_user) F(u64, next_room) F(u64, next_message) F(u64, last_id_ms)
 RECORD(meta, META_FIELDS)
-#define STREAM_FIELDS(F) F(u64, emitted) F(u64, applied)
 /* acknowledged 0: what is in the outbox begins behind it */
-#define STREAM_FIELDS_2(F) F(u64, acknowledged)
-RECORD_2(stream, STREAM_FIELDS, STREAM_FIELDS_2)
+#define STREAM_FIELDS(F, SINCE)                                                                                        \
+    F(u64, emitted) F(u64, applied)                                                                                    \
+    SINCE(2) F(u64, acknowledged)
+RECORD_GROWN(stream, STREAM_FIELDS)
 /* waiting: rows of KEY_DUE */
 #define TIMER_COUNT_FIELDS(F) F(u64, waiting)
 RECORD(timer_count, TIMER_COUNT_FIELDS)
