@@ -16,10 +16,10 @@ STAGES = [  # name, functions; names are matched whole, * at the end stands for 
     ("route, admit", "mqtt_publish publish_to mqtt_target_of mqtt_pack_properties own_add make_id session_request session_actor forward "
                      "admit_* route_* envelope_peek_* peek request_create request_start* request_begin letter_* door_origin"),
     ("check, propose", "handle_* envelope_unpack* request_unpack request_run request_propose* request_try_propose send_propose needs_* "
-                       "view_needs_* check_* frame_command send_entry protobuf_c_message_unpack strings_are_text"),
+                       "view_needs_* check_* frame_command send_entry send_content protobuf_c_message_unpack strings_are_text"),
     ("log", "append commitlog_* chunk_* record_seal record_header_encode"),
     ("relay", "relay_* stream_* apply_relay"),
-    ("apply", "machine_apply machine_entity apply_* room_* view_* inbox_append conversation_* event_* message_* dedup_find dedup_add "
+    ("apply", "machine_apply machine_step machine_entity state_hash_* apply_* room_* view_* inbox_append conversation_* event_* message_* dedup_find dedup_add "
               "dedup_id take_in bucket_* senders_* batch_record effects_* request_ready take_durable command_decode lookahead_*"),
     ("rows of the batch", "machine_end_batch batch_end block_put dedup_end_batch write_batch store_write"),
     ("answer", "mqtt_on_reply mqtt_published receipt_* acknowledge* mqtt_encode_ack request_applied request_answer request_end "

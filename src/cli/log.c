@@ -218,10 +218,24 @@ static enum cli_exit refuse_directory(const struct log_arguments *arguments, enu
     return exit_of(result);
 }
 
+struct rehearsed {
+    const struct log_arguments *arguments;
+    bool damaged;
+};
+
+static void on_state(void *context, uint16_t shard, uint64_t index, uint64_t hash)
+{
+    const struct rehearsed *rehearsed = context;
+    if (rehearsed->arguments->json)
+        printf("{\"log\":\"" SHARD_DIRECTORY "\",\"index\":%" PRIu64 ",\"state\":\"%016" PRIx64 "\"}\n", shard, index, hash);
+    else
+        printf(SHARD_DIRECTORY ": state %016" PRIx64 " at index %" PRIu64 "\n", shard, hash, index);
+}
+
 static void on_damage(void *context, uint16_t shard, const char *damage)
 {
-    bool *damaged = context;
-    *damaged = true;
+    struct rehearsed *rehearsed = context;
+    rehearsed->damaged = true;
     fprintf(stderr, SHARD_DIRECTORY ": its store is damaged and would serve nothing: %s\n", shard, damage);
 }
 
@@ -230,21 +244,22 @@ static enum cli_exit rehearse(const struct log_arguments *arguments, const struc
 {
     static struct config config; /* large: lists of texts */
     char text[512] = "";
-    bool damaged = false;
+    struct rehearsed rehearsed = {.arguments = arguments};
     config_init_defaults(&config);
     const struct rehearsal_options options = {.config = &config,
                                               .path = arguments->path,
                                               .shard_count = (uint16_t)datadir_shards(dir),
                                               .made_before = datadir_run(dir) > 0,
                                               .on_damage = on_damage,
-                                              .context = &damaged};
+                                              .on_state = on_state,
+                                              .context = &rehearsed};
     enum result result = logger_start(LOGGER_WARN, LOGGER_LOGFMT); /* as the threads of a start need it */
     if (result != RESULT_OK) return refuse_directory(arguments, result, result_text(result));
     result = rehearsal_run(&options, text, sizeof text);
     logger_stop();
     if (result != RESULT_OK) return refuse_directory(arguments, result, text);
-    print_directory(arguments, damaged ? "corrupt" : "good", "");
-    return damaged ? CLI_EXIT_CORRUPT : CLI_EXIT_OK;
+    print_directory(arguments, rehearsed.damaged ? "corrupt" : "good", "");
+    return rehearsed.damaged ? CLI_EXIT_CORRUPT : CLI_EXIT_OK;
 }
 
 /* Whether there is a key in it. Who may read it is not asked: a start does, under the server's user, and here another one may look. */
@@ -316,7 +331,8 @@ static int log_verify(int argc, char **argv)
         "\n"
         "Of a data directory FORMAT, each shard's IDENTITY and the token key are judged as a start judges them (but for who may read the key); when the logs are good, every shard is recovered in "
         "memory, and what the shards know of each other is compared: one that is missing, foreign, older than the others or without its newest "
-        "part is named. A directory that a server has open exits with 1: stop the server, or verify a copy.\n"
+        "part is named. The rows of each store are counted against what its log has given it. `state` is everything a shard knows as of that index of its "
+        "log, in one number: a copy that was brought to the same index has the same. A directory that a server has open exits with 1: stop the server, or verify a copy.\n"
         "\n"
         "Examples:\n"
         "  ringpost log verify ./data\n"

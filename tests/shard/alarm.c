@@ -15,19 +15,19 @@ static enum result alarm_load(struct entity *fresh, struct store_view *view)
     struct writer value;
     writer_init(&value, 0);
     struct key key = key_one(KEY_ALARM, fresh->key.a);
-    enum result result = store_get(view, key_slice(&key), &value);
+    enum result result = entity_load_row(fresh, view, &key, &value);
     struct cursor c = cursor_of(writer_slice(&value));
     struct alarm_record record;
-    fresh->exists = result == RESULT_OK;
-    if (result == RESULT_OK && (!alarm_record_read(&record, &c) || !cursor_done(&c))) result = RESULT_CORRUPT;
-    if (result == RESULT_OK) {
+    bool found = result == RESULT_OK && fresh->exists;
+    if (found && (!alarm_record_read(&record, &c) || !cursor_done(&c))) result = RESULT_CORRUPT;
+    if (found && result == RESULT_OK) {
         alarm->due_ms = record.due_ms;
         alarm->number = record.number;
         alarm->fired = record.fired;
         alarm->again_ms = record.again_ms;
     }
     writer_deinit(&value);
-    return result == RESULT_MISSING ? RESULT_OK : result;
+    return result;
 }
 
 static void alarm_write(struct entity *e, struct effects *effects)
@@ -35,7 +35,7 @@ static void alarm_write(struct entity *e, struct effects *effects)
     const struct alarm *alarm = alarm_of(e);
     struct key key = key_one(KEY_ALARM, e->key.a);
     struct alarm_record record = {.due_ms = alarm->due_ms, .number = alarm->number, .fired = alarm->fired, .again_ms = alarm->again_ms};
-    EFFECTS_PUT(effects, &key, alarm, &record);
+    EFFECTS_PUT_ROW(effects, &key, alarm, &record, &e->row_hash);
 }
 
 static const struct entity_type alarm_type = {
@@ -93,7 +93,7 @@ static uint32_t size_max_alarm(const struct domain *domain, uint32_t body_size_m
     return alarm_set_record_size(&(struct alarm_set_record){0});
 }
 
-static const struct command_row alarm_command = {COMMAND_ALARM, "ALARM", needs_alarm, check_alarm, apply_alarm, size_max_alarm, NULL};
+static const struct command_row alarm_command = {COMMAND_ALARM, "ALARM", alarm_set_record_version, needs_alarm, check_alarm, apply_alarm, size_max_alarm, NULL};
 
 /* ---- the timer ---- */
 

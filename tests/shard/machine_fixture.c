@@ -183,6 +183,14 @@ void fixture_destroy(struct fixture *f)
     free(f);
 }
 
+void fixture_put(struct fixture *f, const struct key *key, struct slice value)
+{
+    struct slice before;
+    if (fixture_get(f, key, &before)) f->machine->hash.rows -= state_hash_row(key_slice(key), before);
+    store_put(&f->store, key_slice(key), value);
+    f->machine->hash.rows += state_hash_row(key_slice(key), value);
+}
+
 uint64_t fixture_add_user(struct fixture *f, const char *name)
 {
     uint64_t user_id = id_make(f->machine->options.shard, ID_USER, 1000 + ++f->users);
@@ -195,11 +203,11 @@ uint64_t fixture_add_user(struct fixture *f, const char *name)
     writer_init(&w, 0);
     account_record_write(&w, &account);
     struct key key = key_one(KEY_ACCOUNT, user_id);
-    store_put(&f->store, key_slice(&key), writer_slice(&w));
+    fixture_put(f, &key, writer_slice(&w));
     writer_reset(&w);
     inbox_record_write(&w, &inbox);
     key = key_one(KEY_INBOX, user_id);
-    store_put(&f->store, key_slice(&key), writer_slice(&w));
+    fixture_put(f, &key, writer_slice(&w));
     writer_deinit(&w);
     return user_id;
 }
@@ -209,7 +217,7 @@ uint64_t fixture_add_user(struct fixture *f, const char *name)
 static struct command command_of(const struct fixture_command *p, uint64_t index)
 {
     struct command command;
-    cr_assert(command_decode(&command, p->type, index, slice_of(p->body, p->len)));
+    cr_assert_eq(command_decode(&command, p->type, index, slice_of(p->body, p->len)), RESULT_OK);
     return command;
 }
 
@@ -288,6 +296,14 @@ static void journal_add(struct writer *journal, struct slice operations)
     }
 }
 
+/* What was counted is what is there. */
+static void check_rows(struct fixture *f)
+{
+    uint64_t rows;
+    cr_assert_eq(state_hash_scan(f->machine->options.domain, &f->store.view, &rows), RESULT_OK);
+    cr_expect_eq(f->machine->hash.rows, rows, "a row has changed, and the sum of the rows has not, or by something else");
+}
+
 void fixture_end_batch(struct fixture *f)
 {
     writer_u16(&f->log, 0);
@@ -295,6 +311,7 @@ void fixture_end_batch(struct fixture *f)
     journal_add(&f->journal, writer_slice(&f->effects.puts));
     store_write_batch(&f->store, writer_slice(&f->effects.puts));
     writer_reset(&f->effects.puts);
+    check_rows(f);
     if (!f->forgetful) return;
     for (int i = 0; i < 16; i++) entity_table_trim(f->machine->entities); /* each call looks at a part */
 }
@@ -404,16 +421,24 @@ uint32_t fixture_events(struct fixture *f, uint64_t user_id, uint64_t first_key)
 
 /* ---- again, and elsewhere ---- */
 
-void fixture_replay(const struct fixture *from, struct fixture *to)
+static void apply_batch(struct fixture *f)
+{
+    while (f->first != NULL) fixture_apply(f);
+    fixture_end_batch(f);
+}
+
+void fixture_replay(const struct fixture *from, struct fixture *to, uint32_t batch_len)
 {
     struct cursor c = cursor_of(writer_slice(&from->log));
+    uint32_t waiting = 0;
     while (cursor_left(&c) > 0) {
         uint16_t type = cursor_u16(&c);
-        if (type == 0) {
-            while (to->first != NULL) fixture_apply(to);
-            fixture_end_batch(to);
-            continue;
+        if (type == 0 ? batch_len == 0 : batch_len > 0 && waiting == batch_len) {
+            apply_batch(to);
+            waiting = 0;
         }
+        if (type == 0) continue;
+        waiting++;
         /* A command that lost its race when it was applied must lose it again, not be refused here: no check before the
          * batch. */
         struct slice body = cursor_bytes(&c);
@@ -430,6 +455,7 @@ void fixture_replay(const struct fixture *from, struct fixture *to)
             to->first = p;
         to->last = p;
     }
+    if (to->first != NULL) apply_batch(to);
     cr_assert(cursor_done(&c));
 }
 

@@ -46,6 +46,8 @@ struct machine_options fixture_options(uint16_t shard, uint16_t shard_count);
 struct fixture *fixture_create(const struct machine_options *options);
 void fixture_destroy(struct fixture *fixture);
 
+/* A row that was there before, and is counted as such. */
+void fixture_put(struct fixture *fixture, const struct key *key, struct slice value);
 /* A user whose home is this shard, as registration leaves one behind. Display name = name. */
 uint64_t fixture_add_user(struct fixture *fixture, const char *name);
 
@@ -53,7 +55,7 @@ uint64_t fixture_add_user(struct fixture *fixture, const char *name);
 enum error fixture_propose(struct fixture *fixture, uint16_t type, uint64_t actor_id, struct slice record);
 /* Applies the oldest command that waits; its outcome. */
 enum error fixture_apply(struct fixture *fixture);
-void fixture_end_batch(struct fixture *fixture);
+void fixture_end_batch(struct fixture *fixture); /* expects the rows of the store to sum up to what the machine has counted */
 /* All of it: a batch of one. */
 enum error fixture_run(struct fixture *fixture, uint16_t type, uint64_t actor_id, struct slice record);
 
@@ -92,8 +94,8 @@ uint32_t fixture_count(const struct fixture *fixture, uint8_t kind, uint64_t a);
 uint32_t fixture_messages(struct fixture *fixture, uint64_t room_id);
 uint32_t fixture_events(struct fixture *fixture, uint64_t user_id, uint64_t first_key);
 
-/* Applies the log of `from` to `to`, with the same batches. */
-void fixture_replay(const struct fixture *from, struct fixture *to);
+/* Applies the log of `from` to `to`, with the same batches, or with `batch_len` commands in each. */
+void fixture_replay(const struct fixture *from, struct fixture *to, uint32_t batch_len);
 
 /* Carries stream entries between the shards until none is left; each becomes a RELAY command and a batch of its own. */
 void fixture_settle(struct fixture *const *shards, uint16_t count);

@@ -9,6 +9,7 @@
 #include "sim/dice.h"
 #include "sim/plant.h"
 #include "sim/profile.h"
+#include "sim/states.h"
 #include "storage/fake_disk.h"
 #include "storage/fake_store.h"
 
@@ -35,6 +36,7 @@ struct node {
     uint64_t stalled_until_ns; /* 0: it is not */
     uint64_t shut_index;       /* of its log, when it was shut */
     bool sealed; /* its log, at the last stop in order */
+    struct states *states; /* NULL: they are not compared */
 };
 
 void node_create(struct node *node, uint16_t number, const struct profile *profile, const struct shard_options *options,
@@ -54,6 +56,7 @@ struct node_copy {
     struct fake_disk *disk;
     struct fake_store *store;
     uint32_t kept_count;
+    uint64_t newest_state;
 };
 void node_copy_make(struct node_copy *copy, const struct node *node);
 void node_copy_restore(const struct node_copy *copy, struct node *node);
@@ -68,5 +71,10 @@ void node_close_clone(struct node *clone);
 uint64_t node_digest(struct node *node);
 /* The digest after the whole log was applied to an empty store. */
 uint64_t node_digest_of_log(struct node *node);
+
+/* The live shard has just ended a batch. */
+void node_note_state(struct node *node);
+/* At rest: every other way to its state leads to the same one. */
+void node_compare_states(struct node *node);
 
 #endif

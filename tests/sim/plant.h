@@ -53,6 +53,10 @@
     X(timer_twice, "that a timer has fired is not stored: after a crash it fires again")                                \
     X(timer_stepped_over, "a timer that is set while the clock is wrong is not stored")                                 \
     X(due_too_early, "timers are looked at by a clock that is two seconds ahead now and then")                              \
+    X(evicted_forgets, "an inbox that was evicted and loaded again does not know when its user was last seen")         \
+    X(apply_reads_clock, "what a command does depends on when it is applied")                                          \
+    X(row_not_written, "a row has changed and is sometimes not written, and the state is taken for good")              \
+    X(positions_lost, "the positions of a stream are sometimes not stored, and the state is taken for good")           \
     X(files_not_synced, "the small files of the data directory are written and not synced")
 
 #define PLANT_AS_ENUM(name, text) PLANT_##name,

@@ -322,6 +322,7 @@ static void turn_shard(struct world *w, uint16_t i)
     while (fake_store_answer(node->store)) continue;
     while (letters_deliver(w, i, 1)) continue;
     shard_apply(node->shard, APPLY_BUDGET_MAX);
+    node_note_state(node);
     shard_flush(node->shard);
     if (!w->comparing) tick_shard(w, node); /* which may end a session */
     while (maintain(node)) continue;
@@ -389,6 +390,7 @@ static void rest(struct world *w, bool last)
     if (w->damaged) crash(w, true);
     faults_retry_start(w);
     settle(w, true);
+    for (uint16_t i = 0; i < world_shard_count(w); i++) node_compare_states(&w->nodes[i]);
     audit(w);
     outsiders_audit(w);
     alarms_audit(w);
@@ -563,6 +565,13 @@ static bool run_store(struct world *w, struct node *node)
     return fake_store_run(node->store);
 }
 
+static bool apply(struct world *w, struct node *node)
+{
+    bool applied = shard_apply(node->shard, dice_between(&w->dice, 1, APPLY_BUDGET_MAX)) > 0;
+    node_note_state(node);
+    return applied;
+}
+
 static void flush_store(struct world *w, struct node *node)
 {
     if (!faults_let_run(w, node)) return;
@@ -579,7 +588,7 @@ static bool act_on(struct world *w, enum action action, struct node *node)
     case ACTION_STORE_ANSWER: return fake_store_answer(node->store);
     case ACTION_STORE_FLUSH: flush_store(w, node); return true;
     case ACTION_COMPACT: return faults_let_run(w, node) && fake_store_compact(node->store, dice_next(&w->dice));
-    case ACTION_APPLY: return shard_apply(node->shard, dice_between(&w->dice, 1, APPLY_BUDGET_MAX)) > 0;
+    case ACTION_APPLY: return apply(w, node);
     case ACTION_FLUSH: shard_flush(node->shard); return true;
     case ACTION_TICK: tick_shard(w, node); return true;
     case ACTION_MAINTAIN: return maintain(node);

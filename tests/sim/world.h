@@ -1,7 +1,7 @@
 /* tests/sim/world.h - a whole server and its people in one thread, driven by one seed.
  * Owns:    the shards (nodes), the letters between them, the clock, the people; decides what happens next.
  * Thread:  one.                   Depends: all of tests/sim and tests/storage's fakes.
- * Reading order of this folder: dice.h report.h profile.h plant.h | node.h world.h letters.h place.h faults.h trial.h | facts.h oracle.h | people.h calls.h | outsiders.h | alarms.h | audit.h | sim.c
+ * Reading order of this folder: dice.h report.h profile.h plant.h | node.h states.h world.h letters.h place.h faults.h trial.h | facts.h oracle.h | people.h calls.h | outsiders.h | alarms.h | audit.h | sim.c
  *
  * The code of the shards is the real one, from shard_receive() to the bytes of the log. Simulated are: the disk (writes take
  * their time, a crash keeps any of their sectors, any of its operations may fail), the store (batches, jobs and flushes take their time, a crash

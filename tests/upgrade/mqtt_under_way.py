@@ -1,13 +1,15 @@
 #!/usr/bin/python3
 """tests/upgrade/mqtt_under_way.py - makes a data directory in which MQTT messages of QoS 1 and 2 are under way, in both directions.
 
-  tests/upgrade/mqtt_under_way.py BINARY OUT.tar.xz     BINARY: a ringpost of an earlier version
+  tests/upgrade/mqtt_under_way.py BINARY OUT.tar.xz [SHARDS]     BINARY: a ringpost of an earlier version
 
 The server is stopped once and killed at the end, so the state is partly in the store, partly in the log. In the archive are `data` and
 `under_way.json`, which says what the clients know: tests/e2e/upgrade_test.py goes on from there with the version of today.
-format3.tar.xz was made by this with the last version of directory format 3, under a clock of the past (a directory may not be of the future):
+Those here were made under a clock of the past (a directory may not be of the future): format3.tar.xz with the last version of directory
+format 3; format4.tar.xz with a version of format 4 that did not count its state, of two shards, so that the outboxes between them are not empty:
 
-  faketime -f -700d tests/upgrade/mqtt_under_way.py .../ringpost tests/upgrade/format3.tar.xz"""
+  cc -shared -fPIC -o wall_clock.so tests/e2e/wall_clock.c; echo -60480000 > past
+  WALL_CLOCK_FILE=past LD_PRELOAD=./wall_clock.so tests/upgrade/mqtt_under_way.py .../ringpost tests/upgrade/format4.tar.xz 2"""
 import base64
 import json
 import lzma
@@ -30,15 +32,16 @@ OPTIONS = ["--password-memory", "1MiB", "--rate-logins-per-second", "0", "--fano
 
 
 class Server:
-    def __init__(self, binary, directory):
+    def __init__(self, binary, directory, shards=1):
         self.binary, self.directory, self.process, self.port = binary, pathlib.Path(directory), None, None
+        self.shards = shards  # of a directory that is made
 
     def start(self):
         log = self.directory / "serve.log"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RINGPOST_")}
         with open(log, "w") as out:
             self.process = subprocess.Popen([self.binary, "serve", "--data-dir", str(self.directory / "data"), *OPTIONS,
-                                             *([] if (self.directory / "data").exists() else ["--shards", "1"])],
+                                             *([] if (self.directory / "data").exists() else ["--shards", str(self.shards)])],
                                             stdout=out, stderr=subprocess.STDOUT, env=environment)
 
         def port():
@@ -142,8 +145,8 @@ def second_life(server, room):
     return to_phone, to_tablet
 
 
-def make(binary, directory):
-    server = Server(binary, directory).start()
+def make(binary, directory, shards=1):
+    server = Server(binary, directory, shards).start()
     ids, room = first_life(server)
     server.stop()
     server.start()
@@ -166,6 +169,6 @@ def pack(directory, archive):
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="ringpost-under-way-") as place:
-        make(os.path.abspath(sys.argv[1]), place)
+        make(os.path.abspath(sys.argv[1]), place, int(sys.argv[3]) if len(sys.argv) > 3 else 1)
         pack(place, sys.argv[2])
     print(sys.argv[2], os.path.getsize(sys.argv[2]), "bytes")

@@ -42,6 +42,7 @@ static uint32_t size_max_stream_ack(const struct domain *domain, uint32_t body_s
 }
 
 const struct command_row stream_ack_command = {.type = COMMAND_STREAM_ACK,
+                                               .record_version = stream_ack_record_version,
                                                .name = "STREAM_ACK",
                                                .needs = needs_stream_ack,
                                                .check = check_stream_ack,

@@ -6,6 +6,7 @@
 #include "shard/engine/block.h"
 #include "shard/engine/machine.h"
 #include "shard/engine/memory.h"
+#include "shard/engine/state_hash.h"
 
 #define SLAB_SIZE        (64u << 10)
 #define CHUNK_SIZE_FIRST 48u   /* with its head one cache line: two events */
@@ -174,7 +175,7 @@ static uint8_t *block_bump(struct batch *batch, struct touched *t, uint32_t len)
     return at;
 }
 
-uint8_t *batch_record(struct batch *batch, struct entity *entity, uint64_t number, uint32_t len, struct effects *effects)
+uint8_t *batch_record(struct batch *batch, struct entity *entity, uint64_t number, uint32_t len, uint64_t content, struct effects *effects)
 {
     struct touched *t = touch(batch, entity);
     /* A shard that has no members of a room for a while does not hear its messages. */
@@ -182,6 +183,7 @@ uint8_t *batch_record(struct batch *batch, struct entity *entity, uint64_t numbe
     if (t->count > 0 && (!follows || t->size + BLOCK_RECORD_HEAD_SIZE + len > BLOCK_SIZE_MAX_BYTES)) block_put(batch, t, effects);
     if (t->count == 0) t->first = number;
     t->count++;
+    effects->records_appended += state_hash_record(entity->key.kind, entity->key.a, number, content);
     uint8_t *at = block_bump(batch, t, (uint32_t)BLOCK_RECORD_HEAD_SIZE + len);
     memcpy(at, &len, BLOCK_RECORD_HEAD_SIZE);
     return at + BLOCK_RECORD_HEAD_SIZE;

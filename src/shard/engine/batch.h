@@ -24,8 +24,9 @@ void batch_destroy(struct batch *batch, struct entity_table *entities);
 void batch_row(struct batch *batch, struct entity *entity);
 
 /* Apply: `len` bytes for record `number` of the entity's open block, for the caller to fill now. They stay where they are until the
- * batch ends. Where the block goes says the entity's type: block_key | key.a | a number of its records. */
-uint8_t *batch_record(struct batch *batch, struct entity *entity, uint64_t number, uint32_t len, struct effects *effects);
+ * batch ends. Where the block goes says the entity's type: block_key | key.a | a number of its records. `content`: a hash of what is in it
+ * (state_hash.h). */
+uint8_t *batch_record(struct batch *batch, struct entity *entity, uint64_t number, uint32_t len, uint64_t content, struct effects *effects);
 
 /* Puts the open blocks and the changed rows, in the order in which their entities were touched first. */
 void batch_end(struct batch *batch, struct entity_table *entities, struct effects *effects);

@@ -33,6 +33,7 @@ struct command {
 struct command_row { /* one constant in the file that has its functions, named in the table of its area */
     uint16_t type;
     const char *name;
+    uint8_t record_version; /* the newest that this version reads */
     /* Names every entity that check and apply read or write. Called again until none is missing; what it learns from a
      * resident entity may lead to more. Since that one is pinned from then on, only something that a command makes
      * (entity_create) may change the answer: then it is called once more before apply. */
@@ -46,8 +47,9 @@ struct command_row { /* one constant in the file that has its functions, named i
     /* Counts one that was applied and not refused, while the shard serves; NULL: nobody counts them. */
     void (*count)(struct metrics *metrics);
 };
-/* False when the bytes have no command's frame (foreign or damaged log). */
-bool command_decode(struct command *out, uint16_t type, uint64_t index, struct slice body);
+/* The frame. OK; UNSUPPORTED: a newer version's; CORRUPT: the bytes have no command's frame (foreign or damaged log). Whether the rest is known:
+ * domain_judge(). */
+NODISCARD enum result command_decode(struct command *out, uint16_t type, uint64_t index, struct slice body);
 
 #define COMMAND_RECORD(name, command) RECORD_OF(name, (command)->body)
 

@@ -16,6 +16,7 @@
 #include "shard/engine/dedup.h"
 #include "shard/engine/memory.h"
 #include "shard/engine/senders.h"
+#include "shard/engine/state_hash.h"
 #include <malloc.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -59,6 +60,7 @@ struct dedup {
     bool changed; /* the oldest entry is another one than the newest block says */
     struct block *blocks; /* a queue: blocks[first_block .. first_block + block_count) */
     uint32_t first_block, block_count, block_capacity;
+    uint64_t added_hash; /* sum over what was added since the last end of a batch */
     uint64_t loaded_from;     /* oldest entry of the ring, as the newest block says */
     uint64_t forgotten_early; /* for dedup_report() */
     uint64_t complete_since_ms;
@@ -274,7 +276,13 @@ void dedup_add(struct dedup *d, const struct dedup_entry *entry, uint64_t now_ms
     struct dedup_entry *place = &d->ring[d->head];
     *place = *entry;
     place->ordinal = senders_add(&d->senders, entry->sender_id);
+    d->added_hash += state_hash_record(KEY_REPEATS, place->result_id, place->ordinal, place->id_low);
     take_in(d);
+}
+
+struct dedup_state dedup_state(const struct dedup *d)
+{
+    return (struct dedup_state){.first = d->forgotten, .next = d->added};
 }
 
 void dedup_report(const struct dedup *d, uint64_t now_ms, struct dedup_report *out)
@@ -384,6 +392,8 @@ static void block_put(struct dedup *d, const struct block *block, struct effects
 
 void dedup_end_batch(struct dedup *d, uint64_t index, struct effects *effects)
 {
+    effects->records_appended += d->added_hash;
+    d->added_hash = 0;
     blocks_delete(d, effects);
     uint64_t first = d->stored > d->forgotten ? d->stored : d->forgotten; /* some may have come and gone in one batch */
     struct block block = {.index = index, .count = (uint32_t)(d->added - first)};

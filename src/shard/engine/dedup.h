@@ -69,6 +69,13 @@ bool dedup_load_former_block(struct dedup *dedup, uint64_t index, struct slice b
 bool dedup_load_block(struct dedup *dedup, uint64_t index, struct slice block);
 void dedup_load_end(struct dedup *dedup);
 
+/* What of the window is state: the entries from number `first` up to, without it, number `next`. Which they are follows from what was added,
+ * which counts as appended records (state_hash.h), and from how many of them have left. */
+struct dedup_state {
+    uint64_t first, next;
+};
+struct dedup_state dedup_state(const struct dedup *dedup);
+
 struct dedup_report {
     uint64_t window_ms;       /* every send of so long ago is known, but those beyond per_sender; at most the limit's */
     uint64_t forgotten_early; /* promised sends that were forgotten for want of room, since the start */

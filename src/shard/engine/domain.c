@@ -2,6 +2,7 @@
 #include "shard/engine/domain.h"
 #include "core/check.h"
 #include "shard/engine/follower.h"
+#include <stdio.h>
 
 static void add_relay(struct domain *domain, const struct relay_row *row, uint16_t kind)
 {
@@ -14,7 +15,7 @@ static void add_area(struct domain *domain, const struct area *area)
     if (area->admit != NULL) domain->admit = area->admit;
     for (uint32_t i = 0; i < area->command_count; i++) {
         const struct command_row *row = area->commands[i];
-        ASSERT(row->type < COMMAND_TYPES_MAX && domain->commands[row->type] == NULL);
+        ASSERT(row->type < COMMAND_TYPES_MAX && domain->commands[row->type] == NULL && row->record_version > 0);
         domain->commands[row->type] = row;
     }
     for (uint32_t i = 0; i < area->entity_count; i++) {
@@ -55,4 +56,20 @@ const char *domain_command_name(const struct domain *domain, uint16_t type)
 {
     const struct command_row *row = domain_command(domain, type);
     return row == NULL ? "?" : row->name;
+}
+
+enum result domain_judge(const struct domain *domain, const struct command *command)
+{
+    const struct command_row *row = domain_command(domain, command->type);
+    if (row == NULL) return RESULT_UNSUPPORTED;
+    if (command->body.len == 0) return RESULT_CORRUPT;
+    return command->body.data[0] <= row->record_version ? RESULT_OK : RESULT_UNSUPPORTED;
+}
+
+void domain_tell_novelty(const struct domain *domain, const struct command *command, char text[DOMAIN_NOVELTY_SIZE])
+{
+    const struct command_row *row = domain_command(domain, command->type);
+    if (row == NULL) snprintf(text, DOMAIN_NOVELTY_SIZE, "command %u, which this version does not know", command->type);
+    else snprintf(text, DOMAIN_NOVELTY_SIZE, "command %u (%s) in form %u, of which this version knows up to %u", command->type, row->name,
+                  command->body.data[0], row->record_version);
 }

@@ -101,6 +101,11 @@ static inline const struct timer_row *domain_timer(const struct domain *domain, 
 {
     return kind < TIMER_KINDS_MAX ? domain->timers[kind] : NULL;
 }
+/* OK; UNSUPPORTED: a newer version's, whose type or record has come since: the log vouches for its bytes, so somebody wrote it so; CORRUPT. */
+NODISCARD enum result domain_judge(const struct domain *domain, const struct command *command);
+/* Of one that is UNSUPPORTED, for people: what is new about it. */
+#define DOMAIN_NOVELTY_SIZE 96
+void domain_tell_novelty(const struct domain *domain, const struct command *command, char text[DOMAIN_NOVELTY_SIZE]);
 /* "SEND", or "?" */
 const char *domain_command_name(const struct domain *domain, uint16_t type);
 

@@ -2,6 +2,7 @@
 #include "shard/engine/effects.h"
 #include "api/envelope.h"
 #include "shard/engine/memory.h"
+#include "shard/engine/state_hash.h"
 
 void effects_init(struct effects *effects)
 {
@@ -29,6 +30,33 @@ void effects_begin(struct effects *effects, bool wants_reply)
     effects->wants_reply = wants_reply;
     effects->error = ERROR_NONE;
     effects->count = effects->kinds = 0;
+}
+
+void effects_put_row(struct effects *effects, const struct key *key, struct slice value, uint64_t *row_hash)
+{
+    uint64_t hash = state_hash_row(key_slice(key), value);
+    effects_put(effects, key, value);
+    effects->rows_changed += hash - *row_hash;
+    *row_hash = hash;
+}
+
+void effects_delete_row(struct effects *effects, const struct key *key, uint64_t *row_hash)
+{
+    effects_delete(effects, key);
+    effects->rows_changed -= *row_hash;
+    *row_hash = 0;
+}
+
+void effects_put_mark(struct effects *effects, const struct key *key)
+{
+    uint64_t row_hash = 0;
+    effects_put_row(effects, key, SLICE_EMPTY, &row_hash);
+}
+
+void effects_delete_mark(struct effects *effects, const struct key *key)
+{
+    uint64_t row_hash = state_hash_row(key_slice(key), SLICE_EMPTY);
+    effects_delete_row(effects, key, &row_hash);
 }
 
 void effects_add(struct effects *effects, const struct effect *effect)

@@ -28,6 +28,7 @@ struct effects {
     struct writer bytes;  /* of the list: several may share some */
     struct writer reply;  /* packed response message */
     struct writer scratch; /* one value while it is written */
+    uint64_t rows_changed, records_appended; /* by how much the sums of state_hash.h grow, of the whole batch */
     bool wants_reply;     /* false during recovery and for relays */
     enum error error;     /* a refusal at apply: an ordinary outcome */
     struct effect *list;
@@ -50,12 +51,24 @@ static inline void effects_trim(struct effects *e, const struct key *until)
 {
     store_batch_trim(&e->puts, key_slice(until));
 }
-/* put of a record: EFFECTS_PUT(effects, &key, room, &record) */
+/* A row of an entity, whose hash its owner keeps at `row_hash` (state_hash.h). */
+void effects_put_row(struct effects *effects, const struct key *key, struct slice value, uint64_t *row_hash);
+void effects_delete_row(struct effects *effects, const struct key *key, uint64_t *row_hash);
+/* One that says nothing but that it is there: put where it was not, deleted where it was. */
+void effects_put_mark(struct effects *effects, const struct key *key);
+void effects_delete_mark(struct effects *effects, const struct key *key);
+/* put of a record: EFFECTS_PUT(effects, &key, meta, &record), EFFECTS_PUT_ROW(effects, &key, room, &record, &entity->row_hash) */
 #define EFFECTS_PUT(effects_, key_, name, record_pointer)                                                              \
     do {                                                                                                               \
         writer_reset(&(effects_)->scratch);                                                                            \
         name##_record_write(&(effects_)->scratch, record_pointer);                                                     \
         effects_put(effects_, key_, writer_slice(&(effects_)->scratch));                                               \
+    } while (0)
+#define EFFECTS_PUT_ROW(effects_, key_, name, record_pointer, row_hash_)                                               \
+    do {                                                                                                               \
+        writer_reset(&(effects_)->scratch);                                                                            \
+        name##_record_write(&(effects_)->scratch, record_pointer);                                                     \
+        effects_put_row(effects_, key_, writer_slice(&(effects_)->scratch), row_hash_);                                \
     } while (0)
 
 void effects_add(struct effects *effects, const struct effect *effect);

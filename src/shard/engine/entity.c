@@ -6,6 +6,7 @@
 #include "core/clock.h"
 #include "shard/engine/machine.h"
 #include "shard/engine/memory.h"
+#include "shard/engine/state_hash.h"
 
 #define BUCKETS_MIN 1024u       /* power of two */
 #define BUCKETS_MAX (1u << 24)
@@ -159,11 +160,16 @@ static bool order_drop_unpinned(struct entity_table *table, struct order *order)
     return order->count < before;
 }
 
+void entity_table_drop_all(struct entity_table *table)
+{
+    (void)order_drop_unpinned(table, &table->rare);
+    while (order_drop_unpinned(table, &table->common)) continue; /* views pin inboxes: each round frees what the one before unpinned */
+}
+
 void entity_table_destroy(struct entity_table *table)
 {
     if (table == NULL) return;
-    (void)order_drop_unpinned(table, &table->rare);
-    while (order_drop_unpinned(table, &table->common)) continue; /* views pin inboxes: each round frees what the one before unpinned */
+    entity_table_drop_all(table);
     ASSERT(table->resident_count == 0);
     free(table->buckets);
     free(table);
@@ -190,6 +196,15 @@ struct entity *entity_fresh(const struct machine *machine, struct entity_key key
     struct entity *e = memory_alloc(type->size_bytes);
     e->key = key;
     return e;
+}
+
+enum result entity_load_row(struct entity *fresh, struct store_view *view, const struct key *key, struct writer *value)
+{
+    writer_reset(value);
+    enum result result = store_get(view, key_slice(key), value);
+    fresh->exists = result == RESULT_OK;
+    if (fresh->exists) fresh->row_hash = state_hash_row(key_slice(key), writer_slice(value));
+    return result == RESULT_MISSING ? RESULT_OK : result;
 }
 
 struct entity *entity_create(struct entity_table *table, struct entity_key key)

@@ -37,6 +37,7 @@ struct entity { /* first member of every entity */
     bool exists;
     bool used; /* found since the trim last came by: it gets another round */
     struct entity *hash_next, *warmer, *colder;
+    uint64_t row_hash; /* of its row in the store, of kinds that have one (state_hash.h); 0: there is none */
 };
 
 struct entity_type { /* one constant in the file that has its functions, named in the table of its area */
@@ -68,12 +69,17 @@ static inline void entity_pin(struct entity *entity) { entity->pins++; }
 void entity_unpin(struct entity_table *table, struct entity **entity); /* leaves NULL */
 /* Of the buckets it has room for, those that no page stands for yet. */
 uint64_t entity_table_untouched_bytes(const struct entity_table *table);
+/* Drops whatever nobody pins; never while a command is being applied. */
+void entity_table_drop_all(struct entity_table *table);
 /* Drops cold entities down to the limit; once per turn, never while a command is being applied. */
 void entity_table_trim(struct entity_table *table);
 
 /* The row of its kind. */
 const struct entity_type *entity_type_of(const struct machine *machine, const struct entity *entity);
 
+/* For load: whether its row is there, and the value. OK, also when it is not; IO, CORRUPT. */
+struct key;
+NODISCARD enum result entity_load_row(struct entity *fresh, struct store_view *view, const struct key *key, struct writer *value);
 /* A fresh entity outside the table, for load; then either adopted (taken) or discarded. */
 struct entity *entity_fresh(const struct machine *machine, struct entity_key key);
 /* Takes `fresh`; when the key became resident meanwhile, that one stays (it is as new) and `fresh` is freed. Returns the resident one. */

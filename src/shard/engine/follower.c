@@ -7,11 +7,13 @@
 #include "shard/engine/machine.h"
 #include "shard/engine/memory.h"
 #include "shard/engine/records.h"
+#include "shard/engine/state_hash.h"
 
 #define TRIM_ENTRIES 1024u /* acknowledged by all, between two trims */
 
 struct follower_slot {
     struct follower follower;
+    uint64_t row_hash; /* state_hash.h */
     bool exists, changed;
 };
 
@@ -108,8 +110,17 @@ static void changed(struct machine *machine, struct follower_slot *slot)
 
 static struct key entry_key(uint64_t last_number) { return key_two(KEY_FOLLOWED, 0, last_number); }
 
+static uint64_t open_hash(const struct follower_set *set)
+{
+    struct cursor entries = cursor_of(writer_slice(&set->open));
+    uint64_t sum = 0, number = set->emitted - set->open_count;
+    while (cursor_left(&entries) > 0) sum += state_hash_record(KEY_FOLLOWED, 0, ++number, state_hash_bytes(cursor_bytes(&entries)));
+    return sum;
+}
+
 static void block_close(struct follower_set *set, struct effects *effects)
 {
+    effects->records_appended += open_hash(set);
     struct key key = entry_key(set->emitted);
     uint8_t *at = store_batch_put_open(&effects->puts, key_slice(&key), (uint32_t)(BLOCK_HEAD_SIZE + set->open.len));
     memcpy(at, &set->open_count, BLOCK_HEAD_SIZE);
@@ -152,7 +163,7 @@ static void slot_put(struct follower_slot *slot, struct effects *effects)
     key_add_text(&key, slice_text(f->name));
     slot->changed = false;
     if (!slot->exists) {
-        effects_delete(effects, &key);
+        effects_delete_row(effects, &key, &slot->row_hash);
         return;
     }
     struct follower_record record = {.temporary = f->temporary,
@@ -163,7 +174,7 @@ static void slot_put(struct follower_slot *slot, struct effects *effects)
                                      .place_kind = f->place.kind,
                                      .a = f->place.a,
                                      .b = f->place.b};
-    EFFECTS_PUT(effects, &key, follower, &record);
+    EFFECTS_PUT_ROW(effects, &key, follower, &record, &slot->row_hash);
 }
 
 void follower_end_batch(struct follower_set *set, struct effects *effects)
@@ -195,6 +206,7 @@ static bool load_one(void *context, struct slice key, struct slice value)
     if (load->bad) return false;
     struct follower_slot *slot = &load->set->slots[load->count++];
     slot->exists = true;
+    slot->row_hash = state_hash_row(key, value);
     slot->follower = (struct follower){.temporary = record.temporary != 0,
                                        .lost = record.lost != 0,
                                        .generation = record.generation,
@@ -311,6 +323,7 @@ static uint32_t size_max_follower_begin(const struct domain *domain, uint32_t bo
 }
 
 const struct command_row follower_begin_command = {.type = COMMAND_FOLLOWER_BEGIN,
+                                                   .record_version = follower_begin_record_version,
                                                    .name = "FOLLOWER_BEGIN",
                                                    .needs = needs_follower_begin,
                                                    .check = check_follower_begin,
@@ -353,6 +366,7 @@ static uint32_t size_max_follower_ack(const struct domain *domain, uint32_t body
 }
 
 const struct command_row follower_ack_command = {.type = COMMAND_FOLLOWER_ACK,
+                                                 .record_version = follower_ack_record_version,
                                                  .name = "FOLLOWER_ACK",
                                                  .needs = needs_follower_ack,
                                                  .check = check_follower_ack,
@@ -393,6 +407,7 @@ static uint32_t size_max_follower_end(const struct domain *domain, uint32_t body
 }
 
 const struct command_row follower_end_command = {.type = COMMAND_FOLLOWER_END,
+                                                 .record_version = follower_end_record_version,
                                                  .name = "FOLLOWER_END",
                                                  .needs = needs_follower_end,
                                                  .check = check_follower_end,

@@ -56,18 +56,27 @@ static enum error check_incarnation(struct machine *machine, const struct comman
     return ERROR_NONE;
 }
 
+static void forget(struct machine *machine, uint32_t ordinal, struct effects *effects)
+{
+    struct incarnation_record record = {.ordinal = ordinal, .random = *random_of(&machine->incarnations, ordinal)};
+    struct key key = key_one(KEY_INCARNATION, ordinal);
+    writer_reset(&effects->scratch);
+    incarnation_record_write(&effects->scratch, &record);
+    uint64_t row_hash = state_hash_row(key_slice(&key), writer_slice(&effects->scratch));
+    effects_delete_row(effects, &key, &row_hash);
+}
+
 static void apply_incarnation(struct machine *machine, const struct command *command, struct effects *effects)
 {
     struct incarnation_record record = COMMAND_RECORD(incarnation, command);
+    if (record.ordinal > INCARNATIONS_KEPT) forget(machine, record.ordinal - INCARNATIONS_KEPT, effects); /* the new one takes its place */
     machine->incarnations.newest = record.ordinal;
     timers_on_start(machine);
     *random_of(&machine->incarnations, record.ordinal) = record.random;
     follower_forget_temporary(machine);
     struct key key = key_one(KEY_INCARNATION, record.ordinal);
-    EFFECTS_PUT(effects, &key, incarnation, &record);
-    if (record.ordinal <= INCARNATIONS_KEPT) return;
-    key = key_one(KEY_INCARNATION, record.ordinal - INCARNATIONS_KEPT);
-    effects_delete(effects, &key);
+    uint64_t row_hash = 0;
+    EFFECTS_PUT_ROW(effects, &key, incarnation, &record, &row_hash);
 }
 
 static uint32_t size_max_incarnation(const struct domain *domain, uint32_t body_size_max)
@@ -78,6 +87,7 @@ static uint32_t size_max_incarnation(const struct domain *domain, uint32_t body_
 }
 
 const struct command_row incarnation_command = {.type = COMMAND_INCARNATION,
+                                                .record_version = incarnation_record_version,
                                                 .name = "INCARNATION",
                                                 .needs = needs_incarnation,
                                                 .check = check_incarnation,

@@ -38,6 +38,7 @@ enum result limits_load(struct machine *machine, struct store_view *view)
     enum result result = store_get(view, key_slice(&key), &value);
     struct cursor c = cursor_of(writer_slice(&value));
     struct limits_record limits;
+    machine->limits_hash = result == RESULT_OK ? state_hash_row(key_slice(&key), writer_slice(&value)) : 0;
     if (result == RESULT_OK && limits_record_read(&limits, &c) && cursor_done(&c)) limits_set(machine, &limits);
     else if (result == RESULT_OK) result = RESULT_CORRUPT;
     else if (result == RESULT_MISSING) result = RESULT_OK;
@@ -71,7 +72,7 @@ static void apply_limits(struct machine *machine, const struct command *command,
     struct limits_record limits = COMMAND_RECORD(limits, command);
     limits_set(machine, &limits);
     struct key key = key_make(KEY_LIMITS);
-    EFFECTS_PUT(effects, &key, limits, &limits);
+    EFFECTS_PUT_ROW(effects, &key, limits, &limits, &machine->limits_hash);
 }
 
 static uint32_t size_max_limits(const struct domain *domain, uint32_t body_size_max)
@@ -82,6 +83,7 @@ static uint32_t size_max_limits(const struct domain *domain, uint32_t body_size_
 }
 
 const struct command_row limits_command = {.type = COMMAND_LIMITS,
+                                           .record_version = limits_record_version,
                                            .name = "LIMITS",
                                            .needs = needs_limits,
                                            .check = check_limits,

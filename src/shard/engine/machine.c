@@ -38,6 +38,7 @@ enum result machine_create(struct machine **out, const struct machine_options *o
     if (m == NULL) return RESULT_NOMEM;
     m->options = *options;
     for (int i = 0; i < ID_TYPE_COUNT; i++) m->next_sequence[i] = 1;
+    m->hash.from = 1;
     m->batch = batch_create(m);
     timers_init(&m->timers, options->timers_resident_max, metrics);
     enum result result = entity_table_create(&m->entities, m, options->entities_max, metrics);
@@ -73,7 +74,6 @@ uint64_t machine_next_id(struct machine *m, enum id_type type)
 {
     uint64_t sequence = m->next_sequence[type]++;
     ASSERT(sequence <= ID_SEQUENCE_MAX);
-    m->counters_changed = true;
     m->last_id_ms = m->time_ms;
     return id_make(m->options.shard, type, sequence);
 }
@@ -97,22 +97,55 @@ void machine_apply(struct machine *m, const struct command *command, struct effe
     m->applied_index = command->index;
 }
 
+void machine_step(struct machine *m, const struct command *command, const struct needs *needs, bool wants_reply, struct effects *effects)
+{
+    effects_begin(effects, wants_reply);
+    m->pinned = needs;
+    machine_apply(m, command, effects);
+    m->pinned = NULL;
+}
+
+static void put_counters(struct machine *m, struct effects *effects)
+{
+    struct key key = key_make(KEY_META);
+    struct meta_record record = {.next_user = m->next_sequence[ID_USER],
+                                 .next_room = m->next_sequence[ID_ROOM],
+                                 .next_message = m->next_sequence[ID_MESSAGE],
+                                 .last_id_ms = m->last_id_ms,
+                                 .rows_hash = m->hash.rows,
+                                 .records_hash = m->hash.records,
+                                 .hash_from = m->hash.from,
+                                 .newest_ms = m->time_ms};
+    EFFECTS_PUT(effects, &key, meta, &record);
+}
+
 void machine_end_batch(struct machine *m, struct effects *effects)
 {
     batch_end(m->batch, m->entities, effects);
-    if (m->counters_changed) {
-        m->counters_changed = false;
-        struct key key = key_make(KEY_META);
-        struct meta_record record = {.next_user = m->next_sequence[ID_USER],
-                                     .next_room = m->next_sequence[ID_ROOM],
-                                     .next_message = m->next_sequence[ID_MESSAGE],
-                                     .last_id_ms = m->last_id_ms};
-        EFFECTS_PUT(effects, &key, meta, &record);
-    }
     timers_end_batch(&m->timers, effects);
     stream_end_batch(m->streams, effects);
     follower_end_batch(m->followers, effects);
     dedup_end_batch(m->dedup, m->applied_index, effects);
+    m->hash.rows += effects->rows_changed;
+    m->hash.records += effects->records_appended;
+    effects->rows_changed = effects->records_appended = 0;
+    if (effects->puts.len > 0) put_counters(m, effects); /* else the store stays where it is in the log, too */
+}
+
+uint64_t machine_state_hash(const struct machine *m)
+{
+    struct dedup_state window = dedup_state(m->dedup);
+    const uint64_t words[] = {m->applied_index, m->hash.rows, m->hash.records, m->next_sequence[ID_USER], m->next_sequence[ID_ROOM],
+                              m->next_sequence[ID_MESSAGE], m->last_id_ms, window.first, window.next, follower_emitted(m->followers)};
+    uint64_t hash = 0;
+    for (size_t i = 0; i < COUNT_OF(words); i++) hash = state_hash_add(hash, words[i]);
+    for (uint16_t peer = 0; peer < m->options.shard_count; peer++) {
+        if (peer == m->options.shard) continue;
+        struct stream_position position = stream_position(m->streams, peer);
+        hash = state_hash_add(state_hash_add(hash, position.emitted), position.acknowledged);
+        hash = state_hash_add(hash, position.applied);
+    }
+    return hash;
 }
 
 /* ---- recovery ---- */
@@ -178,6 +211,8 @@ static enum result load_counters(struct machine *m, struct store_view *view)
             m->next_sequence[ID_ROOM] = record.next_room;
             m->next_sequence[ID_MESSAGE] = record.next_message;
             m->last_id_ms = record.last_id_ms;
+            m->hash = (struct state_hash){.rows = record.rows_hash, .records = record.records_hash, .from = record.hash_from};
+            m->time_ms = record.newest_ms;
         } else {
             result = RESULT_CORRUPT;
         }
@@ -203,6 +238,7 @@ enum result machine_load(struct machine *m, struct store_view *view, uint64_t ap
 {
     m->applied_index = applied_index;
     enum result result = load_counters(m, view);
+    if (m->hash.from == 0) m->hash.from = applied_index + 1;
     if (result == RESULT_OK) result = limits_load(m, view);
     if (result == RESULT_OK) result = incarnations_load(m, view);
     if (result == RESULT_OK) result = followers_load(m, view);

@@ -16,6 +16,7 @@
 #include "shard/engine/follower.h"
 #include "shard/engine/ids.h"
 #include "shard/engine/incarnation.h"
+#include "shard/engine/state_hash.h"
 #include "shard/engine/stream.h"
 #include "shard/engine/timers.h"
 
@@ -44,8 +45,7 @@ struct machine {
     void *states[AREAS_MAX]; /* of the areas, by slot: not part of the state that commands make */
     uint64_t next_sequence[ID_TYPE_COUNT];
     uint64_t applied_index;
-    bool counters_changed;
-    uint64_t time_ms;    /* of the command being applied */
+    uint64_t time_ms;    /* of the command being applied, or of the last one; 0: an older version did not store it */
     uint64_t last_id_ms; /* of the command that gave the newest id */
     /* Called for every entity that a command makes; NULL: nobody wants it. A load of the same key that is still under way has read the
      * store too early, from before the entity existed, and must be done again. */
@@ -56,6 +56,8 @@ struct machine {
     bool limits_known; /* a LIMITS command was applied, now or before the last start */
     struct incarnations incarnations;
     struct timers timers;
+    struct state_hash hash; /* of everything up to the last end of a batch */
+    uint64_t limits_hash;   /* of the row of the limits */
 };
 
 NODISCARD enum result machine_create(struct machine **out, const struct machine_options *options, struct metrics *metrics);
@@ -68,8 +70,14 @@ NODISCARD enum result machine_load_missing(struct needs *needs, struct store_vie
 
 /* The next command of the log. Its needs are resident and pinned by the caller. Fills effects. */
 void machine_apply(struct machine *machine, const struct command *command, struct effects *effects);
+/* The same from its begin on, live and at recovery alike. `needs`: its own, or NULL when the caller does not know them. */
+void machine_step(struct machine *machine, const struct command *command, const struct needs *needs, bool wants_reply, struct effects *effects);
 /* Completes the puts of a batch: open blocks, changed rows, counters, stream positions, dedup block. Call before handing effects->puts to the store. */
 void machine_end_batch(struct machine *machine, struct effects *effects);
+
+/* Between two batches: the whole state as of applied_index in one number. Two machines that applied the same log have the same, whatever
+ * was loaded, evicted or written when; what an older version had written is counted from hash.from on. */
+uint64_t machine_state_hash(const struct machine *machine);
 
 uint64_t machine_next_id(struct machine *machine, enum id_type type);
 /* A pinned, resident entity; asserted: needs must have named it. */

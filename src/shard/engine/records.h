@@ -54,8 +54,11 @@ RECORD(received, RECEIVED_FIELDS)
 
 /* ---- the store ---- */
 /* last_id_ms: when the newest of those ids was given, so that time does not go back either */
-#define META_FIELDS(F) F(u64, next_user) F(u64, next_room) F(u64, next_message) F(u64, last_id_ms)
-RECORD(meta, META_FIELDS)
+/* the sums of state_hash.h; hash_from 0: nothing was counted yet. newest_ms: time of the last command */
+#define META_FIELDS(F, SINCE)                                                                                          \
+    F(u64, next_user) F(u64, next_room) F(u64, next_message) F(u64, last_id_ms)                                        \
+    SINCE(2) F(u64, rows_hash) F(u64, records_hash) F(u64, hash_from) F(u64, newest_ms)
+RECORD_GROWN(meta, META_FIELDS)
 /* acknowledged 0: what is in the outbox begins behind it */
 #define STREAM_FIELDS(F, SINCE)                                                                                        \
     F(u64, emitted) F(u64, applied)                                                                                    \

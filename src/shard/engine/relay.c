@@ -55,6 +55,7 @@ static uint32_t size_max_relay(const struct domain *domain, uint32_t body_size_m
 }
 
 const struct command_row relay_command = {.type = COMMAND_RELAY,
+                                          .record_version = relay_record_version,
                                           .name = "RELAY",
                                           .needs = needs_relay,
                                           .check = check_relay,

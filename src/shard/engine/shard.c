@@ -5,6 +5,7 @@
 #include "shard/engine/limits.h"
 #include "shard/engine/memory.h"
 #include "shard/engine/records.h"
+#include "shard/engine/replay.h"
 #include "shard/engine/shard_internal.h"
 #include "core/logger.h"
 #include <stdio.h>
@@ -14,69 +15,7 @@
 
 /* ---- recovery ---- */
 
-struct recovery {
-    struct shard *shard;
-    struct needs needs;
-    struct store_job job;
-    enum result result;
-    uint64_t replayed;
-    uint32_t batched; /* commands since the last store batch */
-};
-
-static void recovery_load_machine(struct store_job *job, struct store_view *view)
-{
-    struct recovery *r = CONTAINER_OF(job, struct recovery, job);
-    r->result = machine_load(r->shard->machine, view, r->shard->options.store_applied_index);
-}
-
-static void recovery_load_needs(struct store_job *job, struct store_view *view)
-{
-    struct recovery *r = CONTAINER_OF(job, struct recovery, job);
-    r->result = machine_load_missing(&r->needs, view);
-}
-
-static enum result recovery_run(struct recovery *r, void (*run)(struct store_job *, struct store_view *))
-{
-    r->job.run = run;
-    store_run_now(r->shard->options.store, &r->job);
-    return r->result;
-}
-
-static enum result recovery_write(struct recovery *r)
-{
-    struct shard *s = r->shard;
-    if (r->batched == 0) return RESULT_OK;
-    r->batched = 0;
-    machine_end_batch(s->machine, &s->effects);
-    entity_table_trim(s->machine->entities);
-    return store_write_now(s->options.store, &s->effects.puts, s->machine->applied_index);
-}
-
-static enum result recovery_apply(void *context, const struct commitlog_record *record)
-{
-    struct recovery *r = context;
-    struct shard *s = r->shard;
-    struct command command;
-    const struct command_row *row = domain_command(s->options.machine.domain, record->type);
-    if (row == NULL || !command_decode(&command, record->type, record->index, record->body)) return RESULT_CORRUPT;
-    enum result result = RESULT_OK;
-    needs_init(&r->needs, s->machine);
-    row->needs(&r->needs, &command);
-    while (r->needs.missing_count > 0 && result == RESULT_OK) {
-        result = recovery_run(r, recovery_load_needs);
-        if (result == RESULT_OK) row->needs(&r->needs, &command);
-    }
-    if (result != RESULT_OK) return result;
-    effects_begin(&s->effects, false);
-    s->machine->pinned = &r->needs;
-    machine_apply(s->machine, &command, &s->effects);
-    s->machine->pinned = NULL;
-    needs_release(&r->needs);
-    s->last_time_ms = command.time_ms;
-    r->replayed++;
-    r->batched++;
-    return r->batched >= RECOVERY_BATCH_MAX ? recovery_write(r) : RESULT_OK;
-}
+static enum result recover_command(void *context, const struct commitlog_record *record) { return replay_command(context, record); }
 
 static void on_durable(void *context, uint64_t index)
 {
@@ -87,15 +26,8 @@ static void on_durable(void *context, uint64_t index)
 
 static uint64_t log_now_ns(void *context) { return shard_now_ns(context); }
 
-static enum result recover(struct shard *s, uint64_t *replayed, char *text, size_t text_size)
+static struct commitlog_options log_options(struct shard *s)
 {
-    struct recovery r = {.shard = s};
-    enum result result = recovery_run(&r, recovery_load_machine);
-    if (result != RESULT_OK) {
-        snprintf(text, text_size, "shard %u: the store's own records cannot be read: %s", s->options.machine.shard,
-                 result_text(result));
-        return result;
-    }
     struct commitlog_options log = {.disk = s->options.disk,
                                     .shard = s->options.machine.shard,
                                     .pending_size_bytes_max = s->options.log_pending_max_bytes,
@@ -107,17 +39,61 @@ static enum result recover(struct shard *s, uint64_t *replayed, char *text, size
                                     .context = s,
                                     .metrics = s->options.metrics};
     s->options.ports.random(s->options.ports.context, &log.epoch_base, sizeof log.epoch_base);
+    return log;
+}
+
+struct row_count {
+    struct store_job job;
+    const struct domain *domain;
+    uint64_t rows;
+    enum result result;
+};
+
+static void count_rows(struct store_job *job, struct store_view *view)
+{
+    struct row_count *count = CONTAINER_OF(job, struct row_count, job);
+    count->result = state_hash_scan(count->domain, view, &count->rows);
+}
+
+/* Reads the whole store. */
+static enum result check_rows(struct shard *s, char *text, size_t text_size)
+{
+    struct row_count count = {.job.run = count_rows, .domain = s->options.machine.domain};
+    if (s->machine->hash.from != 1) return RESULT_OK; /* an older version did not count */
+    store_run_now(s->options.store, &count.job);
+    if (count.result != RESULT_OK) {
+        snprintf(text, text_size, "shard %u: the store cannot be read: %s", s->options.machine.shard, result_text(count.result));
+    } else if (count.rows != s->machine->hash.rows) {
+        snprintf(text, text_size, "shard %u: its store has other rows than its log has given it: some are missing, or were changed by something "
+                                  "else; put the directory store of this shard from a backup in its place", s->options.machine.shard);
+        count.result = RESULT_CORRUPT;
+    }
+    return count.result;
+}
+
+static enum result recover(struct shard *s, uint64_t *replayed, char *text, size_t text_size)
+{
+    struct replay r = {.machine = s->machine, .store = s->options.store, .effects = &s->effects, .batch_max = RECOVERY_BATCH_MAX};
+    enum result result = replay_load(&r, s->options.store_applied_index);
+    if (result != RESULT_OK) {
+        snprintf(text, text_size, "shard %u: the store's own records cannot be read: %s", s->options.machine.shard,
+                 result_text(result));
+        return result;
+    }
+    const struct commitlog_options log = log_options(s);
     int prefix_len = snprintf(text, text_size, "shard %u: ", s->options.machine.shard);
-    result = commitlog_open(&s->log, &log, s->options.store_applied_index, recovery_apply, &r, text + prefix_len,
+    result = commitlog_open(&s->log, &log, s->options.store_applied_index, recover_command, &r, text + prefix_len,
                             text_size - (size_t)prefix_len);
-    needs_release(&r.needs);
+    replay_end(&r);
+    if (result == RESULT_UNSUPPORTED && r.reason[0] != '\0') snprintf(text, text_size, "shard %u: %s", s->options.machine.shard, r.reason);
     if (result != RESULT_OK) return result;
     text[0] = '\0';
-    *replayed = r.replayed;
-    result = recovery_write(&r);
+    *replayed = r.commands;
+    result = replay_end_batch(&r);
     if (result != RESULT_OK) snprintf(text, text_size, "shard %u: %s", s->options.machine.shard, result_text(result));
+    if (result == RESULT_OK && s->options.look_only) result = check_rows(s, text, text_size);
     s->durable_index = commitlog_durable_index(s->log);
-    if (r.replayed == 0) s->last_time_ms = s->machine->last_id_ms;
+    s->last_time_ms = s->machine->time_ms != 0 ? s->machine->time_ms : s->machine->last_id_ms;
     return result;
 }
 
@@ -340,10 +316,8 @@ void shard_receive(struct shard *s, struct letter *letter)
 static void apply_one(struct shard *s, struct pending *p, const struct command *command)
 {
     struct request *request = p->request;
-    effects_begin(&s->effects, request != NULL && command->type != COMMAND_RELAY);
-    s->machine->pinned = request != NULL ? &request->needs : NULL;
-    machine_apply(s->machine, command, &s->effects);
-    s->machine->pinned = NULL;
+    bool wants_reply = request != NULL && command->type != COMMAND_RELAY;
+    machine_step(s->machine, command, request != NULL ? &request->needs : NULL, wants_reply, &s->effects);
     s->batch_open = true;
     if (request != NULL) request_applied(s, request); /* the answer first: a kick must not overtake it */
     else free(p);
@@ -360,8 +334,8 @@ static struct pending *take_durable(struct shard *s, struct command *command)
 {
     struct pending *p = s->pending_first;
     if (p == NULL || p->index > s->durable_index) return NULL;
-    bool decoded = command_decode(command, p->type, p->index, p->body);
-    ASSERT(decoded);
+    enum result decoded = command_decode(command, p->type, p->index, p->body);
+    ASSERT(decoded == RESULT_OK);
     if (p->request != NULL && !request_ready(s, p->request, command)) return NULL;
     s->pending_first = p->next;
     if (s->pending_first == NULL) s->pending_last = NULL;

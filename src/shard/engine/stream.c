@@ -6,6 +6,7 @@
 #include "shard/engine/stream.h"
 #include "shard/engine/domain.h"
 #include "shard/engine/memory.h"
+#include "shard/engine/state_hash.h"
 
 struct bundle { /* closed, not acknowledged */
     struct bundle *next;
@@ -130,6 +131,15 @@ static void outbox_put(const struct relay_record *relay, uint16_t peer, const st
     ASSERT(value.len == size && !value.failed);
 }
 
+/* Of the open bundle, as the outbox keeps it. */
+static uint64_t entries_hash(const struct open_bundle *open, uint16_t peer, uint64_t first)
+{
+    struct cursor entries = cursor_of(writer_slice(open->row->stored_kind != 0 ? &open->stored : &open->entries));
+    uint64_t sum = 0;
+    while (cursor_left(&entries) > 0) sum += state_hash_record(KEY_OUTBOX, peer, first++, state_hash_bytes(cursor_bytes(&entries)));
+    return sum;
+}
+
 /* The open bundle becomes a put and a letter. */
 static void bundle_close(struct stream_set *s, uint16_t peer, struct effects *effects)
 {
@@ -145,6 +155,7 @@ static void bundle_close(struct stream_set *s, uint16_t peer, struct effects *ef
     relay_record_write(&bytes, &relay);
     ASSERT(bytes.len == size && !bytes.failed);
     outbox_put(&relay, peer, &p->open, effects);
+    effects->records_appended += entries_hash(&p->open, peer, relay.first);
     peer_add(p, &relay, letter);
     p->open.count = 0;
     writer_reset(&p->open.entries);

@@ -34,7 +34,7 @@ static struct key row_key(struct timer_entry entry) { return key_two(KEY_DUE, en
 static void row_put(struct timers *t, struct timer_entry entry, struct effects *effects)
 {
     struct key key = row_key(entry);
-    effects_put(effects, &key, SLICE_EMPTY);
+    effects_put_mark(effects, &key);
     timer_window_set(window_of(t, entry), entry);
     t->waiting++;
     t->changed = true;
@@ -45,7 +45,7 @@ static void row_delete(struct timers *t, struct timer_entry entry, struct effect
 {
     struct key key = row_key(entry);
     ASSERT(t->waiting > 0);
-    effects_delete(effects, &key);
+    effects_delete_mark(effects, &key);
     timer_window_clear(window_of(t, entry), entry);
     t->waiting--;
     t->changed = true;
@@ -138,7 +138,7 @@ static uint32_t size_max_due(const struct domain *domain, uint32_t body_size_max
     return due_record_size(&(struct due_record){0}) + DUE_ENTRIES_MAX * ENTRY_SIZE;
 }
 
-const struct command_row due_command = {COMMAND_DUE, "DUE", needs_due, check_due, apply_due, size_max_due, NULL};
+const struct command_row due_command = {COMMAND_DUE, "DUE", due_record_version, needs_due, check_due, apply_due, size_max_due, NULL};
 
 /* ---- the store ---- */
 

@@ -88,10 +88,14 @@ static enum result open_shard(struct rehearsal *r, uint16_t number, char *text, 
     return result;
 }
 
-static void tell_damage(const struct rehearsal *r, uint16_t number)
+static void tell_state(const struct rehearsal *r, uint16_t number)
 {
+    const struct rehearsal_options *options = r->options;
     const char *damage = shard_damage(r->shards[number]);
-    if (damage != NULL && r->options->on_damage != NULL) r->options->on_damage(r->options->context, number, damage);
+    const struct machine *machine = shard_machine(r->shards[number]);
+    if (damage != NULL && options->on_damage != NULL) options->on_damage(options->context, number, damage);
+    if (damage == NULL && options->on_state != NULL)
+        options->on_state(options->context, number, machine->applied_index, machine_state_hash(machine));
 }
 
 static enum result open_all(struct rehearsal *r, char *text, size_t text_size)
@@ -108,7 +112,7 @@ static enum result open_all(struct rehearsal *r, char *text, size_t text_size)
     if (result != RESULT_OK) snprintf(text, text_size, "cannot start the storage thread: %s", result_text(result));
     for (uint16_t i = 0; i < r->options->shard_count && result == RESULT_OK; i++) {
         result = open_shard(r, i, text, text_size);
-        if (result == RESULT_OK) tell_damage(r, i);
+        if (result == RESULT_OK) tell_state(r, i);
     }
     return result;
 }

@@ -16,6 +16,7 @@ struct rehearsal_options {
     bool made_before;     /* see commitlog_options */
     /* A shard whose store is damaged: it would serve nothing, the others would. May be NULL. */
     void (*on_damage)(void *context, uint16_t shard, const char *damage);
+    void (*on_state)(void *context, uint16_t shard, uint64_t index, uint64_t hash); /* of each that is not damaged; may be NULL */
     void *context;
 };
 

@@ -89,7 +89,7 @@ Test(batch, numbers_that_do_not_follow_begin_a_block)
     struct entity *view = fixture_entity(shard, ENTITY_VIEW, id_make(0, ID_ROOM, 77), 0);
     static const uint64_t seqs[] = {3, 4, 5, 9, 10, 20};
     for (size_t i = 0; i < COUNT_OF(seqs); i++)
-        memcpy(batch_record(shard->machine->batch, view, seqs[i], 1, &shard->effects), "m", 1);
+        memcpy(batch_record(shard->machine->batch, view, seqs[i], 1, 0, &shard->effects), "m", 1);
     fixture_end_batch(shard);
     cr_expect_eq(fixture_count(shard, KEY_MESSAGE, view->key.a), 3);
     cr_expect_eq(fixture_messages(shard, view->key.a), COUNT_OF(seqs));

@@ -480,7 +480,7 @@ Test(follower, a_replay_gives_the_same_followers_and_entries)
     struct fixture *again = fixture_create(&options);
     fixture_add_user(again, "alice");
     fixture_add_user(again, "bob");
-    fixture_replay(fixture, again);
+    fixture_replay(fixture, again, 0);
     cr_expect_eq(follower_emitted(again->machine->followers), emitted());
     cr_expect_eq(again->journal.len, fixture->journal.len);
     cr_expect_eq(memcmp(again->journal.data, fixture->journal.data, fixture->journal.len), 0);

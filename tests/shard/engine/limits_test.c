@@ -90,6 +90,7 @@ static bool digest_row(void *context, struct slice key, struct slice value)
 {
     uint64_t *digest = context;
     if (key.data[0] == KEY_INCARNATION) return true; /* every start adds one */
+    if (key.data[0] == KEY_META) value.len -= (uint32_t)(4 * sizeof(uint64_t)); /* what counts it */
     if (key.data[0] != KEY_REPEATS) *digest = XXH3_64bits_withSeed(key.data, key.len, *digest); /* else the last index of a batch */
     *digest = XXH3_64bits_withSeed(value.data, value.len, *digest);
     return true;

@@ -418,6 +418,29 @@ Test(request, the_logs_time_goes_back_only_where_a_clock_was_wrong)
     }
 }
 
+/* Also where it was that of a command that gave no id, and everything was applied when the shard ended. */
+Test(request, no_command_is_older_than_the_newest_in_the_log)
+{
+    rig_begin(1);
+    rig_open();
+    uint64_t alice = rig_add_user(0, "alice"), bob = rig_add_user(0, "bob"), now_ms = rig.now_ms;
+    cr_expect_eq(time_of_message(alice, bob, "1"), now_ms);
+    Ringpost__V1__SendResponse *sent = rig_replied(&ringpost__v1__send_response__descriptor);
+    Ringpost__V1__MarkReadRequest read = RINGPOST__V1__MARK_READ_REQUEST__INIT;
+    read.room_id = sent->room_id;
+    read.seq = 1;
+    ringpost__v1__send_response__free_unpacked(sent, NULL);
+    rig.clock_error_ms = 3000;
+    struct actor_record actor = rig_actor(bob, "phone");
+    rig_know(bob, "phone");
+    cr_expect_eq(rig_call(&actor, 0, 0, "/v1/chat/mark_read", &read.base), ERROR_NONE);
+    rig_close_shard(0);
+    rig.clock_error_ms = 0;
+    rig_open_shard(0);
+    cr_expect_eq(time_of_message(alice, bob, "2"), now_ms + 3000);
+    cr_expect_eq(rig.metrics.log_time_set_back, 0);
+}
+
 Test(request, a_shard_may_end_while_writes_wait)
 {
     uint64_t alice, bob;

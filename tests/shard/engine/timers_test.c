@@ -173,7 +173,7 @@ Test(timers, a_replay_does_the_same)
     options.domain = alarm_domain();
     options.timers_resident_max = 1000;
     struct fixture *again = fixture_create(&options);
-    fixture_replay(f, again);
+    fixture_replay(f, again, 0);
     cr_expect_eq(heard_count, 2 * fired);
     cr_expect_eq(again->journal.len, f->journal.len);
     cr_expect_eq(memcmp(again->journal.data, f->journal.data, f->journal.len), 0);

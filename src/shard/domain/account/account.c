@@ -122,7 +122,7 @@ static struct key device_key(const struct account *account, const struct device 
 static void forget_device(struct account *account, struct device *device, struct effects *effects)
 {
     struct key key = device_key(account, device);
-    effects_delete(effects, &key);
+    effects_delete_row(effects, &key, &device->row_hash);
     free(device->name);
     struct device *last = &account->devices[--account->device_count];
     memmove(device, device + 1, (size_t)((char *)last - (char *)device)); /* order kept: it is the order of the list */
@@ -150,17 +150,17 @@ void account_trim_devices(struct account *account, struct slice kept_id, uint32_
 
 /* ---- the store -------------------------------------------------------------------------------------------------------- */
 
-void account_put(const struct account *account, struct effects *effects)
+void account_put(struct account *account, struct effects *effects)
 {
     struct key key = key_one(KEY_ACCOUNT, account->entity.key.a);
     struct account_record record = {.name = slice_text(account->name),
                                     .display_name = slice_text(account->display_name),
                                     .password_hash = slice_text(account->password_hash),
                                     .created_ms = account->created_ms};
-    EFFECTS_PUT(effects, &key, account, &record);
+    EFFECTS_PUT_ROW(effects, &key, account, &record, &account->entity.row_hash);
 }
 
-void account_put_device(const struct account *account, const struct device *device, struct effects *effects)
+void account_put_device(const struct account *account, struct device *device, struct effects *effects)
 {
     struct key key = device_key(account, device);
     struct device_record record = {.platform = slice_text(device->platform),
@@ -176,7 +176,7 @@ void account_put_device(const struct account *account, const struct device *devi
                                    .family = device->refresh_family,
                                    .refresh_number = device->refresh_number,
                                    .refreshed_ms = device->refreshed_ms};
-    EFFECTS_PUT(effects, &key, device, &record);
+    EFFECTS_PUT_ROW(effects, &key, device, &record, &device->row_hash);
 }
 
 static bool load_account(struct account *account, struct slice value)
@@ -220,6 +220,7 @@ static bool load_device(void *context, struct slice key, struct slice value)
     device->refresh_family = record.family;
     device->refresh_number = record.refresh_number;
     device->refreshed_ms = record.refreshed_ms;
+    device->row_hash = state_hash_row(key, value);
     return true;
 }
 
@@ -237,13 +238,8 @@ static enum result account_load(struct entity *fresh, struct store_view *view)
     struct key key = key_one(KEY_ACCOUNT, fresh->key.a);
     struct writer value;
     writer_init(&value, 0);
-    enum result res = store_get(view, key_slice(&key), &value);
-    if (res == RESULT_OK) {
-        fresh->exists = load_account(account, writer_slice(&value));
-        res = fresh->exists ? load_devices(account, view) : RESULT_CORRUPT;
-    } else if (res == RESULT_MISSING) {
-        res = RESULT_OK;
-    }
+    enum result res = entity_load_row(fresh, view, &key, &value);
+    if (res == RESULT_OK && fresh->exists) res = load_account(account, writer_slice(&value)) ? load_devices(account, view) : RESULT_CORRUPT;
     writer_deinit(&value);
     return res;
 }

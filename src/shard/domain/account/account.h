@@ -33,6 +33,7 @@ struct device {
     uint64_t refreshed_ms;
     bool revoked;
     bool temporary; /* takes no place: there while it is connected */
+    uint64_t row_hash; /* state_hash.h */
 };
 
 struct account {
@@ -63,7 +64,7 @@ void account_let_in(struct shard *shard, struct request *request, struct account
                     void (*then)(struct shard *shard, struct request *request, enum error error));
 /* Refuses what account_let_in() has not let in. */
 void account_refuse_token(struct shard *shard, struct request *request, enum error error);
-void account_put_device(const struct account *account, const struct device *device, struct effects *effects);
+void account_put_device(const struct account *account, struct device *device, struct effects *effects);
 
 /* Validation shared by doors and commands. */
 bool account_name_valid(struct slice name);      /* 1-32 of a-z 0-9 _ - . */

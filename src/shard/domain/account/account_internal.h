@@ -24,7 +24,7 @@ void account_trim_devices(struct account *account, struct slice kept_id, uint32_
  * was wiped never comes back under its old name, and must not use up a place for ever. */
 bool account_device_active(const struct device *device, uint64_t time_ms);
 uint32_t account_active_count(const struct account *account, uint64_t time_ms);
-void account_put(const struct account *account, struct effects *effects);
+void account_put(struct account *account, struct effects *effects);
 void account_fill_user(Ringpost__V1__User *out, uint64_t user_id, char *name, char *display_name);
 
 /* ---- admit.c ---- */

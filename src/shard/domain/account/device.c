@@ -136,7 +136,8 @@ static void tell_end(struct machine *machine, struct inbox *inbox, const struct 
     writer_reset(&effects->scratch);
     writer_u8(&effects->scratch, EVENT_DEVICE);
     event_device_record_write(&effects->scratch, &record);
-    inbox_append(machine, inbox, event, writer_slice(&effects->scratch), effects);
+    struct slice value = writer_slice(&effects->scratch);
+    inbox_append(machine, inbox, event, value, state_hash_bytes(value), effects);
 }
 
 void account_end_device(struct machine *machine, struct account *account, struct device *device, struct slice for_device_id,
@@ -181,6 +182,7 @@ static uint32_t size_max_device_revoke(const struct domain *domain, uint32_t bod
 }
 
 const struct command_row device_revoke_command = {.type = COMMAND_DEVICE_REVOKE,
+                                                  .record_version = device_revoke_record_version,
                                                   .name = "DEVICE_REVOKE",
                                                   .needs = needs_device_revoke,
                                                   .check = check_device_revoke,
@@ -237,6 +239,7 @@ static uint32_t size_max_revocation_time(const struct domain *domain, uint32_t b
 }
 
 const struct command_row revocation_time_command = {.type = COMMAND_REVOCATION_TIME,
+                                                    .record_version = revocation_time_record_version,
                                                     .name = "REVOCATION_TIME",
                                                     .needs = needs_revocation_time,
                                                     .check = check_revocation_time,

@@ -193,6 +193,7 @@ static uint32_t size_max_device_put(const struct domain *domain, uint32_t body_s
 }
 
 const struct command_row device_put_command = {.type = COMMAND_DEVICE_PUT,
+                                               .record_version = device_put_record_version,
                                                .name = "DEVICE_PUT",
                                                .needs = needs_device_put,
                                                .check = check_device_put,

@@ -38,10 +38,8 @@ static enum result name_load(struct entity *fresh, struct store_view *view)
     struct key key = key_two(KEY_NAME, fresh->key.a, fresh->key.b);
     struct writer value;
     writer_init(&value, 0);
-    enum result res = store_get(view, key_slice(&key), &value);
-    if (res == RESULT_MISSING) {
-        res = RESULT_OK;
-    } else if (res == RESULT_OK) {
+    enum result res = entity_load_row(fresh, view, &key, &value);
+    if (res == RESULT_OK && fresh->exists) {
         struct name_record record;
         struct cursor cursor = cursor_of(writer_slice(&value));
         fresh->exists = name_record_read(&record, &cursor) && cursor_done(&cursor);

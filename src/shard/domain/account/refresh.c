@@ -195,6 +195,7 @@ static uint32_t size_max_refresh(const struct domain *domain, uint32_t body_size
 }
 
 const struct command_row refresh_command = {.type = COMMAND_REFRESH,
+                                            .record_version = refresh_record_version,
                                             .name = "REFRESH",
                                             .needs = needs_refresh,
                                             .check = check_refresh,

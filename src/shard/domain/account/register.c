@@ -96,7 +96,7 @@ static void take_name(struct name *name, uint64_t user_id, struct slice text, st
     name->user_id = user_id;
     struct key key = key_two(KEY_NAME, name->entity.key.a, name->entity.key.b);
     struct name_record row = {.user_id = user_id, .name = text};
-    EFFECTS_PUT(effects, &key, name, &row);
+    EFFECTS_PUT_ROW(effects, &key, name, &row, &name->entity.row_hash);
 }
 
 static void apply_user_create(struct machine *machine, const struct command *command, struct effects *effects)
@@ -137,6 +137,7 @@ static uint32_t size_max_user_create(const struct domain *domain, uint32_t body_
 }
 
 const struct command_row user_create_command = {.type = COMMAND_USER_CREATE,
+                                                .record_version = user_create_record_version,
                                                 .name = "USER_CREATE",
                                                 .needs = needs_user_create,
                                                 .check = check_user_create,

@@ -32,7 +32,8 @@ static void read_tell(struct machine *machine, const struct conversation *conver
     writer_u8(&effects->scratch, EVENT_READ);
     event_read_record_write(&effects->scratch, &record);
     struct inbox *inbox = inbox_of(machine_entity(machine, ENTITY_INBOX, user_id, 0));
-    inbox_append(machine, inbox, event, writer_slice(&effects->scratch), effects);
+    struct slice value = writer_slice(&effects->scratch);
+    inbox_append(machine, inbox, event, value, state_hash_bytes(value), effects);
 }
 
 static void apply_read(struct machine *machine, const struct command *command, struct effects *effects)
@@ -61,6 +62,7 @@ static uint32_t size_max_read(const struct domain *domain, uint32_t body_size_ma
 }
 
 const struct command_row read_command = {.type = COMMAND_READ,
+                                         .record_version = read_record_version,
                                          .name = "READ",
                                          .needs = needs_read,
                                          .check = check_read,

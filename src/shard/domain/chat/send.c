@@ -29,14 +29,17 @@ static uint64_t send_room_id(struct machine *machine, const struct send_record *
     return direct->entity.exists ? direct->room_id : 0;
 }
 
-/* The content is all that the sender gave, whatever it is: what he gives anew belongs in here. */
-static struct dedup_entry send_entry(const struct send_record *send, uint64_t room_id, uint64_t sender_id)
+/* All that the sender gave, whatever it is: what he gives anew belongs in here. */
+static uint64_t send_content(const struct send_record *send)
 {
-    struct dedup_entry entry = {.room_id = room_id};
-    dedup_id(&entry, room_id, sender_id, send->client_msg_id);
     uint64_t hash = XXH3_64bits_withSeed(send->body.data, send->body.len, send->kind);
-    if (send->properties.len > 0) hash = XXH3_64bits_withSeed(send->properties.data, send->properties.len, hash);
-    entry.content = (uint32_t)hash;
+    return send->properties.len == 0 ? hash : XXH3_64bits_withSeed(send->properties.data, send->properties.len, hash);
+}
+
+static struct dedup_entry send_entry(const struct send_record *send, uint64_t room_id, uint64_t sender_id, uint64_t content)
+{
+    struct dedup_entry entry = {.room_id = room_id, .content = (uint32_t)content};
+    dedup_id(&entry, room_id, sender_id, send->client_msg_id);
     return entry;
 }
 
@@ -81,7 +84,7 @@ static enum error check_send(struct machine *machine, const struct command *comm
     if (room_id == 0) return ERROR_NONE;
     enum error error = send_admits(machine, room_id, command->actor_id);
     if (error == ERROR_NONE) return ERROR_NONE; /* apply detects a repeat; the lookup is the most expensive part of a send, and is done once */
-    struct dedup_entry entry = send_entry(&send, room_id, command->actor_id);
+    struct dedup_entry entry = send_entry(&send, room_id, command->actor_id, 0);
     return dedup_find(machine->dedup, &entry) != NULL ? ERROR_NONE : error;
 }
 
@@ -110,7 +113,8 @@ static void apply_send(struct machine *machine, const struct command *command, s
     struct send_record send = COMMAND_RECORD(send, command);
     uint64_t room_id = send_room_id(machine, &send);
     if (room_id == 0) room_id = send_make_room(machine, &send, command, effects)->entity.key.a;
-    struct dedup_entry entry = send_entry(&send, room_id, command->actor_id);
+    uint64_t content = send_content(&send);
+    struct dedup_entry entry = send_entry(&send, room_id, command->actor_id, content);
     const struct dedup_entry *first = dedup_find(machine->dedup, &entry);
     if (first != NULL) {
         if (dedup_same(first, &entry, send_former_content(&send))) send_reply(effects, first);
@@ -126,7 +130,7 @@ static void apply_send(struct machine *machine, const struct command *command, s
                                    .properties = send.properties,
                                    .published_qos = send.published_qos};
     struct room *room = room_of(machine_entity(machine, ENTITY_ROOM, room_id, 0));
-    struct message_record message = room_append(machine, room, &draft, effects);
+    struct message_record message = room_append(machine, room, &draft, state_hash_fold(entry.id_low, content), effects);
     entry.result_id = message.msg_id;
     entry.seq = message.seq;
     entry.time_ms = message.time_ms;
@@ -147,6 +151,7 @@ static uint32_t size_max_send(const struct domain *domain, uint32_t body_size_ma
 static void count_send(struct metrics *metrics) { metrics_add(&metrics->messages_stored, 1); }
 
 const struct command_row send_command = {.type = COMMAND_SEND,
+                                         .record_version = send_record_version,
                                          .name = "SEND",
                                          .needs = needs_send,
                                          .check = check_send,

@@ -81,6 +81,7 @@ static enum result load_state(struct inbox *inbox, struct store_view *view, stru
     struct inbox_record record;
     struct cursor c = cursor_of(writer_slice(value));
     if (!inbox_record_read(&record, &c) || !cursor_done(&c)) return RESULT_CORRUPT;
+    inbox->entity.row_hash = state_hash_row(key_slice(&key), writer_slice(value));
     inbox->room_count = record.room_count;
     inbox->large_count = record.large_count;
     inbox->last_seen_ms = record.last_seen_ms;
@@ -125,7 +126,7 @@ static void inbox_write(struct entity *entity, struct effects *effects)
                                   .direct_count = inbox->direct_count,
                                   .unanswered_count = inbox->unanswered_count,
                                   .incarnations = slice_of(list, (uint32_t)(at - list))};
-    EFFECTS_PUT(effects, &key, inbox, &record);
+    EFFECTS_PUT_ROW(effects, &key, inbox, &record, &entity->row_hash);
 }
 
 const struct entity_type inbox_type = {.kind = ENTITY_INBOX,
@@ -182,12 +183,13 @@ enum inbox_answer inbox_judge(const struct machine *machine, const struct inbox 
     return sync_key + 1 < inbox_first_kept(machine, inbox) ? INBOX_TOO_OLD : INBOX_GOES_ON;
 }
 
-void inbox_append(struct machine *machine, struct inbox *inbox, struct event_bytes event, struct slice value, struct effects *effects)
+void inbox_append(struct machine *machine, struct inbox *inbox, struct event_bytes event, struct slice value, uint64_t content,
+                  struct effects *effects)
 {
     uint64_t kept = machine->options.inbox_events_max, step = kept < INBOX_TRIM_EVENTS ? kept : INBOX_TRIM_EVENTS;
     inbox->head++;
     if (inbox->incarnation != machine->incarnations.newest) inbox_note_incarnation(machine, inbox);
-    memcpy(batch_record(machine->batch, &inbox->entity, inbox->head, value.len, effects), value.data, value.len);
+    memcpy(batch_record(machine->batch, &inbox->entity, inbox->head, value.len, content, effects), value.data, value.len);
     if (inbox->head % step == 0) inbox_trim(machine, inbox, effects);
     push_event(effects, inbox, inbox->head, event);
 }

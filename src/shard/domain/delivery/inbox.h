@@ -60,8 +60,9 @@ static inline uint64_t inbox_first_kept(const struct machine *machine, const str
 struct event_bytes { /* in effects->bytes: packed fields of Event after sync_key, see pushes.h */
     uint32_t start, len;
 };
-/* Apply: the next entry of the user's stream; `event` is what their sessions get, `value` what the store keeps (u8 event_kind, record).
- * Now and then lets go of entries that left the kept window. */
-void inbox_append(struct machine *machine, struct inbox *inbox, struct event_bytes event, struct slice value, struct effects *effects);
+/* Apply: the next entry of the user's stream; `event` is what their sessions get, `value` what the store keeps (u8 event_kind, record),
+ * `content` a hash of that (state_hash.h). Now and then lets go of entries that left the kept window. */
+void inbox_append(struct machine *machine, struct inbox *inbox, struct event_bytes event, struct slice value, uint64_t content,
+                  struct effects *effects);
 
 #endif

@@ -42,6 +42,7 @@ static uint32_t size_max_retained_clear(const struct domain *domain, uint32_t bo
 }
 
 const struct command_row retained_clear_command = {.type = COMMAND_RETAINED_CLEAR,
+                                                   .record_version = retained_clear_record_version,
                                                    .name = "RETAINED_CLEAR",
                                                    .needs = needs_retained_clear,
                                                    .check = check_retained_clear,

@@ -65,13 +65,15 @@ struct load {
 
 static bool load_one(void *context, struct slice key, struct slice value)
 {
-    (void)key;
     struct load *load = context;
     struct mqtt_session_record record;
     struct cursor c = cursor_of(value);
     load->corrupt = !mqtt_session_record_read(&record, &c) || !cursor_done(&c);
-    if (!load->corrupt) stored_fill(stored_add(load->state), value);
-    return !load->corrupt;
+    if (load->corrupt) return false;
+    struct mqtt_stored *stored = stored_add(load->state);
+    stored_fill(stored, value);
+    stored->row_hash = state_hash_row(key, value);
+    return true;
 }
 
 static enum result mqtt_state_load(struct entity *fresh, struct store_view *view)
@@ -116,7 +118,7 @@ static void state_delete(struct mqtt_state *state, struct mqtt_stored *stored, s
     ASSERT(read);
     struct key key = key_one(KEY_MQTT, state->entity.key.a);
     key_add_text(&key, record.client_id);
-    effects_delete(effects, &key);
+    effects_delete_row(effects, &key, &stored->row_hash);
     free(stored->bytes);
     *stored = state->sessions[--state->count];
     state->entity.exists = state->count > 0;
@@ -165,7 +167,7 @@ static void state_put(struct mqtt_state *state, struct mqtt_session_record *reco
     key_add_text(&key, record->client_id);
     writer_reset(&effects->scratch);
     mqtt_session_record_write(&effects->scratch, record);
-    effects_put(effects, &key, writer_slice(&effects->scratch));
+    effects_put_row(effects, &key, writer_slice(&effects->scratch), &stored->row_hash);
     stored_fill(stored, writer_slice(&effects->scratch));
 }
 
@@ -188,6 +190,7 @@ static uint32_t size_max_mqtt_session(const struct domain *domain, uint32_t body
 }
 
 const struct command_row mqtt_session_command = {.type = COMMAND_MQTT_SESSION,
+                                                 .record_version = mqtt_session_record_version,
                                                  .name = "MQTT_SESSION",
                                                  .needs = needs_mqtt_session,
                                                  .check = check_mqtt_session,

@@ -29,6 +29,7 @@ struct request;
 struct mqtt_stored { /* one session */
     uint8_t *bytes; /* owned: a packed mqtt_session_record */
     uint32_t len;
+    uint64_t row_hash; /* state_hash.h */
 };
 struct mqtt_state { /* exists: has ever had a session that is still kept */
     struct entity entity;

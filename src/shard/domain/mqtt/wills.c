@@ -69,8 +69,11 @@ static bool load_one(void *context, struct slice key, struct slice value)
     struct will_record record;
     struct cursor c = cursor_of(value);
     load->corrupt = key.len != 17 || !will_record_read(&record, &c) || !cursor_done(&c);
-    if (!load->corrupt) will_fill(will_add(load->wills, key_u64_at(key, 9)), &record, value);
-    return !load->corrupt;
+    if (load->corrupt) return false;
+    struct will *will = will_add(load->wills, key_u64_at(key, 9));
+    will_fill(will, &record, value);
+    will->row_hash = state_hash_row(key, value);
+    return true;
 }
 
 static enum result wills_load(struct entity *fresh, struct store_view *view)
@@ -111,14 +114,14 @@ static void will_put(struct wills *wills, struct will *will, struct will_record 
     struct key key = will_key(wills, will->number);
     writer_reset(&effects->scratch);
     will_record_write(&effects->scratch, record);
-    effects_put(effects, &key, writer_slice(&effects->scratch));
+    effects_put_row(effects, &key, writer_slice(&effects->scratch), &will->row_hash);
     will_fill(will, record, writer_slice(&effects->scratch));
 }
 
 static void will_delete(struct wills *wills, struct will *will, struct effects *effects)
 {
     struct key key = will_key(wills, will->number);
-    effects_delete(effects, &key);
+    effects_delete_row(effects, &key, &will->row_hash);
     free(will->bytes);
     uint32_t at = (uint32_t)(will - wills->wills);
     memmove(will, will + 1, (--wills->count - at) * sizeof *will);
@@ -228,7 +231,7 @@ static uint32_t size_max_will(const struct domain *domain, uint32_t body_size_ma
     return body_size_max + WILL_REST_MAX;
 }
 
-const struct command_row will_command = {.type = COMMAND_MQTT_WILL, .name = "MQTT_WILL", .needs = needs_will, .check = check_will,
+const struct command_row will_command = {.type = COMMAND_MQTT_WILL, .name = "MQTT_WILL", .record_version = will_record_version, .needs = needs_will, .check = check_will,
                                          .apply = apply_will, .size_max = size_max_will};
 
 static enum error check_will_sent(struct machine *machine, const struct command *command)
@@ -257,7 +260,7 @@ static uint32_t size_max_will_sent(const struct domain *domain, uint32_t body_si
     return will_sent_record_size(&(struct will_sent_record){0});
 }
 
-const struct command_row will_sent_command = {.type = COMMAND_MQTT_WILL_SENT, .name = "MQTT_WILL_SENT", .needs = needs_will,
+const struct command_row will_sent_command = {.type = COMMAND_MQTT_WILL_SENT, .name = "MQTT_WILL_SENT", .record_version = will_sent_record_version, .needs = needs_will,
                                               .check = check_will_sent, .apply = apply_will_sent, .size_max = size_max_will_sent};
 
 void wills_drop_device(struct machine *machine, uint64_t user_id, struct slice device_id, struct effects *effects)

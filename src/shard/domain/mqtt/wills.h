@@ -38,6 +38,7 @@ struct will {
     uint8_t state;
     uint8_t *bytes; /* owned: a packed will_record */
     uint32_t len;
+    uint64_t row_hash; /* state_hash.h */
 };
 struct wills { /* exists: there is one */
     struct entity entity;   /* key.a = user */

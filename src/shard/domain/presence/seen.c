@@ -76,6 +76,7 @@ static uint32_t size_max_seen(const struct domain *domain, uint32_t body_size_ma
 }
 
 const struct command_row seen_command = {.type = COMMAND_SEEN,
+                                         .record_version = seen_record_version,
                                          .name = "SEEN",
                                          .needs = needs_seen,
                                          .check = check_seen,

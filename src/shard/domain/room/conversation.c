@@ -13,7 +13,7 @@ static enum result conversation_load(struct entity *fresh, struct store_view *vi
     struct key key = key_two(KEY_CONVERSATION, fresh->key.a, fresh->key.b);
     struct writer value;
     writer_init(&value, 0);
-    enum result result = reading_get(view, &key, &value, &fresh->exists);
+    enum result result = entity_load_row(fresh, view, &key, &value);
     if (result == RESULT_OK && fresh->exists) {
         struct conversation_record record;
         struct cursor c = cursor_of(writer_slice(&value));
@@ -41,7 +41,7 @@ static void conversation_write(struct entity *entity, struct effects *effects)
     const struct conversation *conversation = conversation_of(entity);
     struct key key = key_two(KEY_CONVERSATION, entity->key.a, entity->key.b);
     if (!entity->exists) {
-        effects_delete(effects, &key);
+        effects_delete_row(effects, &key, &entity->row_hash);
         return;
     }
     struct conversation_record record = {
@@ -49,7 +49,7 @@ static void conversation_write(struct entity *entity, struct effects *effects)
         .read_seq = conversation->read_seq,
         .peer_id = conversation->peer_id,
         .peer_name = conversation->peer_name == NULL ? SLICE_EMPTY : slice_text(conversation->peer_name)};
-    EFFECTS_PUT(effects, &key, conversation, &record);
+    EFFECTS_PUT_ROW(effects, &key, conversation, &record, &entity->row_hash);
 }
 
 const struct entity_type conversation_type = {.kind = ENTITY_CONVERSATION,

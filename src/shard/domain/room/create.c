@@ -126,6 +126,7 @@ static uint32_t size_max_room_create(const struct domain *domain, uint32_t body_
 }
 
 const struct command_row room_create_command = {.type = COMMAND_ROOM_CREATE,
+                                                .record_version = room_create_record_version,
                                                 .name = "ROOM_CREATE",
                                                 .needs = needs_room_create,
                                                 .check = check_room_create,

@@ -12,7 +12,7 @@ static enum result direct_load(struct entity *fresh, struct store_view *view)
     struct key key = key_two(KEY_DIRECT, fresh->key.a, fresh->key.b);
     struct writer value;
     writer_init(&value, 0);
-    enum result result = reading_get(view, &key, &value, &fresh->exists);
+    enum result result = entity_load_row(fresh, view, &key, &value);
     if (result == RESULT_OK && fresh->exists) {
         struct cursor c = cursor_of(writer_slice(&value));
         direct_of(fresh)->room_id = cursor_u64(&c);
@@ -58,6 +58,6 @@ struct room *direct_create(struct machine *machine, const struct person_record p
     direct->room_id = room->entity.key.a;
     direct_hold(machine, direct, people);
     struct key key = key_two(KEY_DIRECT, people[0].user_id, people[1].user_id);
-    effects_put(effects, &key, slice_of(&direct->room_id, sizeof direct->room_id));
+    effects_put_row(effects, &key, slice_of(&direct->room_id, sizeof direct->room_id), &direct->entity.row_hash);
     return room;
 }

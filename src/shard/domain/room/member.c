@@ -11,7 +11,7 @@ static enum result member_load(struct entity *fresh, struct store_view *view)
     struct key key = key_two(KEY_MEMBER, fresh->key.a, fresh->key.b);
     struct writer value;
     writer_init(&value, 0);
-    enum result result = reading_get(view, &key, &value, &fresh->exists);
+    enum result result = entity_load_row(fresh, view, &key, &value);
     if (result == RESULT_OK && fresh->exists) {
         struct member_record record;
         struct cursor c = cursor_of(writer_slice(&value));
@@ -40,7 +40,7 @@ const struct entity_type member_type = {.kind = ENTITY_MEMBER,
                                         .load = member_load,
                                         .drop = member_drop};
 
-void member_put(const struct member *member, struct effects *effects)
+void member_put(struct member *member, struct effects *effects)
 {
     ASSERT(member->entity.exists);
     struct key key = key_two(KEY_MEMBER, member->entity.key.a, member->entity.key.b);
@@ -48,5 +48,5 @@ void member_put(const struct member *member, struct effects *effects)
                                    .joined_ms = member->joined_ms,
                                    .name = slice_text(member->name),
                                    .joined_seq = member->joined_seq};
-    EFFECTS_PUT(effects, &key, member, &record);
+    EFFECTS_PUT_ROW(effects, &key, member, &record, &member->entity.row_hash);
 }

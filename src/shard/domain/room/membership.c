@@ -97,6 +97,7 @@ static uint32_t size_max_members_add(const struct domain *domain, uint32_t body_
 }
 
 const struct command_row members_add_command = {.type = COMMAND_MEMBERS_ADD,
+                                                .record_version = members_add_record_version,
                                                 .name = "MEMBERS_ADD",
                                                 .needs = needs_members_add,
                                                 .check = check_members_add,
@@ -181,6 +182,7 @@ static uint32_t size_max_members_remove(const struct domain *domain, uint32_t bo
 }
 
 const struct command_row members_remove_command = {.type = COMMAND_MEMBERS_REMOVE,
+                                                   .record_version = members_remove_record_version,
                                                    .name = "MEMBERS_REMOVE",
                                                    .needs = needs_members_remove,
                                                    .check = check_members_remove,

@@ -75,6 +75,7 @@ static uint32_t size_max_role_set(const struct domain *domain, uint32_t body_siz
 }
 
 const struct command_row role_set_command = {.type = COMMAND_ROLE_SET,
+                                             .record_version = role_set_record_version,
                                              .name = "ROLE_SET",
                                              .needs = needs_role_set,
                                              .check = check_role_set,

@@ -42,7 +42,7 @@ static enum result room_load(struct entity *fresh, struct store_view *view)
     struct key key = key_one(KEY_ROOM, fresh->key.a);
     struct writer value;
     writer_init(&value, 0);
-    enum result result = reading_get(view, &key, &value, &fresh->exists);
+    enum result result = entity_load_row(fresh, view, &key, &value);
     if (result == RESULT_OK && fresh->exists && !room_read(room, writer_slice(&value))) result = RESULT_CORRUPT;
     if (result == RESULT_OK && fresh->exists) result = timeline_newest(view, fresh->key.a, NULL, &room->head_seq);
     writer_deinit(&value);
@@ -73,7 +73,7 @@ static void room_write(struct entity *entity, struct effects *effects)
                                  .shard_counts = slice_of(room->shard_counts, room->count_count * sizeof(uint32_t)),
                                  .unretained_seq = room->unretained_seq,
                                  .since_join = room->since_join};
-    EFFECTS_PUT(effects, &key, room, &record);
+    EFFECTS_PUT_ROW(effects, &key, room, &record, &entity->row_hash);
 }
 
 const struct entity_type room_type = {.kind = ENTITY_ROOM,
@@ -249,7 +249,7 @@ void room_remove_member(struct machine *machine, struct room *room, struct membe
     uint64_t user_id = member->entity.key.b;
     member->entity.exists = false;
     struct key key = key_two(KEY_MEMBER, room->entity.key.a, user_id);
-    effects_delete(effects, &key);
+    effects_delete_row(effects, &key, &member->entity.row_hash);
     ASSERT(room->member_count > 0 && room->shard_counts[id_partition(user_id)] > 0);
     room->shard_counts[id_partition(user_id)]--;
     room->member_count--;
@@ -360,19 +360,26 @@ static void room_relay_message(struct machine *machine, const struct room *room,
     }
 }
 
+uint64_t room_message_hash(const struct message_record *message, uint64_t content)
+{
+    uint64_t ids = state_hash_fold(message->msg_id, message->sender_id);
+    uint64_t times = state_hash_fold(message->time_ms, message->published_qos);
+    return state_hash_fold(ids + times, content + state_hash_bytes(message->sender_name));
+}
+
 /* Into the open block of the timeline; the record as it stands there, until the batch ends. */
-static struct slice room_store(struct machine *machine, struct room *room, const struct message_record *message,
+static struct slice room_store(struct machine *machine, struct room *room, const struct message_record *message, uint64_t content,
                                struct effects *effects)
 {
     uint32_t len = message_record_size(message);
-    uint8_t *at = batch_record(machine->batch, &room->entity, message->seq, len, effects);
+    uint8_t *at = batch_record(machine->batch, &room->entity, message->seq, len, room_message_hash(message, content), effects);
     struct writer record = {.data = at, .capacity = len, .size_max = len};
     message_record_write(&record, message);
     ASSERT(record.len == len && !record.failed);
     return slice_of(at, len);
 }
 
-struct message_record room_append(struct machine *machine, struct room *room, const struct message_record *draft,
+struct message_record room_append(struct machine *machine, struct room *room, const struct message_record *draft, uint64_t content,
                                   struct effects *effects)
 {
     ASSERT(room->entity.exists && !room->dismissed && room->count_count == machine->options.shard_count);
@@ -380,7 +387,7 @@ struct message_record room_append(struct machine *machine, struct room *room, co
     message.msg_id = machine_next_id(machine, ID_MESSAGE);
     message.seq = ++room->head_seq;
     struct relay_message_record relay = {
-        .room_id = room->entity.key.a, .large = room->large, .message = room_store(machine, room, &message, effects)};
+        .room_id = room->entity.key.a, .large = room->large, .message = room_store(machine, room, &message, content, effects)};
     if (machine_entity(machine, ENTITY_VIEW, room->entity.key.a, 0)->exists)
         view_apply_message(machine, &relay, effects);
     room_relay_message(machine, room, &relay, effects);

@@ -52,7 +52,7 @@ struct member { /* exists: is a member */
 };
 extern const struct entity_type member_type;
 static inline struct member *member_of(struct entity *e) { return ENTITY_CAST(struct member, ENTITY_MEMBER, e); }
-void member_put(const struct member *member, struct effects *effects);
+void member_put(struct member *member, struct effects *effects);
 
 #define DIRECT_HELD 4
 struct direct { /* exists: the two have a conversation */
@@ -103,9 +103,12 @@ void room_remove_member(struct machine *machine, struct room *room, struct membe
  * one). The snapshot and the head are filled in here. */
 void room_tell(struct machine *machine, struct room *room, const struct relay_change_record *change,
                struct effects *effects);
-/* The next message: seq, msg_id, timeline, relays. Returns the message as stored; its slices are the draft's. */
-struct message_record room_append(struct machine *machine, struct room *room, const struct message_record *draft,
+/* The next message: seq, msg_id, timeline, relays. Returns the message as stored; its slices are the draft's. `content`: a hash of its
+ * client_msg_id, kind, body and properties. */
+struct message_record room_append(struct machine *machine, struct room *room, const struct message_record *draft, uint64_t content,
                                   struct effects *effects);
+/* Of all that a message is (state_hash.h). */
+uint64_t room_message_hash(const struct message_record *message, uint64_t content);
 
 /* A read for members: the room, and the membership of who asks (may be NULL), pinned until the request ends. NULL:
  * refused, or waiting and the handler returns. */

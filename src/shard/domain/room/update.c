@@ -60,6 +60,7 @@ static uint32_t size_max_room_update(const struct domain *domain, uint32_t body_
 }
 
 const struct command_row room_update_command = {.type = COMMAND_ROOM_UPDATE,
+                                                .record_version = room_update_record_version,
                                                 .name = "ROOM_UPDATE",
                                                 .needs = needs_room_update,
                                                 .check = check_room_update,
@@ -120,6 +121,7 @@ static uint32_t size_max_room_dismiss(const struct domain *domain, uint32_t body
 }
 
 const struct command_row room_dismiss_command = {.type = COMMAND_ROOM_DISMISS,
+                                                 .record_version = room_dismiss_record_version,
                                                  .name = "ROOM_DISMISS",
                                                  .needs = needs_room_dismiss,
                                                  .check = check_room_dismiss,

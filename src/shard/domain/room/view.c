@@ -40,7 +40,7 @@ static void view_update(struct view *view, const struct snapshot_record *snapsho
 }
 
 /* At once and not at the end of the batch: the head in it is that of the change or message, whatever comes behind. */
-static void view_put(const struct view *view, struct effects *effects)
+static void view_put(struct view *view, struct effects *effects)
 {
     struct key key = key_one(KEY_VIEW, view->entity.key.a);
     struct snapshot_record snapshot = {.room_id = view->entity.key.a,
@@ -58,7 +58,7 @@ static void view_put(const struct view *view, struct effects *effects)
     snapshot_record_write(&effects->scratch, &snapshot);
     writer_u64(&effects->scratch, view->head_seq);
     if (RECORD_WRITES_GROWN) writer_u64(&effects->scratch, view->opener_id); /* grown like a record */
-    effects_put(effects, &key, writer_slice(&effects->scratch));
+    effects_put_row(effects, &key, writer_slice(&effects->scratch), &view->entity.row_hash);
 }
 
 struct local_scan {
@@ -87,7 +87,7 @@ static enum result view_load(struct entity *fresh, struct store_view *store)
     struct view_value stored;
     struct writer value;
     writer_init(&value, 0);
-    enum result result = reading_get(store, &key, &value, &fresh->exists);
+    enum result result = entity_load_row(fresh, store, &key, &value);
     if (result == RESULT_OK && fresh->exists) {
         if (view_value_read(writer_slice(&value), &stored))
             result = timeline_newest(store, room_id, NULL, &newest);
@@ -244,7 +244,7 @@ void view_apply_message(struct machine *machine, const struct relay_message_reco
     ASSERT(read && view->entity.exists && view->large == (relay->large != 0));
     members_complete(machine, view);
     if (!machine_is_home(machine, relay->room_id)) { /* there it is the timeline itself */
-        uint8_t *copy = batch_record(machine->batch, &view->entity, message.seq, relay->message.len, effects);
+        uint8_t *copy = batch_record(machine->batch, &view->entity, message.seq, relay->message.len, state_hash_bytes(relay->message), effects);
         memcpy(copy, relay->message.data, relay->message.len);
     }
     ASSERT(message.seq > view->head_seq);
@@ -262,7 +262,8 @@ void view_apply_message(struct machine *machine, const struct relay_message_reco
     event_pack_message(&effects->bytes, relay->room_id, &message);
     push_event_end(effects, &event);
     struct slice value = message_event_value(effects, relay->room_id, message.seq);
-    for (uint32_t i = 0; i < view->local_count; i++) inbox_append(machine, view->members[i], event, value, effects);
+    uint64_t content = state_hash_fold(relay->room_id, message.seq);
+    for (uint32_t i = 0; i < view->local_count; i++) inbox_append(machine, view->members[i], event, value, content, effects);
 }
 
 /* ---- a change ---- */
@@ -280,7 +281,7 @@ static void send_change(struct machine *machine, struct inbox *const *inboxes, u
     relay_change_record_write(&effects->scratch, change);
     struct slice value = writer_slice(&effects->scratch);
     for (uint32_t i = 0; i < count; i++)
-        if (inboxes[i] != skipped) inbox_append(machine, inboxes[i], event, value, effects);
+        if (inboxes[i] != skipped) inbox_append(machine, inboxes[i], event, value, state_hash_bytes(value), effects);
 }
 
 static void target_enters(struct machine *machine, struct view *view, struct inbox *inbox,
@@ -296,7 +297,7 @@ static void target_enters(struct machine *machine, struct view *view, struct inb
     conversation->peer_name = change->peer_id == 0 ? NULL : memory_text(change->peer_name);
     batch_row(machine->batch, &conversation->entity);
     struct key key = key_two(KEY_LOCAL, room_id, user_id);
-    effects_put(effects, &key, SLICE_EMPTY);
+    effects_put_mark(effects, &key);
     inbox->room_count++;
     inbox->direct_count += change->peer_id != 0;
     if (change->peer_id != 0 && change->actor_id == user_id) {
@@ -321,7 +322,7 @@ static void target_leaves(struct machine *machine, struct view *view, struct inb
     conversation->exists = false;
     batch_row(machine->batch, conversation);
     struct key key = key_two(KEY_LOCAL, room_id, user_id);
-    effects_delete(effects, &key);
+    effects_delete_mark(effects, &key);
     inbox->room_count--;
     ASSERT(listed || inbox->large_count > 0);
     inbox->large_count -= !listed;

@@ -104,7 +104,7 @@ Test(account_register, replays_to_the_same_store)
     cr_assert_eq(FIXTURE_RUN(f, 0, USER_CREATE, user_create, &alice), ERROR_NONE);
     cr_assert_eq(FIXTURE_RUN(f, 0, USER_CREATE, user_create, &alice), ERROR_NAME_TAKEN);
     cr_assert_eq(FIXTURE_RUN(f, 0, USER_CREATE, user_create, &bob), ERROR_NONE);
-    fixture_replay(f, again);
+    fixture_replay(f, again, 0);
     cr_expect(slice_equal(writer_slice(&f->journal), writer_slice(&again->journal)));
     fixture_destroy(f);
     fixture_destroy(again);

@@ -5,9 +5,6 @@
 #include "shard/domain/records.h"
 #include <criterion/criterion.h>
 
-/* Through the effects, as everything gets into the store. */
-static void put(struct fixture *f, struct key key, struct slice value) { effects_put(&f->effects, &key, value); }
-
 Test(inbox, conversations_of_two_are_counted_where_the_record_does_not_say)
 {
     struct machine_options options = fixture_options(0, 1);
@@ -19,16 +16,17 @@ Test(inbox, conversations_of_two_are_counted_where_the_record_does_not_say)
     writer_u32(&w, 3);
     writer_u32(&w, 0);
     writer_u64(&w, 77);
-    put(f, key_one(KEY_INBOX, ada), writer_slice(&w));
+    struct key key = key_one(KEY_INBOX, ada);
+    fixture_put(f, &key, writer_slice(&w));
     static const uint64_t peers[] = {5, 0, 6}; /* 0: a group */
     for (uint64_t i = 0; i < COUNT_OF(peers); i++) {
         struct conversation_record conversation = {.peer_id = peers[i], .peer_name = SLICE_TEXT("x")};
         writer_reset(&w);
         conversation_record_write(&w, &conversation);
-        put(f, key_two(KEY_CONVERSATION, ada, 100 + i), writer_slice(&w));
+        key = key_two(KEY_CONVERSATION, ada, 100 + i);
+        fixture_put(f, &key, writer_slice(&w));
     }
     writer_deinit(&w);
-    fixture_end_batch(f);
     const struct inbox *inbox = inbox_of(fixture_entity(f, ENTITY_INBOX, ada, 0));
     cr_expect_eq(inbox->room_count, 3);
     cr_expect_eq(inbox->direct_count, 2);

@@ -143,7 +143,9 @@ Test(wills, a_replay_does_the_same)
     }
     struct machine_options options = fixture_options(0, 1);
     struct fixture *again = fixture_create(&options);
-    fixture_replay(f, again);
+    fixture_add_user(again, "alice");
+    fixture_replay(f, again, 0);
+    cr_expect_eq(machine_state_hash(again->machine), machine_state_hash(f->machine));
     cr_expect_eq(again->journal.len, f->journal.len);
     cr_expect_eq(memcmp(again->journal.data, f->journal.data, f->journal.len), 0);
     fixture_destroy(again);

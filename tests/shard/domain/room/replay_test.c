@@ -178,7 +178,7 @@ static void check_user(struct play *play, uint64_t user_id)
     WORLD_FREE(world_conversations(&play->world, user_id, 0, 100));
 }
 
-static void check_again(const struct play *play, uint16_t shard, bool forgetful)
+static struct fixture *play_again(const struct play *play, uint16_t shard, bool forgetful, uint32_t batch_len)
 {
     struct machine_options options = play_options(shard);
     if (forgetful) options.entities_max = 1;
@@ -186,12 +186,30 @@ static void check_again(const struct play *play, uint16_t shard, bool forgetful)
     again->forgetful = forgetful;
     uint64_t users[USERS];
     add_users(again, users, shard);
+    fixture_replay(play->world.shards[shard], again, batch_len);
+    return again;
+}
+
+static void check_again(const struct play *play, uint16_t shard, bool forgetful)
+{
     const struct fixture *first = play->world.shards[shard];
-    fixture_replay(first, again);
+    struct fixture *again = play_again(play, shard, forgetful, 0);
     cr_expect_eq(again->journal.len, first->journal.len, "shard %d, forgetful %d", shard, forgetful);
     cr_expect(slice_equal(writer_slice(&again->journal), writer_slice(&first->journal)), "shard %d, forgetful %d",
               shard, forgetful);
     fixture_destroy(again);
+}
+
+/* Where batches end is no part of the state, and neither is what was evicted. */
+static void check_state(const struct play *play, uint16_t shard)
+{
+    static const uint32_t batch_lens[] = {1, 2, 7, 100000};
+    uint64_t state = machine_state_hash(play->world.shards[shard]->machine);
+    for (uint32_t i = 0; i < 2 * COUNT_OF(batch_lens); i++) {
+        struct fixture *again = play_again(play, shard, i % 2 == 1, batch_lens[i / 2]);
+        cr_expect_eq(machine_state_hash(again->machine), state, "shard %d, %u commands in a batch, forgetful %u", shard, batch_lens[i / 2], i % 2);
+        fixture_destroy(again);
+    }
 }
 
 Test(room_replay, random_commands_keep_the_rules_and_replay_to_the_same_bytes)
@@ -204,6 +222,7 @@ Test(room_replay, random_commands_keep_the_rules_and_replay_to_the_same_bytes)
         for (uint16_t i = 0; i < SHARDS; i++) {
             check_again(&play, i, false);
             check_again(&play, i, true);
+            check_state(&play, i);
         }
         world_destroy(&play.world);
     }
