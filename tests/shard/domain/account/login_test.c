@@ -237,7 +237,9 @@ Test(account_login, an_idle_device_gives_its_place)
     rig.now_ms += 1000;
     three = log_in("three", NULL);
     cr_expect_eq(do_auth(&one, 0), ERROR_NONE);
+    rig.hash_count = 0;
     four = log_in("four", NULL);
+    cr_expect_eq(rig.hash_count, 1, "what the command needs is there before the password is looked at");
     cr_expect_eq(do_devices(&two), ERROR_DEVICE_REVOKED, "unseen for longest of those without a connection");
     cr_expect_eq(do_devices(&one), ERROR_NONE);
     cr_expect_eq(do_devices(&three), ERROR_NONE);
