@@ -103,7 +103,6 @@ struct rocks {
     rocksdb_t *db;
     rocksdb_writeoptions_t *write_options;
     rocksdb_readoptions_t *read_options, *load_options, *persisted_options; /* load: what is read once does not fill the cache */
-    rocksdb_readoptions_t *group_options, *group_load_options; /* the same for scans within one group */
     const rocksdb_readoptions_t *reading; /* the view's: read_options or load_options */
     rocksdb_flushoptions_t *flush_options;
     rocksdb_writebatch_t *staged;
@@ -204,6 +203,15 @@ static void cache_unref(void)
 }
 
 /* ---- reading -------------------------------------------------------------------------------------------------------- */
+
+static rocksdb_readoptions_t *read_options_make(bool fill_cache)
+{
+    rocksdb_readoptions_t *options = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_background_purge_on_iterator_cleanup(options, 1);
+    rocksdb_readoptions_set_fill_cache(options, fill_cache);
+    rocksdb_readoptions_set_total_order_seek(options, 1);
+    return options;
+}
 
 static int compare_keys(struct slice a, struct slice b)
 {
@@ -322,11 +330,15 @@ static bool within_group(struct slice from, struct slice until)
     return last == first || (last == first + 1 && until.len == GROUP_SIZE);
 }
 
-/* A scan within one group looks only into files whose filters know the group. */
-static const rocksdb_readoptions_t *scan_options(const struct rocks *rocks, struct slice from, struct slice until)
+/* A scan within one group looks only into files whose filters know the group. RocksDB asks every key that it meets for its group, so it must
+ * not meet those behind the end, which may be too short to have one. */
+static rocksdb_readoptions_t *group_options_make(const struct rocks *rocks, struct slice until)
 {
-    if (!within_group(from, until)) return rocks->reading;
-    return rocks->reading == rocks->load_options ? rocks->group_load_options : rocks->group_options;
+    rocksdb_readoptions_t *options = read_options_make(rocks->reading != rocks->load_options);
+    rocksdb_readoptions_set_total_order_seek(options, 0);
+    rocksdb_readoptions_set_prefix_same_as_start(options, 1);
+    rocksdb_readoptions_set_iterate_upper_bound(options, (const char *)until.data, until.len);
+    return options;
 }
 
 static enum result rocks_scan(struct store_view *view, struct slice from, struct slice until,
@@ -334,7 +346,8 @@ static enum result rocks_scan(struct store_view *view, struct slice from, struct
 {
     struct rocks *rocks = rocks_of(view);
     from = behind_own_keys(from);
-    rocksdb_iterator_t *iterator = rocks_iterate(rocks, scan_options(rocks, from, until));
+    rocksdb_readoptions_t *group = within_group(from, until) ? group_options_make(rocks, until) : NULL;
+    rocksdb_iterator_t *iterator = rocks_iterate(rocks, group != NULL ? group : rocks->reading);
     enum result result = RESULT_OK;
     for (rocksdb_iter_seek(iterator, (const char *)from.data, from.len); rocksdb_iter_valid(iterator);
          rocksdb_iter_next(iterator)) {
@@ -344,6 +357,7 @@ static enum result rocks_scan(struct store_view *view, struct slice from, struct
         if (result != RESULT_OK || !each(context, key, value)) break;
     }
     enum result iterated = rocks_iterated(rocks, iterator);
+    if (group != NULL) rocksdb_readoptions_destroy(group);
     return result != RESULT_OK ? result : iterated;
 }
 
@@ -772,25 +786,13 @@ static void rocks_start_threads(void)
     rocksdb_env_destroy(env);
 }
 
-static rocksdb_readoptions_t *read_options_make(bool fill_cache, bool group)
-{
-    rocksdb_readoptions_t *options = rocksdb_readoptions_create();
-    rocksdb_readoptions_set_background_purge_on_iterator_cleanup(options, 1);
-    rocksdb_readoptions_set_fill_cache(options, fill_cache);
-    rocksdb_readoptions_set_total_order_seek(options, !group);
-    rocksdb_readoptions_set_prefix_same_as_start(options, group);
-    return options;
-}
-
 static void rocks_make_handles(struct rocks *rocks)
 {
     rocks->write_options = rocksdb_writeoptions_create();
     rocksdb_writeoptions_disable_WAL(rocks->write_options, 1);
     rocksdb_writeoptions_set_no_slowdown(rocks->write_options, 1);
-    rocks->read_options = read_options_make(true, false);
-    rocks->load_options = read_options_make(false, false);
-    rocks->group_options = read_options_make(true, true);
-    rocks->group_load_options = read_options_make(false, true);
+    rocks->read_options = read_options_make(true);
+    rocks->load_options = read_options_make(false);
     rocks->persisted_options = rocksdb_readoptions_create();
     rocksdb_readoptions_set_read_tier(rocks->persisted_options, ROCKS_READ_PERSISTED);
     rocks->flush_options = rocksdb_flushoptions_create();
@@ -804,8 +806,6 @@ static void rocks_destroy(struct rocks *rocks)
     rocksdb_flushoptions_destroy(rocks->flush_options);
     rocksdb_readoptions_destroy(rocks->persisted_options);
     rocksdb_readoptions_destroy(rocks->load_options);
-    rocksdb_readoptions_destroy(rocks->group_options);
-    rocksdb_readoptions_destroy(rocks->group_load_options);
     rocksdb_readoptions_destroy(rocks->read_options);
     rocksdb_writeoptions_destroy(rocks->write_options);
     if (rocks->db != NULL) rocksdb_close(rocks->db); /* ends its compactions, which ask for the trims */
