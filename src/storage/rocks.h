@@ -1,7 +1,7 @@
 /* storage/rocks.h - one RocksDB as the storage thread needs it: batches that carry their log index, reads, flushes.
  * Owns:    the database at `path` and its options; the block cache is shared by all of the process.
  * Thread:  one at a time: whoever opened it, later the storage thread.
- * Depends: core/, storage/store.h (the form of a batch, the view). Start at: storage/storage.h */
+ * Depends: core/, storage/store.h (the form of a batch, the view). Start at: storage/storage.h; its parts: storage/rocks_internal.h */
 #ifndef STORAGE_ROCKS_H
 #define STORAGE_ROCKS_H
 

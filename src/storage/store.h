@@ -116,7 +116,7 @@ NODISCARD static inline enum result store_write_now(struct store *s, struct writ
     return s->ops->write_now(s, batch, applied);
 }
 
-/* ---- the real one: RocksDB behind one storage thread per worker (storage/rocks.c, storage/storage_thread.c) ---- */
+/* ---- the real one: RocksDB behind one storage thread per worker (storage/rocks.h, storage/storage_thread.c) ---- */
 struct storage_thread; /* owns the RocksDB instances of one worker's shards and the thread that alone calls them */
 
 struct storage_thread_options {

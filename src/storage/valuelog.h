@@ -8,7 +8,7 @@
  *
  *   values-00000000  | value | value | value |        values-00000001  | value | value | ...
  *
- * Where a value lies, how long it is and its checksum is in a RocksDB row (rocks.c draws it). So the state that RocksDB holds says up to where the
+ * Where a value lies, how long it is and its checksum is in a RocksDB row (rocks_apart.c draws it). So the state that RocksDB holds says up to where the
  * log is in use: what lies behind came after it, and an open cuts it off. For that to be the state after a crash, a row may be durable
  * only when its value is: whoever makes rows durable calls valuelog_sync() before. */
 #ifndef STORAGE_VALUELOG_H
