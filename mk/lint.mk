@@ -35,7 +35,7 @@ compile_commands.json: $(SOURCES) $(PB_H)
 	    printf '%s{"directory": "$(CURDIR)", "file": "%s", "command": "$(CC) $(CFLAGS) -Itests -c %s"}\n' "$$separator" $$source $$source; \
 	    separator=','; done; echo ']'; } > $@
 
-# ---- documents made from the program ------------------------------------------------------------------------------------
+# ---- documents made from the program and the contract ------------------------------------------------------------------------------------
 define OPTIONS_HEAD
 # Options
 
@@ -53,6 +53,7 @@ export OPTIONS_HEAD
 .PHONY: docs docs-check
 docs: all
 	@{ echo "$$OPTIONS_HEAD"; $(BUILD)/ringpost config options; } > docs/options.md
+	@tools/contract.py page $(PROTO) > docs/methods.md
 
 docs-check: all
 	@for reason in $$(sed -n 's/^ *X(\([A-Z_]*\),.*/\L\1/p' src/api/error.h | grep -v '^none$$'); do \
@@ -62,5 +63,7 @@ docs-check: all
 	    if [ "$$suite" = "$${suite%.*}" ]; then grep -rqE "Test\($$suite, $$name\b" --include=*_test.c tests; \
 	    else grep -qE "\b$$name\b" tests/e2e/$$suite; fi || { echo "not ok docs: docs/strictness.md names $$test, which is not there"; exit 1; }; done
 	@RINGPOST_BIN=$(BUILD)/ringpost tests/documents_test.py
+	@tools/contract.py page $(PROTO) | cmp -s - docs/methods.md \
+	    && echo "ok docs: docs/methods.md is what the contract says" || { echo "not ok docs: docs/methods.md is old: run make docs"; exit 1; }
 	@{ echo "$$OPTIONS_HEAD"; $(BUILD)/ringpost config options; } | cmp -s - docs/options.md \
 	    && echo "ok docs: docs/options.md is what the binary says" || { echo "not ok docs: docs/options.md is old: run make docs"; exit 1; }

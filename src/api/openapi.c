@@ -1,4 +1,4 @@
-/* api/openapi.c - one walk over routes, descriptors and error rows writes the document; nothing in it is kept by hand.
+/* api/openapi.c - one walk over methods, descriptors and error rows writes the document; nothing in it is kept by hand.
  *
  *     paths       one per route: POST with the request message as body, reads also as GET with its fields in the query
  *     components  every message and enum that a route takes or gives, the error body
@@ -12,6 +12,7 @@
 #include "api/json_internal.h"
 #include "api/openapi_internal.h"
 #include "core/check.h"
+#include "ringpost/v1/ringpost.methods.h"
 #include "ringpost/v1/ringpost.pb-c.h"
 #include <stdio.h>
 
@@ -27,10 +28,21 @@ struct types {
 
 struct document {
     struct writer *out;
-    const struct openapi_route *routes;
-    uint32_t route_count;
     struct types types;
 };
+
+struct route { /* one method as HTTP shows it */
+    uint32_t method;
+    const char *path;
+    bool is_read; /* also as GET with the fields in the query */
+    bool needs_token;
+};
+
+#define ROUTE_OPEN(...)   {__VA_ARGS__, false},
+#define ROUTE_USER(...)   {__VA_ARGS__, true},
+#define ROUTE_SOCKET(...) /* there is no HTTP */
+#define ROUTE_ROW(name, number, path, owner, field, other_field, access, is_read, is_page, rate) ROUTE_##access(number, path, is_read)
+static const struct route routes[] = {METHODS(ROUTE_ROW)};
 
 enum direction { SENT, GIVEN };
 
@@ -43,14 +55,6 @@ static const char *comment_of(const char *type, const char *member)
         if (strcmp(comment->type, type) == 0 && strcmp(comment->member, member) == 0) return comment->text;
     }
     return "";
-}
-
-/* A request's comment starts with its route ("POST /v1/chat/send: to a room …"), which the document says by itself. */
-static const char *without_route(const char *comment)
-{
-    bool names_route = strncmp(comment, "POST /", 6) == 0 || strncmp(comment, "GET /", 5) == 0;
-    const char *colon = names_route ? strstr(comment, ": ") : NULL;
-    return colon == NULL ? comment : colon + 2;
 }
 
 static void write_string(struct writer *out, const char *text)
@@ -112,9 +116,9 @@ static void collect(struct types *types, enum direction direction, const Protobu
 static void collect_all(struct document *document)
 {
     collect(&document->types, GIVEN, &ringpost__v1__error__descriptor);
-    for (uint32_t i = 0; i < document->route_count; i++) {
-        collect(&document->types, SENT, envelope_request_descriptor(document->routes[i].method));
-        collect(&document->types, GIVEN, envelope_response_descriptor(document->routes[i].method));
+    for (uint32_t i = 0; i < COUNT_OF(routes); i++) {
+        collect(&document->types, SENT, envelope_request_descriptor(routes[i].method));
+        collect(&document->types, GIVEN, envelope_response_descriptor(routes[i].method));
     }
 }
 
@@ -180,7 +184,7 @@ static void write_field_schema(const struct document *document, enum direction d
 static const char *field_comment(const ProtobufCMessageDescriptor *message, const ProtobufCFieldDescriptor *field)
 {
     const char *own = comment_of(message->short_name, field->name);
-    return own[0] != '\0' || type_name(field) == NULL ? own : without_route(comment_of(type_name(field), ""));
+    return own[0] != '\0' || type_name(field) == NULL ? own : comment_of(type_name(field), "");
 }
 
 /* Whether JSON shows the field whatever its value: json_write.c leaves out unset messages, unset members of a oneof and empty lists. */
@@ -321,7 +325,7 @@ static struct slice service_of(const char *path)
     return slice_of(begin + 1, (size_t)(end - begin - 1));
 }
 
-static void write_operation(const struct document *document, const struct openapi_route *route, bool is_get)
+static void write_operation(const struct document *document, const struct route *route, bool is_get)
 {
     struct writer *out = document->out;
     const ProtobufCMessageDescriptor *request = envelope_request_descriptor(route->method);
@@ -334,7 +338,7 @@ static void write_operation(const struct document *document, const struct openap
     json_write_raw(out, name);
     json_write_raw(out, is_get ? "_by_query\"" : "\"");
     write_pair(out, "summary", name);
-    write_description(out, without_route(comment_of(request->short_name, "")));
+    write_description(out, comment_of(request->short_name, ""));
     json_write_raw(out, route->needs_token ? ",\"security\":[{\"token\":[]}]" : ",\"security\":[]");
     if (is_get)
         write_query_parameters(document, request);
@@ -351,8 +355,8 @@ static void write_paths(const struct document *document)
 {
     struct writer *out = document->out;
     json_write_raw(out, "\"paths\":{");
-    for (uint32_t i = 0; i < document->route_count; i++) {
-        const struct openapi_route *route = &document->routes[i];
+    for (uint32_t i = 0; i < COUNT_OF(routes); i++) {
+        const struct route *route = &routes[i];
         if (i > 0) writer_u8(out, ',');
         write_string(out, route->path);
         json_write_raw(out, ":{");
@@ -404,10 +408,9 @@ static void write_components(const struct document *document)
     json_write_raw(out, "}");
 }
 
-void openapi_render(struct writer *out, const struct openapi_route *routes, uint32_t route_count,
-                    const char *server_version)
+void openapi_render(struct writer *out, const char *server_version)
 {
-    struct document document = {.out = out, .routes = routes, .route_count = route_count};
+    struct document document = {.out = out};
     collect_all(&document);
     json_write_raw(out, "{\"openapi\":\"3.0.3\",\"info\":{\"title\":\"Ringpost\"");
     write_pair(out, "version", server_version);

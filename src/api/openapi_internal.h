@@ -1,4 +1,4 @@
-/* api/openapi_internal.h - the comments of the contract, generated from schemas/ by tools/proto_comments.awk.
+/* api/openapi_internal.h - the comments of the contract, generated from schemas/ by tools/contract.py.
  * Thread: any, constant.          Depends: nothing.              Start at: api/openapi.h */
 #ifndef API_OPENAPI_INTERNAL_H
 #define API_OPENAPI_INTERNAL_H

@@ -10,18 +10,13 @@
 #include <jansson.h>
 #include <stdio.h>
 
-#define SEND     RINGPOST__V1__REQUEST__METHOD_SEND
-#define PRESENCE RINGPOST__V1__REQUEST__METHOD_PRESENCE
-#define MEMBERS  RINGPOST__V1__REQUEST__METHOD_MEMBERS
-#define SYNC     RINGPOST__V1__REQUEST__METHOD_SYNC
-#define REGISTER RINGPOST__V1__REQUEST__METHOD_REGISTER
-
-static const struct openapi_route routes[] = {
-    {REGISTER, "/v1/account/register", false, false},
-    {SYNC, "/v1/chat/sync", true, true},
-    {SEND, "/v1/chat/send", false, true},
-    {MEMBERS, "/v1/room/members", true, true},
-    {PRESENCE, "/v1/presence/get", true, true},
+/* What HTTP shows. */
+static const struct {
+    const char *path;
+    bool is_read, needs_token;
+} routes[] = {
+    {"/v1/account/register", false, false}, {"/v1/chat/sync", true, true},    {"/v1/chat/send", false, true},
+    {"/v1/room/members", true, true},       {"/v1/presence/get", true, true},
 };
 
 static json_t *document;
@@ -30,7 +25,7 @@ static void setup(void)
     struct writer out;
     api_init();
     writer_init(&out, 0);
-    openapi_render(&out, routes, COUNT_OF(routes), "1.2.3");
+    openapi_render(&out, "1.2.3");
     json_error_t error;
     document = json_loadb((const char *)out.data, out.len, JSON_REJECT_DUPLICATES, &error);
     cr_assert_not_null(document, "%s at %d", error.text, error.position);
@@ -70,9 +65,9 @@ Test(openapi, says_what_it_is)
     cr_expect_gt(strlen(text_at(at("info"), "description")), 100);
 }
 
-Test(openapi, every_route_is_there)
+Test(openapi, methods_of_http_are_there)
 {
-    cr_expect_eq(json_object_size(at("paths")), COUNT_OF(routes));
+    cr_expect_null(json_object_get(at("paths"), "/v1/account/auth"), "sockets only");
     for (size_t i = 0; i < COUNT_OF(routes); i++) {
         json_t *path = json_object_get(at("paths"), routes[i].path), *post = json_object_get(path, "post");
         cr_assert_not_null(post, "%s", routes[i].path);

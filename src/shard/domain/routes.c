@@ -12,9 +12,8 @@ static enum error route_id(uint64_t id, enum error missing, uint16_t shard_count
 
 ROUTE(route_send)
 {
-    (void)method;
     uint64_t room_id = 0, to_user_id = 0;
-    if (envelope_peek_two(payload, 1, &room_id, 2, &to_user_id) != RESULT_OK) return ERROR_BAD_REQUEST;
+    if (envelope_peek_two(payload, method->owner_field, &room_id, method->other_field, &to_user_id) != RESULT_OK) return ERROR_BAD_REQUEST;
     if (room_id != 0) return route_id(room_id, ERROR_ROOM_NOT_FOUND, shard_count, shard);
     if (to_user_id == 0) return ERROR_BAD_FIELD;
     enum error error = route_id(to_user_id, ERROR_USER_NOT_FOUND, shard_count, shard);
@@ -24,10 +23,11 @@ ROUTE(route_send)
 
 ROUTE(route_user)
 {
-    (void)method, (void)actor_id;
+    (void)actor_id;
     uint64_t user_id = 0;
     struct slice name = SLICE_EMPTY;
-    if (envelope_peek_bytes(payload, 1, &name) != RESULT_OK || envelope_peek_u64(payload, 2, &user_id) != RESULT_OK)
+    if (envelope_peek_bytes(payload, method->owner_field, &name) != RESULT_OK ||
+        envelope_peek_u64(payload, method->other_field, &user_id) != RESULT_OK)
         return ERROR_BAD_REQUEST;
     if (user_id != 0) return route_id(user_id, ERROR_USER_NOT_FOUND, shard_count, shard);
     *shard = account_place_of(name, shard_count).shard;

@@ -6,6 +6,7 @@
 #include "api/envelope.h"
 #include "api/token.h"
 #include "net/websocket.h"
+#include "ringpost/v1/ringpost.methods.h"
 #include "shard/door/login_limit.h"
 #include "shard/engine/memory.h"
 #include "shard/door/mqtt/mqtt.h"
@@ -172,10 +173,12 @@ static void reply_socket(struct door *d, struct client *client, const struct let
 }
 
 /* Methods whose answer may be as large as a page. */
-static bool answers_page(uint32_t method)
+static bool answers_page(uint32_t number)
 {
-    return method == RINGPOST__V1__REQUEST__METHOD_HISTORY || method == RINGPOST__V1__REQUEST__METHOD_SYNC ||
-           method == RINGPOST__V1__REQUEST__METHOD_CONVERSATIONS || method == RINGPOST__V1__REQUEST__METHOD_MEMBERS;
+#define PAGE_CASE(name, number_, path, owner, field, other_field, access, is_read, is_page, rate) case number_: return is_page;
+    switch (number) { METHODS(PAGE_CASE) }
+#undef PAGE_CASE
+    return false;
 }
 
 void door_client_pause(struct client *client)

@@ -15,7 +15,7 @@ struct method {
     const char *path;   /* HTTP */
     /* Where a request goes. BAD_REQUEST when the routing field cannot be read. */
     enum error (*route)(const struct method *method, struct slice payload, uint64_t actor_id, uint16_t shard_count, uint16_t *shard);
-    uint8_t owner_field; /* of the request message: who owns its subject, for `route` */
+    uint8_t owner_field, other_field; /* of the request message: who owns its subject, for `route`; 0: not asked */
     enum method_access access;
     bool is_read;       /* GET too; not refused on a full disk */
     enum method_rate rate;

@@ -122,19 +122,6 @@ static enum result settle_data(struct host *h, char *text, size_t text_size)
     return result == RESULT_OK ? open_keys(h, text, text_size) : result;
 }
 
-static void render_openapi(struct host *h)
-{
-    struct openapi_route routes[64];
-    uint32_t count = 0;
-    ASSERT(method_count <= COUNT_OF(routes));
-    for (uint32_t i = 0; i < method_count; i++)
-        if (methods[i].access != ACCESS_SOCKET)
-            routes[count++] = (struct openapi_route){methods[i].number, methods[i].path, methods[i].is_read,
-                                                     methods[i].access == ACCESS_USER};
-    writer_init(&h->openapi, 0);
-    openapi_render(&h->openapi, routes, count, version_text);
-}
-
 static enum result open_tls(struct host *h, char *text, size_t text_size)
 {
     const struct config *c = h->config;
@@ -415,7 +402,8 @@ enum result host_run(const struct config *config, void (*on_serving)(const char 
     sem_init(&h.serving, 0, 0);
     sem_init(&h.go, 0, 0);
     api_init();
-    render_openapi(&h);
+    writer_init(&h.openapi, 0);
+    openapi_render(&h.openapi, version_text);
     start_clock(&h);
     enum result result = open_tls(&h, text, text_size);
     if (result == RESULT_OK) result = open_listeners(&h, text, text_size);
