@@ -4,8 +4,8 @@
 #include "api/envelope.h"
 #include "api/utf8.h"
 #include "api/wire.h"
+#include "ringpost/v1/ringpost.fields.h"
 
-enum { ROOM_ID = 1, TO_USER_ID = 2, CLIENT_MSG_ID = 3, KIND = 4, BODY = 5, PROPERTIES = 6, PUBLISHED_QOS = 7, FIELD_COUNT = PUBLISHED_QOS };
 #define HEAD_SIZE_MAX 6 /* tag and length; the generic reader takes no longer ones, however they are padded */
 
 static bool is_client_msg_id(struct slice text)
@@ -25,25 +25,26 @@ bool envelope_unpack_send(struct envelope_send *out, struct slice packed)
     while (c.at != c.end) {
         const uint8_t *start = c.at;
         if (*start >= 0x80 || !wire_next(&c, &field)) return false; /* all tags have one byte */
-        bool is_number = field.number == ROOM_ID || field.number == TO_USER_ID || field.number == KIND ||
-                         field.number == PUBLISHED_QOS;
-        if (field.number > FIELD_COUNT || field.number == PROPERTIES || (seen & 1u << field.number) != 0) return false;
+        bool is_number = field.number == FIELD_SEND_REQUEST_ROOM_ID || field.number == FIELD_SEND_REQUEST_TO_USER_ID ||
+                         field.number == FIELD_SEND_REQUEST_KIND || field.number == FIELD_SEND_REQUEST_PUBLISHED_QOS;
+        bool is_known = field.number <= FIELD_SEND_REQUEST_PUBLISHED_QOS && field.number != FIELD_SEND_REQUEST_PROPERTIES;
+        if (!is_known || (seen & 1u << field.number) != 0) return false;
         if (field.type != (is_number ? WIRE_VARINT : WIRE_BYTES)) return false;
         if (!is_number && field.bytes.data - start > HEAD_SIZE_MAX) return false;
         seen |= 1u << field.number;
         switch (field.number) {
-        case ROOM_ID: out->room_id = field.value; break;
-        case TO_USER_ID: out->to_user_id = field.value; break;
-        case CLIENT_MSG_ID:
+        case FIELD_SEND_REQUEST_ROOM_ID: out->room_id = field.value; break;
+        case FIELD_SEND_REQUEST_TO_USER_ID: out->to_user_id = field.value; break;
+        case FIELD_SEND_REQUEST_CLIENT_MSG_ID:
             if (!is_client_msg_id(field.bytes)) return false;
             out->client_msg_id = field.bytes;
             break;
-        case KIND:
+        case FIELD_SEND_REQUEST_KIND:
             if (field.value > INT32_MAX) return false;
             out->kind = (int32_t)field.value;
             break;
-        case BODY: out->body = field.bytes; break;
-        case PUBLISHED_QOS:
+        case FIELD_SEND_REQUEST_BODY: out->body = field.bytes; break;
+        case FIELD_SEND_REQUEST_PUBLISHED_QOS:
             if (field.value > INT32_MAX) return false;
             out->published_qos = (int32_t)field.value;
             break;

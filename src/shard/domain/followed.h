@@ -21,22 +21,6 @@ enum followed_kind {
     FOLLOWED_MESSAGE = 20,
 };
 
-/* Fields of FollowerEntry, schemas/ringpost/v1/operator.proto. */
-enum followed_field {
-    FOLLOWED_FIELD_TIME_MS = 5,
-    FOLLOWED_FIELD_GONE = 6,
-    FOLLOWED_FIELD_MESSAGE = 10,
-    FOLLOWED_FIELD_USER_CREATED = 11,
-    FOLLOWED_FIELD_DEVICE_ADDED = 12,
-    FOLLOWED_FIELD_DEVICE_REVOKED = 13,
-    FOLLOWED_FIELD_ROOM_CREATED = 14,
-    FOLLOWED_FIELD_ROOM_UPDATED = 15,
-    FOLLOWED_FIELD_ROOM_DISMISSED = 16,
-    FOLLOWED_FIELD_MEMBER_JOINED = 17,
-    FOLLOWED_FIELD_MEMBER_LEFT = 18,
-    FOLLOWED_FIELD_ROLE_CHANGED = 19,
-};
-
 /* account/followed.c */
 void followed_user(struct machine *machine, uint64_t user_id, struct effects *effects);
 void followed_device(struct machine *machine, enum followed_kind kind, uint64_t user_id, struct slice device_id, struct effects *effects);

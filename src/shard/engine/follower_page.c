@@ -4,6 +4,7 @@
 #include "shard/engine/follower_page.h"
 #include "api/wire.h"
 #include "core/check.h"
+#include "ringpost/v1/operator.fields.h"
 #include "shard/engine/block.h"
 #include "shard/engine/domain.h"
 #include "shard/engine/keys.h"
@@ -13,8 +14,6 @@
 #define ID_TEXT_MAX 80
 
 /* Numbers of FollowerEntry and FollowerPlace. */
-enum entry_field { ENTRY_ID = 1, ENTRY_SHARD = 2, ENTRY_PLACE = 3, ENTRY_REBUILT = 4 };
-enum place_field { PLACE_NUMBER = 1, PLACE_REBUILDING = 2, PLACE_KIND = 3, PLACE_A = 4, PLACE_B = 5 };
 
 struct reading {
     struct follower_page *page;
@@ -32,13 +31,13 @@ static bool is_full(const struct reading *r)
 
 static void write_place(struct writer *out, const struct follower_place *place)
 {
-    wire_write_tag(out, ENTRY_PLACE, WIRE_BYTES);
+    wire_write_tag(out, FIELD_FOLLOWER_ENTRY_PLACE, WIRE_BYTES);
     size_t begin = wire_nest_begin(out);
-    wire_write_u64(out, PLACE_NUMBER, place->number);
-    wire_write_u64(out, PLACE_REBUILDING, place->rebuilding);
-    wire_write_u64(out, PLACE_KIND, place->kind);
-    wire_write_u64(out, PLACE_A, place->a);
-    wire_write_u64(out, PLACE_B, place->b);
+    wire_write_u64(out, FIELD_FOLLOWER_PLACE_NUMBER, place->number);
+    wire_write_u64(out, FIELD_FOLLOWER_PLACE_REBUILDING, place->rebuilding);
+    wire_write_u64(out, FIELD_FOLLOWER_PLACE_KIND, place->kind);
+    wire_write_u64(out, FIELD_FOLLOWER_PLACE_A, place->a);
+    wire_write_u64(out, FIELD_FOLLOWER_PLACE_B, place->b);
     wire_nest_end(out, begin);
 }
 
@@ -48,10 +47,10 @@ static void write_head(struct writer *out, uint16_t shard, const struct follower
     char id[ID_TEXT_MAX];
     int len = place->rebuilding ? snprintf(id, sizeof id, "%u-rebuilt-%" PRIu32 "-%" PRIu64 "-%" PRIu64, shard, place->kind, place->a, place->b)
                                 : snprintf(id, sizeof id, "%u-%" PRIu64, shard, place->number);
-    wire_write_bytes(out, ENTRY_ID, slice_of(id, (size_t)len));
-    wire_write_u64(out, ENTRY_SHARD, shard);
+    wire_write_bytes(out, FIELD_FOLLOWER_ENTRY_ID, slice_of(id, (size_t)len));
+    wire_write_u64(out, FIELD_FOLLOWER_ENTRY_SHARD, shard);
     write_place(out, place);
-    wire_write_u64(out, ENTRY_REBUILT, place->rebuilding);
+    wire_write_u64(out, FIELD_FOLLOWER_ENTRY_REBUILT, place->rebuilding);
 }
 
 static void add(struct reading *r, uint8_t kind, const struct follower_place *place, struct slice record)

@@ -5,6 +5,7 @@
  * removed or on a damaged shard ends the tail with the reason. An ack for which a shard has no room is tried again. */
 #include "api/wire.h"
 #include "core/check.h"
+#include "ringpost/v1/operator.fields.h"
 #include "shard/domain/domain.h"
 #include "shard/engine/domain.h"
 #include "shard/worker/operator_internal.h"
@@ -15,8 +16,6 @@
 
 #define PAGE_ENTRIES 256u
 #define PAGE_BYTES   (256u << 10)
-
-enum response_field { RESPONSE_ENTRY = 3, RESPONSE_PROGRESS = 4 };
 
 /* ---- pages ---- */
 
@@ -41,9 +40,9 @@ static bool has_room(const struct connection *c) { return c->out.len - c->out_at
 static void queue_entry(struct connection *c, struct slice entry)
 {
     uint8_t head[TCPFRAME_HEAD_SIZE];
-    tcpframe_write_head(head, (uint32_t)wire_bytes_size(RESPONSE_ENTRY, entry.len));
+    tcpframe_write_head(head, (uint32_t)wire_bytes_size(FIELD_OPERATOR_RESPONSE_ENTRY, entry.len));
     writer_raw(&c->out, head, sizeof head);
-    wire_write_bytes(&c->out, RESPONSE_ENTRY, entry);
+    wire_write_bytes(&c->out, FIELD_OPERATOR_RESPONSE_ENTRY, entry);
 }
 
 static void queue_progress(struct connection *c, uint16_t shard, const struct follower_place *place)

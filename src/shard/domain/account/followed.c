@@ -2,13 +2,11 @@
  * Emitted by register.c, login.c and device.c; written, as the account is now, on the storage thread. A rebuilding tells of all users;
  * devices come and go with every login, and are told only as that happens. */
 #include "api/wire.h"
+#include "ringpost/v1/operator.fields.h"
+#include "ringpost/v1/ringpost.fields.h"
 #include "shard/domain/followed.h"
 #include "shard/engine/reading.h"
 #include "shard/domain/records.h"
-
-enum { USER_USER = 1, USER_USER_ID = 1, USER_NAME = 2, USER_DISPLAY_NAME = 3 };
-enum { DEVICE_USER_ID = 1, DEVICE_DEVICE_ID = 2, DEVICE_DEVICE = 3 };
-enum { LISTED_DEVICE_ID = 1, LISTED_PLATFORM = 2, LISTED_NAME = 3, LISTED_CREATED_MS = 4, LISTED_LAST_SEEN_MS = 5 };
 
 /* ---- apply ---- */
 
@@ -43,15 +41,15 @@ static enum result write_user(struct follower_reader *reader, struct slice bytes
     if (result != RESULT_OK) return result;
     c = cursor_of(writer_slice(&reader->scratch));
     if (reader->bodies && found && !account_record_read(&account, &c)) return RESULT_CORRUPT;
-    wire_write_u64(entry, FOLLOWED_FIELD_TIME_MS, record.time_ms);
-    wire_write_u64(entry, FOLLOWED_FIELD_GONE, !found);
-    wire_write_tag(entry, FOLLOWED_FIELD_USER_CREATED, WIRE_BYTES);
+    wire_write_u64(entry, FIELD_FOLLOWER_ENTRY_TIME_MS, record.time_ms);
+    wire_write_u64(entry, FIELD_FOLLOWER_ENTRY_GONE, !found);
+    wire_write_tag(entry, FIELD_FOLLOWER_ENTRY_USER_CREATED, WIRE_BYTES);
     size_t outer = wire_nest_begin(entry);
-    wire_write_tag(entry, USER_USER, WIRE_BYTES);
+    wire_write_tag(entry, FIELD_FOLLOWED_USER_USER, WIRE_BYTES);
     size_t inner = wire_nest_begin(entry);
-    wire_write_u64(entry, USER_USER_ID, record.user_id);
-    wire_write_bytes(entry, USER_NAME, account.name);
-    wire_write_bytes(entry, USER_DISPLAY_NAME, account.display_name);
+    wire_write_u64(entry, FIELD_USER_USER_ID, record.user_id);
+    wire_write_bytes(entry, FIELD_USER_NAME, account.name);
+    wire_write_bytes(entry, FIELD_USER_DISPLAY_NAME, account.display_name);
     wire_nest_end(entry, inner);
     wire_nest_end(entry, outer);
     return RESULT_OK;
@@ -95,17 +93,17 @@ static bool is_listed(const struct device_record *device) { return device->revok
 
 static void write_listed(struct writer *entry, struct slice device_id, const struct device_record *device)
 {
-    wire_write_tag(entry, DEVICE_DEVICE, WIRE_BYTES);
+    wire_write_tag(entry, FIELD_FOLLOWED_DEVICE_DEVICE, WIRE_BYTES);
     size_t begin = wire_nest_begin(entry);
-    wire_write_bytes(entry, LISTED_DEVICE_ID, device_id);
-    wire_write_bytes(entry, LISTED_PLATFORM, device->platform);
-    wire_write_bytes(entry, LISTED_NAME, device->name);
-    wire_write_u64(entry, LISTED_CREATED_MS, device->created_ms);
-    wire_write_u64(entry, LISTED_LAST_SEEN_MS, device->last_seen_ms);
+    wire_write_bytes(entry, FIELD_DEVICE_DEVICE_ID, device_id);
+    wire_write_bytes(entry, FIELD_DEVICE_PLATFORM, device->platform);
+    wire_write_bytes(entry, FIELD_DEVICE_NAME, device->name);
+    wire_write_u64(entry, FIELD_DEVICE_CREATED_MS, device->created_ms);
+    wire_write_u64(entry, FIELD_DEVICE_LAST_SEEN_MS, device->last_seen_ms);
     wire_nest_end(entry, begin);
 }
 
-static enum result write_device(struct follower_reader *reader, struct slice bytes, struct writer *entry, enum followed_field field)
+static enum result write_device(struct follower_reader *reader, struct slice bytes, struct writer *entry, uint32_t field)
 {
     struct followed_device_record record;
     struct device_record device = {0};
@@ -118,11 +116,11 @@ static enum result write_device(struct follower_reader *reader, struct slice byt
     if (result != RESULT_OK) return result;
     c = cursor_of(writer_slice(&reader->scratch));
     if (found && !device_record_read(&device, &c)) return RESULT_CORRUPT;
-    wire_write_u64(entry, FOLLOWED_FIELD_TIME_MS, record.time_ms);
+    wire_write_u64(entry, FIELD_FOLLOWER_ENTRY_TIME_MS, record.time_ms);
     wire_write_tag(entry, field, WIRE_BYTES);
     size_t begin = wire_nest_begin(entry);
-    wire_write_u64(entry, DEVICE_USER_ID, record.user_id);
-    wire_write_bytes(entry, DEVICE_DEVICE_ID, record.device_id);
+    wire_write_u64(entry, FIELD_FOLLOWED_DEVICE_USER_ID, record.user_id);
+    wire_write_bytes(entry, FIELD_FOLLOWED_DEVICE_DEVICE_ID, record.device_id);
     if (found && is_listed(&device)) write_listed(entry, record.device_id, &device);
     wire_nest_end(entry, begin);
     return RESULT_OK;
@@ -130,12 +128,12 @@ static enum result write_device(struct follower_reader *reader, struct slice byt
 
 static enum result write_added(struct follower_reader *reader, struct slice bytes, struct writer *entry)
 {
-    return write_device(reader, bytes, entry, FOLLOWED_FIELD_DEVICE_ADDED);
+    return write_device(reader, bytes, entry, FIELD_FOLLOWER_ENTRY_DEVICE_ADDED);
 }
 
 static enum result write_revoked(struct follower_reader *reader, struct slice bytes, struct writer *entry)
 {
-    return write_device(reader, bytes, entry, FOLLOWED_FIELD_DEVICE_REVOKED);
+    return write_device(reader, bytes, entry, FIELD_FOLLOWER_ENTRY_DEVICE_REVOKED);
 }
 
 const struct follower_row followed_device_added = {FOLLOWED_DEVICE_ADDED, "device_added", write_added, NULL};

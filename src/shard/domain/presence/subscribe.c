@@ -6,9 +6,10 @@
 #include "shard/domain/letters.h"
 #include "shard/engine/memory.h"
 #include "shard/domain/methods.h"
+#include "ringpost/v1/ringpost.fields.h"
 #include "shard/domain/presence/watch.h"
 
-#define RESPONSE_PRESENCE_FIELD 1 /* of SubscribeResponse and PresenceResponse */
+_Static_assert((int)FIELD_SUBSCRIBE_RESPONSE_PRESENCE == (int)FIELD_PRESENCE_RESPONSE_PRESENCE, "answers are written alike");
 
 struct gather { /* request->state while the shards are asked */
     uint64_t user_ids[WATCH_USERS_MAX], room_ids[WATCH_ROOMS_MAX];
@@ -157,7 +158,7 @@ static void gather_reply(struct shard *shard, struct request *request)
         uint32_t at = 0;
         while (at < record_count && records[at].user_id != gather->user_ids[i]) at++;
         if (at == record_count) continue;
-        wire_write_head(&response, RESPONSE_PRESENCE_FIELD, records[at].packed.len);
+        wire_write_head(&response, FIELD_PRESENCE_RESPONSE_PRESENCE, records[at].packed.len);
         writer_raw(&response, records[at].packed.data, records[at].packed.len);
     }
     request_reply_packed(shard, request, writer_slice(&response));

@@ -2,6 +2,8 @@
  * Emitted by room.c, update.c and role.c; written, as they are now, on the storage thread. A rebuilding tells of every room, then of every
  * member, then of every message in the order of its room. */
 #include "api/wire.h"
+#include "ringpost/v1/operator.fields.h"
+#include "ringpost/v1/ringpost.fields.h"
 #include "shard/domain/followed.h"
 #include "shard/domain/room/gate.h"
 #include "shard/domain/room/room.h"
@@ -9,10 +11,6 @@
 #include "shard/domain/room/view.h"
 #include "shard/engine/memory.h"
 #include "shard/engine/reading.h"
-
-enum { ROOM_ROOM_ID = 1, ROOM_ACTOR_ID = 2, ROOM_ROOM = 3 };
-enum { MEMBER_ROOM_ID = 1, MEMBER_USER_ID = 2, MEMBER_ACTOR_ID = 3, MEMBER_ROLE = 4 };
-enum { MESSAGE_ROOM_ID = 2, MESSAGE_SEQ = 3 };
 
 /* ---- apply ---- */
 
@@ -71,14 +69,14 @@ static enum result write_as_it_is(struct follower_reader *reader, uint64_t room_
                                        .joinable = room.joinable,
                                        .large = room.large,
                                        .since_join = room.since_join};
-    wire_write_tag(entry, ROOM_ROOM, WIRE_BYTES);
+    wire_write_tag(entry, FIELD_FOLLOWED_ROOM_ROOM, WIRE_BYTES);
     size_t begin = wire_nest_begin(entry);
     snapshot_pack(entry, &snapshot, head_seq);
     wire_nest_end(entry, begin);
     return RESULT_OK;
 }
 
-static enum result write_room(struct follower_reader *reader, struct slice bytes, struct writer *entry, enum followed_field field)
+static enum result write_room(struct follower_reader *reader, struct slice bytes, struct writer *entry, uint32_t field)
 {
     struct followed_room_record record;
     struct cursor c = cursor_of(bytes);
@@ -87,12 +85,12 @@ static enum result write_room(struct follower_reader *reader, struct slice bytes
     bool found = true;
     enum result result = reader->bodies ? reading_get(reader->view, &key, &reader->scratch, &found) : RESULT_OK;
     if (result != RESULT_OK) return result;
-    wire_write_u64(entry, FOLLOWED_FIELD_TIME_MS, record.time_ms);
-    wire_write_u64(entry, FOLLOWED_FIELD_GONE, !found);
+    wire_write_u64(entry, FIELD_FOLLOWER_ENTRY_TIME_MS, record.time_ms);
+    wire_write_u64(entry, FIELD_FOLLOWER_ENTRY_GONE, !found);
     wire_write_tag(entry, field, WIRE_BYTES);
     size_t begin = wire_nest_begin(entry);
-    wire_write_u64(entry, ROOM_ROOM_ID, record.room_id);
-    wire_write_u64(entry, ROOM_ACTOR_ID, record.actor_id);
+    wire_write_u64(entry, FIELD_FOLLOWED_ROOM_ROOM_ID, record.room_id);
+    wire_write_u64(entry, FIELD_FOLLOWED_ROOM_ACTOR_ID, record.actor_id);
     if (reader->bodies && found) result = write_as_it_is(reader, record.room_id, writer_slice(&reader->scratch), entry);
     wire_nest_end(entry, begin);
     return result;
@@ -100,17 +98,17 @@ static enum result write_room(struct follower_reader *reader, struct slice bytes
 
 static enum result write_created(struct follower_reader *reader, struct slice bytes, struct writer *entry)
 {
-    return write_room(reader, bytes, entry, FOLLOWED_FIELD_ROOM_CREATED);
+    return write_room(reader, bytes, entry, FIELD_FOLLOWER_ENTRY_ROOM_CREATED);
 }
 
 static enum result write_updated(struct follower_reader *reader, struct slice bytes, struct writer *entry)
 {
-    return write_room(reader, bytes, entry, FOLLOWED_FIELD_ROOM_UPDATED);
+    return write_room(reader, bytes, entry, FIELD_FOLLOWER_ENTRY_ROOM_UPDATED);
 }
 
 static enum result write_dismissed(struct follower_reader *reader, struct slice bytes, struct writer *entry)
 {
-    return write_room(reader, bytes, entry, FOLLOWED_FIELD_ROOM_DISMISSED);
+    return write_room(reader, bytes, entry, FIELD_FOLLOWER_ENTRY_ROOM_DISMISSED);
 }
 
 struct row_scan {
@@ -145,18 +143,18 @@ const struct follower_row followed_room_dismissed = {FOLLOWED_ROOM_DISMISSED, "r
 
 /* ---- members ---- */
 
-static enum result write_member(struct slice bytes, struct writer *entry, enum followed_field field)
+static enum result write_member(struct slice bytes, struct writer *entry, uint32_t field)
 {
     struct followed_member_record record;
     struct cursor c = cursor_of(bytes);
     if (!followed_member_record_read(&record, &c) || !cursor_done(&c)) return RESULT_CORRUPT;
-    wire_write_u64(entry, FOLLOWED_FIELD_TIME_MS, record.time_ms);
+    wire_write_u64(entry, FIELD_FOLLOWER_ENTRY_TIME_MS, record.time_ms);
     wire_write_tag(entry, field, WIRE_BYTES);
     size_t begin = wire_nest_begin(entry);
-    wire_write_u64(entry, MEMBER_ROOM_ID, record.room_id);
-    wire_write_u64(entry, MEMBER_USER_ID, record.user_id);
-    wire_write_u64(entry, MEMBER_ACTOR_ID, record.actor_id);
-    wire_write_u64(entry, MEMBER_ROLE, record.role);
+    wire_write_u64(entry, FIELD_FOLLOWED_MEMBER_ROOM_ID, record.room_id);
+    wire_write_u64(entry, FIELD_FOLLOWED_MEMBER_USER_ID, record.user_id);
+    wire_write_u64(entry, FIELD_FOLLOWED_MEMBER_ACTOR_ID, record.actor_id);
+    wire_write_u64(entry, FIELD_FOLLOWED_MEMBER_ROLE, record.role);
     wire_nest_end(entry, begin);
     return RESULT_OK;
 }
@@ -164,19 +162,19 @@ static enum result write_member(struct slice bytes, struct writer *entry, enum f
 static enum result write_joined(struct follower_reader *reader, struct slice bytes, struct writer *entry)
 {
     (void)reader;
-    return write_member(bytes, entry, FOLLOWED_FIELD_MEMBER_JOINED);
+    return write_member(bytes, entry, FIELD_FOLLOWER_ENTRY_MEMBER_JOINED);
 }
 
 static enum result write_left(struct follower_reader *reader, struct slice bytes, struct writer *entry)
 {
     (void)reader;
-    return write_member(bytes, entry, FOLLOWED_FIELD_MEMBER_LEFT);
+    return write_member(bytes, entry, FIELD_FOLLOWER_ENTRY_MEMBER_LEFT);
 }
 
 static enum result write_role(struct follower_reader *reader, struct slice bytes, struct writer *entry)
 {
     (void)reader;
-    return write_member(bytes, entry, FOLLOWED_FIELD_ROLE_CHANGED);
+    return write_member(bytes, entry, FIELD_FOLLOWER_ENTRY_ROLE_CHANGED);
 }
 
 static bool take_member(void *context, struct slice key, struct slice value)
@@ -235,9 +233,9 @@ static enum result write_message(struct follower_reader *reader, struct slice by
     if (result != RESULT_OK && !gone) return result;
     c = cursor_of(stored);
     if (shown && !gone && !message_record_read(&message, &c)) return RESULT_CORRUPT;
-    wire_write_u64(entry, FOLLOWED_FIELD_TIME_MS, message.time_ms);
-    wire_write_u64(entry, FOLLOWED_FIELD_GONE, gone);
-    wire_write_tag(entry, FOLLOWED_FIELD_MESSAGE, WIRE_BYTES);
+    wire_write_u64(entry, FIELD_FOLLOWER_ENTRY_TIME_MS, message.time_ms);
+    wire_write_u64(entry, FIELD_FOLLOWER_ENTRY_GONE, gone);
+    wire_write_tag(entry, FIELD_FOLLOWER_ENTRY_MESSAGE, WIRE_BYTES);
     size_t begin = wire_nest_begin(entry);
     message.seq = record.seq;
     message_pack(entry, record.room_id, &message);

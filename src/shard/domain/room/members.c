@@ -2,14 +2,12 @@
 #include "shard/domain/keys.h"
 #include "shard/domain/room/members.h"
 #include "api/wire.h"
+#include "ringpost/v1/ringpost.fields.h"
 #include "shard/engine/reading.h"
 #include "shard/domain/room/room.h"
 
 #define MEMBERS_LIMIT_DEFAULT 100
 #define MEMBERS_LIMIT_MAX     500
-
-enum members_field { MEMBERS_MEMBERS = 1, MEMBERS_HAS_MORE, MEMBERS_NEXT_CURSOR };
-enum member_field { MEMBER_USER_ID = 1, MEMBER_NAME, MEMBER_ROLE, MEMBER_JOINED_MS };
 
 struct page {
     struct writer *out;
@@ -34,12 +32,12 @@ static bool take_member(void *context, struct slice key, struct slice value)
     }
     page->last_id = key_u64_at(key, 9);
     page->count++;
-    wire_write_tag(page->out, MEMBERS_MEMBERS, WIRE_BYTES);
+    wire_write_tag(page->out, FIELD_MEMBERS_RESPONSE_MEMBERS, WIRE_BYTES);
     size_t begin = wire_nest_begin(page->out);
-    wire_write_u64(page->out, MEMBER_USER_ID, page->last_id);
-    wire_write_bytes(page->out, MEMBER_NAME, record.name);
-    wire_write_u64(page->out, MEMBER_ROLE, record.role);
-    wire_write_u64(page->out, MEMBER_JOINED_MS, record.joined_ms);
+    wire_write_u64(page->out, FIELD_MEMBER_USER_ID, page->last_id);
+    wire_write_bytes(page->out, FIELD_MEMBER_NAME, record.name);
+    wire_write_u64(page->out, FIELD_MEMBER_ROLE, record.role);
+    wire_write_u64(page->out, FIELD_MEMBER_JOINED_MS, record.joined_ms);
     wire_nest_end(page->out, begin);
     return true;
 }
@@ -55,8 +53,8 @@ void members_read(struct read_job *job, struct store_view *view)
         job->error = ERROR_INTERNAL;
         return;
     }
-    wire_write_u64(&job->reply, MEMBERS_HAS_MORE, page.has_more);
-    if (page.has_more) wire_write_u64(&job->reply, MEMBERS_NEXT_CURSOR, page.last_id);
+    wire_write_u64(&job->reply, FIELD_MEMBERS_RESPONSE_HAS_MORE, page.has_more);
+    if (page.has_more) wire_write_u64(&job->reply, FIELD_MEMBERS_RESPONSE_NEXT_CURSOR, page.last_id);
 }
 
 void handle_members(struct shard *shard, struct request *request)

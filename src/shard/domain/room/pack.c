@@ -3,81 +3,39 @@
  * cost five times as much. Field numbers are those of schemas/ringpost/v1/ringpost.proto; the unit test unpacks with
  * protobuf-c. */
 #include "api/wire.h"
+#include "ringpost/v1/ringpost.fields.h"
 #include "shard/domain/room/room.h"
 #include "shard/domain/room/view.h"
 
-enum message_field {
-    MESSAGE_MSG_ID = 1,
-    MESSAGE_ROOM_ID,
-    MESSAGE_SEQ,
-    MESSAGE_SENDER_ID,
-    MESSAGE_SENDER_NAME,
-    MESSAGE_TIME_MS,
-    MESSAGE_KIND,
-    MESSAGE_BODY,
-    MESSAGE_CLIENT_MSG_ID,
-    MESSAGE_PROPERTIES,
-    MESSAGE_PUBLISHED_QOS,
-};
-enum room_field {
-    ROOM_ROOM_ID = 1,
-    ROOM_TYPE,
-    ROOM_NAME,
-    ROOM_OWNER_ID,
-    ROOM_MEMBER_COUNT,
-    ROOM_MEMBER_MAX,
-    ROOM_HEAD_SEQ,
-    ROOM_CREATED_MS,
-    ROOM_DISMISSED,
-    ROOM_JOINABLE,
-    ROOM_LARGE,
-    ROOM_HISTORY,
-};
-enum change_field {
-    CHANGE_CHANGE = 1,
-    CHANGE_ROOM,
-    CHANGE_ACTOR_ID,
-    CHANGE_TARGET_ID,
-    CHANGE_TARGET_NAME,
-    CHANGE_ROLE,
-    CHANGE_TIME_MS,
-    CHANGE_PEER_ID,
-    CHANGE_PEER_NAME,
-    CHANGE_READ_SEQ,
-};
-enum event_field { EVENT_FIELD_MESSAGE = 2, EVENT_FIELD_READ, EVENT_FIELD_ROOM, EVENT_FIELD_DEVICE };
-enum read_field { READ_ROOM_ID = 1, READ_READ_SEQ };
-enum device_end_field { DEVICE_END_DEVICE_ID = 1, DEVICE_END_NAME, DEVICE_END_FOR_DEVICE_ID };
-
 void message_pack(struct writer *out, uint64_t room_id, const struct message_record *message)
 {
-    wire_write_u64(out, MESSAGE_MSG_ID, message->msg_id);
-    wire_write_u64(out, MESSAGE_ROOM_ID, room_id);
-    wire_write_u64(out, MESSAGE_SEQ, message->seq);
-    wire_write_u64(out, MESSAGE_SENDER_ID, message->sender_id);
-    wire_write_bytes(out, MESSAGE_SENDER_NAME, message->sender_name);
-    wire_write_u64(out, MESSAGE_TIME_MS, message->time_ms);
-    wire_write_u64(out, MESSAGE_KIND, message->kind);
-    wire_write_bytes(out, MESSAGE_BODY, message->body);
-    wire_write_bytes(out, MESSAGE_CLIENT_MSG_ID, message->client_msg_id);
-    wire_write_bytes(out, MESSAGE_PROPERTIES, message->properties);
-    wire_write_u64(out, MESSAGE_PUBLISHED_QOS, message->published_qos);
+    wire_write_u64(out, FIELD_MESSAGE_MSG_ID, message->msg_id);
+    wire_write_u64(out, FIELD_MESSAGE_ROOM_ID, room_id);
+    wire_write_u64(out, FIELD_MESSAGE_SEQ, message->seq);
+    wire_write_u64(out, FIELD_MESSAGE_SENDER_ID, message->sender_id);
+    wire_write_bytes(out, FIELD_MESSAGE_SENDER_NAME, message->sender_name);
+    wire_write_u64(out, FIELD_MESSAGE_TIME_MS, message->time_ms);
+    wire_write_u64(out, FIELD_MESSAGE_KIND, message->kind);
+    wire_write_bytes(out, FIELD_MESSAGE_BODY, message->body);
+    wire_write_bytes(out, FIELD_MESSAGE_CLIENT_MSG_ID, message->client_msg_id);
+    wire_write_bytes(out, FIELD_MESSAGE_PROPERTIES, message->properties);
+    wire_write_u64(out, FIELD_MESSAGE_PUBLISHED_QOS, message->published_qos);
 }
 
 void snapshot_pack(struct writer *out, const struct snapshot_record *snapshot, uint64_t head_seq)
 {
-    wire_write_u64(out, ROOM_ROOM_ID, snapshot->room_id);
-    wire_write_u64(out, ROOM_TYPE, snapshot->type);
-    wire_write_bytes(out, ROOM_NAME, snapshot->name);
-    wire_write_u64(out, ROOM_OWNER_ID, snapshot->owner_id);
-    wire_write_u64(out, ROOM_MEMBER_COUNT, snapshot->member_count);
-    wire_write_u64(out, ROOM_MEMBER_MAX, snapshot->member_max);
-    wire_write_u64(out, ROOM_HEAD_SEQ, head_seq);
-    wire_write_u64(out, ROOM_CREATED_MS, snapshot->created_ms);
-    wire_write_u64(out, ROOM_DISMISSED, snapshot->dismissed);
-    wire_write_u64(out, ROOM_JOINABLE, snapshot->joinable);
-    wire_write_u64(out, ROOM_LARGE, snapshot->large);
-    wire_write_u64(out, ROOM_HISTORY, room_history(snapshot->since_join != 0));
+    wire_write_u64(out, FIELD_ROOM_ROOM_ID, snapshot->room_id);
+    wire_write_u64(out, FIELD_ROOM_TYPE, snapshot->type);
+    wire_write_bytes(out, FIELD_ROOM_NAME, snapshot->name);
+    wire_write_u64(out, FIELD_ROOM_OWNER_ID, snapshot->owner_id);
+    wire_write_u64(out, FIELD_ROOM_MEMBER_COUNT, snapshot->member_count);
+    wire_write_u64(out, FIELD_ROOM_MEMBER_MAX, snapshot->member_max);
+    wire_write_u64(out, FIELD_ROOM_HEAD_SEQ, head_seq);
+    wire_write_u64(out, FIELD_ROOM_CREATED_MS, snapshot->created_ms);
+    wire_write_u64(out, FIELD_ROOM_DISMISSED, snapshot->dismissed);
+    wire_write_u64(out, FIELD_ROOM_JOINABLE, snapshot->joinable);
+    wire_write_u64(out, FIELD_ROOM_LARGE, snapshot->large);
+    wire_write_u64(out, FIELD_ROOM_HISTORY, room_history(snapshot->since_join != 0));
 }
 
 void view_pack_change(struct writer *out, const struct relay_change_record *change, uint64_t read_seq)
@@ -86,24 +44,24 @@ void view_pack_change(struct writer *out, const struct relay_change_record *chan
     struct cursor c = cursor_of(change->snapshot);
     bool read = snapshot_record_read(&snapshot, &c);
     ASSERT(read);
-    wire_write_u64(out, CHANGE_CHANGE, change->change);
-    wire_write_tag(out, CHANGE_ROOM, WIRE_BYTES);
+    wire_write_u64(out, FIELD_ROOM_CHANGE_CHANGE, change->change);
+    wire_write_tag(out, FIELD_ROOM_CHANGE_ROOM, WIRE_BYTES);
     size_t room = wire_nest_begin(out);
     snapshot_pack(out, &snapshot, change->head_seq);
     wire_nest_end(out, room);
-    wire_write_u64(out, CHANGE_ACTOR_ID, change->actor_id);
-    wire_write_u64(out, CHANGE_TARGET_ID, change->target_id);
-    wire_write_bytes(out, CHANGE_TARGET_NAME, change->target_name);
-    wire_write_u64(out, CHANGE_ROLE, change->role);
-    wire_write_u64(out, CHANGE_TIME_MS, change->time_ms);
-    wire_write_u64(out, CHANGE_PEER_ID, change->peer_id);
-    wire_write_bytes(out, CHANGE_PEER_NAME, change->peer_name);
-    wire_write_u64(out, CHANGE_READ_SEQ, read_seq);
+    wire_write_u64(out, FIELD_ROOM_CHANGE_ACTOR_ID, change->actor_id);
+    wire_write_u64(out, FIELD_ROOM_CHANGE_TARGET_ID, change->target_id);
+    wire_write_bytes(out, FIELD_ROOM_CHANGE_TARGET_NAME, change->target_name);
+    wire_write_u64(out, FIELD_ROOM_CHANGE_ROLE, change->role);
+    wire_write_u64(out, FIELD_ROOM_CHANGE_TIME_MS, change->time_ms);
+    wire_write_u64(out, FIELD_ROOM_CHANGE_PEER_ID, change->peer_id);
+    wire_write_bytes(out, FIELD_ROOM_CHANGE_PEER_NAME, change->peer_name);
+    wire_write_u64(out, FIELD_ROOM_CHANGE_READ_SEQ, read_seq);
 }
 
 void event_pack_message(struct writer *out, uint64_t room_id, const struct message_record *message)
 {
-    wire_write_tag(out, EVENT_FIELD_MESSAGE, WIRE_BYTES);
+    wire_write_tag(out, FIELD_EVENT_MESSAGE, WIRE_BYTES);
     size_t begin = wire_nest_begin(out);
     message_pack(out, room_id, message);
     wire_nest_end(out, begin);
@@ -111,7 +69,7 @@ void event_pack_message(struct writer *out, uint64_t room_id, const struct messa
 
 void event_pack_change(struct writer *out, const struct relay_change_record *change)
 {
-    wire_write_tag(out, EVENT_FIELD_ROOM, WIRE_BYTES);
+    wire_write_tag(out, FIELD_EVENT_ROOM, WIRE_BYTES);
     size_t begin = wire_nest_begin(out);
     view_pack_change(out, change, change->change == CHANGE_ROOM_JOINED ? change->head_seq : 0);
     wire_nest_end(out, begin);
@@ -119,19 +77,19 @@ void event_pack_change(struct writer *out, const struct relay_change_record *cha
 
 void event_pack_device(struct writer *out, const struct event_device_record *device)
 {
-    wire_write_tag(out, EVENT_FIELD_DEVICE, WIRE_BYTES);
+    wire_write_tag(out, FIELD_EVENT_DEVICE, WIRE_BYTES);
     size_t begin = wire_nest_begin(out);
-    wire_write_bytes(out, DEVICE_END_DEVICE_ID, device->device_id);
-    wire_write_bytes(out, DEVICE_END_NAME, device->name);
-    wire_write_bytes(out, DEVICE_END_FOR_DEVICE_ID, device->for_device_id);
+    wire_write_bytes(out, FIELD_DEVICE_END_DEVICE_ID, device->device_id);
+    wire_write_bytes(out, FIELD_DEVICE_END_NAME, device->name);
+    wire_write_bytes(out, FIELD_DEVICE_END_FOR_DEVICE_ID, device->for_device_id);
     wire_nest_end(out, begin);
 }
 
 void event_pack_read(struct writer *out, const struct event_read_record *read)
 {
-    wire_write_tag(out, EVENT_FIELD_READ, WIRE_BYTES);
+    wire_write_tag(out, FIELD_EVENT_READ, WIRE_BYTES);
     size_t begin = wire_nest_begin(out);
-    wire_write_u64(out, READ_ROOM_ID, read->room_id);
-    wire_write_u64(out, READ_READ_SEQ, read->read_seq);
+    wire_write_u64(out, FIELD_READ_MARK_ROOM_ID, read->room_id);
+    wire_write_u64(out, FIELD_READ_MARK_READ_SEQ, read->read_seq);
     wire_nest_end(out, begin);
 }

@@ -8,16 +8,8 @@
  * pretend to be another. */
 #include "api/utf8.h"
 #include "api/wire.h"
+#include "ringpost/v1/ringpost.fields.h"
 #include "shard/door/mqtt/mqtt_internal.h"
-
-enum properties_field {
-    PROPERTIES_USER = 1,
-    PROPERTIES_CONTENT_TYPE,
-    PROPERTIES_RESPONSE_TOPIC,
-    PROPERTIES_CORRELATION_DATA,
-    PROPERTIES_MESSAGE_EXPIRY_S
-};
-enum property_field { PROPERTY_NAME = 1, PROPERTY_VALUE };
 
 static const char *const kind_names[] = {"text", "emoji", "image", "video", "audio", "file", "custom"};
 static const char *const own_names[] = {"from", "from_name", "room_id", "msg_id", "seq", "time_ms", "client_msg_id", "kind"};
@@ -40,10 +32,10 @@ static uint64_t wall_ms(const struct client *client)
 
 static void pack_user(struct writer *out, const struct mqtt_property_value *property)
 {
-    wire_write_tag(out, PROPERTIES_USER, WIRE_BYTES);
+    wire_write_tag(out, FIELD_PROPERTIES_USER, WIRE_BYTES);
     size_t begin = wire_nest_begin(out);
-    wire_write_bytes(out, PROPERTY_NAME, property->bytes);
-    wire_write_bytes(out, PROPERTY_VALUE, property->value);
+    wire_write_bytes(out, FIELD_PROPERTY_NAME, property->bytes);
+    wire_write_bytes(out, FIELD_PROPERTY_VALUE, property->value);
     wire_nest_end(out, begin);
 }
 
@@ -53,11 +45,11 @@ void mqtt_pack_properties(struct writer *out, const struct mqtt_properties *prop
     struct mqtt_property_value property;
     while (mqtt_property_next(&c, &property)) {
         if (property.id == MQTT_USER_PROPERTY && !is_own_name(property.bytes)) pack_user(out, &property);
-        else if (property.id == MQTT_CONTENT_TYPE) wire_write_bytes(out, PROPERTIES_CONTENT_TYPE, property.bytes);
-        else if (property.id == MQTT_RESPONSE_TOPIC) wire_write_bytes(out, PROPERTIES_RESPONSE_TOPIC, property.bytes);
-        else if (property.id == MQTT_CORRELATION_DATA) wire_write_bytes(out, PROPERTIES_CORRELATION_DATA, property.bytes);
+        else if (property.id == MQTT_CONTENT_TYPE) wire_write_bytes(out, FIELD_PROPERTIES_CONTENT_TYPE, property.bytes);
+        else if (property.id == MQTT_RESPONSE_TOPIC) wire_write_bytes(out, FIELD_PROPERTIES_RESPONSE_TOPIC, property.bytes);
+        else if (property.id == MQTT_CORRELATION_DATA) wire_write_bytes(out, FIELD_PROPERTIES_CORRELATION_DATA, property.bytes);
         else if (property.id == MQTT_MESSAGE_EXPIRY) /* 0, no time at all, would read as none given */
-            wire_write_u64(out, PROPERTIES_MESSAGE_EXPIRY_S, property.number > 0 ? property.number : 1);
+            wire_write_u64(out, FIELD_PROPERTIES_MESSAGE_EXPIRY_S, property.number > 0 ? property.number : 1);
     }
 }
 
@@ -67,7 +59,7 @@ uint64_t mqtt_expires_ms(const struct mqtt_message *message)
 {
     uint64_t interval_s = 0;
     if (message->properties.len == 0) return 0;
-    if (envelope_peek_u64(message->properties, PROPERTIES_MESSAGE_EXPIRY_S, &interval_s) != RESULT_OK) return 0;
+    if (envelope_peek_u64(message->properties, FIELD_PROPERTIES_MESSAGE_EXPIRY_S, &interval_s) != RESULT_OK) return 0;
     return interval_s == 0 ? 0 : message->time_ms + interval_s * 1000;
 }
 
@@ -113,8 +105,8 @@ static void put_given_user(struct writer *block, struct slice packed)
     struct wire_field field;
     struct slice name = SLICE_EMPTY, value = SLICE_EMPTY;
     while (wire_next(&c, &field)) {
-        if (field.number == PROPERTY_NAME) name = field.bytes;
-        if (field.number == PROPERTY_VALUE) value = field.bytes;
+        if (field.number == FIELD_PROPERTY_NAME) name = field.bytes;
+        if (field.number == FIELD_PROPERTY_VALUE) value = field.bytes;
     }
     if (!is_own_name(name)) mqtt_put_user(block, name, value);
 }
@@ -126,10 +118,10 @@ static struct given put_given(struct writer *block, struct slice packed)
     struct cursor c = cursor_of(packed);
     struct wire_field field;
     while (wire_next(&c, &field)) {
-        if (field.number == PROPERTIES_USER) put_given_user(block, field.bytes);
-        if (field.number == PROPERTIES_CONTENT_TYPE) given.content_type = field.bytes;
-        if (field.number == PROPERTIES_RESPONSE_TOPIC) given.response_topic = field.bytes;
-        if (field.number == PROPERTIES_CORRELATION_DATA) given.correlation_data = field.bytes;
+        if (field.number == FIELD_PROPERTIES_USER) put_given_user(block, field.bytes);
+        if (field.number == FIELD_PROPERTIES_CONTENT_TYPE) given.content_type = field.bytes;
+        if (field.number == FIELD_PROPERTIES_RESPONSE_TOPIC) given.response_topic = field.bytes;
+        if (field.number == FIELD_PROPERTIES_CORRELATION_DATA) given.correlation_data = field.bytes;
     }
     return given;
 }
