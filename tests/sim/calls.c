@@ -24,6 +24,12 @@ struct call_type {
     void (*lost)(struct world *world, struct call *call);                      /* may be NULL: as if refused */
 };
 
+/* One for each method of the contract: answered, then `.refused = ...`, `.lost = ...`. */
+#define CALL_TYPE(name_, ...)                                                                                          \
+    static const struct call_type name_##_type = {.name = #name_, .method = METHOD_##name_, .answered = __VA_ARGS__}
+#define CALL_NUMBER(name_, number, ...) METHOD_##name_ = number,
+enum { METHODS(CALL_NUMBER) };
+
 const char *calls_name(const struct call *call) { return call->type->name; }
 
 /* ---- from a device to a shard and back -------------------------------------------------------------------------------- */
@@ -80,8 +86,8 @@ static void post(struct world *w, const struct call *call, const struct method *
     struct letter *letter = letter_make(LETTER_REQUEST, 0, to, is_open ? NULL : &actor, writer_slice(&call->payload));
     letter->origin = origin_of(call);
     letter->method = method->number;
-    letter->admitted = is_open || method->number == RINGPOST__V1__REQUEST__METHOD_AUTH;
-    if (method->number == RINGPOST__V1__REQUEST__METHOD_AUTH && call->device->link->session != NULL)
+    letter->admitted = is_open || method->number == METHOD_auth;
+    if (method->number == METHOD_auth && call->device->link->session != NULL)
         letter->number = call->device->link->session->id;
     world_post_from_outside(w, letter);
 }
@@ -99,7 +105,7 @@ static bool go(struct world *w, struct call *call, const ProtobufCMessage *reque
     w->people->calls = call;
     d->lanes[call->lane] = call;
     bool fresh = call->claims.user_id == d->claims.user_id && call->claims.issued_s == d->claims.issued_s;
-    bool by_session = app_is_connected(d) && fresh && method->number != RINGPOST__V1__REQUEST__METHOD_AUTH;
+    bool by_session = app_is_connected(d) && fresh && method->number != METHOD_auth;
     bool by_socket = method->access == ACCESS_SOCKET || call->lane == LANE_SYNC; /* pushes go on after a sync by the same socket */
     call->over_session = by_session && method->access != ACCESS_OPEN && (by_socket || dice_percent(&w->dice, 70));
     call->must_fail |= !call->over_session && method->access != ACCESS_OPEN && app_is_revoked(d, &call->claims);
@@ -150,7 +156,7 @@ static void after_refusal(struct world *w, struct app *d, const struct call *cal
     if (error == ERROR_TOO_MANY_DEVICES) d->patience_ns = w->now_ns + 100 * PATIENCE_NS;
     if (error == ERROR_TOO_MANY_DEVICES && same_token && !d->claims.own) app_forget_token(w, d); /* a backend's: it may not come in */
     if ((error == ERROR_DEVICE_REVOKED || error == ERROR_TOKEN_INVALID) && same_token) app_forget_token(w, d);
-    bool of_refresh = call->type->method == RINGPOST__V1__REQUEST__METHOD_REFRESH; /* good again when the clock is */
+    bool of_refresh = call->type->method == METHOD_refresh; /* good again when the clock is */
     if (error == ERROR_TOKEN_EXPIRED && !of_refresh && (same_token || call->over_session)) app_forget_token(w, d);
 }
 
@@ -216,7 +222,7 @@ static void register_refused(struct world *w, struct call *call, enum error erro
     if (error == ERROR_NAME_TAKEN) call->device->person->name_number += USERS_MAX; /* perhaps by itself, before a crash */
 }
 
-static const struct call_type register_type = {"register", RINGPOST__V1__REQUEST__METHOD_REGISTER, register_answered, register_refused, NULL};
+CALL_TYPE(register, register_answered, .refused = register_refused);
 
 bool calls_register(struct world *w, struct app *d)
 {
@@ -273,7 +279,7 @@ static void login_refused(struct world *w, struct call *call, enum error error)
 
 static void login_lost(struct world *w, struct call *call) { (void)w, (void)call; }
 
-static const struct call_type login_type = {"login", RINGPOST__V1__REQUEST__METHOD_LOGIN, login_answered, login_refused, login_lost};
+CALL_TYPE(login, login_answered, .refused = login_refused, .lost = login_lost);
 
 /* A token that an app's own backend has made. */
 static void mint_token(struct world *w, struct app *d)
@@ -334,8 +340,7 @@ static void refresh_lost(struct world *w, struct call *call)
     if (!call->must_fail) call->device->refresh_token[0] = '\0';
 }
 
-static const struct call_type refresh_type = {"refresh", RINGPOST__V1__REQUEST__METHOD_REFRESH, refresh_answered, refresh_refused,
-                                              refresh_lost};
+CALL_TYPE(refresh, refresh_answered, .refused = refresh_refused, .lost = refresh_lost);
 
 static bool call_refresh(struct world *w, struct app *d)
 {
@@ -364,8 +369,8 @@ static void revoke_answered(struct world *w, struct call *call, const void *mess
     if (d->claims.user_id != 0 && app_is_revoked(d, &d->claims)) app_forget_token(w, d);
 }
 
-static const struct call_type logout_type = {"logout", RINGPOST__V1__REQUEST__METHOD_LOGOUT, revoke_answered, NULL, NULL};
-static const struct call_type revoke_type = {"revoke_device", RINGPOST__V1__REQUEST__METHOD_REVOKE_DEVICE, revoke_answered, NULL, NULL};
+CALL_TYPE(logout, revoke_answered);
+CALL_TYPE(revoke_device, revoke_answered);
 
 static bool call_logout(struct world *w, struct app *d)
 {
@@ -379,7 +384,7 @@ static bool call_logout(struct world *w, struct app *d)
 static bool call_revoke(struct world *w, struct app *d)
 {
     struct app *other = &d->person->devices[dice_below(&w->dice, w->people->device_count)];
-    struct call *call = begin(w, d, &revoke_type, LANE_MAIN);
+    struct call *call = begin(w, d, &revoke_device_type, LANE_MAIN);
     call->number = other->number;
     call->generation = other->generation;
     Ringpost__V1__RevokeDeviceRequest request = RINGPOST__V1__REVOKE_DEVICE_REQUEST__INIT;
@@ -395,7 +400,7 @@ static void devices_answered(struct world *w, struct call *call, const void *mes
            r->n_devices);
 }
 
-static const struct call_type devices_type = {"devices", RINGPOST__V1__REQUEST__METHOD_DEVICES, devices_answered, NULL, NULL};
+CALL_TYPE(devices, devices_answered);
 
 /* With the token it has, or with one that was revoked. */
 static bool call_devices(struct world *w, struct app *d)
@@ -435,7 +440,7 @@ static void auth_refused(struct world *w, struct call *call, enum error error)
 /* The connections went with the process. */
 static void auth_lost(struct world *w, struct call *call) { (void)w, (void)call; }
 
-static const struct call_type auth_type = {"auth", RINGPOST__V1__REQUEST__METHOD_AUTH, auth_answered, auth_refused, auth_lost};
+CALL_TYPE(auth, auth_answered, .refused = auth_refused, .lost = auth_lost);
 
 bool calls_auth(struct world *w, struct app *d)
 {
@@ -459,7 +464,7 @@ static void user_answered(struct world *w, struct call *call, const void *messag
     oracle_learn(w->oracle, FACT_NAME, hash_of_text(r->user->name), 0, r->user->user_id, "owner of a name");
 }
 
-static const struct call_type user_type = {"user", RINGPOST__V1__REQUEST__METHOD_USER, user_answered, NULL, NULL};
+CALL_TYPE(user, user_answered);
 
 /* Ids are in order: anybody can guess the next one. */
 static uint64_t next_id(struct world *w, enum id_type type)
@@ -545,7 +550,7 @@ static void send_refused(struct world *w, struct call *call, enum error error)
 /* It will be sent again, under the same id. */
 static void send_lost(struct world *w, struct call *call) { (void)w, (void)call; }
 
-static const struct call_type send_type = {"send", RINGPOST__V1__REQUEST__METHOD_SEND, send_answered, send_refused, send_lost};
+CALL_TYPE(send, send_answered, .refused = send_refused, .lost = send_lost);
 
 static void note_membership(struct world *w, struct call *call, uint64_t room_id)
 {
@@ -707,8 +712,7 @@ static void history_answered(struct world *w, struct call *call, const void *mes
 
 static void member_call_refused(struct world *w, struct call *call, enum error error) { expect_known_member(w, call, error); }
 
-static const struct call_type history_type = {"history", RINGPOST__V1__REQUEST__METHOD_HISTORY, history_answered,
-                                              member_call_refused, NULL};
+CALL_TYPE(history, history_answered, .refused = member_call_refused);
 
 /* A known room, or one that may be made soon. */
 static uint64_t some_room_id(struct world *w, const struct app *d)
@@ -792,7 +796,7 @@ static void sync_refused(struct world *w, struct call *call, enum error error)
     call->device->wants_sync = true;
 }
 
-static const struct call_type sync_type = {"sync", RINGPOST__V1__REQUEST__METHOD_SYNC, sync_answered, sync_refused, NULL};
+CALL_TYPE(sync, sync_answered, .refused = sync_refused);
 
 bool calls_sync(struct world *w, struct app *d)
 {
@@ -905,8 +909,7 @@ static void conversations_answered(struct world *w, struct call *call, const voi
     if (comparing) app_expect_memory(w, d);
 }
 
-static const struct call_type conversations_type = {"conversations", RINGPOST__V1__REQUEST__METHOD_CONVERSATIONS,
-                                                    conversations_answered, NULL, NULL};
+CALL_TYPE(conversations, conversations_answered);
 
 bool calls_conversations(struct world *w, struct app *d)
 {
@@ -931,8 +934,7 @@ static void mark_read_answered(struct world *w, struct call *call, const void *m
     if (m->read_floor < r->read_seq) m->read_floor = r->read_seq;
 }
 
-static const struct call_type mark_read_type = {"mark_read", RINGPOST__V1__REQUEST__METHOD_MARK_READ, mark_read_answered, member_call_refused,
-                                                NULL};
+CALL_TYPE(mark_read, mark_read_answered, .refused = member_call_refused);
 
 static bool call_mark_read(struct world *w, struct app *d)
 {
@@ -949,7 +951,7 @@ static bool call_mark_read(struct world *w, struct app *d)
 
 static void nothing_answered(struct world *w, struct call *call, const void *message) { (void)w, (void)call, (void)message; }
 
-static const struct call_type typing_type = {"typing", RINGPOST__V1__REQUEST__METHOD_TYPING, nothing_answered, NULL, NULL};
+CALL_TYPE(typing, nothing_answered);
 
 static bool call_typing(struct world *w, struct app *d)
 {
@@ -992,7 +994,7 @@ static void create_answered(struct world *w, struct call *call, const void *mess
     others_are_outside(w, room);
 }
 
-static const struct call_type create_type = {"create_room", RINGPOST__V1__REQUEST__METHOD_CREATE_ROOM, create_answered, NULL, NULL};
+CALL_TYPE(create_room, create_answered);
 
 /* Some others, each at most once; the count. */
 static uint32_t some_people(struct world *w, const struct app *d, uint64_t *user_ids, uint32_t most)
@@ -1022,7 +1024,7 @@ static bool call_create(struct world *w, struct app *d)
     if (d->person->repeats_open > 0) return false;
     static const uint32_t names = 5;
     Ringpost__V1__CreateRoomRequest request = RINGPOST__V1__CREATE_ROOM_REQUEST__INIT;
-    struct call *call = begin(w, d, &create_type, LANE_MAIN);
+    struct call *call = begin(w, d, &create_room_type, LANE_MAIN);
     char name[24], client_id[24];
     struct client_room *room = some_client_room(w, d->person);
     call->number = room->number;
@@ -1097,14 +1099,10 @@ static void remove_answered(struct world *w, struct call *call, const void *mess
     memberships_end(w, call, 0, 0);
 }
 
-static const struct call_type join_type = {"join_room", RINGPOST__V1__REQUEST__METHOD_JOIN_ROOM, join_answered, membership_refused,
-                                           membership_lost};
-static const struct call_type leave_type = {"leave_room", RINGPOST__V1__REQUEST__METHOD_LEAVE_ROOM, leave_answered,
-                                            membership_refused, membership_lost};
-static const struct call_type invite_type = {"invite", RINGPOST__V1__REQUEST__METHOD_INVITE, invite_answered, membership_refused,
-                                             membership_lost};
-static const struct call_type remove_type = {"remove_members", RINGPOST__V1__REQUEST__METHOD_REMOVE_MEMBERS, remove_answered,
-                                             membership_refused, membership_lost};
+CALL_TYPE(join_room, join_answered, .refused = membership_refused, .lost = membership_lost);
+CALL_TYPE(leave_room, leave_answered, .refused = membership_refused, .lost = membership_lost);
+CALL_TYPE(invite, invite_answered, .refused = membership_refused, .lost = membership_lost);
+CALL_TYPE(remove_members, remove_answered, .refused = membership_refused, .lost = membership_lost);
 
 static bool call_join(struct world *w, struct app *d)
 {
@@ -1113,7 +1111,7 @@ static bool call_join(struct world *w, struct app *d)
     const struct known_room *room = &o->rooms[dice_below(&w->dice, o->room_count)];
     if (!room->joinable && !dice_one_in(&w->dice, 5)) return false;
     Ringpost__V1__JoinRoomRequest request = RINGPOST__V1__JOIN_ROOM_REQUEST__INIT;
-    struct call *call = begin(w, d, &join_type, LANE_MAIN);
+    struct call *call = begin(w, d, &join_room_type, LANE_MAIN);
     request.room_id = call->room_id = room->room_id;
     call->user_ids[call->user_count++] = d->person->user_id;
     memberships_begin(w, call);
@@ -1125,7 +1123,7 @@ static bool call_leave(struct world *w, struct app *d)
     const struct known_room *room = some_group(w, d);
     if (room == NULL) return false;
     Ringpost__V1__LeaveRoomRequest request = RINGPOST__V1__LEAVE_ROOM_REQUEST__INIT;
-    struct call *call = begin(w, d, &leave_type, LANE_MAIN);
+    struct call *call = begin(w, d, &leave_room_type, LANE_MAIN);
     request.room_id = call->room_id = room->room_id;
     call->user_ids[call->user_count++] = d->person->user_id;
     memberships_begin(w, call);
@@ -1155,7 +1153,7 @@ static bool call_remove(struct world *w, struct app *d)
     const struct known_room *room = some_group(w, d);
     if (room == NULL) return false;
     Ringpost__V1__RemoveMembersRequest request = RINGPOST__V1__REMOVE_MEMBERS_REQUEST__INIT;
-    struct call *call = begin(w, d, &remove_type, LANE_MAIN);
+    struct call *call = begin(w, d, &remove_members_type, LANE_MAIN);
     request.room_id = call->room_id = room->room_id;
     call->user_count = some_people(w, d, call->user_ids, 2);
     if (call->user_count == 0) {
@@ -1196,7 +1194,7 @@ static void role_refused(struct world *w, struct call *call, enum error error)
     forget_roles(room);
 }
 
-static const struct call_type role_type = {"set_role", RINGPOST__V1__REQUEST__METHOD_SET_ROLE, role_answered, role_refused, NULL};
+CALL_TYPE(set_role, role_answered, .refused = role_refused);
 
 static bool call_set_role(struct world *w, struct app *d)
 {
@@ -1204,7 +1202,7 @@ static bool call_set_role(struct world *w, struct app *d)
     struct person *person = &w->people->persons[dice_below(&w->dice, w->people->person_count)];
     if (room == NULL || person->user_id == 0) return false;
     Ringpost__V1__SetRoleRequest request = RINGPOST__V1__SET_ROLE_REQUEST__INIT;
-    struct call *call = begin(w, d, &role_type, LANE_MAIN);
+    struct call *call = begin(w, d, &set_role_type, LANE_MAIN);
     request.room_id = call->room_id = room->room_id;
     request.user_id = call->user_ids[0] = person->user_id;
     call->number = dice_one_in(&w->dice, 5) ? RINGPOST__V1__ROLE__OWNER : dice_below(&w->dice, 2);
@@ -1236,9 +1234,8 @@ static void update_refused(struct world *w, struct call *call, enum error error)
 
 static void update_lost(struct world *w, struct call *call) { update_ends(w, call, -2); }
 
-static const struct call_type update_type = {"update_room", RINGPOST__V1__REQUEST__METHOD_UPDATE_ROOM, update_answered, update_refused,
-                                             update_lost};
-static const struct call_type dismiss_type = {"dismiss_room", RINGPOST__V1__REQUEST__METHOD_DISMISS_ROOM, nothing_answered, NULL, NULL};
+CALL_TYPE(update_room, update_answered, .refused = update_refused, .lost = update_lost);
+CALL_TYPE(dismiss_room, nothing_answered);
 
 static bool call_update(struct world *w, struct app *d)
 {
@@ -1247,7 +1244,7 @@ static bool call_update(struct world *w, struct app *d)
     Ringpost__V1__UpdateRoomRequest request = RINGPOST__V1__UPDATE_ROOM_REQUEST__INIT;
     char name[24];
     snprintf(name, sizeof name, "Renamed %u", dice_below(&w->dice, 100));
-    struct call *call = begin(w, d, &update_type, LANE_MAIN);
+    struct call *call = begin(w, d, &update_room_type, LANE_MAIN);
     request.room_id = call->room_id = room->room_id;
     if (dice_one_in(&w->dice, 2)) request.name = name;
     request.joinable = dice_percent(&w->dice, 70);
@@ -1265,7 +1262,7 @@ static bool call_dismiss(struct world *w, struct app *d)
     Ringpost__V1__DismissRoomRequest request = RINGPOST__V1__DISMISS_ROOM_REQUEST__INIT;
     room->ended = true;
     request.room_id = room->room_id;
-    return go(w, begin(w, d, &dismiss_type, LANE_MAIN), &request.base);
+    return go(w, begin(w, d, &dismiss_room_type, LANE_MAIN), &request.base);
 }
 
 static void get_room_answered(struct world *w, struct call *call, const void *message)
@@ -1278,8 +1275,7 @@ static void get_room_answered(struct world *w, struct call *call, const void *me
            (unsigned long)call->floor, (unsigned long)r->room->head_seq);
 }
 
-static const struct call_type get_room_type = {"get_room", RINGPOST__V1__REQUEST__METHOD_GET_ROOM, get_room_answered,
-                                               member_call_refused, NULL};
+CALL_TYPE(get_room, get_room_answered, .refused = member_call_refused);
 
 static bool call_get_room(struct world *w, struct app *d)
 {
@@ -1299,8 +1295,7 @@ static void members_answered(struct world *w, struct call *call, const void *mes
         EXPECT(r->members[i - 1]->user_id < r->members[i]->user_id, "members of room %lx out of order", (unsigned long)call->room_id);
 }
 
-static const struct call_type members_type = {"members", RINGPOST__V1__REQUEST__METHOD_MEMBERS, members_answered,
-                                              member_call_refused, NULL};
+CALL_TYPE(members, members_answered, .refused = member_call_refused);
 
 static bool call_members(struct world *w, struct app *d)
 {
@@ -1327,7 +1322,7 @@ static void presence_answered(struct world *w, struct call *call, const void *me
     }
 }
 
-static const struct call_type presence_type = {"presence", RINGPOST__V1__REQUEST__METHOD_PRESENCE, presence_answered, NULL, NULL};
+CALL_TYPE(presence, presence_answered);
 
 bool calls_presence(struct world *w, struct app *d)
 {
@@ -1355,7 +1350,7 @@ static void subscribe_answered(struct world *w, struct call *call, const void *m
     }
 }
 
-static const struct call_type subscribe_type = {"subscribe", RINGPOST__V1__REQUEST__METHOD_SUBSCRIBE, subscribe_answered, NULL, NULL};
+CALL_TYPE(subscribe, subscribe_answered);
 
 static bool subscribe(struct world *w, struct app *d)
 {
@@ -1394,10 +1389,10 @@ static bool call_subscribe(struct world *w, struct app *d)
 
 /* ---- what no app should ask --------------------------------------------------------------------------------------------- */
 
-static const struct call_type bad_send_type = {"bad send", RINGPOST__V1__REQUEST__METHOD_SEND, nothing_answered, NULL, NULL};
-static const struct call_type bad_history_type = {"bad history", RINGPOST__V1__REQUEST__METHOD_HISTORY, nothing_answered, NULL, NULL};
-static const struct call_type bad_mark_type = {"bad mark_read", RINGPOST__V1__REQUEST__METHOD_MARK_READ, nothing_answered, NULL, NULL};
-static const struct call_type bad_create_type = {"bad create_room", RINGPOST__V1__REQUEST__METHOD_CREATE_ROOM, nothing_answered, NULL, NULL};
+static const struct call_type bad_send_type = {.name = "bad send", .method = METHOD_send, .answered = nothing_answered};
+static const struct call_type bad_history_type = {.name = "bad history", .method = METHOD_history, .answered = nothing_answered};
+static const struct call_type bad_mark_type = {.name = "bad mark_read", .method = METHOD_mark_read, .answered = nothing_answered};
+static const struct call_type bad_create_type = {.name = "bad create_room", .method = METHOD_create_room, .answered = nothing_answered};
 
 /* Bytes that are no message, or a field that no value may have. */
 static bool call_badly(struct world *w, struct app *d)
@@ -1438,3 +1433,7 @@ bool calls_choose(struct world *w, struct app *d)
     for (uint32_t at = dice_below(&w->dice, total); at >= choices[i].weight; i++) at -= choices[i].weight;
     return choices[i].call(w, d);
 }
+
+/* A method that no device ever calls is an error here: "undeclared". */
+#define CALL_IS_THERE(name_, ...) +sizeof name_##_type
+_Static_assert(0 METHODS(CALL_IS_THERE) > 0, "every method has a CALL_TYPE");
