@@ -7,6 +7,7 @@
 #define TESTS_SHARD_MACHINE_FIXTURE_H
 
 #include "ringpost/v1/ringpost.pb-c.h"
+#include "shard/domain/limits.h"
 #include "shard/engine/machine.h"
 #include "shard/domain/records.h"
 

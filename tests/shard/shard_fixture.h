@@ -8,6 +8,7 @@
 
 #include "api/api.h"
 #include "core/metrics.h"
+#include "shard/domain/limits.h"
 #include "shard/domain/methods.h"
 #include "shard/domain/delivery/session.h"
 #include "storage/fake_disk.h"

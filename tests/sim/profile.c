@@ -1,5 +1,6 @@
 /* tests/sim/profile.c - limits small enough that all of them are reached: see profile.h. */
 #include "shard/alarm.h"
+#include "shard/domain/limits.h"
 #include "sim/profile.h"
 #include "core/check.h"
 
@@ -10,13 +11,13 @@ static struct machine_options roll_machine(struct dice *dice)
 {
     return (struct machine_options){.domain = alarm_domain(),
                                     .shard_count = (uint16_t)dice_between(dice, 1, SHARDS_MAX),
-                                    .room_members_max = dice_between(dice, 3, 9),
-                                    .fanout_threshold = PICK(dice, 0, 2, 3, 3, 4, 100),
-                                    .inbox_events_max = PICK(dice, 16, 40, 100000, 100000),
-                                    .devices_per_user_max = dice_between(dice, 2, 4),
-                                    .dedup_entries = PICK(dice, DEDUP_CAPACITY_MIN, 100, 200, 1500),
-                                    .repeat_window_ms = PICK(dice, 60000, 600000, 600000),
-                                    .repeats_per_sender = PICK(dice, 16, 40, 1024),
+                                    .limits[LIMIT_ROOM_MEMBERS_MAX] = dice_between(dice, 3, 9),
+                                    .limits[LIMIT_FANOUT_THRESHOLD] = PICK(dice, 0, 2, 3, 3, 4, 100),
+                                    .limits[LIMIT_INBOX_EVENTS_MAX] = PICK(dice, 16, 40, 100000, 100000),
+                                    .limits[LIMIT_DEVICES_PER_USER_MAX] = dice_between(dice, 2, 4),
+                                    .limits[LIMIT_DEDUP_ENTRIES] = PICK(dice, DEDUP_CAPACITY_MIN, 100, 200, 1500),
+                                    .limits[LIMIT_REPEAT_WINDOW_MS] = PICK(dice, 60000, 600000, 600000),
+                                    .limits[LIMIT_REPEATS_PER_SENDER] = PICK(dice, 16, 40, 1024),
                                     .entities_max = PICK(dice, 1, 6, 20, 60, 10000),
                                     .outbox_entries_max = PICK(dice, 1, 4, 16, 1000),
                                     .timers_resident_max = PICK(dice, 2, 3, 8, TIMERS_RESIDENT_MAX)};
@@ -66,8 +67,8 @@ static void roll_weights(struct profile *p, struct dice *dice)
 /* Everybody keeps the same number of his last sends, and half of the window is for that (shard/engine/dedup.h). */
 static uint32_t repeats_kept(const struct profile *p)
 {
-    uint32_t share = p->machine.dedup_entries / 2 / p->users;
-    return share < p->machine.repeats_per_sender ? share : p->machine.repeats_per_sender;
+    uint32_t share = p->machine.limits[LIMIT_DEDUP_ENTRIES] / 2 / p->users;
+    return share < p->machine.limits[LIMIT_REPEATS_PER_SENDER] ? share : p->machine.limits[LIMIT_REPEATS_PER_SENDER];
 }
 
 static void note_limits(struct profile *p)
@@ -76,10 +77,10 @@ static void note_limits(struct profile *p)
     uint32_t kept = repeats_kept(p);
     bool first = p->repeat_window_ms_ever == 0;
     if (first || p->repeats_kept_ever > kept) p->repeats_kept_ever = kept;
-    if (first || p->repeat_window_ms_ever > m->repeat_window_ms) p->repeat_window_ms_ever = m->repeat_window_ms;
-    if (p->room_members_max_ever < m->room_members_max) p->room_members_max_ever = m->room_members_max;
-    if (p->devices_max_ever < m->devices_per_user_max) p->devices_max_ever = m->devices_per_user_max;
-    if (p->inbox_events_min_ever == 0 || p->inbox_events_min_ever > m->inbox_events_max) p->inbox_events_min_ever = m->inbox_events_max;
+    if (first || p->repeat_window_ms_ever > m->limits[LIMIT_REPEAT_WINDOW_MS]) p->repeat_window_ms_ever = m->limits[LIMIT_REPEAT_WINDOW_MS];
+    if (p->room_members_max_ever < m->limits[LIMIT_ROOM_MEMBERS_MAX]) p->room_members_max_ever = m->limits[LIMIT_ROOM_MEMBERS_MAX];
+    if (p->devices_max_ever < m->limits[LIMIT_DEVICES_PER_USER_MAX]) p->devices_max_ever = m->limits[LIMIT_DEVICES_PER_USER_MAX];
+    if (p->inbox_events_min_ever == 0 || p->inbox_events_min_ever > m->limits[LIMIT_INBOX_EVENTS_MAX]) p->inbox_events_min_ever = m->limits[LIMIT_INBOX_EVENTS_MAX];
 }
 
 void profile_change_limits(struct profile *p, struct dice *dice)
@@ -116,7 +117,7 @@ static void make_babbler(struct profile *p, struct dice *dice)
     p->users = dice_between(dice, 2, 5);
     p->devices = dice_between(dice, 1, 2);
     p->machine.shard_count = 1;
-    p->machine.dedup_entries = DEDUP_CAPACITY_MIN;
+    p->machine.limits[LIMIT_DEDUP_ENTRIES] = DEDUP_CAPACITY_MIN;
     p->limits.messages_per_second = p->limits.requests_per_second = 0;
     p->clock_leaps = false; /* which end what is promised */
     p->segment_blocks = 200;
@@ -164,7 +165,7 @@ struct profile profile_roll(struct dice *dice)
     p.begins_old = !p.restored && dice_one_in(dice, 4);
     if (p.restored) { /* nobody is reset for another reason */
         p.limits_change = false;
-        p.machine.inbox_events_max = 100000;
+        p.machine.limits[LIMIT_INBOX_EVENTS_MAX] = 100000;
     }
     p.length = 1;
     if (!p.begins_old && dice_one_in(dice, 25)) make_long(&p);

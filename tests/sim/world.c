@@ -230,8 +230,8 @@ static void open_all(struct world *w, bool may_break)
         uint32_t tries = 0;
         w->nodes[i].options.machine = w->profile.machine;
         w->nodes[i].options.machine.shard = i;
-        if (w->plant == PLANT_window_of_sends) w->nodes[i].options.machine.repeat_window_ms = 0;
-        if (w->plant == PLANT_last_send_only) w->nodes[i].options.machine.repeats_per_sender = 1;
+        if (w->plant == PLANT_window_of_sends) w->nodes[i].options.machine.limits[LIMIT_REPEAT_WINDOW_MS] = 0;
+        if (w->plant == PLANT_last_send_only) w->nodes[i].options.machine.limits[LIMIT_REPEATS_PER_SENDER] = 1;
         while (!open_node(w, &w->nodes[i], may_break && tries < 3 && dice_one_in(&w->dice, 4))) tries++;
     }
     expect_positions_fit(w);

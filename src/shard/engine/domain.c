@@ -2,6 +2,7 @@
 #include "shard/engine/domain.h"
 #include "core/check.h"
 #include "shard/engine/follower.h"
+#include "shard/engine/limits.h"
 #include <stdio.h>
 
 static void add_relay(struct domain *domain, const struct relay_row *row, uint16_t kind)
@@ -43,6 +44,12 @@ static void add_area(struct domain *domain, const struct area *area)
         ASSERT(row->kind < TIMER_KINDS_MAX && domain->timers[row->kind] == NULL);
         domain->timers[row->kind] = row;
     }
+    for (uint32_t i = 0; i < area->limit_count; i++) {
+        const struct limit_row *row = &area->limits[i];
+        ASSERT(row->number < LIMITS_MAX && domain->limits[row->number] == NULL);
+        domain->limits[row->number] = row;
+        if (row->number >= domain->limit_count) domain->limit_count = row->number + 1u;
+    }
 }
 
 void domain_build(struct domain *out, const struct area *const *areas, uint32_t area_count)
@@ -50,6 +57,7 @@ void domain_build(struct domain *out, const struct area *const *areas, uint32_t 
     ASSERT(area_count <= AREAS_MAX);
     *out = (struct domain){.areas = areas, .area_count = area_count};
     for (uint32_t i = 0; i < area_count; i++) add_area(out, areas[i]);
+    for (uint32_t i = 0; i < out->limit_count; i++) ASSERT(out->limits[i] != NULL);
 }
 
 const char *domain_command_name(const struct domain *domain, uint16_t type)
@@ -58,12 +66,18 @@ const char *domain_command_name(const struct domain *domain, uint16_t type)
     return row == NULL ? "?" : row->name;
 }
 
+/* The newest form of the row's record. */
+static uint8_t newest_form(const struct domain *domain, const struct command_row *row)
+{
+    return row->type == COMMAND_LIMITS ? limits_form(domain->limit_count) : row->record_version;
+}
+
 enum result domain_judge(const struct domain *domain, const struct command *command)
 {
     const struct command_row *row = domain_command(domain, command->type);
     if (row == NULL) return RESULT_UNSUPPORTED;
     if (command->body.len == 0) return RESULT_CORRUPT;
-    return command->body.data[0] <= row->record_version ? RESULT_OK : RESULT_UNSUPPORTED;
+    return command->body.data[0] <= newest_form(domain, row) ? RESULT_OK : RESULT_UNSUPPORTED;
 }
 
 void domain_tell_novelty(const struct domain *domain, const struct command *command, char text[DOMAIN_NOVELTY_SIZE])
@@ -71,5 +85,5 @@ void domain_tell_novelty(const struct domain *domain, const struct command *comm
     const struct command_row *row = domain_command(domain, command->type);
     if (row == NULL) snprintf(text, DOMAIN_NOVELTY_SIZE, "command %u, which this version does not know", command->type);
     else snprintf(text, DOMAIN_NOVELTY_SIZE, "command %u (%s) in form %u, of which this version knows up to %u", command->type, row->name,
-                  command->body.data[0], row->record_version);
+                  command->body.data[0], newest_form(domain, row));
 }

@@ -19,6 +19,12 @@ struct request;
 struct session;
 struct shard;
 
+struct limit_row { /* a number that apply reads: part of the state, see limits.h */
+    uint8_t number;   /* its place in the LIMITS record, for ever */
+    const char *name; /* of the option that sets it */
+    uint32_t least;
+};
+
 struct area {
     const char *name;
     const struct command_row *const *commands;
@@ -33,6 +39,8 @@ struct area {
     uint32_t letter_count;
     const struct timer_row *const *timers;
     uint32_t timer_count;
+    const struct limit_row *limits;
+    uint32_t limit_count;
     /* What it keeps in memory beside the state: made with the machine and put at machine->states[slot], gone before it. NULL: nothing. */
     uint32_t slot;
     enum result (*open)(struct machine *machine, void **state);
@@ -56,6 +64,7 @@ struct area {
 #define RELAY_KINDS_MAX   32u
 #define FOLLOWER_KINDS_MAX 64u
 #define TIMER_KINDS_MAX   64u
+#define LIMITS_MAX        64u
 
 struct domain {
     const struct area *const *areas;
@@ -69,6 +78,8 @@ struct domain {
     const struct follower_row *followed[FOLLOWER_KINDS_MAX]; /* by kind */
     const struct letter_row *letters[LETTER_KIND_COUNT];     /* by kind */
     const struct timer_row *timers[TIMER_KINDS_MAX];       /* by kind */
+    const struct limit_row *limits[LIMITS_MAX];            /* by number, without a gap */
+    uint32_t limit_count;
 };
 
 /* The engine's own: streams and starts. */

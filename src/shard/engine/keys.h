@@ -12,7 +12,7 @@ enum engine_key_kind { /* below KEY_DOMAIN; the others are the domain's: shard/d
     KEY_STREAM = 0x02,       /* peer shard            -> stream_record */
     KEY_OUTBOX = 0x03,       /* peer shard | first    -> relay_record: a bundle of entries, messages by name, see outbox.h */
     KEY_DEDUP = 0x04,        /* last log index        -> entries of that batch, as format 3 wrote them: dedup.h */
-    KEY_LIMITS = 0x05,       /* nothing more          -> limits_record */
+    KEY_LIMITS = 0x05,       /* nothing more          -> limits.h */
     KEY_REPEATS = 0x06,      /* last log index        -> block of dedup entries of that batch: dedup.h */
     KEY_INCARNATION = 0x07,  /* ordinal               -> incarnation_record */
     KEY_DUE = 0x08,          /* time << 16 | kind | id -> empty: a timer, see timers.h */

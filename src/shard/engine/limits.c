@@ -1,32 +1,39 @@
 /* shard/engine/limits.c - the LIMITS command: configured limits enter the state through the log. */
 #include "shard/engine/limits.h"
 #include "core/check.h"
-#include "shard/engine/records.h"
+#include "core/record.h"
 
-static struct limits_record limits_of(const struct machine_options *options)
+#define FIRST_FORM_COUNT 5u
+
+static uint32_t limits_count(uint8_t form) { return form == 1 ? FIRST_FORM_COUNT : form + 5u; }
+
+static uint32_t limits_size(uint32_t count) { return 1 + count * (uint32_t)sizeof(uint32_t); }
+
+static void limits_write(struct writer *out, const uint32_t *limits, uint32_t count)
 {
-    return (struct limits_record){.room_members_max = options->room_members_max,
-                                  .fanout_threshold = options->fanout_threshold,
-                                  .inbox_events_max = options->inbox_events_max,
-                                  .devices_per_user_max = options->devices_per_user_max,
-                                  .dedup_entries = options->dedup_entries,
-                                  .repeat_window_ms = options->repeat_window_ms,
-                                  .repeats_per_sender = options->repeats_per_sender};
+    if (!RECORD_WRITES_GROWN) count = FIRST_FORM_COUNT;
+    writer_u8(out, limits_form(count));
+    for (uint32_t i = 0; i < count; i++) writer_u32(out, limits[i]);
 }
 
-static void limits_set(struct machine *machine, const struct limits_record *limits)
+/* False: these are not limits, or there are more than this version has. */
+static bool limits_read(uint32_t limits[LIMITS_MAX], const struct domain *domain, struct slice bytes)
 {
-    machine->options.room_members_max = limits->room_members_max;
-    machine->options.fanout_threshold = limits->fanout_threshold;
-    machine->options.inbox_events_max = limits->inbox_events_max;
-    machine->options.devices_per_user_max = limits->devices_per_user_max;
-    machine->options.dedup_entries = limits->dedup_entries;
-    machine->options.repeat_window_ms = limits->repeat_window_ms;
-    machine->options.repeats_per_sender = limits->repeats_per_sender;
+    struct cursor c = cursor_of(bytes);
+    uint8_t form = cursor_u8(&c);
+    uint32_t count = limits_count(form);
+    if (form == 0 || count > domain->limit_count || bytes.len != limits_size(count)) return false;
+    for (uint32_t i = 0; i < LIMITS_MAX; i++) limits[i] = i < count ? cursor_u32(&c) : 0;
+    return true;
+}
+
+static void limits_set(struct machine *machine, const uint32_t limits[LIMITS_MAX])
+{
+    memcpy(machine->options.limits, limits, sizeof machine->options.limits);
     machine->limits_known = true;
-    dedup_set_limits(machine->dedup, &(struct dedup_limits){.capacity = limits->dedup_entries,
-                                                            .window_ms = limits->repeat_window_ms,
-                                                            .per_sender = limits->repeats_per_sender},
+    dedup_set_limits(machine->dedup, &(struct dedup_limits){.capacity = limits[LIMIT_DEDUP_ENTRIES],
+                                                            .window_ms = limits[LIMIT_REPEAT_WINDOW_MS],
+                                                            .per_sender = limits[LIMIT_REPEATS_PER_SENDER]},
                      machine->time_ms);
 }
 
@@ -36,10 +43,9 @@ enum result limits_load(struct machine *machine, struct store_view *view)
     writer_init(&value, 0);
     struct key key = key_make(KEY_LIMITS);
     enum result result = store_get(view, key_slice(&key), &value);
-    struct cursor c = cursor_of(writer_slice(&value));
-    struct limits_record limits;
+    uint32_t limits[LIMITS_MAX];
     machine->limits_hash = result == RESULT_OK ? state_hash_row(key_slice(&key), writer_slice(&value)) : 0;
-    if (result == RESULT_OK && limits_record_read(&limits, &c) && cursor_done(&c)) limits_set(machine, &limits);
+    if (result == RESULT_OK && limits_read(limits, machine->options.domain, writer_slice(&value))) limits_set(machine, limits);
     else if (result == RESULT_OK) result = RESULT_CORRUPT;
     else if (result == RESULT_MISSING) result = RESULT_OK;
     writer_deinit(&value);
@@ -48,9 +54,9 @@ enum result limits_load(struct machine *machine, struct store_view *view)
 
 bool limits_differ(const struct machine *machine, const struct machine_options *configured, struct writer *record)
 {
-    struct limits_record wanted = limits_of(configured), have = limits_of(&machine->options);
-    limits_record_write(record, &wanted);
-    return !machine->limits_known || memcmp(&wanted, &have, sizeof wanted) != 0;
+    uint32_t count = machine->options.domain->limit_count;
+    limits_write(record, configured->limits, count);
+    return !machine->limits_known || memcmp(configured->limits, machine->options.limits, count * sizeof *configured->limits) != 0;
 }
 
 static void needs_limits(struct needs *needs, const struct command *command)
@@ -61,29 +67,34 @@ static void needs_limits(struct needs *needs, const struct command *command)
 
 static enum error check_limits(struct machine *machine, const struct command *command)
 {
-    (void)machine;
-    struct limits_record limits = COMMAND_RECORD(limits, command);
-    ASSERT(limits.dedup_entries >= DEDUP_CAPACITY_MIN && limits.room_members_max > 0 && limits.inbox_events_max > 0);
+    const struct domain *domain = machine->options.domain;
+    uint32_t limits[LIMITS_MAX];
+    bool read = limits_read(limits, domain, command->body);
+    ASSERT(read);
+    for (uint32_t i = 0; i < domain->limit_count; i++) ASSERT(limits[i] >= domain->limits[i]->least);
     return ERROR_NONE;
 }
 
 static void apply_limits(struct machine *machine, const struct command *command, struct effects *effects)
 {
-    struct limits_record limits = COMMAND_RECORD(limits, command);
-    limits_set(machine, &limits);
+    uint32_t limits[LIMITS_MAX], count = machine->options.domain->limit_count;
+    bool read = limits_read(limits, machine->options.domain, command->body);
+    ASSERT(read);
+    limits_set(machine, limits);
     struct key key = key_make(KEY_LIMITS);
-    EFFECTS_PUT_ROW(effects, &key, limits, &limits, &machine->limits_hash);
+    writer_reset(&effects->scratch);
+    limits_write(&effects->scratch, limits, count);
+    effects_put_row(effects, &key, writer_slice(&effects->scratch), &machine->limits_hash);
 }
 
 static uint32_t size_max_limits(const struct domain *domain, uint32_t body_size_max)
 {
-    (void)domain;
     (void)body_size_max;
-    return limits_record_size(&(struct limits_record){0});
+    return limits_size(domain->limit_count);
 }
 
 const struct command_row limits_command = {.type = COMMAND_LIMITS,
-                                           .record_version = limits_record_version,
+                                           .record_version = 1, /* the newest depends on how many there are: limits_form() */
                                            .name = "LIMITS",
                                            .needs = needs_limits,
                                            .check = check_limits,

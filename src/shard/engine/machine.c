@@ -42,9 +42,9 @@ enum result machine_create(struct machine **out, const struct machine_options *o
     m->batch = batch_create(m);
     timers_init(&m->timers, options->timers_resident_max, metrics);
     enum result result = entity_table_create(&m->entities, m, options->entities_max, metrics);
-    if (result == RESULT_OK) result = dedup_create(&m->dedup, &(struct dedup_limits){.capacity = options->dedup_entries,
-                                                                                        .window_ms = options->repeat_window_ms,
-                                                                                        .per_sender = options->repeats_per_sender});
+    if (result == RESULT_OK) result = dedup_create(&m->dedup, &(struct dedup_limits){.capacity = options->limits[LIMIT_DEDUP_ENTRIES],
+                                                                                        .window_ms = options->limits[LIMIT_REPEAT_WINDOW_MS],
+                                                                                        .per_sender = options->limits[LIMIT_REPEATS_PER_SENDER]});
     if (result == RESULT_OK)
         result = stream_set_create(&m->streams, options->domain, options->shard, options->shard_count, options->outbox_entries_max);
     if (result == RESULT_OK) result = follower_set_create(&m->followers);

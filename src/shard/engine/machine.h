@@ -20,15 +20,16 @@
 #include "shard/engine/stream.h"
 #include "shard/engine/timers.h"
 
-struct machine_options { /* the limits that apply reads are part of the state: changed only by a LIMITS command, see limits.h */
+enum engine_limit { /* the engine's own numbers of limits; the others: shard/domain/limits.h */
+    LIMIT_DEDUP_ENTRIES = 4,
+    LIMIT_REPEAT_WINDOW_MS = 5,
+    LIMIT_REPEATS_PER_SENDER = 6,
+};
+
+struct machine_options {
     const struct domain *domain;
     uint16_t shard, shard_count;
-    uint32_t room_members_max;
-    uint32_t fanout_threshold;    /* members; above it a room is large, for ever */
-    uint32_t inbox_events_max;    /* events kept per user */
-    uint32_t devices_per_user_max;
-    uint32_t dedup_entries;
-    uint32_t repeat_window_ms, repeats_per_sender;
+    uint32_t limits[LIMITS_MAX]; /* by number; part of the state: changed only by a LIMITS command, see limits.h */
     uint32_t entities_max;
     uint32_t outbox_entries_max;
     uint32_t timers_resident_max;
@@ -82,6 +83,7 @@ uint64_t machine_state_hash(const struct machine *machine);
 uint64_t machine_next_id(struct machine *machine, enum id_type type);
 /* A pinned, resident entity; asserted: needs must have named it. */
 struct entity *machine_entity(struct machine *machine, uint32_t kind, uint64_t a, uint64_t b);
+static inline uint32_t machine_limit(const struct machine *m, uint32_t number) { return m->options.limits[number]; }
 static inline bool machine_is_home(const struct machine *m, uint64_t id) { return id_partition(id) == m->options.shard; }
 
 #endif

@@ -11,12 +11,6 @@
 #define COMMAND_FIELDS(F) F(u64, time_ms) F(u64, actor_id)
 RECORD(command, COMMAND_FIELDS)
 
-/* limits.c: the limits that apply reads, in force from here on */
-#define LIMITS_FIELDS(F, SINCE)                                                                                        \
-    F(u32, room_members_max) F(u32, fanout_threshold) F(u32, inbox_events_max) F(u32, devices_per_user_max) F(u32, dedup_entries)\
-    SINCE(2) F(u32, repeat_window_ms) F(u32, repeats_per_sender)
-RECORD_GROWN(limits, LIMITS_FIELDS)
-
 /* incarnation.c: the first command of a start; also the value under KEY_INCARNATION */
 #define INCARNATION_FIELDS(F) F(u32, ordinal) F(u32, random)
 RECORD(incarnation, INCARNATION_FIELDS)

@@ -2,6 +2,7 @@
 #include "shard/domain/domain.h"
 #include "shard/worker/settings.h"
 #include "shard/domain/bounds.h"
+#include "shard/domain/limits.h"
 
 struct server_options settings_server(const struct config *c, uint32_t connections_max, struct tls_identity *tls)
 {
@@ -34,13 +35,13 @@ struct machine_options settings_machine(const struct config *c, uint16_t shard, 
     return (struct machine_options){.domain = ringpost_domain(),
                                     .shard = shard,
                                     .shard_count = shard_count,
-                                    .room_members_max = c->room_members_max,
-                                    .fanout_threshold = c->fanout_threshold,
-                                    .inbox_events_max = c->inbox_events_max,
-                                    .devices_per_user_max = c->devices_per_user_max,
-                                    .dedup_entries = c->dedup_entries,
-                                    .repeat_window_ms = c->repeat_window_ms,
-                                    .repeats_per_sender = c->repeats_per_sender,
+                                    .limits[LIMIT_ROOM_MEMBERS_MAX] = c->room_members_max,
+                                    .limits[LIMIT_FANOUT_THRESHOLD] = c->fanout_threshold,
+                                    .limits[LIMIT_INBOX_EVENTS_MAX] = c->inbox_events_max,
+                                    .limits[LIMIT_DEVICES_PER_USER_MAX] = c->devices_per_user_max,
+                                    .limits[LIMIT_DEDUP_ENTRIES] = c->dedup_entries,
+                                    .limits[LIMIT_REPEAT_WINDOW_MS] = c->repeat_window_ms,
+                                    .limits[LIMIT_REPEATS_PER_SENDER] = c->repeats_per_sender,
                                     .entities_max = c->entities_max,
                                     .outbox_entries_max = c->outbox_entries_max,
                                     .timers_resident_max = TIMERS_RESIDENT_MAX};

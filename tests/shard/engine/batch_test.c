@@ -60,7 +60,7 @@ Test(batch, a_timeline_block_ends_at_its_limit)
 Test(batch, events_of_a_user_are_one_row_until_the_limit)
 {
     struct machine_options options = fixture_options(0, 1);
-    options.inbox_events_max = 100000;
+    options.limits[LIMIT_INBOX_EVENTS_MAX] = 100000;
     struct world world = world_create(options);
     uint64_t ada = world_user(&world, 0, "ada"), bob = world_user(&world, 0, "bob");
     uint64_t rooms[10];

@@ -246,7 +246,7 @@ Test(incarnation, an_epoch_older_than_what_is_remembered_is_reset)
 
 Test(incarnation, what_is_not_kept_is_too_old)
 {
-    rig.machine.inbox_events_max = 16;
+    rig.machine.limits[LIMIT_INBOX_EVENTS_MAX] = 16;
     open_rig();
     say(3);
     struct place place = {0};

@@ -11,35 +11,35 @@
 
 static void set_old_limits(void)
 {
-    rig.machine.room_members_max = 3;
-    rig.machine.fanout_threshold = 2;
-    rig.machine.inbox_events_max = 5;
-    rig.machine.devices_per_user_max = 3; /* the phone, too */
-    rig.machine.dedup_entries = 2048;
-    rig.machine.repeat_window_ms = 60000;
-    rig.machine.repeats_per_sender = 10;
+    rig.machine.limits[LIMIT_ROOM_MEMBERS_MAX] = 3;
+    rig.machine.limits[LIMIT_FANOUT_THRESHOLD] = 2;
+    rig.machine.limits[LIMIT_INBOX_EVENTS_MAX] = 5;
+    rig.machine.limits[LIMIT_DEVICES_PER_USER_MAX] = 3; /* the phone, too */
+    rig.machine.limits[LIMIT_DEDUP_ENTRIES] = 2048;
+    rig.machine.limits[LIMIT_REPEAT_WINDOW_MS] = 60000;
+    rig.machine.limits[LIMIT_REPEATS_PER_SENDER] = 10;
 }
 
 static void set_smaller_limits(void)
 {
-    rig.machine.room_members_max = 2;
-    rig.machine.fanout_threshold = 1;
-    rig.machine.inbox_events_max = 2;
-    rig.machine.devices_per_user_max = 1;
-    rig.machine.dedup_entries = 1024;
-    rig.machine.repeat_window_ms = 30000;
-    rig.machine.repeats_per_sender = 2;
+    rig.machine.limits[LIMIT_ROOM_MEMBERS_MAX] = 2;
+    rig.machine.limits[LIMIT_FANOUT_THRESHOLD] = 1;
+    rig.machine.limits[LIMIT_INBOX_EVENTS_MAX] = 2;
+    rig.machine.limits[LIMIT_DEVICES_PER_USER_MAX] = 1;
+    rig.machine.limits[LIMIT_DEDUP_ENTRIES] = 1024;
+    rig.machine.limits[LIMIT_REPEAT_WINDOW_MS] = 30000;
+    rig.machine.limits[LIMIT_REPEATS_PER_SENDER] = 2;
 }
 
 static void set_larger_limits(void)
 {
-    rig.machine.room_members_max = 10;
-    rig.machine.fanout_threshold = 9;
-    rig.machine.inbox_events_max = 100;
-    rig.machine.devices_per_user_max = 9;
-    rig.machine.dedup_entries = 4096;
-    rig.machine.repeat_window_ms = 600000;
-    rig.machine.repeats_per_sender = 100;
+    rig.machine.limits[LIMIT_ROOM_MEMBERS_MAX] = 10;
+    rig.machine.limits[LIMIT_FANOUT_THRESHOLD] = 9;
+    rig.machine.limits[LIMIT_INBOX_EVENTS_MAX] = 100;
+    rig.machine.limits[LIMIT_DEVICES_PER_USER_MAX] = 9;
+    rig.machine.limits[LIMIT_DEDUP_ENTRIES] = 4096;
+    rig.machine.limits[LIMIT_REPEAT_WINDOW_MS] = 600000;
+    rig.machine.limits[LIMIT_REPEATS_PER_SENDER] = 100;
 }
 
 static uint64_t users[4], room_id;
@@ -159,12 +159,12 @@ Test(limits, only_a_change_is_logged, .fini = rig_close)
         rig_pump();
         cr_expect_eq(commitlog_last_index(shard_log(rig.shards[0])), 2 + i, "the start alone");
     }
-    rig.machine.inbox_events_max++;
+    rig.machine.limits[LIMIT_INBOX_EVENTS_MAX]++;
     rig_close_shard(0);
     rig_open_shard(0);
     rig_pump();
     cr_expect_eq(commitlog_last_index(shard_log(rig.shards[0])), 6);
-    cr_expect_eq(shard_machine(rig.shards[0])->options.inbox_events_max, rig.machine.inbox_events_max);
+    cr_expect_eq(shard_machine(rig.shards[0])->options.limits[LIMIT_INBOX_EVENTS_MAX], rig.machine.limits[LIMIT_INBOX_EVENTS_MAX]);
     rig.machine.entities_max++; /* apply does not read it */
     rig_close_shard(0);
     rig_open_shard(0);
@@ -188,28 +188,37 @@ static void load_run(struct store_job *job, struct store_view *view)
 
 Test(limits, what_is_stored_is_in_force_and_foreign_bytes_are_refused)
 {
-    struct machine_options options = {.domain = ringpost_domain(), .shard_count = 1, .room_members_max = 1, .fanout_threshold = 1, .inbox_events_max = 16,
-                                      .devices_per_user_max = 1, .dedup_entries = 1024, .entities_max = 10,
-                                      .outbox_entries_max = 10,
-                                      .timers_resident_max = 4};
-    struct limits_record stored = {.room_members_max = 7, .fanout_threshold = 6, .inbox_events_max = 50,
-                                   .devices_per_user_max = 4, .dedup_entries = 2048};
-    for (uint32_t cut = 0; cut < 2; cut++) {
+    struct machine_options options = {.domain = ringpost_domain(), .shard_count = 1, .entities_max = 10, .outbox_entries_max = 10,
+                                      .timers_resident_max = 4,
+                                      .limits = {[LIMIT_ROOM_MEMBERS_MAX] = 1, [LIMIT_FANOUT_THRESHOLD] = 1, [LIMIT_INBOX_EVENTS_MAX] = 16,
+                                                 [LIMIT_DEVICES_PER_USER_MAX] = 1, [LIMIT_DEDUP_ENTRIES] = 1024}};
+    const uint32_t stored[7] = {[LIMIT_ROOM_MEMBERS_MAX] = 7, [LIMIT_FANOUT_THRESHOLD] = 6, [LIMIT_INBOX_EVENTS_MAX] = 50,
+                                [LIMIT_DEVICES_PER_USER_MAX] = 4, [LIMIT_DEDUP_ENTRIES] = 2048, [LIMIT_REPEATS_PER_SENDER] = 9};
+    static const struct {
+        uint8_t form;
+        uint32_t count, cut;
+        enum result result;
+    } rows[] = {{1, 5, 0, RESULT_OK},      {1, 5, 1, RESULT_CORRUPT}, {2, 7, 0, RESULT_OK},      {2, 7, 1, RESULT_CORRUPT},
+                {2, 5, 0, RESULT_CORRUPT}, {1, 7, 0, RESULT_CORRUPT}, {0, 5, 0, RESULT_CORRUPT}, {200, 7, 0, RESULT_CORRUPT}};
+    for (uint32_t row = 0; row < COUNT_OF(rows); row++) {
         struct fake_store *store = fake_store_create(1);
         struct writer batch, value, record;
         writer_init(&batch, 0);
         writer_init(&value, 0);
         writer_init(&record, 0);
-        limits_record_write(&value, &stored);
+        writer_u8(&value, rows[row].form);
+        for (uint32_t i = 0; i < rows[row].count; i++) writer_u32(&value, stored[i]);
         struct key key = key_make(KEY_LIMITS);
-        store_batch_put(&batch, key_slice(&key), slice_of(value.data, value.len - cut));
+        store_batch_put(&batch, key_slice(&key), slice_of(value.data, value.len - rows[row].cut));
         cr_assert_eq(store_write_now(fake_store_base(store), &batch, 1), RESULT_OK);
         struct load load = {.job = {.run = load_run}};
         cr_assert_eq(machine_create(&load.machine, &options, NULL), RESULT_OK);
         cr_expect(limits_differ(load.machine, &options, &record), "nothing is known yet");
         store_run_now(fake_store_base(store), &load.job);
-        cr_expect_eq(load.result, cut == 0 ? RESULT_OK : RESULT_CORRUPT);
-        cr_expect_eq(load.machine->options.room_members_max, cut == 0 ? 7 : 1);
+        cr_expect_eq(load.result, rows[row].result, "row %u", row);
+        cr_expect_eq(machine_limit(load.machine, LIMIT_ROOM_MEMBERS_MAX), rows[row].result == RESULT_OK ? 7 : 1);
+        if (rows[row].result == RESULT_OK)
+            cr_expect_eq(machine_limit(load.machine, LIMIT_REPEATS_PER_SENDER), rows[row].form == 1 ? 0 : 9, "one that came later is 0");
         cr_expect_eq(load.machine->options.entities_max, 10);
         cr_expect(limits_differ(load.machine, &options, &record));
         machine_destroy(load.machine);

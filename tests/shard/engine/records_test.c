@@ -24,7 +24,6 @@ Test(records, keep_their_form)
 {
     cr_expect_eq(DATADIR_FORMAT, 4, "another format: say here what its records look like");
     STORED(command, 17)
-    STORED(limits, 29) /* 21 without the second list */
     STORED(incarnation, 9)
     STORED(follower_begin, 15)
     STORED(follower_ack, 42)

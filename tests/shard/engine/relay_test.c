@@ -12,7 +12,7 @@ static uint32_t said;
 static void setup(void)
 {
     rig_begin(2);
-    rig.machine.inbox_events_max = 10000;
+    rig.machine.limits[LIMIT_INBOX_EVENTS_MAX] = 10000;
 }
 
 static void open_rig(void)

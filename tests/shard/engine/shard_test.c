@@ -88,7 +88,7 @@ static uint64_t open_room(uint64_t owner, uint64_t member)
 Test(shard, a_read_between_two_commands_of_a_batch_sees_the_first)
 {
     rig_begin(1);
-    rig.machine.fanout_threshold = 1;
+    rig.machine.limits[LIMIT_FANOUT_THRESHOLD] = 1;
     rig_open();
     uint64_t alice = rig_add_user(0, "alice"), bob = rig_add_user(0, "bob"), carol = rig_add_user(0, "carol");
     uint64_t first = open_room(alice, bob), second = open_room(alice, bob);

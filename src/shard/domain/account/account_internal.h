@@ -5,6 +5,7 @@
 
 #include "shard/domain/account/account.h"
 #include "shard/domain/delivery/inbox.h"
+#include "shard/domain/limits.h"
 #include "shard/domain/methods.h"
 #include "shard/engine/request.h"
 

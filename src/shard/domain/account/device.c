@@ -166,7 +166,7 @@ static void apply_device_revoke(struct machine *machine, const struct command *c
     struct account *account = account_of(machine_entity(machine, ENTITY_ACCOUNT, record.user_id, 0));
     struct device *device = account_add_device(account, record.device_id, command);
     account_end_device(machine, account, device, SLICE_EMPTY, command, effects);
-    account_trim_devices(account, record.device_id, machine->options.devices_per_user_max, command->time_ms, effects);
+    account_trim_devices(account, record.device_id, machine_limit(machine, LIMIT_DEVICES_PER_USER_MAX), command->time_ms, effects);
 
     /* LogoutResponse and RevokeDeviceResponse are the same bytes: none. */
     Ringpost__V1__RevokeDeviceResponse response;

@@ -133,7 +133,7 @@ static void needs_device_put(struct needs *needs, const struct command *command)
 static struct device *device_freed(const struct machine *machine, const struct account *account, const struct device_put_record *record,
                                    uint64_t time_ms)
 {
-    bool is_full = account_active_count(account, time_ms) >= machine->options.devices_per_user_max;
+    bool is_full = account_active_count(account, time_ms) >= machine_limit(machine, LIMIT_DEVICES_PER_USER_MAX);
     struct device *device = is_full && record->frees.len > 0 ? account_device(account, record->frees) : NULL;
     return device != NULL && account_device_active(device, time_ms) ? device : NULL;
 }
@@ -149,7 +149,7 @@ static enum error check_device_put(struct machine *machine, const struct command
     if (record.temporary != 0) return ERROR_NONE;
     uint32_t active = account_active_count(account, command->time_ms);
     if (device_freed(machine, account, &record, command->time_ms) != NULL) active--;
-    return active < machine->options.devices_per_user_max ? ERROR_NONE : ERROR_TOO_MANY_DEVICES;
+    return active < machine_limit(machine, LIMIT_DEVICES_PER_USER_MAX) ? ERROR_NONE : ERROR_TOO_MANY_DEVICES;
 }
 
 static void apply_device_put(struct machine *machine, const struct command *command, struct effects *effects)
@@ -178,7 +178,7 @@ static void apply_device_put(struct machine *machine, const struct command *comm
     }
     account_put_device(account, device, effects);
     if (machine->followed && !is_listed) followed_device(machine, FOLLOWED_DEVICE_ADDED, record.user_id, record.device_id, effects);
-    account_trim_devices(account, record.device_id, machine->options.devices_per_user_max, command->time_ms, effects);
+    account_trim_devices(account, record.device_id, machine_limit(machine, LIMIT_DEVICES_PER_USER_MAX), command->time_ms, effects);
 }
 
 static uint32_t size_max_device_put(const struct domain *domain, uint32_t body_size_max)

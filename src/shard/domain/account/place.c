@@ -27,7 +27,7 @@ bool account_find_place(struct shard *shard, struct request *request, const stru
     const struct device *known = account_device(account, device_id), *longest = NULL;
     *frees = SLICE_EMPTY;
     if (known != NULL && account_device_active(known, now_ms)) return true;
-    if (account_active_count(account, now_ms) < request_machine(shard)->options.devices_per_user_max) return true;
+    if (account_active_count(account, now_ms) < machine_limit(request_machine(shard), LIMIT_DEVICES_PER_USER_MAX)) return true;
     struct entity *inbox = request_entity(shard, request, ENTITY_INBOX, user_id, 0);
     struct entity *state = request_entity(shard, request, ENTITY_MQTT, user_id, 0);
     (void)request_entity(shard, request, ENTITY_WILLS, user_id, 0); /* what ending a device touches: pinned before the password is tried */

@@ -1,6 +1,7 @@
 /* shard/domain/delivery/area.c - the streams of users and the sessions that listen to them: all that this folder adds to the product. */
 #include "shard/domain/delivery/lookup.h"
 #include "shard/domain/letters.h"
+#include "shard/domain/limits.h"
 #include "shard/domain/delivery/delivery.h"
 #include "shard/engine/memory.h"
 
@@ -25,14 +26,18 @@ static void delivery_close(struct machine *machine, void *state)
     free(delivery->sessions.slots);
     free(delivery);
 }
+
 static const struct letter_row letters[] = {
     {LETTER_ASK_USERS, lookup_receive, LETTER_TELL_USERS},
     {LETTER_TELL_USERS, request_call_answer, 0},
 };
+static const struct limit_row limits[] = {{LIMIT_INBOX_EVENTS_MAX, "inbox_events_max", 1}};
 
 const struct area delivery_area = {.name = "delivery",
                                    .entities = entities,
                                    .entity_count = COUNT_OF(entities),
+                                   .limits = limits,
+                                   .limit_count = COUNT_OF(limits),
                                    .slot = AREA_DELIVERY,
                                    .open = delivery_open,
                                    .close = delivery_close,

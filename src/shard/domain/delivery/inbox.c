@@ -140,7 +140,7 @@ const struct entity_type inbox_type = {.kind = ENTITY_INBOX,
 /* Rows are keyed by their last entry, so one that reaches into the window stays. */
 static void inbox_trim(const struct machine *machine, struct inbox *inbox, struct effects *effects)
 {
-    uint64_t user_id = inbox->entity.key.a, kept = machine->options.inbox_events_max;
+    uint64_t user_id = inbox->entity.key.a, kept = machine_limit(machine, LIMIT_INBOX_EVENTS_MAX);
     if (inbox->head <= inbox->trimmed + kept) return;
     uint64_t kept_first = inbox->head - kept + 1;
     struct key until = key_two(KEY_EVENT, user_id, kept_first);
@@ -186,7 +186,7 @@ enum inbox_answer inbox_judge(const struct machine *machine, const struct inbox 
 void inbox_append(struct machine *machine, struct inbox *inbox, struct event_bytes event, struct slice value, uint64_t content,
                   struct effects *effects)
 {
-    uint64_t kept = machine->options.inbox_events_max, step = kept < INBOX_TRIM_EVENTS ? kept : INBOX_TRIM_EVENTS;
+    uint64_t kept = machine_limit(machine, LIMIT_INBOX_EVENTS_MAX), step = kept < INBOX_TRIM_EVENTS ? kept : INBOX_TRIM_EVENTS;
     inbox->head++;
     if (inbox->incarnation != machine->incarnations.newest) inbox_note_incarnation(machine, inbox);
     memcpy(batch_record(machine->batch, &inbox->entity, inbox->head, value.len, content, effects), value.data, value.len);

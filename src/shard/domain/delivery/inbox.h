@@ -6,6 +6,7 @@
 #define SHARD_CHAT_INBOX_H
 
 #include "shard/domain/entities.h"
+#include "shard/domain/limits.h"
 #include "shard/engine/machine.h"
 
 #define INBOX_INCARNATIONS_MAX 8 /* starts of the shard in which the user's stream grew; a device that was away for more is reset */
@@ -53,7 +54,7 @@ enum inbox_answer { INBOX_GOES_ON, INBOX_TOO_OLD, INBOX_OTHER_STREAM };
 enum inbox_answer inbox_judge(const struct machine *machine, const struct inbox *inbox, uint64_t sync_key, const struct epoch *epoch);
 static inline uint64_t inbox_first_kept(const struct machine *machine, const struct inbox *inbox)
 {
-    uint64_t kept = machine->options.inbox_events_max;
+    uint64_t kept = machine_limit(machine, LIMIT_INBOX_EVENTS_MAX);
     return inbox->head > kept ? inbox->head - kept + 1 : 1;
 }
 

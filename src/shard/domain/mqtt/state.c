@@ -178,7 +178,7 @@ static void apply_mqtt_session(struct machine *machine, const struct command *co
     struct mqtt_stored *stored = stored_find(state, record.client_id);
     bool stale = record.opens == OPENS_NOT && (stored == NULL || !record_of(stored, &old) || old.epoch != record.epoch);
     if (stale) return; /* a later connection has opened or ended the session */
-    if (record.expiry_s != 0) state_put(state, &record, machine->options.devices_per_user_max, command, effects);
+    if (record.expiry_s != 0) state_put(state, &record, machine_limit(machine, LIMIT_DEVICES_PER_USER_MAX), command, effects);
     else if (stored != NULL) state_delete(state, stored, effects);
 }
 
@@ -264,7 +264,7 @@ static void open_run(struct shard *shard, struct request *request)
     struct mqtt_session_record asked, old, begin;
     (void)session_unpack(shard, request, &asked);
     uint64_t now_ms = shard_ports(shard)->now_ms(shard_ports(shard)->context);
-    uint64_t head = inbox_of(inbox)->head, events_max = shard_machine(shard)->options.inbox_events_max;
+    uint64_t head = inbox_of(inbox)->head, events_max = machine_limit(shard_machine(shard), LIMIT_INBOX_EVENTS_MAX);
     bool kept = mqtt_state_find(mqtt_state_of(state), asked.client_id, &old);
     bool alive = kept && !mqtt_session_over(&old, now_ms) && stream_goes_on(&old, head, events_max);
     bool present = session_begin(&begin, &asked, alive ? &old : NULL, head);

@@ -1,5 +1,6 @@
 /* shard/domain/room/area.c - rooms, their members and timelines: all that this folder adds to the product. */
 #include "core/check.h"
+#include "shard/domain/limits.h"
 #include "shard/domain/room/online.h"
 #include "shard/engine/domain.h"
 
@@ -17,6 +18,7 @@ static const struct relay_row *const relays[] = {&message_relay, &change_relay};
 static const struct follower_row *const followed[] = {&followed_room_created, &followed_room_updated, &followed_room_dismissed,
                                                       &followed_member_joined, &followed_member_left, &followed_role_changed,
                                                       &followed_message_stored};
+static const struct limit_row limits[] = {{LIMIT_ROOM_MEMBERS_MAX, "room_members_max", 1}, {LIMIT_FANOUT_THRESHOLD, "fanout_threshold", 0}};
 
 const struct area room_area = {.name = "room",
                                .commands = commands,
@@ -27,4 +29,6 @@ const struct area room_area = {.name = "room",
                                .relay_count = COUNT_OF(relays),
                                .followed = followed,
                                .followed_count = COUNT_OF(followed),
+                               .limits = limits,
+                               .limit_count = COUNT_OF(limits),
                                .session_opened = online_session_opened};

@@ -84,7 +84,7 @@ static void create_reply(struct effects *effects, const struct machine *machine,
     room.member_max = room_member_max(machine, TYPE_GROUP);
     room.created_ms = made->time_ms;
     room.joinable = create->joinable != 0;
-    room.large = member_count > machine->options.fanout_threshold;
+    room.large = member_count > machine_limit(machine, LIMIT_FANOUT_THRESHOLD);
     room.history = room_history(create_since_join(create));
     Ringpost__V1__CreateRoomResponse response = RINGPOST__V1__CREATE_ROOM_RESPONSE__INIT;
     response.room = &room;

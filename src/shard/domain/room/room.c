@@ -87,7 +87,7 @@ const struct entity_type room_type = {.kind = ENTITY_ROOM,
 
 uint32_t room_member_max(const struct machine *machine, uint8_t type)
 {
-    return type == TYPE_DIRECT ? DIRECT_MEMBERS : machine->options.room_members_max;
+    return type == TYPE_DIRECT ? DIRECT_MEMBERS : machine_limit(machine, LIMIT_ROOM_MEMBERS_MAX);
 }
 
 void room_snapshot(const struct room *room, const struct machine *machine, struct snapshot_record *snapshot)
@@ -229,7 +229,7 @@ void room_add_member(struct machine *machine, struct room *room, const struct pe
                      uint64_t actor_id, uint64_t time_ms, struct effects *effects)
 {
     room_enrol(machine, room, person, role, time_ms, effects);
-    bool grows_large = !room->large && room->member_count > machine->options.fanout_threshold;
+    bool grows_large = !room->large && room->member_count > machine_limit(machine, LIMIT_FANOUT_THRESHOLD);
     if (grows_large) room->large = true;
     batch_row(machine->batch, &room->entity);
     struct relay_change_record change = {.change = CHANGE_MEMBER_JOINED,
@@ -330,7 +330,7 @@ struct room *room_create(struct machine *machine, const struct room_draft *draft
         uint8_t role = draft->people[i].user_id == draft->owner_id ? ROLE_OWNER : ROLE_MEMBER;
         room_enrol(machine, room, &draft->people[i], role, draft->time_ms, effects);
     }
-    room->large = draft->type == TYPE_GROUP && room->member_count > machine->options.fanout_threshold;
+    room->large = draft->type == TYPE_GROUP && room->member_count > machine_limit(machine, LIMIT_FANOUT_THRESHOLD);
     batch_row(machine->batch, &room->entity);
     if (machine->followed) followed_room(machine, FOLLOWED_ROOM_CREATED, room->entity.key.a, draft->actor_id, effects);
     for (uint32_t i = 0; i < draft->people_count; i++) {

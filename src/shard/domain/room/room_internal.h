@@ -5,6 +5,7 @@
 
 #include "shard/domain/delivery/lookup.h"
 #include "shard/domain/bounds.h"
+#include "shard/domain/limits.h"
 #include "shard/domain/methods.h"
 #include "shard/domain/room/room.h"
 

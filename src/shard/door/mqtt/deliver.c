@@ -8,6 +8,7 @@
  *   durable     all done         handed on   heard of */
 #include "api/wire.h"
 #include "core/refusal.h"
+#include "shard/domain/limits.h"
 #include "shard/engine/memory.h"
 #include "shard/door/mqtt/mqtt_internal.h"
 #include "shard/domain/room/view.h"
@@ -169,7 +170,7 @@ static bool asks_acknowledgements(const struct mqtt *mqtt)
 static uint64_t last_gone(const struct client *client)
 {
     const struct session *session = client->session;
-    uint64_t head = session->inbox->head, kept = shard_machine(session->shard)->options.inbox_events_max;
+    uint64_t head = session->inbox->head, kept = machine_limit(shard_machine(session->shard), LIMIT_INBOX_EVENTS_MAX);
     return head > kept ? head - kept : 0;
 }
 

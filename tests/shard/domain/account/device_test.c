@@ -14,7 +14,7 @@ static struct slice hash_of(const uint8_t *hash) { return hash == NULL ? SLICE_E
 static struct fixture *fixture_at(uint64_t now_ms)
 {
     struct machine_options options = fixture_options(0, 1);
-    options.devices_per_user_max = 2;
+    options.limits[LIMIT_DEVICES_PER_USER_MAX] = 2;
     struct fixture *f = fixture_create(&options);
     f->now_ms = now_ms;
     return f;
@@ -289,7 +289,7 @@ Test(account_device, the_longest_revoked_is_forgotten_first)
 Test(account_device, which_is_forgotten_is_the_same_when_the_account_was_loaded_meanwhile)
 {
     struct machine_options options = fixture_options(0, 1);
-    options.devices_per_user_max = 2;
+    options.limits[LIMIT_DEVICES_PER_USER_MAX] = 2;
     for (int loaded = 0; loaded < 2; loaded++) {
         if (loaded) options.entities_max = 1; /* each of the two drops the other */
         struct fixture *f = fixture_create(&options);

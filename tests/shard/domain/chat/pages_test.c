@@ -146,7 +146,7 @@ Test(chat_pages, sync_gives_every_entry_once_and_in_order)
 Test(chat_pages, sync_window_forgets_the_oldest_and_resets_who_is_behind_it)
 {
     struct machine_options options = fixture_options(0, 1);
-    options.inbox_events_max = 5;
+    options.limits[LIMIT_INBOX_EVENTS_MAX] = 5;
     struct world world = world_create(options);
     uint64_t ada = world_user(&world, 0, "ada");
     uint64_t room_id = world_create_room(&world, ada, NULL, 0, false); /* entry 1 */
@@ -177,14 +177,14 @@ Test(chat_pages, sync_window_forgets_the_oldest_and_resets_who_is_behind_it)
 Test(chat_pages, sync_resets_where_an_older_limit_let_go)
 {
     struct machine_options options = fixture_options(0, 1);
-    options.inbox_events_max = 10;
+    options.limits[LIMIT_INBOX_EVENTS_MAX] = 10;
     struct world world = world_create(options);
     uint64_t ada = world_user(&world, 0, "ada");
     uint64_t room_id = world_create_room(&world, ada, NULL, 0, false); /* entry 1 */
     send_many(&world, ada, room_id, 1, 9);                             /* entries 2-10 */
-    world.shards[0]->machine->options.inbox_events_max = 4;
+    world.shards[0]->machine->options.limits[LIMIT_INBOX_EVENTS_MAX] = 4;
     send_many(&world, ada, room_id, 10, 11); /* entries 11, 12; 1-8 go */
-    world.shards[0]->machine->options.inbox_events_max = 100;
+    world.shards[0]->machine->options.limits[LIMIT_INBOX_EVENTS_MAX] = 100;
     send_many(&world, ada, room_id, 12, 12); /* entry 13 */
     static const struct {
         uint64_t sync_key;

@@ -173,7 +173,7 @@ static void say_in(uint64_t room_id, uint64_t from, const char *client_msg_id)
 Test(session, a_slow_reader_of_a_large_room_catches_up_by_sync)
 {
     rig_begin(1);
-    rig.machine.fanout_threshold = 1;
+    rig.machine.limits[LIMIT_FANOUT_THRESHOLD] = 1;
     rig_open();
     uint64_t alice = rig_add_user(0, "alice"), bob = rig_add_user(0, "bob");
     uint64_t room_id = open_large_room(alice, bob);
@@ -207,7 +207,7 @@ Test(session, a_slow_reader_of_a_large_room_catches_up_by_sync)
 Test(session, large_rooms_are_pushed_only_to_who_is_there)
 {
     rig_begin(1);
-    rig.machine.fanout_threshold = 1;
+    rig.machine.limits[LIMIT_FANOUT_THRESHOLD] = 1;
     rig_open();
     uint64_t alice = rig_add_user(0, "alice"), bob = rig_add_user(0, "bob");
     struct session *early = rig_come(bob, "laptop");

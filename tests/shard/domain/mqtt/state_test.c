@@ -21,7 +21,7 @@ static bool is_kept(struct fixture *f, uint64_t user_id, const char *client_id)
 Test(mqtt_state, what_is_over_goes_first_and_only_for_want_of_room)
 {
     struct machine_options options = fixture_options(0, 1);
-    options.devices_per_user_max = 3;
+    options.limits[LIMIT_DEVICES_PER_USER_MAX] = 3;
     struct fixture *f = fixture_create(&options);
     f->now_ms = NOW_MS;
     uint64_t user_id = fixture_add_user(f, "alice");
@@ -42,7 +42,7 @@ Test(mqtt_state, what_is_over_goes_first_and_only_for_want_of_room)
 Test(mqtt_state, which_goes_is_the_same_when_the_sessions_were_loaded_meanwhile)
 {
     struct machine_options options = fixture_options(0, 1);
-    options.devices_per_user_max = 3;
+    options.limits[LIMIT_DEVICES_PER_USER_MAX] = 3;
     for (int loaded = 0; loaded < 2; loaded++) {
         if (loaded) options.entities_max = 1; /* each of the two drops the other */
         struct fixture *f = fixture_create(&options);

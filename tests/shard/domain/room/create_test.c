@@ -80,7 +80,7 @@ Test(room_create, a_repeat_gives_the_first_room_again)
 Test(room_create, first_members_count_against_the_limit)
 {
     struct machine_options options = fixture_options(0, 1);
-    options.room_members_max = 3;
+    options.limits[LIMIT_ROOM_MEMBERS_MAX] = 3;
     struct world world = world_create(options);
     uint64_t u[4];
     for (int i = 0; i < 4; i++) u[i] = world_user(&world, 0, "somebody");

@@ -155,7 +155,7 @@ Test(room_membership, handing_over_makes_the_old_owner_an_admin)
 Test(room_membership, a_batch_of_joins_fills_a_room_exactly)
 {
     struct machine_options options = fixture_options(0, 1);
-    options.room_members_max = 5;
+    options.limits[LIMIT_ROOM_MEMBERS_MAX] = 5;
     struct world world = world_create(options);
     struct fixture *shard = world.shards[0];
     uint64_t owner = world_user(&world, 0, "owner"), users[8];
@@ -181,7 +181,7 @@ Test(room_membership, a_batch_of_joins_fills_a_room_exactly)
 Test(room_membership, an_invitation_is_all_or_none_and_leaves_out_who_is_there)
 {
     struct machine_options options = fixture_options(0, 1);
-    options.room_members_max = 4;
+    options.limits[LIMIT_ROOM_MEMBERS_MAX] = 4;
     struct world world = world_create(options);
     struct fixture *shard = world.shards[0];
     uint64_t u[6];

@@ -26,9 +26,9 @@ static uint64_t user(int shard, int number)
 static void setup(void)
 {
     rig_begin(SHARDS);
-    rig.machine.room_members_max = 5;
-    rig.machine.fanout_threshold = 4;
-    rig.machine.dedup_entries = 1024;
+    rig.machine.limits[LIMIT_ROOM_MEMBERS_MAX] = 5;
+    rig.machine.limits[LIMIT_FANOUT_THRESHOLD] = 4;
+    rig.machine.limits[LIMIT_DEDUP_ENTRIES] = 1024;
     rig.machine.entities_max = 8; /* nearly everything is loaded again each time */
     rig.limits.body_size_max_bytes = BODY_MAX;
     rig.limits.rooms_per_user_max = ROOMS_PER_USER;

@@ -27,9 +27,9 @@ static uint32_t draw(struct play *play, uint32_t below)
 static struct machine_options play_options(uint16_t shard)
 {
     struct machine_options options = fixture_options(shard, SHARDS);
-    options.fanout_threshold = 5;
-    options.room_members_max = 8;
-    options.inbox_events_max = 30;
+    options.limits[LIMIT_FANOUT_THRESHOLD] = 5;
+    options.limits[LIMIT_ROOM_MEMBERS_MAX] = 8;
+    options.limits[LIMIT_INBOX_EVENTS_MAX] = 30;
     return options;
 }
 

@@ -10,7 +10,7 @@ static const uint32_t batches[] = {1, 3, 1, 1, 7, 2, 1, 16, 1, 1, 1, 5};
 static struct world make(uint64_t *ada, uint64_t *room_id, uint32_t events_max)
 {
     struct machine_options options = fixture_options(0, 1);
-    options.inbox_events_max = events_max;
+    options.limits[LIMIT_INBOX_EVENTS_MAX] = events_max;
     struct world world = world_create(options);
     *ada = world_user(&world, 0, "ada");
     *room_id = world_create_room(&world, *ada, NULL, 0, false); /* entry 1 */
@@ -105,7 +105,7 @@ Test(timeline, a_trim_takes_whole_blocks_only)
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct machine_options options = fixture_options(0, 1);
-        options.inbox_events_max = 10;
+        options.limits[LIMIT_INBOX_EVENTS_MAX] = 10;
         struct world world = world_create(options);
         uint64_t ada = world_user(&world, 0, "ada");
         uint64_t room_id = world_create_room(&world, ada, NULL, 0, false);

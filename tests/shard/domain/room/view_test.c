@@ -211,7 +211,7 @@ static uint32_t room_pushes(struct world *world, uint16_t shard)
 Test(view, a_room_grows_large_at_the_threshold_for_ever)
 {
     struct machine_options options = fixture_options(0, 2);
-    options.fanout_threshold = 3;
+    options.limits[LIMIT_FANOUT_THRESHOLD] = 3;
     struct world world = world_create(options);
     uint64_t ada = world_user(&world, 0, "ada"), bob = world_user(&world, 0, "bob");
     uint64_t far = world_user(&world, 1, "far"), fourth = world_user(&world, 1, "fourth"),
@@ -258,7 +258,7 @@ Test(view, a_room_grows_large_at_the_threshold_for_ever)
 Test(view, sync_names_the_heads_of_large_rooms_that_are_not_read)
 {
     struct machine_options options = fixture_options(0, 2);
-    options.fanout_threshold = 2;
+    options.limits[LIMIT_FANOUT_THRESHOLD] = 2;
     struct world world = world_create(options);
     uint64_t ada = world_user(&world, 0, "ada"), bob = world_user(&world, 1, "bob"), eve = world_user(&world, 1, "eve");
     uint64_t guests[] = {bob, eve};
@@ -287,7 +287,7 @@ Test(view, sync_names_the_heads_of_large_rooms_that_are_not_read)
 Test(view, updates_of_a_large_room_reach_every_view_and_no_inbox)
 {
     struct machine_options options = fixture_options(0, 2);
-    options.fanout_threshold = 2;
+    options.limits[LIMIT_FANOUT_THRESHOLD] = 2;
     struct world world = world_create(options);
     uint64_t ada = world_user(&world, 0, "ada"), bob = world_user(&world, 1, "bob"), eve = world_user(&world, 1, "eve");
     uint64_t guests[] = {bob, eve};
@@ -307,7 +307,7 @@ Test(view, updates_of_a_large_room_reach_every_view_and_no_inbox)
 Test(view, the_roster_follows_who_is_online)
 {
     struct machine_options options = fixture_options(0, 1);
-    options.fanout_threshold = 2;
+    options.limits[LIMIT_FANOUT_THRESHOLD] = 2;
     struct world world = world_create(options);
     struct fixture *shard = world.shards[0];
     uint64_t ada = world_user(&world, 0, "ada"), bob = world_user(&world, 0, "bob"), eve = world_user(&world, 0, "eve");

@@ -116,8 +116,8 @@ static void open_net(void)
 void mqtt_begin(void)
 {
     rig_begin(1);
-    rig.machine.fanout_threshold = 3;
-    rig.machine.inbox_events_max = 1000;
+    rig.machine.limits[LIMIT_FANOUT_THRESHOLD] = 3;
+    rig.machine.limits[LIMIT_INBOX_EVENTS_MAX] = 1000;
     rig.limits.body_size_max_bytes = 60000;
     rig.pool_size_bytes = 16 << 20;
     rig.change_ports = change_ports;
