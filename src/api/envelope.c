@@ -198,26 +198,34 @@ void envelope_response(struct writer *out, uint64_t id, uint32_t method, struct 
     writer_raw(out, payload.data, payload.len);
 }
 
-/* `"name":{…}` of a oneof's member, from its packed message. */
-static void write_member_json(struct writer *out, descriptor_t owner, uint32_t number, struct slice payload)
+/* `"name":{…}` of a oneof's member, from its packed message. MALFORMED: that is none. */
+static enum result write_member_json(struct writer *out, descriptor_t owner, uint32_t number, struct slice payload)
 {
     descriptor_t member = oneof_member(owner, number);
     ASSERT(member != NULL);
     json_write_string(out, slice_text(protobuf_c_message_descriptor_get_field(owner, number)->name));
     writer_u8(out, ':');
     enum result res = json_from_packed(member, payload, out);
-    ASSERT(res != RESULT_MALFORMED);
     if (res != RESULT_OK) out->failed = true;
+    return res;
 }
 
-void envelope_response_json(struct writer *out, uint64_t id, uint32_t method, struct slice payload)
+/* One that we packed. */
+static void write_own_member_json(struct writer *out, descriptor_t owner, uint32_t number, struct slice payload)
+{
+    enum result res = write_member_json(out, owner, number, payload);
+    ASSERT(res != RESULT_MALFORMED);
+}
+
+enum result envelope_response_json(struct writer *out, uint64_t id, uint32_t method, struct slice payload)
 {
     char digits[JSON_DECIMAL_MAX];
     json_write_raw(out, "{\"response\":{\"id\":\"");
     writer_raw(out, digits, json_decimal(digits, id));
     json_write_raw(out, "\",");
-    write_member_json(out, &ringpost__v1__response__descriptor, method, payload);
+    enum result res = write_member_json(out, &ringpost__v1__response__descriptor, method, payload);
     json_write_raw(out, "}}");
+    return res;
 }
 
 void envelope_push(struct writer *out, uint32_t field, struct slice payload)
@@ -231,7 +239,7 @@ void envelope_push(struct writer *out, uint32_t field, struct slice payload)
 void envelope_push_json(struct writer *out, uint32_t field, struct slice payload)
 {
     json_write_raw(out, "{\"push\":{");
-    write_member_json(out, &ringpost__v1__push__descriptor, field, payload);
+    write_own_member_json(out, &ringpost__v1__push__descriptor, field, payload);
     json_write_raw(out, "}}");
 }
 
@@ -273,7 +281,7 @@ void envelope_event_json_shared(struct writer *out, struct slice event_fields)
     struct wire_field kind;
     bool is_one_kind = wire_next(&c, &kind) && cursor_done(&c) && kind.type == WIRE_BYTES;
     ASSERT(is_one_kind);
-    write_member_json(out, &ringpost__v1__event__descriptor, kind.number, kind.bytes);
+    write_own_member_json(out, &ringpost__v1__event__descriptor, kind.number, kind.bytes);
     json_write_raw(out, EVENT_JSON_TAIL);
 }
 

@@ -35,10 +35,10 @@ struct envelope_error {
     const char *request_id;
 };
 
-/* Append one whole frame. `payload` is the packed response message of `method`, made by us: JSON of one that does not unpack is a broken
- * invariant. */
+/* Append one whole frame. `payload` is the packed response message of `method`. As JSON: MALFORMED when it is none, NOMEM; what was appended
+ * is of no use then. */
 void envelope_response(struct writer *out, uint64_t id, uint32_t method, struct slice payload);
-void envelope_response_json(struct writer *out, uint64_t id, uint32_t method, struct slice payload);
+NODISCARD enum result envelope_response_json(struct writer *out, uint64_t id, uint32_t method, struct slice payload);
 void envelope_error(struct writer *out, uint64_t id, const struct envelope_error *error);
 void envelope_error_json(struct writer *out, uint64_t id, const struct envelope_error *error);
 /* {"error":{…}} for HTTP. */

@@ -61,6 +61,8 @@
     X(stream_asked_again, "ringpost_stream_asked_again_total", COUNTER, "Times another shard was asked what it has, for nothing was heard of it") \
     X(calls_overdue, "ringpost_calls_overdue_total", COUNTER, "Questions to other shards that were not answered in time")   \
     X(answers_late, "ringpost_answers_late_total", COUNTER, "Answers of other shards that came late or again and were dropped") \
+    X(requests_overdue, "ringpost_requests_overdue_total", COUNTER, "Requests that another shard did not answer in time")  \
+    X(replies_unknown, "ringpost_replies_unknown_total", COUNTER, "Answers to requests that nobody waits for (any more), dropped") \
     X(letters_refused, "ringpost_letters_refused_total", COUNTER, "Letters of other shards that cannot be true and were dropped")  \
     X(clock_steps, "ringpost_clock_steps_total", COUNTER, "Steps of the wall clock that were not followed at once")   \
     X(clock_steps_adopted, "ringpost_clock_steps_adopted_total", COUNTER, "Steps of the wall clock that held and were followed") \

@@ -222,7 +222,7 @@ Test(envelope, responses_are_what_protobuf_packs)
         writer_reset(&out);
         writer_reset(&other);
         envelope_response(&out, response.id, method->id, writer_slice(&packed));
-        envelope_response_json(&other, response.id, method->id, writer_slice(&packed));
+        cr_expect_eq(envelope_response_json(&other, response.id, method->id, writer_slice(&packed)), RESULT_OK);
         expect_frame(&envelope, &other);
         writer_deinit(&packed);
         envelope_arena_reset(arena);

@@ -61,10 +61,7 @@ static void end(struct call *call)
 
 static struct origin origin_of(const struct call *call)
 {
-    return (struct origin){.json = call->device->json,
-                           .slot = call->device->number,
-                           .generation = call->device->link == NULL ? 0 : call->device->link->generation,
-                           .request_id = call->request_id};
+    return (struct origin){.slot = call->device->number, .generation = call->request_id};
 }
 
 static void post(struct world *w, const struct call *call, const struct method *method)
@@ -100,6 +97,7 @@ static bool go(struct world *w, struct call *call, const ProtobufCMessage *reque
     ASSERT(method != NULL && d->lanes[call->lane] == NULL);
     if (request != NULL) envelope_pack(&call->payload, request);
     call->request_id = w->people->next_request_id++;
+    call->link_generation = d->link == NULL ? 0 : d->link->generation;
     call->asked_ns = w->now_ns;
     call->next = w->people->calls;
     w->people->calls = call;
@@ -115,7 +113,6 @@ static bool go(struct world *w, struct call *call, const ProtobufCMessage *reque
           call->over_session ? " by its session" : "");
     if (call->over_session) {
         call->expires_s = d->link->doubtful ? 0 : d->link->expires_s;
-        call->link_generation = d->link->generation;
         struct origin origin = origin_of(call);
         session_request(d->link->session, method, writer_slice(&call->payload), &origin);
     } else {

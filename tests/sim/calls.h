@@ -19,7 +19,7 @@ struct call {
     bool answered; /* it is on its way to the device */
     struct writer payload;
     bool over_session;
-    uint32_t link_generation;   /* of that session's connection */
+    uint32_t link_generation;   /* of the connection that its device had then; 0: none */
     struct token_claims claims; /* shown with it */
     bool must_fail;             /* an answer without error is a fault of the server */
     bool may_be_bad;            /* the request is not what the contract says */

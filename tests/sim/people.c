@@ -147,12 +147,12 @@ void app_take_event(struct world *w, struct app *d, const Ringpost__V1__Event *e
 static void take_answer(struct world *w, const struct letter *letter)
 {
     struct call **link = &w->people->calls;
-    while (*link != NULL && (*link)->request_id != letter->origin.request_id) link = &(*link)->next;
+    while (*link != NULL && (*link)->request_id != letter->origin.generation) link = &(*link)->next;
     struct call *call = *link;
-    EXPECT(call != NULL, "request %lu is answered twice", (unsigned long)letter->origin.request_id);
+    EXPECT(call != NULL, "request %lu is answered twice", (unsigned long)letter->origin.generation);
     *link = call->next;
     if (call->device->lanes[call->lane] == call) call->device->lanes[call->lane] = NULL;
-    report_hash_u64(letter->origin.request_id, letter->error);
+    report_hash_u64(letter->origin.generation, letter->error);
     report_hash(letter_payload(letter));
     TRACE("device %u is answered: %s %s", call->device->number, calls_name(call), error_row((enum error)letter->error)->reason);
     calls_answer(w, call, letter);
@@ -277,13 +277,16 @@ void people_on_clock_era(struct world *w)
 
 bool people_on_bind(struct world *w, const struct origin *origin, struct session *session)
 {
-    struct link *link = w->people->links;
-    while (link != NULL && link->generation != origin->generation) link = link->next;
+    const struct call *call = w->people->calls;
+    while (call != NULL && call->request_id != origin->generation) call = call->next;
+    struct link *link = call == NULL ? NULL : w->people->links;
+    while (link != NULL && link->generation != call->link_generation) link = link->next;
     if (link == NULL) return false;
     EXPECT(link->session == NULL || link->session == session, "connection %u has two sessions", link->generation);
     if (link->state == LINK_AUTHENTICATING) link->state = LINK_OPEN;
     link->session = session;
     session->connection = link;
+    session->json = call->device->json;
     const struct app *d = people_app(w->people, origin->slot);
     EXPECT(!app_is_revoked(d, &link->claims), "device %u is revoked and gets a session", d->number);
     return true;
@@ -600,13 +603,13 @@ void people_destroy(struct people *people)
 void people_on_reply(struct world *w, const struct letter *letter)
 {
     struct call *call = w->people->calls;
-    while (call != NULL && call->request_id != letter->origin.request_id) call = call->next;
+    while (call != NULL && call->request_id != letter->origin.generation) call = call->next;
     bool late = call == NULL && letters_are_lossy(w); /* it was ended as overdue */
-    EXPECT(call != NULL || late, "an answer to request %lu, which waits for none", (unsigned long)letter->origin.request_id);
+    EXPECT(call != NULL || late, "an answer to request %lu, which waits for none", (unsigned long)letter->origin.generation);
     if (late || letters_answer_is_lost(w, letter->from_shard, id_partition(call->claims.user_id))) return;
     call->answered = true;
     struct link *link = w->people->links;
-    while (link != NULL && link->generation != letter->origin.generation) link = link->next;
+    while (link != NULL && link->generation != call->link_generation) link = link->next;
     if (!call->over_session || link == NULL || link->app == NULL || link->state != LINK_OPEN) {
         take_answer(w, letter);
         return;

@@ -5,6 +5,7 @@
 #include "shard/door/door_internal.h"
 #include "api/envelope.h"
 #include "api/token.h"
+#include "core/logger.h"
 #include "net/websocket.h"
 #include "ringpost/v1/ringpost.methods.h"
 #include "shard/door/login_limit.h"
@@ -16,6 +17,7 @@
 #define SUBPROTOCOL_JSON  "ringpost.v1.json"
 #define STARTING_RETRY_MS 1000 /* told to a WebSocket that comes before the server serves */
 #define RELEASED_PER_TURN 64 /* clients held for one shard */
+#define OVERDUE_RETRY_MS 1000
 
 enum result door_create(struct door **out, const struct door_options *options)
 {
@@ -27,6 +29,7 @@ enum result door_create(struct door **out, const struct door_options *options)
     writer_init(&d->detail, 0);
     d->mqtt = mqtt_door_create();
     d->lines = memory_alloc(options->shard_count * sizeof *d->lines);
+    d->inflight = inflight_create(options->worker, options->shard_count, options->first_generation);
     *out = d;
     return login_limit_create(&d->logins, options->logins_per_second, options->logins_burst);
 }
@@ -39,6 +42,7 @@ void door_destroy(struct door *d)
     writer_deinit(&d->detail);
     mqtt_door_destroy(d->mqtt);
     login_limit_destroy(d->logins);
+    inflight_destroy(d->inflight);
     free(d->lines);
     free(d);
 }
@@ -57,16 +61,12 @@ static struct client *client_create(struct door *d, struct conn *conn, bool json
     return client;
 }
 
-struct origin door_origin(const struct door *d, const struct conn *conn, bool json, uint64_t request_id)
+bool door_take(struct door *d, const struct conn *conn, struct inflight request, struct origin *origin)
 {
-    struct conn_handle handle = conn_handle_of(conn);
-    return (struct origin){.worker = d->options.worker,
-                           .door = (uint8_t)conn_door_of(conn),
-                           .json = json,
-                           .slot = handle.slot,
-                           .generation = handle.generation,
-                           .request_id = request_id,
-                           .started_ns = d->options.ports.now_ns(d->options.ports.context)};
+    request.conn = conn_handle_of(conn);
+    request.door = (uint8_t)conn_door_of(conn);
+    request.started_ns = d->options.ports.now_ns(d->options.ports.context);
+    return inflight_take(d->inflight, &request, origin);
 }
 
 uint16_t door_address_class(const struct conn *conn)
@@ -148,10 +148,25 @@ static void refuse(struct client *client, bool json, uint64_t id, enum error err
     send_error(client, json, id, &refusal);
 }
 
-static void reply_socket(struct door *d, struct client *client, const struct letter *letter)
+/* Binary frames carry the answer as it is; as JSON it must be what the method answers. */
+static void reply_message(struct door *d, struct client *client, const struct inflight *request, const struct letter *letter)
 {
-    bool json = letter->origin.json != 0;
-    uint64_t id = letter->origin.request_id;
+    enum result result = RESULT_OK;
+    writer_reset(&d->frame);
+    if (request->json) result = envelope_response_json(&d->frame, request->request_id, request->method, letter_payload(letter));
+    else envelope_response(&d->frame, request->request_id, request->method, letter_payload(letter));
+    if (result == RESULT_OK) {
+        send_frame(client, request->json);
+        return;
+    }
+    door_note_answer(d, request, letter);
+    refuse(client, request->json, request->request_id, ERROR_INTERNAL, NULL, 0);
+}
+
+static void reply_socket(struct door *d, struct client *client, const struct inflight *request, const struct letter *letter)
+{
+    bool json = request->json;
+    uint64_t id = request->request_id;
     if (letter->error != ERROR_NONE) {
         char request_id[24];
         snprintf(request_id, sizeof request_id, "%llu", (unsigned long long)id);
@@ -166,10 +181,7 @@ static void reply_socket(struct door *d, struct client *client, const struct let
         send_error(client, json, id, &error);
         return;
     }
-    writer_reset(&d->frame);
-    if (json) envelope_response_json(&d->frame, id, letter->method, letter_payload(letter));
-    else envelope_response(&d->frame, id, letter->method, letter_payload(letter));
-    send_frame(client, json);
+    reply_message(d, client, request, letter);
 }
 
 /* Methods whose answer may be as large as a page. */
@@ -260,26 +272,65 @@ bool door_release(struct door *d)
 
 /* ---- answers to sockets ---- */
 
-void door_on_reply(struct door *d, const struct letter *letter)
+void door_note_answer(struct door *d, const struct inflight *request, const struct letter *letter)
 {
-    struct conn *conn = server_find(d->server, (struct conn_handle){letter->origin.slot, letter->origin.generation});
-    metrics_observe(&d->options.metrics->request_ns,
-                    d->options.ports.now_ns(d->options.ports.context) - letter->origin.started_ns);
+    metrics_add(&d->options.metrics->letters_refused, 1);
+    LOG_ERROR("door", "an answer of another shard that cannot be read shard=%u method=%u bytes=%u", letter->from_shard, request->method,
+              letter_payload(letter).len);
+}
+
+/* The request is off the table. */
+static void answer(struct door *d, const struct inflight *request, const struct letter *letter)
+{
+    struct conn *conn = server_find(d->server, request->conn);
+    metrics_observe(&d->options.metrics->request_ns, d->options.ports.now_ns(d->options.ports.context) - request->started_ns);
     note_refusal(conn, letter);
     if (conn == NULL) return;
-    if (letter->origin.door == CONN_DOOR_HTTP) {
-        door_reply_http(d, conn, letter);
+    if (request->door == CONN_DOOR_HTTP) {
+        door_reply_http(d, conn, request, letter);
     } else {
         struct client *client = client_of(conn);
-        ASSERT(client->in_flight > 0);
+        ASSERT(client->in_flight > 0); /* each request of the table that names it counts in it */
         client->in_flight--;
         if (client->mqtt != NULL) {
-            mqtt_on_reply(client, letter);
+            mqtt_on_reply(client, request, letter);
         } else {
-            if (answers_page(letter->method)) client->pages_in_flight--;
-            reply_socket(d, client, letter);
+            if (answers_page(request->method)) client->pages_in_flight--;
+            reply_socket(d, client, request, letter);
         }
         door_client_resume(client);
+    }
+}
+
+void door_on_reply(struct door *d, const struct letter *letter)
+{
+    struct inflight request;
+    if (inflight_end(d->inflight, &letter->origin, letter->method, &request)) answer(d, &request, letter);
+    else metrics_add(&d->options.metrics->replies_unknown, 1);
+}
+
+void door_on_leave(struct door *d, const struct letter *letter)
+{
+    inflight_leave(d->inflight, &letter->origin, letter->to_shard, d->options.ports.now_ns(d->options.ports.context));
+}
+
+uint32_t door_asked(const struct door *d, uint16_t shard) { return inflight_asked(d->inflight, shard); }
+
+#define OVERDUE_TEXT                                                                                                   \
+    "a part of the server did not answer in time: the request may have been carried out; a send or a create_room that is repeated "   \
+    "with its client id is carried out once"
+
+void door_tick(struct door *d)
+{
+    struct inflight request;
+    while (inflight_overdue(d->inflight, d->options.ports.now_ns(d->options.ports.context), &request)) {
+        struct letter *letter = letter_make(LETTER_REPLY, request.away_shard, 0, NULL, SLICE_TEXT(OVERDUE_TEXT));
+        letter->method = request.method;
+        letter->error = ERROR_NO_ANSWER;
+        letter->retry_after_ms = OVERDUE_RETRY_MS;
+        metrics_add(&d->options.metrics->requests_overdue, 1);
+        answer(d, &request, letter);
+        letter_free(letter);
     }
 }
 
@@ -296,12 +347,24 @@ struct actor_record door_actor(const struct token_claims *claims)
                                  .platform = slice_text(claims->platform)};
 }
 
+/* A request of a socket. False: it was refused, for there are too many under way. */
+static bool take(struct client *client, uint16_t method, bool json, uint64_t id, struct origin *origin)
+{
+    struct inflight request = {.request_id = id, .method = method, .json = json};
+    if (door_take(client->door, client->conn, request, origin)) return true;
+    if (client->mqtt != NULL) mqtt_on_full(client);
+    else refuse(client, json, id, ERROR_SERVER_BUSY, NULL, OVERDUE_RETRY_MS);
+    return false;
+}
+
 static void post_auth(struct door *d, struct client *client, const struct token_claims *claims, bool json, uint64_t id,
                       struct slice payload)
 {
     struct actor_record actor = door_actor(claims);
+    struct origin origin;
+    if (!take(client, RINGPOST__V1__REQUEST__METHOD_AUTH, json, id, &origin)) return;
     struct letter *letter = letter_make(LETTER_REQUEST, 0, id_partition(claims->user_id), &actor, payload);
-    letter->origin = door_origin(d, client->conn, json, id);
+    letter->origin = origin;
     letter->method = RINGPOST__V1__REQUEST__METHOD_AUTH;
     letter->admitted = true; /* the handler is the admission */
     letter->number = client->session == NULL ? 0 : client->session->id;
@@ -422,9 +485,11 @@ static void on_open_method(struct door *d, struct client *client, bool json, con
         refuse(client, json, request->id, error, NULL, retry_after_ms);
         return;
     }
+    struct origin origin;
+    if (!take(client, method->number, json, request->id, &origin)) return;
     struct letter *letter = letter_make(LETTER_REQUEST, 0, shard, NULL, request->payload);
-    letter->origin = door_origin(d, client->conn, json, request->id);
-    letter->origin.address_class = door_address_class(client->conn);
+    letter->origin = origin;
+    letter->address_class = door_address_class(client->conn);
     letter->method = method->number;
     letter->admitted = true;
     client->in_flight++;
@@ -447,7 +512,8 @@ static void on_request(struct door *d, struct client *client, bool json, const s
     } else if (client->session == NULL) {
         refuse(client, json, request->id, ERROR_NOT_AUTHENTICATED, NULL, 0);
     } else {
-        struct origin origin = door_origin(d, client->conn, json, request->id);
+        struct origin origin;
+        if (!take(client, method->number, json, request->id, &origin)) return;
         if (answers_page(method->number)) client->pages_in_flight++;
         if (++client->in_flight >= DOOR_IN_FLIGHT_MAX || client->pages_in_flight >= DOOR_PAGES_IN_FLIGHT_MAX) door_client_pause(client);
         door_client_asked(client, session_request(client->session, method, request->payload, &origin));
@@ -603,7 +669,8 @@ const struct server_events door_events = {
 
 bool door_session_bind(struct door *d, const struct origin *origin, struct session *session)
 {
-    struct conn *conn = server_find(d->server, (struct conn_handle){origin->slot, origin->generation});
+    const struct inflight *request = inflight_find(d->inflight, origin);
+    struct conn *conn = request == NULL ? NULL : server_find(d->server, request->conn);
     if (conn == NULL) return false;
     struct client *client = client_of(conn);
     ASSERT(client->session == NULL || client->session == session);

@@ -8,6 +8,8 @@
  *     of them pages, then the connection is paused until answers have gone out
  *   a request went to a shard that is full (shard_is_full; of another worker: our share of requests_parked_max is unanswered there):
  *     the connection is held, and released first come first served when there is room; so each is at most one request too many
+ *   a request that left for a shard of another worker and has no answer after INFLIGHT_TIMEOUT_NS is answered NO_ANSWER; it may have
+ *     been carried out. Answers that nobody waits for are dropped: inflight.h
  *   HTTP: token verified here -> letter to the user's home shard -> owner -> reply to this connection */
 #ifndef SHARD_DOOR_H
 #define SHARD_DOOR_H
@@ -53,6 +55,7 @@ struct door_options {
     struct metrics *metrics;
     struct timer_wheel *timers; /* of the worker */
     const char *server_version;
+    uint64_t first_generation; /* of origins; random */
 };
 
 NODISCARD enum result door_create(struct door **out, const struct door_options *options);
@@ -62,6 +65,12 @@ extern const struct server_events door_events; /* context: the door */
 
 /* A REPLY letter for this worker; borrows it. */
 void door_on_reply(struct door *door, const struct letter *letter);
+/* A letter goes to a shard of another worker: if it is a request of a connection of this one, its answer may be long in coming. */
+void door_on_leave(struct door *door, const struct letter *letter);
+/* How many requests of sockets that shard of another worker has not answered. */
+uint32_t door_asked(const struct door *door, uint16_t shard);
+/* About once a second: answers for shards that have not. */
+void door_tick(struct door *door);
 /* Once per turn: reads again from clients that were held. True: from more of them next turn. */
 bool door_release(struct door *door);
 /* Mail to the worker of to_shard, in this process: a connection, whose struct move (door.c) the payload is. */

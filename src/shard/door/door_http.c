@@ -10,6 +10,8 @@
 #include "web/assets.h"
 #include <stdio.h>
 
+#define BUSY_RETRY_MS 1000
+
 /* ---- origins ---- */
 
 bool door_origin_allowed(const struct door *d, const struct http_request *request)
@@ -78,9 +80,9 @@ struct http_response door_refusal(struct door *d, struct conn *conn, enum error 
 {
     char request_id[48];
     struct slice headers = api_headers(d, cors, d->refusal_lines);
-    struct origin origin = door_origin(d, conn, true, 0);
-    snprintf(request_id, sizeof request_id, "%x-%x-%llx", origin.slot, origin.generation,
-             (unsigned long long)(origin.started_ns & 0xffffffff));
+    struct conn_handle handle = conn_handle_of(conn);
+    snprintf(request_id, sizeof request_id, "%x-%x-%llx", handle.slot, handle.generation,
+             (unsigned long long)(d->options.ports.now_ns(d->options.ports.context) & 0xffffffff));
     struct envelope_error refusal = {
         .error = error, .detail = detail, .retry_after_ms = retry_after_ms, .request_id = request_id};
     metrics_add(&d->options.metrics->requests_refused, 1);
@@ -100,7 +102,7 @@ static void refuse(struct door *d, struct conn *conn, enum error error, const ch
     send_response(conn, &response);
 }
 
-void door_reply_http(struct door *d, struct conn *conn, const struct letter *letter)
+void door_reply_http(struct door *d, struct conn *conn, const struct inflight *request, const struct letter *letter)
 {
     struct slice payload = letter_payload(letter);
     if (letter->error != ERROR_NONE) {
@@ -108,17 +110,21 @@ void door_reply_http(struct door *d, struct conn *conn, const struct letter *let
         writer_raw(&d->detail, payload.data, payload.len);
         writer_u8(&d->detail, 0);
         refuse(d, conn, (enum error)letter->error, payload.len > 0 ? (const char *)d->detail.data : NULL,
-               letter->retry_after_ms, NULL, letter->origin.cors);
+               letter->retry_after_ms, NULL, request->cors);
         return;
     }
     writer_reset(&d->frame);
-    enum result result = json_from_packed(envelope_response_descriptor(letter->method), payload, &d->frame);
-    ASSERT(result == RESULT_OK); /* our own shard packed it */
+    enum result result = json_from_packed(envelope_response_descriptor(request->method), payload, &d->frame);
+    if (result != RESULT_OK) {
+        door_note_answer(d, request, letter);
+        refuse(d, conn, ERROR_INTERNAL, NULL, 0, NULL, request->cors);
+        return;
+    }
     writer_u8(&d->frame, '\n');
     char lines[DOOR_HEADERS_MAX];
     struct http_response response = {.status = 200,
                                      .content_type = "application/json",
-                                     .headers = api_headers(d, letter->origin.cors, lines),
+                                     .headers = api_headers(d, request->cors, lines),
                                      .body = writer_slice(&d->frame)};
     send_response(conn, &response);
 }
@@ -290,14 +296,19 @@ static void on_method(struct door *d, struct conn *conn, const struct http_reque
     uint32_t retry_after_ms = 0;
     if (error == ERROR_NONE && method->access == ACCESS_OPEN && !door_login_allowed(d, conn, &retry_after_ms))
         error = ERROR_RATE_LIMITED;
+    struct origin origin;
     if (error == ERROR_NONE) error = make_letter(d, conn, request, method, &letter, &detail);
+    if (error == ERROR_NONE && !door_take(d, conn, (struct inflight){.method = method->number, .json = true, .cors = cors}, &origin)) {
+        letter_free(letter);
+        error = ERROR_SERVER_BUSY;
+        retry_after_ms = BUSY_RETRY_MS;
+    }
     if (error != ERROR_NONE) {
         refuse(d, conn, error, detail, retry_after_ms, method->is_read ? "GET, HEAD, POST" : "POST", cors);
         return;
     }
-    letter->origin = door_origin(d, conn, true, 0);
-    letter->origin.cors = cors;
-    letter->origin.address_class = door_address_class(conn);
+    letter->origin = origin;
+    letter->address_class = door_address_class(conn);
     letter->method = method->number;
     d->options.ports.post(d->options.ports.context, letter);
 }

@@ -5,6 +5,7 @@
 #include "shard/door/door.h"
 #include "core/refusal.h"
 #include "shard/domain/methods.h"
+#include "shard/door/inflight.h"
 #include "shard/door/origins.h"
 #include "shard/domain/delivery/session.h"
 
@@ -25,6 +26,7 @@ struct door {
     char refusal_lines[DOOR_HEADERS_MAX]; /* header lines of one refusal */
     struct mqtt_door *mqtt; /* what its MQTT connections share */
     struct login_limit *logins;
+    struct inflight_table *inflight;
     struct door_line *lines; /* by shard */
     uint32_t held_count;     /* in all of them */
 };
@@ -56,9 +58,10 @@ void door_client_resume(struct client *client);
 /* The claims are verified: the connection goes to its user's home worker and is authenticated there. */
 void door_enter(struct door *door, struct client *client, const struct token_claims *claims);
 /* False: this peer tried to log in or register too often; *retry_after_ms says how long to wait. */
-uint16_t door_address_class(const struct conn *conn); /* for the origin of who logs in */
+uint16_t door_address_class(const struct conn *conn); /* for the letter of who logs in */
 bool door_login_allowed(struct door *door, const struct conn *conn, uint32_t *retry_after_ms);
-struct origin door_origin(const struct door *door, const struct conn *conn, bool json, uint64_t request_id);
+/* What the connection asks is under way from now on, and is answered by that origin. False: too much is; to be refused SERVER_BUSY. */
+NODISCARD bool door_take(struct door *door, const struct conn *conn, struct inflight request, struct origin *origin);
 /* Logs the refusal of a request's Origin; the sentence for its sender, borrowed until the next one. */
 const char *door_note_origin(struct door *door, const struct conn *conn, const struct http_request *request);
 bool door_origin_allowed(const struct door *door, const struct http_request *request);
@@ -68,7 +71,9 @@ struct http_response door_refusal(struct door *door, struct conn *conn, enum err
 enum door_socket { DOOR_SOCKET_NONE, DOOR_SOCKET_ENVELOPES, DOOR_SOCKET_MQTT };
 /* Which WebSockets a path is for. */
 enum door_socket door_socket_of(struct slice path);
-void door_reply_http(struct door *door, struct conn *conn, const struct letter *letter);
+void door_reply_http(struct door *door, struct conn *conn, const struct inflight *request, const struct letter *letter);
+/* Says that its answer is none that a shard would give; see letters_refused. */
+void door_note_answer(struct door *door, const struct inflight *request, const struct letter *letter);
 void door_on_http(void *context, struct conn *conn, const struct http_request *request);
 
 #endif

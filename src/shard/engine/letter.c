@@ -112,29 +112,20 @@ bool letter_actor(const struct letter *letter, struct actor_record *actor)
 
 /* ---- bytes ---- */
 
-#define LETTER_VERSION 1
+#define LETTER_VERSION 2
 
 static void origin_write(struct writer *out, const struct origin *origin)
 {
     writer_u16(out, origin->worker);
-    writer_u8(out, origin->door);
-    writer_u8(out, origin->json);
-    writer_u8(out, origin->cors);
-    writer_u16(out, origin->address_class);
     writer_u32(out, origin->slot);
-    writer_u32(out, origin->generation);
-    writer_u64(out, origin->request_id);
-    writer_u64(out, origin->started_ns);
+    writer_u64(out, origin->generation);
 }
 
 static struct origin origin_read(struct cursor *c)
 {
-    struct origin origin = {.worker = cursor_u16(c), .door = cursor_u8(c), .json = cursor_u8(c), .cors = cursor_u8(c)};
-    origin.address_class = cursor_u16(c);
+    struct origin origin = {.worker = cursor_u16(c)};
     origin.slot = cursor_u32(c);
-    origin.generation = cursor_u32(c);
-    origin.request_id = cursor_u64(c);
-    origin.started_ns = cursor_u64(c);
+    origin.generation = cursor_u64(c);
     return origin;
 }
 
@@ -153,6 +144,7 @@ void letter_encode(const struct letter *letter, struct writer *out)
     writer_u32(out, letter->retry_after_ms);
     writer_u64(out, letter->number);
     origin_write(out, &letter->origin);
+    writer_u16(out, letter->address_class);
     writer_u32(out, letter->actor_len);
     writer_raw(out, letter->bytes, letter->len);
 }
@@ -179,6 +171,7 @@ struct letter *letter_decode(struct slice bytes)
     head.retry_after_ms = cursor_u32(&c);
     head.number = cursor_u64(&c);
     head.origin = origin_read(&c);
+    head.address_class = cursor_u16(&c);
     head.actor_len = cursor_u32(&c);
     if (c.bad || len != bytes.len || !head_is_good(&head, version, kind, admitted)) return NULL;
     head.kind = (uint16_t)kind;

@@ -8,17 +8,18 @@
  *   STREAM, STREAM_ACK            posted again; repeats are dropped: stream.h
  *   ASK_* and their answers       the request is refused NO_ANSWER after CALL_TIMEOUT_MS; answers that are late or come again are dropped:
  *                                 call.c. A question may be answered twice: it changes nothing
- *   REQUEST, REPLY                at most once: whoever carries letters never repeats these. A send and a create_room are stored once
+ *   REQUEST                       at most once: whoever carries letters never repeats these. A send and a create_room are stored once
  *                                 under their client ids, all others must be asked for again by who knows whether they still want it
+ *   REPLY                         the door answers NO_ANSWER itself after a while; what is late or comes again is dropped: door/inflight.h
  *
  *
  *   encoded, little-endian, as it leaves the process; inside it the struct itself goes round:
  *   +---------+--------+---------+----------+--------+------------+----------+----------+--------------+--------------------+
  *   | u32 len | u8 ver | u8 kind | u16 from | u16 to | u16 method | u8 error | u8 noted | u8 admitted  | u32 retry_after_ms |
  *   +---------+--------+---------+----------+--------+------------+----------+----------+--------------+--------------------+
- *   | u64 number | origin (31 bytes) | u32 actor_len | bytes …       len counts all of it; ver is 1
- *   +------------+-------------------+---------------+--------
- *   origin:  | u16 worker | u8 door | u8 json | u8 cors | u16 address_class | u32 slot | u32 generation | u64 request_id | u64 started_ns |
+ *   | u64 number | origin (14 bytes) | u16 address_class | u32 actor_len | bytes …       len counts all of it; ver is 2
+ *   +------------+-------------------+-------------------+---------------+--------
+ *   origin:  | u16 worker | u32 slot | u64 generation |
  *
  *   bytes:  +--------------+---------+      the actor of a request (actor_record), then what `kind` says
  *           | actor (len a)| payload |
@@ -54,18 +55,13 @@ struct letter_row {
 #define LETTER_KIND_COUNT 32u
 static inline bool letter_kind_is_flat(unsigned kind) { return kind < LETTER_KIND_COUNT; }
 
-/* Where an answer goes: a connection of a worker, by handle, so that a stale answer finds nobody, or a call of a shard. Only the worker that
- * made it looks into it; others carry it, but for what the login needs (json, address_class), and the shard that answers a shard. */
+/* Where an answer goes: to a request of a worker's doors, by a number that is never given twice (door/inflight.h), so that an answer which is
+ * not waited for finds nobody; or to a call of a shard. Only the worker that made it looks into it; others carry it. */
 #define ORIGIN_SHARD UINT16_MAX
 struct origin {
-    uint16_t worker; /* ORIGIN_SHARD: of the shard `slot`, whose call request_id is */
-    uint8_t door;  /* enum conn_door */
-    uint8_t json;
-    uint8_t cors; /* HTTP from a page of allowed origin number cors - 1; 0: no such page */
-    uint16_t address_class; /* of the peer: login_limit_class(); set where somebody logs in */
-    uint32_t slot, generation;
-    uint64_t request_id; /* the client's own number */
-    uint64_t started_ns;
+    uint16_t worker; /* ORIGIN_SHARD: of the shard `slot`, whose call `generation` is */
+    uint32_t slot;
+    uint64_t generation;
 };
 
 /* Who asks; verified by the door (signature, expiry) and by the user's home shard (device not revoked). */
@@ -84,6 +80,7 @@ struct letter {
     uint8_t noted;       /* REPLY: enum refusal + 1 that its door notes, with the user id in `number`; 0: none */
     bool admitted;       /* REQUEST: the actor's home shard has let it pass */
     bool foreign;        /* it came as bytes, which somebody else wrote (letter_decode) */
+    uint16_t address_class; /* REQUEST, where somebody logs in: of the peer, login_limit_class() */
     uint32_t retry_after_ms;
     struct origin origin;
     uint64_t number;
@@ -108,7 +105,7 @@ struct letter *letter_copy_to(void *memory, const struct letter *letter);
 static inline uint32_t letter_room(const struct letter *l) { return (uint32_t)sizeof *l + l->len; }
 void letter_free(struct letter *letter); /* may be NULL */
 
-#define LETTER_ENCODED_SIZE_MIN 62u
+#define LETTER_ENCODED_SIZE_MIN 47u
 #define LETTER_ENCODED_SIZE_MAX ((4u << 20)) /* what is longer is none */
 /* Appends the letter's bytes. */
 void letter_encode(const struct letter *letter, struct writer *out);

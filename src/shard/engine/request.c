@@ -617,7 +617,7 @@ void request_hash_password(struct shard *s, struct request *r, const char *passw
     h->then = then;
     h->job.done = hash_done;
     h->job.shard = s;
-    h->job.address_class = r->letter->origin.address_class;
+    h->job.address_class = r->letter->address_class;
     h->job.verify = verify_hash != NULL;
     size_t len = strlen(password);
     ASSERT(len < sizeof h->job.password);
@@ -664,8 +664,9 @@ static struct letter *reply_letter(struct shard *s, struct slice payload)
 static void answer_shard(struct shard *s, const struct answer *answer)
 {
     const uint8_t error = (uint8_t)answer->error;
+    if (answer->origin->slot >= s->options.machine.shard_count) return; /* of a letter that no shard wrote */
     struct letter *letter = letter_make(LETTER_ANSWERED, s->options.machine.shard, (uint16_t)answer->origin->slot, NULL, slice_of(&error, 1));
-    letter->number = answer->origin->request_id;
+    letter->number = answer->origin->generation;
     shard_post(s, letter);
 }
 

@@ -52,7 +52,6 @@ struct worker {
     struct timer tick;
     struct owned_shard *shards; /* shard s stands at s / worker_count */
     uint32_t shard_count;
-    uint32_t *asked; /* by shard of another worker: requests of our sockets that it has not answered */
     _Atomic bool stopping;
     bool bell_ready;
     uint64_t now_ms, now_ns; /* of this stage of the turn; 0: not read yet */
@@ -104,8 +103,6 @@ static void posted(struct worker *w, bool within)
     if (!within) metrics_add(&w->options.metrics->letters_overflowed, 1);
 }
 
-static bool of_socket(const struct letter *letter) { return letter->origin.door != CONN_DOOR_HTTP; }
-
 static bool is_ours(const struct worker *w, uint16_t shard) { return shard % w->options.worker_count == w->options.number; }
 
 static struct shard *own_shard(const struct worker *w, uint16_t shard) { return w->shards[shard / w->options.worker_count].shard; }
@@ -114,7 +111,7 @@ static void port_post(void *context, struct letter *letter)
 {
     struct worker *w = context;
     bool asks = letter->kind == LETTER_REQUEST || letter->kind == LETTER_MQTT;
-    if (asks && of_socket(letter) && !is_ours(w, letter->to_shard)) w->asked[letter->to_shard]++;
+    if (asks && !is_ours(w, letter->to_shard)) door_on_leave(w->door, letter);
     posted(w, mailbox_post(w->options.mailbox, w->options.number, letter->to_shard % w->options.worker_count, letter));
 }
 
@@ -122,6 +119,7 @@ static void port_reply(void *context, const struct letter *letter)
 {
     struct worker *w = context;
     if (letter->origin.worker == w->options.number) door_on_reply(w->door, letter);
+    else if (letter->origin.worker >= w->options.worker_count) metrics_add(&w->options.metrics->letters_refused, 1); /* another host wrote it */
     else posted(w, mailbox_post_copy(w->options.mailbox, w->options.number, letter->origin.worker, letter));
 }
 
@@ -175,7 +173,7 @@ static bool port_is_full(void *context, uint16_t shard)
     const struct worker *w = context;
     if (is_ours(w, shard)) return shard_is_full(own_shard(w, shard));
     uint32_t share = w->options.config->requests_parked_max / w->options.worker_count;
-    return w->asked[shard] >= (share > 0 ? share : 1);
+    return door_asked(w->door, shard) >= (share > 0 ? share : 1);
 }
 
 static struct io *port_io_of(void *context, uint16_t shard)
@@ -262,7 +260,6 @@ enum result worker_prepare(struct worker **out, const struct worker_options *opt
     struct worker *w = memory_alloc(sizeof *w);
     w->options = *options;
     w->shards = memory_alloc((options->shard_count / options->worker_count + 1u) * sizeof *w->shards);
-    w->asked = memory_alloc(options->shard_count * sizeof *w->asked);
     text[0] = '\0';
     enum result result = prepare(w, replayed, text, text_size);
     if (result == RESULT_OK) {
@@ -292,7 +289,6 @@ void worker_destroy(struct worker *w)
     if (w->bell_ready) doorbell_deinit(&w->bell);
     if (w->pool != NULL) buf_pool_destroy(w->pool);
     free(w->shards);
-    free(w->asked);
     free(w);
 }
 
@@ -312,15 +308,6 @@ static void on_cancelled(struct io_op *op, int32_t res, struct slice bytes)
     (void)bytes;
 }
 
-static void receive_reply(struct worker *w, const struct letter *letter)
-{
-    if (of_socket(letter)) {
-        ASSERT(w->asked[letter->from_shard] > 0); /* every request is answered once, by the shard it went to */
-        w->asked[letter->from_shard]--;
-    }
-    door_on_reply(w->door, letter);
-}
-
 static void receive_letters(struct worker *w)
 {
     struct letter *letters[BUDGET_LETTERS];
@@ -328,7 +315,7 @@ static void receive_letters(struct worker *w)
     for (uint32_t i = 0; i < count; i++) {
         struct letter *letter = letters[i];
         if (letter->kind == LETTER_REPLY) {
-            receive_reply(w, letter);
+            door_on_reply(w->door, letter);
             letter_free(letter);
         } else if (letter->kind == DOOR_MAIL_MOVE && w->phase != RUN_SERVING) {
             door_drop_move(w->door, letter);
@@ -444,6 +431,7 @@ static void on_tick(struct timer *timer)
     heed_shut(w);
     observe_clock(w);
     for (uint32_t i = 0; i < w->shard_count; i++) shard_tick(w->shards[i].shard);
+    door_tick(w->door);
     report_shards(w);
     report_followers(w);
     report_memory(w);
@@ -648,6 +636,7 @@ static enum result make_door(struct worker *w)
         .timers = &w->timers,
         .server_version = w->options.pages->version,
     };
+    clock_random(&options.first_generation, sizeof options.first_generation);
     return door_create(&w->door, &options);
 }
 

@@ -45,7 +45,7 @@ static void auth_open(struct shard *shard, struct request *request)
 {
     struct inbox *inbox = inbox_of(machine_entity(request_machine(shard), ENTITY_INBOX, request->actor.user_id, 0));
     struct session *session = NULL;
-    if (session_open(&session, shard, inbox, &request->actor, request->letter->origin.json != 0) != RESULT_OK) {
+    if (session_open(&session, shard, inbox, &request->actor) != RESULT_OK) {
         request_refuse(shard, request, ERROR_TOO_MANY_DEVICES);
         return;
     }

@@ -105,7 +105,7 @@ static size_t session_size(uint32_t device_len, uint32_t platform_len)
     return offsetof(struct session, device_id) + device_len + 1 + platform_len + 1;
 }
 
-enum result session_open(struct session **out, struct shard *s, struct inbox *inbox, const struct actor_record *actor, bool json)
+enum result session_open(struct session **out, struct shard *s, struct inbox *inbox, const struct actor_record *actor)
 {
     *out = NULL;
     enum result room = make_room(s, inbox, actor->device_id);
@@ -119,7 +119,6 @@ enum result session_open(struct session **out, struct shard *s, struct inbox *in
     if (actor->platform.len > 0) memcpy(session->device_id + session->platform_at, actor->platform.data, actor->platform.len);
     session->shard = s;
     session->inbox = inbox;
-    session->json = json;
     entity_pin(&inbox->entity);
     table_add(table_of(s), session);
     session_set_times(session, actor->issued_s, actor->expires_s);

@@ -31,8 +31,7 @@ static inline const char *session_platform(const struct session *session) { retu
 struct actor_record session_actor(const struct session *session);
 
 /* Makes one for a user whose inbox is resident; BUSY: sessions_per_user_max and none of them is of this device. */
-NODISCARD enum result session_open(struct session **out, struct shard *shard, struct inbox *inbox, const struct actor_record *actor,
-                                   bool json);
+NODISCARD enum result session_open(struct session **out, struct shard *shard, struct inbox *inbox, const struct actor_record *actor);
 /* The connection is gone: forgets the session, its subscriptions and, with the last one, tells watchers and notes last_seen. */
 void session_close(struct session *session);
 struct session *session_find(struct shard *shard, uint64_t id);

@@ -387,7 +387,7 @@ static void ask(struct shard *shard, struct request *request, const struct will_
     struct letter *letter = letter_make(clears ? LETTER_MQTT : LETTER_REQUEST, here, to, &actor, clears ? writer_slice(&room) : will->send);
     letter->method = clears ? (uint16_t)MQTT_CLEAR_RETAINED : (uint16_t)RINGPOST__V1__REQUEST__METHOD_SEND;
     letter->admitted = true;
-    letter->origin = (struct origin){.worker = ORIGIN_SHARD, .slot = here, .request_id = call};
+    letter->origin = (struct origin){.worker = ORIGIN_SHARD, .slot = here, .generation = call};
     request_call_ask(shard, call, letter);
     writer_deinit(&room);
 }

@@ -189,6 +189,15 @@ enum mqtt_reason mqtt_reason_of(enum error error)
     }
 }
 
+bool mqtt_is_passing(enum error error) { return error == ERROR_SHARD_DAMAGED || error_row(error)->retryable; }
+
+void mqtt_end_unreadable(struct client *client, const struct letter *letter)
+{
+    struct inflight request = {.method = letter->method};
+    door_note_answer(client->door, &request, letter);
+    mqtt_end(client, MQTT_UNSPECIFIED);
+}
+
 /* ---- asking shards ------------------------------------------------------------------------------------------------------- */
 
 struct letter *mqtt_letter(struct client *client, uint16_t to_shard, uint16_t method, struct slice payload)
@@ -206,11 +215,14 @@ struct letter *mqtt_letter(struct client *client, uint16_t to_shard, uint16_t me
 void mqtt_ask(struct client *client, struct letter *letter, uint64_t number)
 {
     struct door *d = client->door;
-    letter->origin = door_origin(d, client->conn, false, number);
-    letter->origin.address_class = door_address_class(client->conn);
-    client->in_flight++;
-    d->options.ports.post(d->options.ports.context, letter);
+    bool taken = door_take(d, client->conn, (struct inflight){.request_id = number, .method = letter->method}, &letter->origin);
+    letter->address_class = door_address_class(client->conn);
+    client->in_flight += taken;
+    d->options.ports.post(d->options.ports.context, letter); /* a last save must arrive, whether or not somebody hears of it */
+    if (!taken) mqtt_on_full(client);
 }
+
+void mqtt_on_full(struct client *client) { mqtt_end(client, MQTT_SERVER_BUSY); }
 
 void mqtt_ask_room(struct client *client, enum mqtt_question question, uint64_t room_id, uint64_t number)
 {
@@ -543,8 +555,10 @@ static void opened(struct client *client, const struct letter *letter)
     struct cursor c = cursor_of(letter_payload(letter));
     mqtt->session_present = cursor_u8(&c) != 0;
     struct mqtt_session_record session;
-    bool read = mqtt_session_record_read(&session, &c);
-    ASSERT(read);
+    if (!mqtt_session_record_read(&session, &c)) {
+        mqtt_end_unreadable(client, letter);
+        return;
+    }
     if (mqtt->session_present) mqtt->old_epoch = session.epoch;
     mqtt->phase = MQTT_SERVING;
     mqtt->begun = true;
@@ -558,7 +572,7 @@ static void opened(struct client *client, const struct letter *letter)
     mqtt_begin_delivery(client, &session);
 }
 
-void mqtt_on_reply(struct client *client, const struct letter *letter)
+void mqtt_on_reply(struct client *client, const struct inflight *request, const struct letter *letter)
 {
     struct mqtt *mqtt = client->mqtt;
     enum error error = (enum error)letter->error;
@@ -567,7 +581,8 @@ void mqtt_on_reply(struct client *client, const struct letter *letter)
         mqtt_end(client, connect_reason(error));
         return;
     }
-    switch (letter->method) {
+    const uint64_t number = request->request_id;
+    switch (request->method) {
     case RINGPOST__V1__REQUEST__METHOD_LOGIN: logged_in(client, letter); break;
     case RINGPOST__V1__REQUEST__METHOD_AUTH: authenticated(client); break;
     case RINGPOST__V1__REQUEST__METHOD_USER:
@@ -576,10 +591,10 @@ void mqtt_on_reply(struct client *client, const struct letter *letter)
         else mqtt_end(client, MQTT_UNSPECIFIED);
         break;
     case MQTT_CLEAR_RETAINED:
-    case RINGPOST__V1__REQUEST__METHOD_SEND: mqtt_published(client, letter); break;
+    case RINGPOST__V1__REQUEST__METHOD_SEND: mqtt_published(client, number, letter); break;
     case RINGPOST__V1__REQUEST__METHOD_HISTORY:
-        if (letter->origin.request_id == 0) mqtt_subscribe_answer(client, letter);
-        else mqtt_room_read(client, letter);
+        if (number == 0) mqtt_subscribe_answer(client, letter);
+        else mqtt_room_read(client, number, letter);
         break;
     case RINGPOST__V1__REQUEST__METHOD_SYNC: mqtt_synced(client, letter); break;
     case MQTT_OPEN_SESSION: opened(client, letter); break;
@@ -588,12 +603,12 @@ void mqtt_on_reply(struct client *client, const struct letter *letter)
         if (mqtt->phase == MQTT_OPENING && mqtt->saves_open == 0) mqtt_open_will(client);
         break;
     case MQTT_WILL:
-        if (letter->origin.request_id != MQTT_WILL_OPENED) break; /* of a connection that this one has taken over */
+        if (number != MQTT_WILL_OPENED) break; /* of a connection that this one has taken over */
         will_forget(mqtt);
         open_session(client);
         break;
     case MQTT_ASK_ROOM:
-        if (letter->origin.request_id == 0) mqtt_room_told(client, letter);
+        if (number == 0) mqtt_room_told(client, letter);
         else mqtt_subscribe_told(client, letter);
         break;
     case MQTT_ASK_RETAINED: mqtt_subscribe_retained(client, letter); break;

@@ -28,7 +28,9 @@ void mqtt_destroy(struct mqtt *mqtt); /* NULL is allowed */
 
 /* Frames, answers and pushes of its connection. */
 void mqtt_on_frame(struct client *client, struct slice payload);
-void mqtt_on_reply(struct client *client, const struct letter *letter);
+void mqtt_on_reply(struct client *client, const struct inflight *request, const struct letter *letter);
+/* What it wants to ask cannot be asked: too many requests are under way. */
+void mqtt_on_full(struct client *client);
 void mqtt_on_event(struct client *client, uint64_t sync_key, struct session_event *event);
 void mqtt_on_room(struct client *client, struct session_frame *message);
 void mqtt_on_missed(struct client *client);

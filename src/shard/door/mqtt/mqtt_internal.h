@@ -222,6 +222,10 @@ void mqtt_note_will(struct client *client, const char *why);
 void mqtt_send(struct client *client);
 void mqtt_too_slow(struct client *client);
 enum mqtt_reason mqtt_reason_of(enum error error);
+/* Whoever asks again may hear something else: nothing may be concluded from it. */
+bool mqtt_is_passing(enum error error);
+/* An answer that is none: said in the log, and the connection ends. */
+void mqtt_end_unreadable(struct client *client, const struct letter *letter);
 static inline bool mqtt_persistent(const struct mqtt *mqtt) { return mqtt->expiry_s != 0; }
 /* A letter to a shard, counted as under way and answered to mqtt_on_reply(). `number`: comes back as request id. */
 void mqtt_ask(struct client *client, struct letter *letter, uint64_t number);
@@ -236,7 +240,7 @@ struct slice mqtt_client_id(const struct client *client, char out[MQTT_CLIENT_ID
 
 /* ---- publish.c ---- */
 void mqtt_publish(struct client *client, const struct mqtt_publish *publish, struct slice packet);
-void mqtt_published(struct client *client, const struct letter *letter);
+void mqtt_published(struct client *client, uint64_t number, const struct letter *letter);
 /* The connection is going: it is not read from again. */
 void mqtt_stop_slowing(struct client *client);
 void mqtt_looked_up(struct client *client, const struct letter *letter);
@@ -323,7 +327,7 @@ void mqtt_room_enter(struct mqtt *mqtt, uint64_t room_id, uint64_t seq);
 uint16_t mqtt_room_number(const struct mqtt *mqtt, uint64_t room_id);
 void mqtt_rooms_pump(struct client *client);
 void mqtt_rooms_missed(struct mqtt *mqtt);
-void mqtt_room_read(struct client *client, const struct letter *letter);
+void mqtt_room_read(struct client *client, uint64_t number, const struct letter *letter);
 void mqtt_write_rooms(const struct mqtt *mqtt, struct writer *out);
 void mqtt_read_rooms(struct mqtt *mqtt, struct slice list);
 

@@ -323,12 +323,14 @@ bool mqtt_is_answered(const struct mqtt *mqtt)
     return mqtt->sender == NULL || mqtt->sender->receipt_first == mqtt->sender->receipt_next;
 }
 
-/* A refusal that is no answer: MQTT 3.1.1 knows none, and a packet id of another message is given up with its connection. */
+/* A refusal that is no answer: MQTT 3.1.1 knows none, a packet id of another message is given up with its connection, and what may have been
+ * carried out is sent again under the same id by a client that comes back. */
 static bool ends_connection(const struct mqtt *mqtt, const struct mqtt_receipt *receipt, enum mqtt_reason *reason)
 {
     bool another = receipt->error == ERROR_CLIENT_ID_CONFLICT && receipt->again; /* than the one that had its packet id */
-    *reason = another ? MQTT_IMPLEMENTATION : MQTT_SUCCESS;
-    return another || (receipt->error != ERROR_NONE && mqtt->version == MQTT_3_1_1);
+    bool unknown = receipt->error == ERROR_NO_ANSWER;
+    *reason = another ? MQTT_IMPLEMENTATION : unknown ? MQTT_SERVER_BUSY : MQTT_SUCCESS;
+    return another || unknown || (receipt->error != ERROR_NONE && mqtt->version == MQTT_3_1_1);
 }
 
 /* Acknowledges from the front what is done. */
@@ -378,9 +380,9 @@ static void receipt_done(struct client *client, uint64_t number, enum error erro
     if (sender->receipt_next - sender->receipt_first >= DOOR_IN_FLIGHT_MAX) door_client_pause(client);
 }
 
-void mqtt_published(struct client *client, const struct letter *letter)
+void mqtt_published(struct client *client, uint64_t number, const struct letter *letter)
 {
-    receipt_done(client, letter->origin.request_id, (enum error)letter->error);
+    receipt_done(client, number, (enum error)letter->error);
     if (client->mqtt->unsaved && mqtt_persistent(client->mqtt)) mqtt_save_in_time(client);
 }
 
@@ -501,7 +503,12 @@ static void publish_to(struct client *client, const struct mqtt_publish *publish
     struct writer *request = &client->door->packed;
     writer_reset(request);
     pack_send(client, request, publish, target, qos, id);
-    struct origin origin = door_origin(client->door, client->conn, false, number);
+    struct origin origin;
+    if (!door_take(client->door, client->conn,
+                   (struct inflight){.request_id = number, .method = RINGPOST__V1__REQUEST__METHOD_SEND}, &origin)) {
+        mqtt_on_full(client);
+        return;
+    }
     if (++client->in_flight >= DOOR_IN_FLIGHT_MAX) door_client_pause(client);
     const struct method *send = method_by_number(ringpost_domain(), RINGPOST__V1__REQUEST__METHOD_SEND);
     door_client_asked(client, session_forward(client->session, send, writer_slice(request), &origin));

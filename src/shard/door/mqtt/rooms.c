@@ -210,19 +210,21 @@ static bool take_packed(struct client *client, struct mqtt_room *room, struct sl
 
 /* A page of a room's history; a room that one may not read any more is caught up with. It begins behind what is hidden from one who came
  * back, whose client may have heard of an earlier membership last. */
-void mqtt_room_read(struct client *client, const struct letter *letter)
+void mqtt_room_read(struct client *client, uint64_t number, const struct letter *letter)
 {
     struct mqtt *mqtt = client->mqtt;
-    struct mqtt_room *room = &mqtt->rooms[letter->origin.request_id - 1];
+    struct mqtt_room *room = &mqtt->rooms[number - 1];
     mqtt->asking_room = false;
-    if (letter->error == ERROR_SERVER_BUSY || letter->error == ERROR_INTERNAL) {
+    if (mqtt_is_passing((enum error)letter->error)) { /* else it would be taken for a room that has nothing more */
         mqtt_end(client, MQTT_SERVER_BUSY);
         return;
     }
     uint64_t head_seq = 0, hidden_seq = 0;
     struct slice page = letter->error == ERROR_NONE ? letter_payload(letter) : SLICE_EMPTY;
-    bool read = envelope_peek_u64(page, HISTORY_HIDDEN_SEQ, &hidden_seq) == RESULT_OK;
-    ASSERT(read);
+    if (envelope_peek_u64(page, HISTORY_HIDDEN_SEQ, &hidden_seq) != RESULT_OK) {
+        mqtt_end_unreadable(client, letter);
+        return;
+    }
     mqtt_room_enter(mqtt, room->room_id, hidden_seq);
     struct cursor c = cursor_of(page);
     struct wire_field field;

@@ -18,6 +18,7 @@ struct mqtt_subscribing { /* heap: a SUBSCRIBE or UNSUBSCRIBE under way */
     uint8_t answer; /* MQTT_SUBACK or MQTT_UNSUBACK */
     bool saving;    /* granted; the answer waits until that is durable */
     bool large;     /* the room that is being asked about */
+    bool failed;    /* some shard did not say what it is asked of that room */
     uint64_t unretained_seq; /* likewise: no message up to it is retained */
     struct wanted {
         struct mqtt_subscription subscription;
@@ -241,6 +242,7 @@ void mqtt_subscribe_told(struct client *client, const struct letter *letter)
     (void)cursor_u64(&c);
     (void)cursor_u8(&c);
     subscribing->large = letter->error == ERROR_NONE && cursor_u8(&c) != 0;
+    subscribing->failed = mqtt_is_passing((enum error)letter->error);
     mqtt_ask_room(client, MQTT_ASK_RETAINED, subscribing->wanted[subscribing->next].subscription.room_id, 1);
 }
 
@@ -249,6 +251,7 @@ void mqtt_subscribe_retained(struct client *client, const struct letter *letter)
     struct mqtt_subscribing *subscribing = client->mqtt->subscribing;
     struct cursor c = cursor_of(letter_payload(letter)); /* of a refusal: the history will be refused as well */
     subscribing->unretained_seq = letter->error == ERROR_NONE ? cursor_u64(&c) : UINT64_MAX;
+    subscribing->failed |= mqtt_is_passing((enum error)letter->error);
     ask_history(client, subscribing->wanted[subscribing->next].subscription.room_id);
 }
 
@@ -307,11 +310,13 @@ void mqtt_subscribe_answer(struct client *client, const struct letter *letter)
     const struct wanted *wanted = &subscribing->wanted[subscribing->next];
     bool fresh = find(mqtt, &wanted->subscription) == NULL;
     enum mqtt_reason refusal = letter->error == ERROR_NONE ? MQTT_SUCCESS : MQTT_NOT_AUTHORIZED;
-    if (letter->error == ERROR_SERVER_BUSY || letter->error == ERROR_INTERNAL) refusal = MQTT_UNSPECIFIED;
+    if (subscribing->failed || mqtt_is_passing((enum error)letter->error)) refusal = MQTT_UNSPECIFIED;
     bool retained = refusal == MQTT_SUCCESS && (wanted->retain_handling == 0 || (wanted->retain_handling == 1 && fresh));
     uint64_t head_seq = 0;
-    bool read = refusal != MQTT_SUCCESS || envelope_peek_u64(letter_payload(letter), HISTORY_HEAD_SEQ, &head_seq) == RESULT_OK;
-    ASSERT(read);
+    if (refusal == MQTT_SUCCESS && envelope_peek_u64(letter_payload(letter), HISTORY_HEAD_SEQ, &head_seq) != RESULT_OK) {
+        mqtt_end_unreadable(client, letter);
+        return;
+    }
     uint64_t room_id = wanted->subscription.room_id;
     bool enters = refusal == MQTT_SUCCESS && subscribing->large && wanted->subscription.qos > 0 && !mqtt_follows(mqtt, room_id);
     if (enters) mqtt_room_enter(mqtt, room_id, head_seq);

@@ -171,7 +171,7 @@ static void come(struct client *client, uint64_t user_id, const char *platform)
                                  .expires_s = UINT32_MAX,
                                  .device_id = slice_text(platform),
                                  .platform = slice_text(platform)};
-    cr_assert_eq(session_open(&client->session, s, inbox_at(user_id), &actor, false), RESULT_OK);
+    cr_assert_eq(session_open(&client->session, s, inbox_at(user_id), &actor), RESULT_OK);
     client->session->connection = client;
     pump();
 }

@@ -18,7 +18,7 @@ static struct {
 
 static void port_reply(void *context, const struct letter *letter)
 {
-    if (letter->origin.door == CONN_DOOR_MQTT) door_on_reply(world.door, letter);
+    if (letter->origin.generation != 0) door_on_reply(world.door, letter);
     else world.reply(context, letter);
 }
 
@@ -136,6 +136,7 @@ void mqtt_begin(void)
         .metrics = &rig.metrics,
         .timers = &world.net.wheel,
         .server_version = "test",
+        .first_generation = 1,
     };
     cr_assert_eq(door_create(&world.door, &options), RESULT_OK);
     open_net();
