@@ -154,6 +154,14 @@ static void tell_damage(struct shard *s)
               "does not reach back so far, restore the whole directory\"", s->options.machine.shard, s->damage);
 }
 
+/* So that an answer to a question of an earlier life is to none of this one: a number is made of the lower 48 bits, and of them half are left. */
+static uint64_t first_call(const struct shard *s)
+{
+    uint64_t random;
+    s->options.ports.random(s->options.ports.context, &random, sizeof random);
+    return (random >> 17) + 1;
+}
+
 enum result shard_open(struct shard **out, const struct shard_options *options, uint64_t *replayed, char *text, size_t text_size)
 {
     *out = NULL;
@@ -161,7 +169,7 @@ enum result shard_open(struct shard **out, const struct shard_options *options, 
     struct shard *s = calloc(1, sizeof *s);
     if (s == NULL) return RESULT_NOMEM;
     s->options = *options;
-    s->next_call = 1;
+    s->next_call = first_call(s);
     effects_init(&s->effects);
     writer_init(&s->scratch, 0);
     writer_init(&s->record, 0);
