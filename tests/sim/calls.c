@@ -342,7 +342,7 @@ CALL_TYPE(refresh, refresh_answered, .refused = refresh_refused, .lost = refresh
 static bool call_refresh(struct world *w, struct app *d)
 {
     bool again = d->used_token[0] != '\0' && dice_one_in(&w->dice, 3);
-    if (!again && d->refresh_token[0] == '\0') return false;
+    if (d->refresh_token[0] == '\0' && (!again || d->used_is_newest)) return false; /* it does not know what its newest is */
     Ringpost__V1__RefreshRequest request = RINGPOST__V1__REFRESH_REQUEST__INIT;
     request.refresh_token = again ? d->used_token : d->refresh_token;
     struct call *call = begin(w, d, &refresh_type, LANE_MAIN);
