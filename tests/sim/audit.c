@@ -541,8 +541,17 @@ static void audit_promises(struct world *w)
     }
 }
 
+/* Shards of one server understand each other, however late what they say arrives. */
+static void audit_letters(const struct world *w)
+{
+    for (uint16_t i = 0; i < world_shard_count(w); i++)
+        EXPECT(w->nodes[i].metrics.letters_refused == 0, "shard %u has refused %lu letters of the others", i,
+               (unsigned long)w->nodes[i].metrics.letters_refused);
+}
+
 void audit(struct world *w)
 {
+    audit_letters(w);
     for (uint32_t i = 0; i < w->oracle->attempt_count; i++) w->oracle->attempts[i].seen = false;
     for (uint32_t i = 0; i < w->people->person_count; i++) w->people->persons[i].stream_head = 0;
     for (uint16_t shard = 0; shard < world_shard_count(w); shard++) {

@@ -58,7 +58,7 @@ void acknowledge_hear(struct shard *s, const struct letter *letter)
     bool read = received_record_read(&record, &c) && cursor_done(&c);
     struct stream_answer answer = {.applied = letter->number, .received = record.received, .gap = record.gap != 0};
     if (read && stream_hear(s->machine->streams, letter->from_shard, &answer)) return;
-    metrics_add(&s->options.metrics->letters_refused, 1);
+    shard_note_letter(s, letter);
 }
 
 void acknowledge_log(struct shard *s)

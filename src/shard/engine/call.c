@@ -105,7 +105,7 @@ void request_call_answer(struct shard *s, struct letter *letter)
     struct request *r = call->request;
     enum error error = letter->error < ERROR_COUNT ? (enum error)letter->error : ERROR_INTERNAL;
     if (error == ERROR_NONE && !call->on_answer(s, r, letter)) {
-        metrics_add(&s->options.metrics->letters_refused, 1);
+        shard_note_letter(s, letter);
         error = ERROR_INTERNAL;
     }
     if (error != ERROR_NONE) r->letter->error = (uint8_t)error; /* remembered until the last answer is in */

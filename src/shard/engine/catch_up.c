@@ -51,6 +51,10 @@ bool request_catch_up(struct shard *s, struct request *r, uint16_t peer)
 
 void catch_up_answer(struct shard *s, const struct letter *question)
 {
+    if (question->from_shard == s->options.machine.shard) { /* what happens here is never behind */
+        shard_note_letter(s, question);
+        return;
+    }
     uint64_t emitted = stream_position(s->machine->streams, question->from_shard).emitted;
     struct letter *letter = letter_make(LETTER_TELL_POSITION, s->options.machine.shard, question->from_shard, NULL,
                                         slice_of((const uint8_t *)&emitted, sizeof emitted));

@@ -40,6 +40,7 @@ enum result machine_create(struct machine **out, const struct machine_options *o
     for (int i = 0; i < ID_TYPE_COUNT; i++) m->next_sequence[i] = 1;
     m->hash.from = 1;
     m->batch = batch_create(m);
+    m->metrics = metrics;
     timers_init(&m->timers, options->timers_resident_max, metrics);
     enum result result = entity_table_create(&m->entities, m, options->entities_max, metrics);
     if (result == RESULT_OK) result = dedup_create(&m->dedup, &(struct dedup_limits){.capacity = options->limits[LIMIT_DEDUP_ENTRIES],

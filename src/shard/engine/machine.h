@@ -37,6 +37,7 @@ struct machine_options {
 
 struct machine {
     struct machine_options options;
+    struct metrics *metrics;
     struct entity_table *entities;
     struct batch *batch; /* what the commands since the last machine_end_batch() changed */
     struct dedup *dedup;

@@ -220,7 +220,7 @@ void relay_receive(struct shard *s, struct letter *letter)
 {
     struct relay_record relay;
     if (!relay_is_good(s, letter, &relay)) {
-        metrics_add(&s->options.metrics->letters_refused, 1);
+        shard_note_letter(s, letter);
         letter_free(letter);
         return;
     }

@@ -716,6 +716,12 @@ void request_reply(struct shard *s, struct request *r, const ProtobufCMessage *m
 
 void request_refuse(struct shard *s, struct request *r, enum error error) { answer(s, r, error, SLICE_EMPTY); }
 
+void request_refuse_letter(struct shard *s, struct request *r)
+{
+    shard_note_letter(s, r->letter);
+    request_refuse(s, r, ERROR_BAD_REQUEST);
+}
+
 void request_refuse_because(struct shard *s, struct request *r, enum error error, const char *detail)
 {
     answer(s, r, error, slice_text(detail));

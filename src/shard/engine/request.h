@@ -103,6 +103,8 @@ void request_hash_password(struct shard *shard, struct request *request, const c
 void request_reply(struct shard *shard, struct request *request, const ProtobufCMessage *message);
 void request_reply_packed(struct shard *shard, struct request *request, struct slice packed);
 void request_refuse(struct shard *shard, struct request *request, enum error error);
+/* Its letter is none that a shard or a door would write: shard_note_letter(), and refused BAD_REQUEST. */
+void request_refuse_letter(struct shard *shard, struct request *request);
 /* With words for this case, e.g. which field is wrong; `detail` is copied. */
 void request_refuse_because(struct shard *shard, struct request *request, enum error error, const char *detail);
 /* Refused for who they are, or say they are: the door notes it with the peer's address. `detail` NULL: none; `user_id` 0: unknown. */

@@ -269,10 +269,16 @@ bool shard_is_full(const struct shard *s)
 
 /* ---- letters ---- */
 
-/* No shard would write that. */
-static void refuse_letter(struct shard *s, struct letter *letter)
+void shard_note_letter(struct shard *s, const struct letter *letter)
 {
     metrics_add(&s->options.metrics->letters_refused, 1);
+    LOG_ERROR("shard", "a letter that no shard would write is refused shard=%u from=%u kind=%u method=%u bytes=%u", s->options.machine.shard,
+              letter->from_shard, letter->kind, letter->method, letter->len);
+}
+
+static void refuse_letter(struct shard *s, struct letter *letter)
+{
+    shard_note_letter(s, letter);
     letter_free(letter);
 }
 
@@ -297,7 +303,12 @@ static void receive_domain(struct shard *s, struct letter *letter)
 
 void shard_receive(struct shard *s, struct letter *letter)
 {
-    ASSERT(letter->to_shard == s->options.machine.shard);
+    bool possible = letter->to_shard == s->options.machine.shard && letter->from_shard < s->options.machine.shard_count;
+    ASSERT(possible || letter->foreign);
+    if (!possible) {
+        refuse_letter(s, letter);
+        return;
+    }
     switch (letter->kind) {
     case LETTER_REQUEST: receive_request(s, letter); break;
     case LETTER_STREAM:

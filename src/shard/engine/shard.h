@@ -126,6 +126,8 @@ uint32_t shard_wait_ms(const struct shard *shard, uint32_t most_ms);
 void shard_tick(struct shard *shard);
 
 struct machine *shard_machine(struct shard *shard);
+/* A letter, or what it says, is nothing that a shard would write: counted, and a line in the log. */
+void shard_note_letter(struct shard *shard, const struct letter *letter);
 /* For the metrics. */
 void shard_report_repeats(const struct shard *shard, struct dedup_report *out);
 struct commitlog *shard_log(struct shard *shard);

@@ -208,7 +208,8 @@ void password_pool_set_doorbell(struct password_pool *pool, uint32_t worker, str
 
 enum result password_pool_submit(struct password_pool *pool, uint32_t worker, struct password_job *job)
 {
-    ASSERT(worker < pool->options.workers && job->done != NULL && job->address_class < LOGIN_LIMIT_BUCKETS);
+    ASSERT(worker < pool->options.workers && job->done != NULL);
+    if (job->address_class >= LOGIN_LIMIT_BUCKETS) return RESULT_BUSY; /* it came in a letter that no door wrote */
     struct desk *desk = &pool->desks[worker];
     if (desk->waiting[job->address_class] >= pool->options.queue_per_address_max) return RESULT_BUSY;
     if (atomic_fetch_add(&pool->job_count, 1) >= pool->options.queue_max) {

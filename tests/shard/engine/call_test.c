@@ -114,16 +114,39 @@ Test(call, answers_of_those_who_were_not_asked_are_dropped)
     other->from_shard = 0;
     give(other);
     other = letter_copy(answers[0]);
-    other->from_shard = 77;
-    give(other);
-    other = letter_copy(answers[0]);
     other->number = UINT64_MAX;
     give(other);
-    cr_expect_eq(rig.metrics.answers_late, 3);
+    cr_expect_eq(rig.metrics.answers_late, 2);
+    other = letter_copy(answers[0]);
+    other->from_shard = 77; /* there is none */
+    other->foreign = true;
+    give(other);
+    cr_expect_eq(rig.metrics.letters_refused, 1);
     give(answers[0]);
     give(answers[1]);
     cr_expect_eq(rig.reply_count, 1);
     cr_expect_eq(rig.reply->error, ERROR_NONE);
+}
+
+/* As it is after a restart: what the earlier life asked is answered now. */
+Test(call, answers_to_questions_of_an_earlier_life_are_dropped)
+{
+    uint64_t first = request_last_call(rig.shards[0]);
+    ask();
+    struct letter *old[2] = {letter_copy(answers[0]), letter_copy(answers[1])};
+    give(answers[0]);
+    give(answers[1]);
+    rig_close_shard(0);
+    rig_open_shard(0);
+    cr_expect_neq(request_last_call(rig.shards[0]), first, "each life counts from elsewhere");
+    answer_count = 0;
+    ask();
+    give(old[0]);
+    give(old[1]);
+    cr_expect_eq(rig.reply_count, 0);
+    give(answers[0]);
+    give(answers[1]);
+    cr_expect_eq(rig.reply_count, 1);
 }
 
 Test(call, an_answer_that_cannot_be_read_fails_the_request)

@@ -96,8 +96,7 @@ static void lookup_run(struct shard *s, struct request *r)
 {
     struct slice ids = letter_payload(r->letter);
     if (ids.len % 8 != 0) {
-        metrics_add(&shard_metrics(s)->letters_refused, 1);
-        request_refuse(s, r, ERROR_BAD_REQUEST);
+        request_refuse_letter(s, r);
         return;
     }
     struct cursor c = cursor_of(ids);

@@ -199,12 +199,13 @@ const struct command_row mqtt_session_command = {.type = COMMAND_MQTT_SESSION,
 
 /* ---- the questions ---------------------------------------------------------------------------------------------------- */
 
+/* False: its letter is none that a door would write, and was refused. */
 static bool session_unpack(struct shard *shard, struct request *request, struct mqtt_session_record *out)
 {
-    (void)shard;
     struct cursor c = cursor_of(letter_payload(request->letter));
-    bool read = mqtt_session_record_read(out, &c) && cursor_done(&c);
-    ASSERT(read); /* the door of this process wrote it */
+    bool read = mqtt_session_record_read(out, &c) && cursor_done(&c) && out->client_id.len > 0 && out->client_id.len <= MQTT_CLIENT_ID_MAX &&
+                letter_payload(request->letter).len <= MQTT_SESSION_SIZE_MAX;
+    if (!read) request_refuse_letter(shard, request);
     return read;
 }
 
@@ -258,11 +259,11 @@ static bool stream_goes_on(const struct mqtt_session_record *session, uint64_t h
 
 static void open_run(struct shard *shard, struct request *request)
 {
+    struct mqtt_session_record asked, old, begin;
+    if (!session_unpack(shard, request, &asked)) return;
     struct entity *state = request_entity(shard, request, ENTITY_MQTT, request->actor.user_id, 0);
     struct entity *inbox = request_entity(shard, request, ENTITY_INBOX, request->actor.user_id, 0);
     if (request_waits(request)) return;
-    struct mqtt_session_record asked, old, begin;
-    (void)session_unpack(shard, request, &asked);
     uint64_t now_ms = shard_ports(shard)->now_ms(shard_ports(shard)->context);
     uint64_t head = inbox_of(inbox)->head, events_max = machine_limit(shard_machine(shard), LIMIT_INBOX_EVENTS_MAX);
     bool kept = mqtt_state_find(mqtt_state_of(state), asked.client_id, &old);
@@ -284,8 +285,7 @@ static void open_run(struct shard *shard, struct request *request)
 static void save_run(struct shard *shard, struct request *request)
 {
     struct mqtt_session_record record;
-    (void)session_unpack(shard, request, &record);
-    propose(shard, request, &record, NULL);
+    if (session_unpack(shard, request, &record)) propose(shard, request, &record, NULL);
 }
 
 static void room_run(struct shard *shard, struct request *request)
@@ -304,16 +304,26 @@ static void room_run(struct shard *shard, struct request *request)
     writer_deinit(&reply);
 }
 
+static void no_question_run(struct shard *shard, struct request *request) { request_refuse_letter(shard, request); }
+
+/* What is asked about oneself is asked at home. */
+static request_run_f run_of(const struct shard *shard, const struct letter *letter)
+{
+    struct actor_record actor;
+    bool own = letter_actor(letter, &actor) && id_partition(actor.user_id) == shard_number(shard);
+    switch ((enum mqtt_question)letter->method) {
+    case MQTT_OPEN_SESSION: return own ? open_run : no_question_run;
+    case MQTT_SAVE_SESSION: return own ? save_run : no_question_run;
+    case MQTT_WILL: return own ? mqtt_will_run : no_question_run;
+    case MQTT_ASK_ROOM: return room_run;
+    case MQTT_CLEAR_RETAINED: return mqtt_clear_retained_run;
+    case MQTT_ASK_RETAINED: return mqtt_ask_retained_run;
+    }
+    return no_question_run;
+}
+
 void mqtt_state_receive(struct shard *shard, struct letter *letter)
 {
-    enum mqtt_question question = (enum mqtt_question)letter->method;
     letter->kind = LETTER_REQUEST; /* it is answered like one */
-    switch (question) {
-    case MQTT_OPEN_SESSION: request_start(shard, letter, open_run); break;
-    case MQTT_SAVE_SESSION: request_start(shard, letter, save_run); break;
-    case MQTT_ASK_ROOM: request_start(shard, letter, room_run); break;
-    case MQTT_CLEAR_RETAINED: request_start(shard, letter, mqtt_clear_retained_run); break;
-    case MQTT_WILL: request_start(shard, letter, mqtt_will_run); break;
-    case MQTT_ASK_RETAINED: request_start(shard, letter, mqtt_ask_retained_run); break;
-    }
+    request_start(shard, letter, run_of(shard, letter));
 }

@@ -447,8 +447,10 @@ void mqtt_will_run(struct shard *shard, struct request *request)
     struct slice payload = letter_payload(request->letter);
     struct cursor c = cursor_of(payload);
     struct will_record in;
-    bool read = will_record_read(&in, &c) && cursor_done(&c);
-    ASSERT(read); /* the door of this process wrote it */
+    if (!will_record_read(&in, &c) || !cursor_done(&c)) {
+        request_refuse_letter(shard, request);
+        return;
+    }
     struct entity *wills = request_entity(shard, request, ENTITY_WILLS, request->actor.user_id, 0);
     if (wills == NULL) return;
     if (payload.len > shard_limits(shard)->body_size_max_bytes + WILL_REST_MAX) { /* the method send would not take it */

@@ -337,17 +337,16 @@ static void watch_run(struct shard *shard, struct request *request)
 
 /* ---- letters ---------------------------------------------------------------------------------------------------------- */
 
-/* No shard would write that. */
 static void refuse_letter(struct shard *shard, struct letter *letter)
 {
-    metrics_add(&shard_metrics(shard)->letters_refused, 1);
+    shard_note_letter(shard, letter);
     letter_free(letter);
 }
 
 void watch_receive(struct shard *shard, struct letter *letter)
 {
     struct watch_record watch;
-    if (!watch_read(letter, &watch) || letter->from_shard >= watch_table_of(shard)->shard_count) {
+    if (!watch_read(letter, &watch)) {
         refuse_letter(shard, letter);
         return;
     }
@@ -387,18 +386,30 @@ static bool list_has(const struct watch_list *list, uint16_t shard)
     return false;
 }
 
+/* What sessions are shown as it came. */
+static bool notice_is_good(struct shard *shard, const struct session_frame *frame)
+{
+    bool typing = frame->push_field == RINGPOST__V1__PUSH__KIND_TYPING;
+    if (!typing && frame->push_field != RINGPOST__V1__PUSH__KIND_PRESENCE) return false;
+    ProtobufCMessage *message = NULL;
+    enum result result = envelope_unpack(
+        shard_arena(shard), typing ? &ringpost__v1__typing_notice__descriptor : &ringpost__v1__presence__descriptor, frame->packed, &message);
+    envelope_arena_reset(shard_arena(shard));
+    return result == RESULT_OK;
+}
+
 void watch_receive_notify(struct shard *shard, struct letter *letter)
 {
     struct cursor cursor = cursor_of(letter_payload(letter));
     uint32_t count = cursor_u32(&cursor);
     const uint8_t *first = cursor_take(&cursor, (size_t)count * sizeof(uint64_t));
     struct session_frame frame = {.push_field = cursor_u32(&cursor)};
-    if (cursor.bad || letter->from_shard >= watch_table_of(shard)->shard_count) {
+    frame.packed = slice_of(cursor.at, cursor.bad ? 0 : cursor_left(&cursor));
+    if (cursor.bad || (letter->foreign && !notice_is_good(shard, &frame))) {
         refuse_letter(shard, letter);
         return;
     }
     struct cursor ids = cursor_of(slice_of(first, count * (uint32_t)sizeof(uint64_t)));
-    frame.packed = slice_of(cursor.at, cursor_left(&cursor));
     while (cursor_left(&ids) > 0) {
         uint64_t session_id = cursor_u64(&ids);
         struct session *session = session_find(shard, session_id);

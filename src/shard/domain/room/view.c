@@ -2,6 +2,7 @@
  * Happy path of a message: the timeline copy (an open block), the event packed once, one inbox entry and one push per local member. No
  * allocation and no look-up per member: the view holds their inboxes, pinned. A large room has no list: its messages go
  * to whoever the roster finds online, and the inboxes do not hear of them. */
+#include "core/logger.h"
 #include "shard/domain/delivery/delivery.h"
 #include "shard/domain/delivery/pushes.h"
 #include "shard/domain/room/view.h"
@@ -235,19 +236,29 @@ static void opener_is_answered(struct machine *machine, struct view *view, struc
     view_put(view, effects);
 }
 
+/* What the room's shard says cannot be: nothing of it is done, here and at every replay. */
+static void note_contradiction(const struct machine *machine, uint64_t room_id, const char *what)
+{
+    metrics_add(&machine->metrics->letters_refused, 1);
+    LOG_ERROR("room", "the room's shard contradicts itself: left out room=%llu what=%s", (unsigned long long)room_id, what);
+}
+
 void view_apply_message(struct machine *machine, const struct relay_message_record *relay, struct effects *effects)
 {
     struct view *view = view_of(machine_entity(machine, ENTITY_VIEW, relay->room_id, 0));
     struct message_record message;
     struct cursor c = cursor_of(relay->message);
     bool read = message_record_read(&message, &c);
-    ASSERT(read && view->entity.exists && view->large == (relay->large != 0));
+    ASSERT(read); /* relay_row.is_good has looked */
+    if (!view->entity.exists || view->large != (relay->large != 0) || message.seq <= view->head_seq) {
+        note_contradiction(machine, relay->room_id, "message");
+        return;
+    }
     members_complete(machine, view);
     if (!machine_is_home(machine, relay->room_id)) { /* there it is the timeline itself */
         uint8_t *copy = batch_record(machine->batch, &view->entity, message.seq, relay->message.len, state_hash_bytes(relay->message), effects);
         memcpy(copy, relay->message.data, relay->message.len);
     }
-    ASSERT(message.seq > view->head_seq);
     view->head_seq = message.seq;
     sender_reads(machine, relay->room_id, &message);
     if (view->opener_id != 0 && message.sender_id != view->opener_id) opener_is_answered(machine, view, effects);
@@ -363,15 +374,31 @@ static void view_enlarge(struct machine *machine, struct view *view)
     members_clear(machine, view);
 }
 
+/* Nobody enters who is in, or leaves who is out. */
+static bool change_fits(struct machine *machine, const struct view *view, const struct relay_change_record *change, bool listed)
+{
+    bool enters = change->change == CHANGE_ROOM_JOINED || change->change == CHANGE_MEMBER_JOINED;
+    bool leaves = change->change == CHANGE_MEMBER_LEFT;
+    if (change->target_id == 0 || !machine_is_home(machine, change->target_id) || (!enters && !leaves)) return true;
+    const struct inbox *inbox = inbox_of(machine_entity(machine, ENTITY_INBOX, change->target_id, 0));
+    struct entity *conversation = machine_entity(machine, ENTITY_CONVERSATION, change->target_id, view->entity.key.a);
+    if (enters) return inbox->entity.exists && !conversation->exists;
+    return conversation->exists && conversation_of(conversation)->peer_id == 0 && inbox->room_count > 0 && (listed || inbox->large_count > 0);
+}
+
 void view_apply_change(struct machine *machine, const struct relay_change_record *relay, struct effects *effects)
 {
     struct snapshot_record snapshot;
     struct cursor c = cursor_of(relay->snapshot);
     bool read = snapshot_record_read(&snapshot, &c);
-    ASSERT(read);
+    ASSERT(read); /* relay_row.is_good has looked */
     struct view *view = view_of(machine_entity(machine, ENTITY_VIEW, snapshot.room_id, 0));
     /* The change that makes a room large still goes to every member: it is how they learn of it. */
     bool listed = view->entity.exists ? !view->large : snapshot.large == 0;
+    if (!change_fits(machine, view, relay, listed)) {
+        note_contradiction(machine, snapshot.room_id, "change");
+        return;
+    }
     members_complete(machine, view);
     view_update(view, &snapshot, relay->head_seq);
     view->entity.exists = true;
