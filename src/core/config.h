@@ -202,6 +202,9 @@
       "What all connections of one address (IPv6: one /64) may hold of it; at the limit those of them that hold most are " \
       "closed. 0: no limit, for a server behind a proxy that has one address for all.")                                \
     X(COUNT, entities_max, "200k", 1000, 100000000, "Users, rooms and members one shard holds in memory.")             \
+    X(SIZE, body_cache, "4MiB", 0, CONFIG_GIB(16),                                                                     \
+      "Messages of rooms that other shards own, which one shard keeps as they come, so that syncs need not ask for them; the " \
+      "oldest go. 0: every one is asked for.")                                                                         \
     X(COUNT, requests_parked_max, "10k", 1, 10000000,                                                                  \
       "Requests of one shard that wait for its store: at half of it sockets that ask more are not read from; "         \
       "beyond it requests over HTTP and logins are refused.")                                                          \

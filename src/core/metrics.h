@@ -53,6 +53,8 @@
     X(shards_damaged, "ringpost_shards_damaged", GAUGE, "Shards whose store is damaged: they serve nothing until it is replaced") \
     X(entities_resident, "ringpost_entities_resident", GAUGE, "Entities in memory")                                    \
     X(entities_evicted, "ringpost_entities_evicted_total", COUNTER, "Entities dropped from memory at the limit")       \
+    X(body_cache_hits, "ringpost_body_cache_hits_total", COUNTER, "Messages of other shards' rooms that a page found in body_cache") \
+    X(body_cache_misses, "ringpost_body_cache_misses_total", COUNTER, "Messages of other shards' rooms that a page had to ask for") \
     X(letters_sent, "ringpost_letters_sent_total", COUNTER, "Messages sent to other shards")                           \
     X(letters_overflowed, "ringpost_letters_overflowed_total", COUNTER, "Letters to a worker that had mailbox_slots to take") \
     X(doorbells_rung, "ringpost_doorbells_rung_total", COUNTER, "Sleeping peers woken")                                \
@@ -96,6 +98,7 @@
     X(TLS, "tls", WORKERS)                         /* sessions: keys, state; their records are input */                \
     X(SESSIONS, "sessions", WORKERS)                                                                                   \
     X(RINGS, "rings", OTHERS)                      /* between workers, and to their storage threads */                 \
+    X(BODY_CACHE, "body_cache", WORKERS)                                                                                 \
     X(REPEAT_WINDOW, "repeat_window", WORKERS)                                                                         \
     X(LOG_BATCHES, "log_batches", WORKERS)                                                                             \
     X(STORE_BATCHES, "store_batches", WORKERS)     /* on their way to RocksDB, and kept to be filled again */          \

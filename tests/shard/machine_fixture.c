@@ -156,7 +156,8 @@ struct machine_options fixture_options(uint16_t shard, uint16_t shard_count)
                                     .limits[LIMIT_REPEATS_PER_SENDER] = 100,
                                     .entities_max = 10000,
                                     .outbox_entries_max = 1000,
-                                    .timers_resident_max = 4};
+                                    .timers_resident_max = 4,
+                                    .body_cache_bytes = 64u << 10};
 }
 
 struct fixture *fixture_create(const struct machine_options *options)

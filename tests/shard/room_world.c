@@ -2,6 +2,7 @@
 #include "shard/room_world.h"
 #include "api/json.h"
 #include "shard/engine/memory.h"
+#include "shard/domain/room/owner_read.h"
 #include "shard/engine/reading.h"
 #include <criterion/criterion.h>
 
@@ -174,8 +175,25 @@ static void expect_cost(const ProtobufCMessageDescriptor *descriptor, const Prot
     writer_deinit(&json);
 }
 
-static void *page_read(struct fixture *shard, void (*read)(struct read_job *, struct store_view *), const void *params,
-                       size_t size, const ProtobufCMessageDescriptor *descriptor)
+/* What the page asks of other shards, read there. */
+static void page_ask(struct world *world, struct owner_read *open)
+{
+    struct writer question, answer;
+    writer_init(&question, 0);
+    writer_init(&answer, 0);
+    for (uint16_t shard = 0; shard < world->count; shard++) {
+        writer_reset(&question);
+        writer_reset(&answer);
+        if (!owner_read_ask(open, shard, &question)) continue;
+        struct store_view *view = &world->shards[shard]->store.view;
+        cr_assert_eq(owner_read_rows(view, writer_slice(&question), WORLD_PAGE_COST_MAX, &answer), RESULT_OK);
+        cr_assert(owner_read_take(open, shard, writer_slice(&answer)));
+    }
+    writer_deinit(&question);
+    writer_deinit(&answer);
+}
+
+static struct read_job *page_begin(struct fixture *shard, void (*read)(struct read_job *, struct store_view *), const void *params, size_t size)
 {
     struct read_job *job = memory_alloc(sizeof *job + size);
     job->page_cost_max = WORLD_PAGE_COST_MAX;
@@ -183,6 +201,11 @@ static void *page_read(struct fixture *shard, void (*read)(struct read_job *, st
     memcpy(job->params, params, size);
     read(job, &shard->store.view);
     cr_assert_eq(job->error, ERROR_NONE);
+    return job;
+}
+
+static void *page_end(struct read_job *job, const ProtobufCMessageDescriptor *descriptor)
+{
     void *response = protobuf_c_message_unpack(descriptor, NULL, job->reply.len, job->reply.data);
     cr_assert_not_null(response, "the page is no %s", descriptor->name);
     expect_cost(descriptor, response, &job->reply);
@@ -191,17 +214,32 @@ static void *page_read(struct fixture *shard, void (*read)(struct read_job *, st
     return response;
 }
 
+static void *page_read(struct fixture *shard, void (*read)(struct read_job *, struct store_view *), const void *params,
+                       size_t size, const ProtobufCMessageDescriptor *descriptor)
+{
+    return page_end(page_begin(shard, read, params, size), descriptor);
+}
+
 Ringpost__V1__SyncResponse *world_sync(struct world *world, uint64_t user_id, uint64_t sync_key, uint32_t limit)
 {
     struct fixture *home = world_home(world, user_id);
     const struct inbox *inbox = world_inbox(world, user_id);
-    struct sync_params params = {.user_id = user_id,
+    struct sync_params params = {.shard = home->machine->options.shard,
+                                 .user_id = user_id,
                                  .sync_key = sync_key,
                                  .head = inbox->head,
                                  .answer = inbox_judge(home->machine, inbox, sync_key, NULL),
                                  .limit = limit,
                                  .in_large_rooms = inbox->large_count > 0};
-    return page_read(home, sync_read, &params, sizeof params, &ringpost__v1__sync_response__descriptor);
+    struct read_job *job = page_begin(home, sync_read, &params, sizeof params);
+    struct sync_params *read = (void *)job->params;
+    if (read->open != NULL) {
+        page_ask(world, read->open);
+        cr_assert(sync_fill(read->open, WORLD_PAGE_COST_MAX, read, &job->reply));
+        owner_read_destroy(read->open);
+    }
+    sync_end(read, &job->reply);
+    return page_end(job, &ringpost__v1__sync_response__descriptor);
 }
 
 Ringpost__V1__HistoryResponse *world_history(struct world *world, uint64_t room_id, bool upwards, uint64_t seq, uint32_t limit)
@@ -219,10 +257,20 @@ Ringpost__V1__HistoryResponse *world_history(struct world *world, uint64_t room_
 Ringpost__V1__ConversationsResponse *world_conversations(struct world *world, uint64_t user_id, uint64_t cursor,
                                                          uint32_t limit)
 {
-    struct conversations_params params = {
-        .user_id = user_id, .cursor = cursor, .head = world_inbox(world, user_id)->head, .limit = limit};
-    return page_read(world_home(world, user_id), conversations_read, &params, sizeof params,
-                     &ringpost__v1__conversations_response__descriptor);
+    struct conversations_params params = {.shard = id_partition(user_id),
+                                          .user_id = user_id,
+                                          .cursor = cursor,
+                                          .head = world_inbox(world, user_id)->head,
+                                          .limit = limit};
+    struct read_job *job = page_begin(world_home(world, user_id), conversations_read, &params, sizeof params);
+    struct conversations_params *read = (void *)job->params;
+    if (read->open != NULL) {
+        page_ask(world, read->open);
+        cr_assert(conversations_fill(read->open, WORLD_PAGE_COST_MAX, read, &job->reply));
+        owner_read_destroy(read->open);
+    }
+    conversations_end(read, &job->reply);
+    return page_end(job, &ringpost__v1__conversations_response__descriptor);
 }
 
 Ringpost__V1__MembersResponse *world_members(struct world *world, uint64_t room_id, uint64_t cursor, uint32_t limit)

@@ -20,7 +20,8 @@ static struct machine_options roll_machine(struct dice *dice)
                                     .limits[LIMIT_REPEATS_PER_SENDER] = PICK(dice, 16, 40, 1024),
                                     .entities_max = PICK(dice, 1, 6, 20, 60, 10000),
                                     .outbox_entries_max = PICK(dice, 1, 4, 16, 1000),
-                                    .timers_resident_max = PICK(dice, 2, 3, 8, TIMERS_RESIDENT_MAX)};
+                                    .timers_resident_max = PICK(dice, 2, 3, 8, TIMERS_RESIDENT_MAX),
+                                    .body_cache_bytes = PICK(dice, 0, 256, 4096, 1u << 20)};
 }
 
 static struct shard_limits roll_limits(struct dice *dice)

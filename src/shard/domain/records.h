@@ -102,6 +102,12 @@ RECORD(relay_change, RELAY_CHANGE_FIELDS)
 #define RELAY_NAME_FIELDS(F) F(u64, room_id) F(u64, seq) F(u8, large)
 RECORD(relay_name, RELAY_NAME_FIELDS)
 
+/* ---- letters: what a page needs of rooms of another shard, see room/owner_read.h, which draws the lists ---- */
+#define ROOMS_QUESTION_FIELDS(F) F(u64, user_id) F(u8, last_messages) F(bytes, names) F(bytes, marks)
+RECORD(rooms_question, ROOMS_QUESTION_FIELDS)
+#define ROOMS_ANSWER_FIELDS(F) F(bytes, messages) F(bytes, heads)
+RECORD(rooms_answer, ROOMS_ANSWER_FIELDS)
+
 /* ---- what followers are told: an entry is u8 kind, then one of these (domain/followed.h) ---- */
 #define FOLLOWED_USER_FIELDS(F) F(u64, user_id) F(u64, time_ms)
 RECORD(followed_user, FOLLOWED_USER_FIELDS)

@@ -33,6 +33,7 @@ struct machine_options {
     uint32_t entities_max;
     uint32_t outbox_entries_max;
     uint32_t timers_resident_max;
+    uint64_t body_cache_bytes; /* of messages of rooms that other shards own; 0: none are kept */
 };
 
 struct machine {

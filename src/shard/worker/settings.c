@@ -44,7 +44,8 @@ struct machine_options settings_machine(const struct config *c, uint16_t shard, 
                                     .limits[LIMIT_REPEATS_PER_SENDER] = c->repeats_per_sender,
                                     .entities_max = c->entities_max,
                                     .outbox_entries_max = c->outbox_entries_max,
-                                    .timers_resident_max = TIMERS_RESIDENT_MAX};
+                                    .timers_resident_max = TIMERS_RESIDENT_MAX,
+                                    .body_cache_bytes = c->body_cache_bytes};
 }
 
 struct shard_limits settings_shard(const struct config *c)

@@ -11,6 +11,7 @@
 #include "core/io.h"
 #include "core/logger.h"
 #include "core/timer.h"
+#include "shard/domain/room/rooms.h"
 #include "shard/engine/memory.h"
 #include "shard/domain/delivery/session.h"
 #include "shard/worker/settings.h"
@@ -397,10 +398,13 @@ static void heed_shut(struct worker *w)
 static void report_memory(const struct worker *w)
 {
     _Atomic uint64_t *memory = w->options.metrics->memory;
-    uint64_t repeats = 0, batches = 0, untouched = 0, sessions = 0;
+    uint64_t repeats = 0, batches = 0, untouched = 0, sessions = 0, bodies = 0;
     for (uint32_t i = 0; i < w->shard_count; i++) {
         const struct machine *machine = shard_machine(w->shards[i].shard);
         struct dedup_memory window = dedup_memory(machine->dedup);
+        const struct body_cache *cache = rooms_of(machine)->bodies;
+        bodies += body_cache_bytes(cache) - body_cache_untouched_bytes(cache);
+        untouched += body_cache_untouched_bytes(cache);
         repeats += window.touched_bytes;
         sessions += sessions_memory_bytes(w->shards[i].shard);
         untouched += window.untouched_bytes + entity_table_untouched_bytes(machine->entities);
@@ -415,6 +419,7 @@ static void report_memory(const struct worker *w)
     metrics_set(&memory[METRICS_MEMORY_TLS], server_tls_bytes(w->server));
     metrics_set(&memory[METRICS_MEMORY_SESSIONS], sessions);
     metrics_set(&memory[METRICS_MEMORY_RINGS], mailbox_memory_bytes(w->options.mailbox, w->options.number) + storage_thread_rings_bytes(w->storage));
+    metrics_set(&memory[METRICS_MEMORY_BODY_CACHE], bodies);
     metrics_set(&memory[METRICS_MEMORY_REPEAT_WINDOW], repeats);
     metrics_set(&w->options.metrics->memory_untouched, untouched);
     metrics_set(&memory[METRICS_MEMORY_LOG_BATCHES], batches);

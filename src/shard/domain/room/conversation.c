@@ -59,7 +59,7 @@ const struct entity_type conversation_type = {.kind = ENTITY_CONVERSATION,
                                               .drop = conversation_drop,
                                               .write = conversation_write};
 
-enum result conversation_row_read(struct conversation_row *row, struct store_view *view, struct slice key,
+enum result conversation_row_read(struct conversation_row *row, struct store_view *view, uint16_t shard, struct slice key,
                                   struct slice value, struct writer *scratch)
 {
     row->room_id = key_u64_at(key, 9);
@@ -74,6 +74,7 @@ enum result conversation_row_read(struct conversation_row *row, struct store_vie
     if (!found || !view_value_read(writer_slice(scratch), &stored)) return RESULT_CORRUPT;
     row->snapshot = stored.snapshot;
     row->head_seq = stored.head_seq;
+    if (id_partition(row->room_id) != shard) return RESULT_OK;
     result = timeline_newest(view, row->room_id, NULL, &newest);
     if (newest > row->head_seq) row->head_seq = newest;
     return result;

@@ -22,8 +22,9 @@ struct conversation_row {
     struct conversation_record conversation;
     struct snapshot_record snapshot;
 };
-/* Reads the row under (key, value) and the view of its room; slices borrow `value` and `scratch`. */
-NODISCARD enum result conversation_row_read(struct conversation_row *row, struct store_view *view, struct slice key,
+/* Reads the row under (key, value) and the view of its room, on shard `shard`; slices borrow `value` and `scratch`. The head of a room that another shard
+ * owns is at least that: its owner knows. */
+NODISCARD enum result conversation_row_read(struct conversation_row *row, struct store_view *view, uint16_t shard, struct slice key,
                                             struct slice value, struct writer *scratch);
 
 #endif

@@ -16,6 +16,7 @@ struct roster_job {
     uint64_t room_pushes; /* of the shard, when the job was first submitted */
     bool again;           /* read a second time: a sync asked meanwhile has read before it */
     struct store_view *view;
+    uint16_t number;     /* of the shard */
     struct writer rooms; /* u64 room id, u64 head as read; the large ones */
 };
 
@@ -25,7 +26,7 @@ static bool roster_each(void *context, struct slice key, struct slice value)
     struct conversation_row row;
     struct writer scratch;
     writer_init(&scratch, 0);
-    if (conversation_row_read(&row, job->view, key, value, &scratch) == RESULT_OK && row.snapshot.large != 0) {
+    if (conversation_row_read(&row, job->view, job->number, key, value, &scratch) == RESULT_OK && row.snapshot.large != 0) {
         writer_u64(&job->rooms, row.room_id);
         writer_u64(&job->rooms, row.head_seq);
     }
@@ -48,7 +49,8 @@ static void roster_run(struct store_job *base, struct store_view *view) /* stora
 static bool roster_missed(struct shard *s, const struct roster_job *job, uint64_t room_id, uint64_t head_seq)
 {
     struct entity *view = entity_find(shard_machine(s)->entities, (struct entity_key){.a = room_id, .kind = ENTITY_VIEW});
-    if (view == NULL || job->again) return delivery_of(shard_machine(s))->room_pushes != job->room_pushes; /* perhaps: a sync too many does no harm */
+    bool here = id_partition(room_id) == job->number; /* else its head was not read */
+    if (view == NULL || job->again || !here) return delivery_of(shard_machine(s))->room_pushes != job->room_pushes; /* perhaps: a sync too many does no harm */
     return view_of(view)->head_seq > head_seq;
 }
 
@@ -96,6 +98,7 @@ void online_session_opened(struct session *session)
     struct roster_job *job = memory_alloc(sizeof *job);
     job->shard = s;
     job->inbox = inbox;
+    job->number = shard_number(s);
     job->membership_changes = inbox->membership_changes;
     job->room_pushes = delivery_of(shard_machine(s))->room_pushes;
     job->job.run = roster_run;

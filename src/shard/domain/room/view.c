@@ -10,6 +10,7 @@
 #include "shard/engine/memory.h"
 #include "shard/engine/reading.h"
 #include "shard/domain/room/room.h"
+#include "shard/domain/room/rooms.h"
 #include "shard/domain/room/timeline.h"
 
 /* ---- the entity ---- */
@@ -258,6 +259,7 @@ void view_apply_message(struct machine *machine, const struct relay_message_reco
     if (!machine_is_home(machine, relay->room_id)) { /* there it is the timeline itself */
         uint8_t *copy = batch_record(machine->batch, &view->entity, message.seq, relay->message.len, state_hash_bytes(relay->message), effects);
         memcpy(copy, relay->message.data, relay->message.len);
+        body_cache_put(rooms_of(machine)->bodies, relay->room_id, message.seq, relay->message);
     }
     view->head_seq = message.seq;
     sender_reads(machine, relay->room_id, &message);
