@@ -198,8 +198,7 @@ static bool read_value(const struct reader *r, const struct place *place, const 
         return true;
     }
     if (field->type == PROTOBUF_C_TYPE_MESSAGE) {
-        wire_write_tag(r->out, field->id, WIRE_BYTES);
-        size_t begin = wire_nest_begin(r->out);
+        size_t begin = wire_message_begin(r->out, field->id);
         if (!read_message(r, place, field->descriptor, value)) return false;
         wire_nest_end(r->out, begin);
         return true;
@@ -219,8 +218,7 @@ static bool read_value(const struct reader *r, const struct place *place, const 
 static bool read_packed_list(const struct reader *r, const struct place *place, const ProtobufCFieldDescriptor *field,
                              const json_t *list)
 {
-    wire_write_tag(r->out, field->id, WIRE_BYTES);
-    size_t begin = wire_nest_begin(r->out);
+    size_t begin = wire_message_begin(r->out, field->id);
     for (size_t i = 0; i < json_array_size(list); i++) {
         uint64_t number = 0;
         const struct place item = {.parent = place, .item_index = i};

@@ -140,6 +140,12 @@ static inline size_t wire_nest_begin(const struct writer *out)
 {
     return out->len;
 }
+/* With its tag. */
+static inline size_t wire_message_begin(struct writer *out, uint32_t number)
+{
+    wire_write_tag(out, number, WIRE_BYTES);
+    return wire_nest_begin(out);
+}
 static inline void wire_nest_end(struct writer *out, size_t begin)
 {
     if (out->failed) return;

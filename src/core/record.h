@@ -5,7 +5,8 @@
  *     RECORD(send, SEND_FIELDS)
  *
  * gives `struct send_record {uint64_t room_id; uint8_t kind; struct slice body;}`, `send_record_write(w, &r)`,
- * `send_record_size(&r)` (what write adds) and `send_record_read(&r, &cursor)` (false on short input; slices borrow the input).
+ * `send_record_size(&r)` (what write adds), `send_record_read(&r, &cursor)` (false on short input; slices borrow the input), and
+ * `send_record_is(&r, slice)`, which reads the one record that all of the slice is.
  *
  *     +---------+----------------+-----------------------------+
  *     | u8 ver  | fixed, LE      | bytes: u32 len LE | raw     |   fields in list order, no padding
@@ -117,6 +118,11 @@ static inline uint8_t *record_put_bytes(uint8_t *at, struct slice value)
         READ                                                                                                           \
         (void)absent;                                                                                                  \
         return !c->bad;                                                                                                \
+    }                                                                                                                  \
+    static inline bool name##_record_is(struct name##_record *r, struct slice bytes)                                   \
+    {                                                                                                                  \
+        struct cursor c = cursor_of(bytes);                                                                            \
+        return name##_record_read(r, &c) && cursor_done(&c);                                                           \
     }
 
 /* The one record that `slice` is, of bytes that are our own: reading them cannot fail. */

@@ -31,8 +31,7 @@ static bool is_full(const struct reading *r)
 
 static void write_place(struct writer *out, const struct follower_place *place)
 {
-    wire_write_tag(out, FIELD_FOLLOWER_ENTRY_PLACE, WIRE_BYTES);
-    size_t begin = wire_nest_begin(out);
+    size_t begin = wire_message_begin(out, FIELD_FOLLOWER_ENTRY_PLACE);
     wire_write_u64(out, FIELD_FOLLOWER_PLACE_NUMBER, place->number);
     wire_write_u64(out, FIELD_FOLLOWER_PLACE_REBUILDING, place->rebuilding);
     wire_write_u64(out, FIELD_FOLLOWER_PLACE_KIND, place->kind);

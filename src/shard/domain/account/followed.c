@@ -43,10 +43,8 @@ static enum result write_user(struct follower_reader *reader, struct slice bytes
     if (reader->bodies && found && !account_record_read(&account, &c)) return RESULT_CORRUPT;
     wire_write_u64(entry, FIELD_FOLLOWER_ENTRY_TIME_MS, record.time_ms);
     wire_write_u64(entry, FIELD_FOLLOWER_ENTRY_GONE, !found);
-    wire_write_tag(entry, FIELD_FOLLOWER_ENTRY_USER_CREATED, WIRE_BYTES);
-    size_t outer = wire_nest_begin(entry);
-    wire_write_tag(entry, FIELD_FOLLOWED_USER_USER, WIRE_BYTES);
-    size_t inner = wire_nest_begin(entry);
+    size_t outer = wire_message_begin(entry, FIELD_FOLLOWER_ENTRY_USER_CREATED);
+    size_t inner = wire_message_begin(entry, FIELD_FOLLOWED_USER_USER);
     wire_write_u64(entry, FIELD_USER_USER_ID, record.user_id);
     wire_write_bytes(entry, FIELD_USER_NAME, account.name);
     wire_write_bytes(entry, FIELD_USER_DISPLAY_NAME, account.display_name);
@@ -93,8 +91,7 @@ static bool is_listed(const struct device_record *device) { return device->revok
 
 static void write_listed(struct writer *entry, struct slice device_id, const struct device_record *device)
 {
-    wire_write_tag(entry, FIELD_FOLLOWED_DEVICE_DEVICE, WIRE_BYTES);
-    size_t begin = wire_nest_begin(entry);
+    size_t begin = wire_message_begin(entry, FIELD_FOLLOWED_DEVICE_DEVICE);
     wire_write_bytes(entry, FIELD_DEVICE_DEVICE_ID, device_id);
     wire_write_bytes(entry, FIELD_DEVICE_PLATFORM, device->platform);
     wire_write_bytes(entry, FIELD_DEVICE_NAME, device->name);
@@ -107,18 +104,15 @@ static enum result write_device(struct follower_reader *reader, struct slice byt
 {
     struct followed_device_record record;
     struct device_record device = {0};
-    struct cursor c = cursor_of(bytes);
-    if (!followed_device_record_read(&record, &c) || !cursor_done(&c)) return RESULT_CORRUPT;
+    if (!followed_device_record_is(&record, bytes)) return RESULT_CORRUPT;
     struct key key = key_one(KEY_DEVICE, record.user_id);
     key_add_text(&key, record.device_id);
     bool found = false;
     enum result result = reader->bodies ? reading_get(reader->view, &key, &reader->scratch, &found) : RESULT_OK;
     if (result != RESULT_OK) return result;
-    c = cursor_of(writer_slice(&reader->scratch));
-    if (found && !device_record_read(&device, &c)) return RESULT_CORRUPT;
+    if (found && !device_record_is(&device, writer_slice(&reader->scratch))) return RESULT_CORRUPT;
     wire_write_u64(entry, FIELD_FOLLOWER_ENTRY_TIME_MS, record.time_ms);
-    wire_write_tag(entry, field, WIRE_BYTES);
-    size_t begin = wire_nest_begin(entry);
+    size_t begin = wire_message_begin(entry, field);
     wire_write_u64(entry, FIELD_FOLLOWED_DEVICE_USER_ID, record.user_id);
     wire_write_bytes(entry, FIELD_FOLLOWED_DEVICE_DEVICE_ID, record.device_id);
     if (found && is_listed(&device)) write_listed(entry, record.device_id, &device);

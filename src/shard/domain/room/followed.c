@@ -69,8 +69,7 @@ static enum result write_as_it_is(struct follower_reader *reader, uint64_t room_
                                        .joinable = room.joinable,
                                        .large = room.large,
                                        .since_join = room.since_join};
-    wire_write_tag(entry, FIELD_FOLLOWED_ROOM_ROOM, WIRE_BYTES);
-    size_t begin = wire_nest_begin(entry);
+    size_t begin = wire_message_begin(entry, FIELD_FOLLOWED_ROOM_ROOM);
     snapshot_pack(entry, &snapshot, head_seq);
     wire_nest_end(entry, begin);
     return RESULT_OK;
@@ -79,16 +78,14 @@ static enum result write_as_it_is(struct follower_reader *reader, uint64_t room_
 static enum result write_room(struct follower_reader *reader, struct slice bytes, struct writer *entry, uint32_t field)
 {
     struct followed_room_record record;
-    struct cursor c = cursor_of(bytes);
-    if (!followed_room_record_read(&record, &c) || !cursor_done(&c)) return RESULT_CORRUPT;
+    if (!followed_room_record_is(&record, bytes)) return RESULT_CORRUPT;
     struct key key = key_one(KEY_ROOM, record.room_id);
     bool found = true;
     enum result result = reader->bodies ? reading_get(reader->view, &key, &reader->scratch, &found) : RESULT_OK;
     if (result != RESULT_OK) return result;
     wire_write_u64(entry, FIELD_FOLLOWER_ENTRY_TIME_MS, record.time_ms);
     wire_write_u64(entry, FIELD_FOLLOWER_ENTRY_GONE, !found);
-    wire_write_tag(entry, field, WIRE_BYTES);
-    size_t begin = wire_nest_begin(entry);
+    size_t begin = wire_message_begin(entry, field);
     wire_write_u64(entry, FIELD_FOLLOWED_ROOM_ROOM_ID, record.room_id);
     wire_write_u64(entry, FIELD_FOLLOWED_ROOM_ACTOR_ID, record.actor_id);
     if (reader->bodies && found) result = write_as_it_is(reader, record.room_id, writer_slice(&reader->scratch), entry);
@@ -146,11 +143,9 @@ const struct follower_row followed_room_dismissed = {FOLLOWED_ROOM_DISMISSED, "r
 static enum result write_member(struct slice bytes, struct writer *entry, uint32_t field)
 {
     struct followed_member_record record;
-    struct cursor c = cursor_of(bytes);
-    if (!followed_member_record_read(&record, &c) || !cursor_done(&c)) return RESULT_CORRUPT;
+    if (!followed_member_record_is(&record, bytes)) return RESULT_CORRUPT;
     wire_write_u64(entry, FIELD_FOLLOWER_ENTRY_TIME_MS, record.time_ms);
-    wire_write_tag(entry, field, WIRE_BYTES);
-    size_t begin = wire_nest_begin(entry);
+    size_t begin = wire_message_begin(entry, field);
     wire_write_u64(entry, FIELD_FOLLOWED_MEMBER_ROOM_ID, record.room_id);
     wire_write_u64(entry, FIELD_FOLLOWED_MEMBER_USER_ID, record.user_id);
     wire_write_u64(entry, FIELD_FOLLOWED_MEMBER_ACTOR_ID, record.actor_id);
@@ -224,19 +219,16 @@ static enum result write_message(struct follower_reader *reader, struct slice by
 {
     struct followed_message_record record;
     struct message_record message = {0};
-    struct cursor c = cursor_of(bytes);
-    if (!followed_message_record_read(&record, &c) || !cursor_done(&c)) return RESULT_CORRUPT;
+    if (!followed_message_record_is(&record, bytes)) return RESULT_CORRUPT;
     bool shown = reader->bodies && record.seq > gate_hidden_seq_of_operator();
     struct slice stored = SLICE_EMPTY;
     enum result result = shown ? timeline_reader_get(timeline_of(reader), record.room_id, record.seq, &stored) : RESULT_OK;
     bool gone = result == RESULT_MISSING;
     if (result != RESULT_OK && !gone) return result;
-    c = cursor_of(stored);
-    if (shown && !gone && !message_record_read(&message, &c)) return RESULT_CORRUPT;
+    if (shown && !gone && !message_record_is(&message, stored)) return RESULT_CORRUPT;
     wire_write_u64(entry, FIELD_FOLLOWER_ENTRY_TIME_MS, message.time_ms);
     wire_write_u64(entry, FIELD_FOLLOWER_ENTRY_GONE, gone);
-    wire_write_tag(entry, FIELD_FOLLOWER_ENTRY_MESSAGE, WIRE_BYTES);
-    size_t begin = wire_nest_begin(entry);
+    size_t begin = wire_message_begin(entry, FIELD_FOLLOWER_ENTRY_MESSAGE);
     message.seq = record.seq;
     message_pack(entry, record.room_id, &message);
     wire_nest_end(entry, begin);

@@ -32,8 +32,7 @@ static bool take_member(void *context, struct slice key, struct slice value)
     }
     page->last_id = key_u64_at(key, 9);
     page->count++;
-    wire_write_tag(page->out, FIELD_MEMBERS_RESPONSE_MEMBERS, WIRE_BYTES);
-    size_t begin = wire_nest_begin(page->out);
+    size_t begin = wire_message_begin(page->out, FIELD_MEMBERS_RESPONSE_MEMBERS);
     wire_write_u64(page->out, FIELD_MEMBER_USER_ID, page->last_id);
     wire_write_bytes(page->out, FIELD_MEMBER_NAME, record.name);
     wire_write_u64(page->out, FIELD_MEMBER_ROLE, record.role);

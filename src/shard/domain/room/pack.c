@@ -45,8 +45,7 @@ void view_pack_change(struct writer *out, const struct relay_change_record *chan
     bool read = snapshot_record_read(&snapshot, &c);
     ASSERT(read);
     wire_write_u64(out, FIELD_ROOM_CHANGE_CHANGE, change->change);
-    wire_write_tag(out, FIELD_ROOM_CHANGE_ROOM, WIRE_BYTES);
-    size_t room = wire_nest_begin(out);
+    size_t room = wire_message_begin(out, FIELD_ROOM_CHANGE_ROOM);
     snapshot_pack(out, &snapshot, change->head_seq);
     wire_nest_end(out, room);
     wire_write_u64(out, FIELD_ROOM_CHANGE_ACTOR_ID, change->actor_id);
@@ -61,24 +60,21 @@ void view_pack_change(struct writer *out, const struct relay_change_record *chan
 
 void event_pack_message(struct writer *out, uint64_t room_id, const struct message_record *message)
 {
-    wire_write_tag(out, FIELD_EVENT_MESSAGE, WIRE_BYTES);
-    size_t begin = wire_nest_begin(out);
+    size_t begin = wire_message_begin(out, FIELD_EVENT_MESSAGE);
     message_pack(out, room_id, message);
     wire_nest_end(out, begin);
 }
 
 void event_pack_change(struct writer *out, const struct relay_change_record *change)
 {
-    wire_write_tag(out, FIELD_EVENT_ROOM, WIRE_BYTES);
-    size_t begin = wire_nest_begin(out);
+    size_t begin = wire_message_begin(out, FIELD_EVENT_ROOM);
     view_pack_change(out, change, change->change == CHANGE_ROOM_JOINED ? change->head_seq : 0);
     wire_nest_end(out, begin);
 }
 
 void event_pack_device(struct writer *out, const struct event_device_record *device)
 {
-    wire_write_tag(out, FIELD_EVENT_DEVICE, WIRE_BYTES);
-    size_t begin = wire_nest_begin(out);
+    size_t begin = wire_message_begin(out, FIELD_EVENT_DEVICE);
     wire_write_bytes(out, FIELD_DEVICE_END_DEVICE_ID, device->device_id);
     wire_write_bytes(out, FIELD_DEVICE_END_NAME, device->name);
     wire_write_bytes(out, FIELD_DEVICE_END_FOR_DEVICE_ID, device->for_device_id);
@@ -87,8 +83,7 @@ void event_pack_device(struct writer *out, const struct event_device_record *dev
 
 void event_pack_read(struct writer *out, const struct event_read_record *read)
 {
-    wire_write_tag(out, FIELD_EVENT_READ, WIRE_BYTES);
-    size_t begin = wire_nest_begin(out);
+    size_t begin = wire_message_begin(out, FIELD_EVENT_READ);
     wire_write_u64(out, FIELD_READ_MARK_ROOM_ID, read->room_id);
     wire_write_u64(out, FIELD_READ_MARK_READ_SEQ, read->read_seq);
     wire_nest_end(out, begin);

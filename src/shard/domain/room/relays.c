@@ -49,8 +49,7 @@ static struct timeline_reader *timelines(struct outbox_reader *reader)
 static enum result restore_message(struct outbox_reader *reader, struct slice stored, struct writer *out)
 {
     struct relay_name_record name;
-    struct cursor c = cursor_of(stored);
-    if (!relay_name_record_read(&name, &c) || !cursor_done(&c)) return RESULT_CORRUPT;
+    if (!relay_name_record_is(&name, stored)) return RESULT_CORRUPT;
     struct relay_message_record relay = {.room_id = name.room_id, .large = name.large};
     enum result result = timeline_reader_get(timelines(reader), name.room_id, name.seq, &relay.message);
     if (result == RESULT_MISSING) return RESULT_CORRUPT;
@@ -64,10 +63,8 @@ static bool message_is_good(uint16_t source, struct slice entry)
 {
     struct relay_message_record relay;
     struct message_record message;
-    struct cursor c = cursor_of(entry);
-    if (!relay_message_record_read(&relay, &c) || !cursor_done(&c) || id_partition(relay.room_id) != source) return false;
-    c = cursor_of(relay.message);
-    return message_record_read(&message, &c) && cursor_done(&c);
+    if (!relay_message_record_is(&relay, entry) || id_partition(relay.room_id) != source) return false;
+    return message_record_is(&message, relay.message);
 }
 
 const struct relay_row message_relay = {.kind = RELAY_MESSAGE,
@@ -108,10 +105,8 @@ static bool change_is_good(uint16_t source, struct slice entry)
 {
     struct relay_change_record change;
     struct snapshot_record snapshot;
-    struct cursor c = cursor_of(entry);
-    if (!relay_change_record_read(&change, &c) || !cursor_done(&c)) return false;
-    c = cursor_of(change.snapshot);
-    return snapshot_record_read(&snapshot, &c) && cursor_done(&c) && id_partition(snapshot.room_id) == source;
+    if (!relay_change_record_is(&change, entry)) return false;
+    return snapshot_record_is(&snapshot, change.snapshot) && id_partition(snapshot.room_id) == source;
 }
 
 const struct relay_row change_relay = {

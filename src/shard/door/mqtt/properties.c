@@ -32,8 +32,7 @@ static uint64_t wall_ms(const struct client *client)
 
 static void pack_user(struct writer *out, const struct mqtt_property_value *property)
 {
-    wire_write_tag(out, FIELD_PROPERTIES_USER, WIRE_BYTES);
-    size_t begin = wire_nest_begin(out);
+    size_t begin = wire_message_begin(out, FIELD_PROPERTIES_USER);
     wire_write_bytes(out, FIELD_PROPERTY_NAME, property->bytes);
     wire_write_bytes(out, FIELD_PROPERTY_VALUE, property->value);
     wire_nest_end(out, begin);
