@@ -114,19 +114,21 @@ bool letter_actor(const struct letter *letter, struct actor_record *actor)
 
 #define LETTER_VERSION 2
 
-static void origin_write(struct writer *out, const struct origin *origin)
-{
-    writer_u16(out, origin->worker);
-    writer_u32(out, origin->slot);
-    writer_u64(out, origin->generation);
-}
+/* The head behind its kind, in the order of its bytes. */
+#define LETTER_HEAD_FIELDS(F)                                                                                          \
+    F(u16, from_shard) F(u16, to_shard) F(u16, method) F(u8, error) F(u8, noted) F(flag, admitted)                     \
+    F(u32, retry_after_ms) F(u64, number)                                                                              \
+    F(u16, origin.worker) F(u32, origin.slot) F(u64, origin.generation) F(u16, address_class) F(u32, actor_len)
+#define LETTER_FIELD_WRITE(type, field) writer_##type(out, letter->field);
+#define LETTER_FIELD_READ(type, field)  head.field = cursor_##type(&c);
 
-static struct origin origin_read(struct cursor *c)
+static void writer_flag(struct writer *out, bool value) { writer_u8(out, value); }
+
+static bool cursor_flag(struct cursor *c)
 {
-    struct origin origin = {.worker = cursor_u16(c)};
-    origin.slot = cursor_u32(c);
-    origin.generation = cursor_u64(c);
-    return origin;
+    const uint8_t value = cursor_u8(c);
+    c->bad |= value > 1;
+    return value == 1;
 }
 
 void letter_encode(const struct letter *letter, struct writer *out)
@@ -135,23 +137,13 @@ void letter_encode(const struct letter *letter, struct writer *out)
     writer_u32(out, LETTER_ENCODED_SIZE_MIN + letter->len);
     writer_u8(out, LETTER_VERSION);
     writer_u8(out, (uint8_t)letter->kind);
-    writer_u16(out, letter->from_shard);
-    writer_u16(out, letter->to_shard);
-    writer_u16(out, letter->method);
-    writer_u8(out, letter->error);
-    writer_u8(out, letter->noted);
-    writer_u8(out, letter->admitted);
-    writer_u32(out, letter->retry_after_ms);
-    writer_u64(out, letter->number);
-    origin_write(out, &letter->origin);
-    writer_u16(out, letter->address_class);
-    writer_u32(out, letter->actor_len);
+    LETTER_HEAD_FIELDS(LETTER_FIELD_WRITE)
     writer_raw(out, letter->bytes, letter->len);
 }
 
-static bool head_is_good(const struct letter *head, uint8_t version, uint8_t kind, uint8_t admitted)
+static bool head_is_good(const struct letter *head, uint8_t version)
 {
-    return version == LETTER_VERSION && letter_kind_is_flat(kind) && admitted <= 1 && head->error < ERROR_COUNT && head->noted <= REFUSAL_COUNT &&
+    return version == LETTER_VERSION && letter_kind_is_flat(head->kind) && head->error < ERROR_COUNT && head->noted <= REFUSAL_COUNT &&
            head->actor_len <= head->len;
 }
 
@@ -161,21 +153,10 @@ struct letter *letter_decode(struct slice bytes)
     struct cursor c = cursor_of(bytes);
     struct letter head = {.foreign = true, .len = bytes.len - LETTER_ENCODED_SIZE_MIN};
     const uint32_t len = cursor_u32(&c);
-    const uint8_t version = cursor_u8(&c), kind = cursor_u8(&c);
-    head.from_shard = cursor_u16(&c);
-    head.to_shard = cursor_u16(&c);
-    head.method = cursor_u16(&c);
-    head.error = cursor_u8(&c);
-    head.noted = cursor_u8(&c);
-    const uint8_t admitted = cursor_u8(&c);
-    head.retry_after_ms = cursor_u32(&c);
-    head.number = cursor_u64(&c);
-    head.origin = origin_read(&c);
-    head.address_class = cursor_u16(&c);
-    head.actor_len = cursor_u32(&c);
-    if (c.bad || len != bytes.len || !head_is_good(&head, version, kind, admitted)) return NULL;
-    head.kind = (uint16_t)kind;
-    head.admitted = admitted != 0;
+    const uint8_t version = cursor_u8(&c);
+    head.kind = cursor_u8(&c);
+    LETTER_HEAD_FIELDS(LETTER_FIELD_READ)
+    if (c.bad || len != bytes.len || !head_is_good(&head, version)) return NULL;
     struct letter *letter = letter_alloc(letter_room(&head));
     memcpy(letter, &head, sizeof head);
     if (head.len > 0) memcpy(letter->bytes, c.at, head.len);
