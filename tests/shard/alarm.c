@@ -70,13 +70,6 @@ static void needs_alarm(struct needs *needs, const struct command *command)
     (void)needs_entity(needs, ENTITY_ALARM, in.id, 0);
 }
 
-static enum error check_alarm(struct machine *machine, const struct command *command)
-{
-    (void)machine;
-    (void)command;
-    return ERROR_NONE;
-}
-
 static void apply_alarm(struct machine *machine, const struct command *command, struct effects *effects)
 {
     struct alarm_set_record in = COMMAND_RECORD(alarm_set, command);
@@ -93,7 +86,12 @@ static uint32_t size_max_alarm(const struct domain *domain, uint32_t body_size_m
     return alarm_set_record_size(&(struct alarm_set_record){0});
 }
 
-static const struct command_row alarm_command = {COMMAND_ALARM, "ALARM", alarm_set_record_version, needs_alarm, check_alarm, apply_alarm, size_max_alarm, NULL};
+static const struct command_row alarm_command = {.type = COMMAND_ALARM,
+                                                 .name = "ALARM",
+                                                 .record_version = alarm_set_record_version,
+                                                 .needs = needs_alarm,
+                                                 .apply = apply_alarm,
+                                                 .size_max = size_max_alarm};
 
 /* ---- the timer ---- */
 

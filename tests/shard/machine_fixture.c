@@ -227,7 +227,7 @@ static void make_resident(struct fixture *f, const struct command *command, stru
     const struct command_row *row = domain_command(f->machine->options.domain, command->type);
     cr_assert_not_null(row);
     for (;;) {
-        row->needs(needs, command);
+        command_needs(row, needs, command);
         if (needs->missing_count == 0) return;
         cr_assert_eq(machine_load_missing(needs, &f->store.view), RESULT_OK);
     }
@@ -242,7 +242,7 @@ static enum error propose(struct fixture *f, uint16_t type, struct slice body)
     needs_init(&p->needs, f->machine);
     struct command command = command_of(p, 0);
     make_resident(f, &command, &p->needs);
-    enum error error = domain_command(f->machine->options.domain, type)->check(f->machine, &command);
+    enum error error = command_check(domain_command(f->machine->options.domain, type), f->machine, &command);
     if (error != ERROR_NONE) {
         needs_release(&p->needs);
         free(p);

@@ -10,19 +10,6 @@
 
 /* ---- the command ---- */
 
-static void needs_stream_ack(struct needs *needs, const struct command *command)
-{
-    (void)needs;
-    (void)command;
-}
-
-static enum error check_stream_ack(struct machine *machine, const struct command *command)
-{
-    (void)machine;
-    (void)command;
-    return ERROR_NONE; /* what is there is there */
-}
-
 static void apply_stream_ack(struct machine *machine, const struct command *command, struct effects *effects)
 {
     struct cursor acks = cursor_of(COMMAND_RECORD(stream_ack, command).acks);
@@ -41,13 +28,7 @@ static uint32_t size_max_stream_ack(const struct domain *domain, uint32_t body_s
     return stream_ack_record_size(&(struct stream_ack_record){.acks = {.len = STREAM_NEWS_MAX * each}});
 }
 
-const struct command_row stream_ack_command = {.type = COMMAND_STREAM_ACK,
-                                               .record_version = stream_ack_record_version,
-                                               .name = "STREAM_ACK",
-                                               .needs = needs_stream_ack,
-                                               .check = check_stream_ack,
-                                               .apply = apply_stream_ack,
-                                               .size_max = size_max_stream_ack};
+COMMAND_ROW(stream_ack, STREAM_ACK, .check = NULL); /* what is there is there */
 
 /* ---- when it is logged ---- */
 

@@ -74,7 +74,7 @@ void effects_delete_mark(struct effects *effects, const struct key *key);
 void effects_add(struct effects *effects, const struct effect *effect);
 /* Where the next bytes go. */
 static inline uint32_t effects_mark(const struct effects *e) { return (uint32_t)e->bytes.len; }
-/* Packs the response when somebody waits for it. */
+/* Packs the response when somebody waits for it. One that has no field set is no bytes: it need not be said. */
 void effects_reply(struct effects *effects, const ProtobufCMessage *message);
 
 #endif

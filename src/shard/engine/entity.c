@@ -207,6 +207,25 @@ enum result entity_load_row(struct entity *fresh, struct store_view *view, const
     return result == RESULT_MISSING ? RESULT_OK : result;
 }
 
+static enum result load_row(const struct entity_type *type, struct entity *fresh, struct store_view *view)
+{
+    struct key key = type->row_of_two ? key_two(type->row_key, fresh->key.a, fresh->key.b) : key_one(type->row_key, fresh->key.a);
+    struct writer value;
+    writer_init(&value, 0);
+    enum result result = entity_load_row(fresh, view, &key, &value);
+    if (result == RESULT_OK && fresh->exists && !type->read(fresh, writer_slice(&value))) result = RESULT_CORRUPT;
+    writer_deinit(&value);
+    return result;
+}
+
+enum result entity_load(const struct machine *machine, struct entity *fresh, struct store_view *view)
+{
+    const struct entity_type *type = entity_type_of(machine, fresh);
+    if (type->row_key == 0) return type->load(fresh, view);
+    enum result result = load_row(type, fresh, view);
+    return result == RESULT_OK && fresh->exists && type->load != NULL ? type->load(fresh, view) : result;
+}
+
 struct entity *entity_create(struct entity_table *table, struct entity_key key)
 {
     struct entity *e = table_lookup(table, key);

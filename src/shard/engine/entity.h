@@ -45,7 +45,12 @@ struct entity_type { /* one constant in the file that has its functions, named i
     const char *name;
     uint32_t size_bytes;
     bool rare; /* large and rarely used (at a login): has a small limit of its own, so that it evicts no other kind */
-    enum result (*load)(struct entity *fresh, struct store_view *view); /* OK, also when it does not exist; IO/CORRUPT */
+    /* Most have one row, which is all there is of them or the first of it: the kind of its key, made of `a` alone or of a and b (row_of_two). */
+    uint8_t row_key;
+    bool row_of_two;
+    bool (*read)(struct entity *fresh, struct slice value);             /* fills it from that row; false: corrupt */
+    enum result (*load)(struct entity *fresh, struct store_view *view); /* the rest of one that exists, after `read`; of one without row_key all.
+                                                                         * OK, also when it does not exist; IO/CORRUPT. May be NULL */
     void (*adopt)(struct machine *machine, struct entity *fresh);       /* worker, as it becomes resident; may be NULL */
     void (*drop)(struct machine *machine, struct entity *entity);       /* frees what it holds, not itself; may be NULL */
     void (*write)(struct entity *entity, struct effects *effects); /* its row as it is now, put or deleted: batch_row(); may be NULL */
@@ -77,6 +82,8 @@ void entity_table_trim(struct entity_table *table);
 /* The row of its kind. */
 const struct entity_type *entity_type_of(const struct machine *machine, const struct entity *entity);
 
+/* What is stored of `fresh`. OK, also when it does not exist; IO, CORRUPT. */
+NODISCARD enum result entity_load(const struct machine *machine, struct entity *fresh, struct store_view *view);
 /* For load: whether its row is there, and the value. OK, also when it is not; IO, CORRUPT. */
 struct key;
 NODISCARD enum result entity_load_row(struct entity *fresh, struct store_view *view, const struct key *key, struct writer *value);

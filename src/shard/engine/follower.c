@@ -260,12 +260,6 @@ enum follower_verdict follower_judge(const struct follower_set *set, struct slic
     return start != FOLLOWER_AFTER || is_kept(set, number) ? FOLLOWER_GOOD : FOLLOWER_NOT_KEPT;
 }
 
-static void needs_follower_begin(struct needs *needs, const struct command *command)
-{
-    (void)needs;
-    (void)command;
-}
-
 static enum error check_follower_begin(struct machine *machine, const struct command *command)
 {
     struct follower_begin_record begin = COMMAND_RECORD(follower_begin, command);
@@ -316,34 +310,10 @@ static void apply_follower_begin(struct machine *machine, const struct command *
     changed(machine, slot);
 }
 
-static uint32_t size_max_follower_begin(const struct domain *domain, uint32_t body_size_max)
-{
-    (void)domain, (void)body_size_max;
-    return follower_begin_record_size(&(struct follower_begin_record){.name = {.len = FOLLOWER_NAME_MAX}});
-}
-
-const struct command_row follower_begin_command = {.type = COMMAND_FOLLOWER_BEGIN,
-                                                   .record_version = follower_begin_record_version,
-                                                   .name = "FOLLOWER_BEGIN",
-                                                   .needs = needs_follower_begin,
-                                                   .check = check_follower_begin,
-                                                   .apply = apply_follower_begin,
-                                                   .size_max = size_max_follower_begin};
+COMMAND_SIZE_MAX(follower_begin, .name = {.len = FOLLOWER_NAME_MAX})
+COMMAND_ROW(follower_begin, FOLLOWER_BEGIN, .check = check_follower_begin);
 
 /* ---- ACK ---- */
-
-static void needs_follower_ack(struct needs *needs, const struct command *command)
-{
-    (void)needs;
-    (void)command;
-}
-
-static enum error check_follower_ack(struct machine *machine, const struct command *command)
-{
-    (void)machine;
-    (void)command;
-    return ERROR_NONE; /* what is not for the follower of now changes nothing */
-}
 
 static void apply_follower_ack(struct machine *machine, const struct command *command, struct effects *effects)
 {
@@ -359,34 +329,10 @@ static void apply_follower_ack(struct machine *machine, const struct command *co
     changed(machine, slot);
 }
 
-static uint32_t size_max_follower_ack(const struct domain *domain, uint32_t body_size_max)
-{
-    (void)domain, (void)body_size_max;
-    return follower_ack_record_size(&(struct follower_ack_record){.name = {.len = FOLLOWER_NAME_MAX}});
-}
-
-const struct command_row follower_ack_command = {.type = COMMAND_FOLLOWER_ACK,
-                                                 .record_version = follower_ack_record_version,
-                                                 .name = "FOLLOWER_ACK",
-                                                 .needs = needs_follower_ack,
-                                                 .check = check_follower_ack,
-                                                 .apply = apply_follower_ack,
-                                                 .size_max = size_max_follower_ack};
+COMMAND_SIZE_MAX(follower_ack, .name = {.len = FOLLOWER_NAME_MAX})
+COMMAND_ROW(follower_ack, FOLLOWER_ACK, .check = NULL); /* what is not for the follower of now changes nothing */
 
 /* ---- END ---- */
-
-static void needs_follower_end(struct needs *needs, const struct command *command)
-{
-    (void)needs;
-    (void)command;
-}
-
-static enum error check_follower_end(struct machine *machine, const struct command *command)
-{
-    (void)machine;
-    (void)command;
-    return ERROR_NONE;
-}
 
 static void apply_follower_end(struct machine *machine, const struct command *command, struct effects *effects)
 {
@@ -400,19 +346,8 @@ static void apply_follower_end(struct machine *machine, const struct command *co
     changed(machine, slot);
 }
 
-static uint32_t size_max_follower_end(const struct domain *domain, uint32_t body_size_max)
-{
-    (void)domain, (void)body_size_max;
-    return follower_end_record_size(&(struct follower_end_record){.name = {.len = FOLLOWER_NAME_MAX}});
-}
-
-const struct command_row follower_end_command = {.type = COMMAND_FOLLOWER_END,
-                                                 .record_version = follower_end_record_version,
-                                                 .name = "FOLLOWER_END",
-                                                 .needs = needs_follower_end,
-                                                 .check = check_follower_end,
-                                                 .apply = apply_follower_end,
-                                                 .size_max = size_max_follower_end};
+COMMAND_SIZE_MAX(follower_end, .name = {.len = FOLLOWER_NAME_MAX})
+COMMAND_ROW(follower_end, FOLLOWER_END, .check = NULL);
 
 void follower_forget_temporary(struct machine *machine)
 {

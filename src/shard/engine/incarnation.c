@@ -43,12 +43,6 @@ struct incarnation_record incarnation_next(const struct machine *machine, uint32
 
 /* ---- the command ---- */
 
-static void needs_incarnation(struct needs *needs, const struct command *command)
-{
-    (void)needs;
-    (void)command;
-}
-
 static enum error check_incarnation(struct machine *machine, const struct command *command)
 {
     struct incarnation_record record = COMMAND_RECORD(incarnation, command);
@@ -79,20 +73,8 @@ static void apply_incarnation(struct machine *machine, const struct command *com
     EFFECTS_PUT_ROW(effects, &key, incarnation, &record, &row_hash);
 }
 
-static uint32_t size_max_incarnation(const struct domain *domain, uint32_t body_size_max)
-{
-    (void)domain;
-    (void)body_size_max;
-    return incarnation_record_size(&(struct incarnation_record){0});
-}
-
-const struct command_row incarnation_command = {.type = COMMAND_INCARNATION,
-                                                .record_version = incarnation_record_version,
-                                                .name = "INCARNATION",
-                                                .needs = needs_incarnation,
-                                                .check = check_incarnation,
-                                                .apply = apply_incarnation,
-                                                .size_max = size_max_incarnation};
+COMMAND_SIZE_MAX(incarnation, 0)
+COMMAND_ROW(incarnation, INCARNATION, .check = check_incarnation);
 
 /* ---- epochs ---- */
 

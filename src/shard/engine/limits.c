@@ -59,12 +59,6 @@ bool limits_differ(const struct machine *machine, const struct machine_options *
     return !machine->limits_known || memcmp(configured->limits, machine->options.limits, count * sizeof *configured->limits) != 0;
 }
 
-static void needs_limits(struct needs *needs, const struct command *command)
-{
-    (void)needs;
-    (void)command;
-}
-
 static enum error check_limits(struct machine *machine, const struct command *command)
 {
     const struct domain *domain = machine->options.domain;
@@ -96,7 +90,6 @@ static uint32_t size_max_limits(const struct domain *domain, uint32_t body_size_
 const struct command_row limits_command = {.type = COMMAND_LIMITS,
                                            .record_version = 1, /* the newest depends on how many there are: limits_form() */
                                            .name = "LIMITS",
-                                           .needs = needs_limits,
                                            .check = check_limits,
                                            .apply = apply_limits,
                                            .size_max = size_max_limits};

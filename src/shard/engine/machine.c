@@ -93,7 +93,7 @@ void machine_apply(struct machine *m, const struct command *command, struct effe
     const struct command_row *row = domain_command(m->options.domain, command->type);
     ASSERT(row != NULL);
     m->time_ms = command->time_ms;
-    effects->error = row->check(m, command);
+    effects->error = command_check(row, m, command);
     if (effects->error == ERROR_NONE) row->apply(m, command, effects);
     m->applied_index = command->index;
 }
@@ -257,7 +257,7 @@ enum result machine_load_missing(struct needs *needs, struct store_view *view)
 {
     for (uint32_t i = 0; i < needs->missing_count; i++) {
         struct entity *fresh = entity_fresh(needs->machine, needs->missing[i]);
-        enum result result = entity_type_of(needs->machine, fresh)->load(fresh, view);
+        enum result result = entity_load(needs->machine, fresh, view);
         if (result != RESULT_OK) {
             entity_discard(needs->machine, fresh);
             return result;

@@ -26,13 +26,6 @@ static void needs_relay(struct needs *needs, const struct command *command)
     while (cursor_left(&entries) > 0) row->needs(needs, cursor_bytes(&entries));
 }
 
-static enum error check_relay(struct machine *machine, const struct command *command)
-{
-    (void)machine;
-    (void)command;
-    return ERROR_NONE; /* what happened elsewhere has happened */
-}
-
 static void apply_relay(struct machine *machine, const struct command *command, struct effects *effects)
 {
     struct relay_record relay = COMMAND_RECORD(relay, command);
@@ -54,13 +47,7 @@ static uint32_t size_max_relay(const struct domain *domain, uint32_t body_size_m
     return relay_record_size(&(struct relay_record){.entries = {.len = (uint32_t)sizeof(uint32_t) + largest}});
 }
 
-const struct command_row relay_command = {.type = COMMAND_RELAY,
-                                          .record_version = relay_record_version,
-                                          .name = "RELAY",
-                                          .needs = needs_relay,
-                                          .check = check_relay,
-                                          .apply = apply_relay,
-                                          .size_max = size_max_relay};
+COMMAND_ROW(relay, RELAY, .needs = needs_relay); /* what happened elsewhere has happened: there is no check */
 
 /* ---- receiving ---- */
 

@@ -35,10 +35,10 @@ static enum result make_resident(struct replay *r, const struct command *command
     const struct command_row *row = domain_command(r->machine->options.domain, command->type);
     enum result result = RESULT_OK;
     needs_init(&r->needs, r->machine);
-    row->needs(&r->needs, command);
+    command_needs(row, &r->needs, command);
     while (r->needs.missing_count > 0 && result == RESULT_OK) {
         result = run_now(r, run_load_missing);
-        if (result == RESULT_OK) row->needs(&r->needs, command);
+        if (result == RESULT_OK) command_needs(row, &r->needs, command);
     }
     return result;
 }

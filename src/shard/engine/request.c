@@ -171,7 +171,7 @@ static void on_created(void *context, struct entity_key key)
 static void load_run(struct store_job *job, struct store_view *view) /* storage thread */
 {
     struct loading *l = CONTAINER_OF(job, struct loading, job);
-    l->result = entity_type_of(l->shard->machine, l->fresh)->load(l->fresh, view);
+    l->result = entity_load(l->shard->machine, l->fresh, view);
 }
 
 /* A session is not read from while its requests must wait. */
@@ -406,10 +406,10 @@ enum error request_try_propose(struct shard *s, struct request *r, uint16_t type
 {
     const struct command_row *row = domain_command(s->options.machine.domain, type);
     struct command command = frame_command(s, type, r->actor.user_id, record);
-    row->needs(&r->needs, &command);
+    command_needs(row, &r->needs, &command);
     if (request_waits(r)) return ERROR_NONE;
     s->machine->pinned = &r->needs;
-    enum error error = row->check(s->machine, &command);
+    enum error error = command_check(row, s->machine, &command);
     s->machine->pinned = NULL;
     if (error == ERROR_NONE) error = may_write(s, type != COMMAND_RELAY);
     if (error == ERROR_NONE && s->incarnation_due) {
@@ -521,7 +521,7 @@ bool request_ready(struct shard *s, struct request *r, const struct command *com
     ASSERT(r->stage == REQUEST_LOGGED);
     if (r->entities_made == s->machine->entities_made) return true;
     r->needs.missing_count = 0;
-    domain_command(s->options.machine.domain, command->type)->needs(&r->needs, command);
+    command_needs(domain_command(s->options.machine.domain, command->type), &r->needs, command);
     for (uint32_t i = 0; i < r->needs.missing_count; i++) loading_start(s, r->needs.missing[i]);
     return r->needs.missing_count == 0;
 }

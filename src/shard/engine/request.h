@@ -76,6 +76,15 @@ void request_propose(struct shard *shard, struct request *request, uint16_t type
 void request_propose_then(struct shard *shard, struct request *request, uint16_t type, struct slice record,
                           void (*then)(struct shard *shard, struct request *request, enum error error));
 
+/* Either, of a record: REQUEST_PROPOSE(shard, request, seen, SEEN, &record) proposes COMMAND_SEEN with that seen_record. */
+#define REQUEST_PROPOSE(shard, request, name, TYPE, record) REQUEST_PROPOSE_THEN(shard, request, name, TYPE, record, NULL)
+#define REQUEST_PROPOSE_THEN(shard, request, name, TYPE, record, then)                                                 \
+    do {                                                                                                               \
+        struct writer *bytes_ = shard_scratch(shard);                                                                  \
+        name##_record_write(bytes_, record);                                                                           \
+        request_propose_then(shard, request, COMMAND_##TYPE, writer_slice(bytes_), then);                              \
+    } while (0)
+
 /* A read on the storage thread: `read` runs there (it may use only `job->...` and the view) and appends the packed response to
  * job->reply; its result becomes the answer. `params` (size bytes) is copied to job->params. */
 struct read_job {

@@ -99,13 +99,6 @@ static void needs_due(struct needs *needs, const struct command *command)
     }
 }
 
-static enum error check_due(struct machine *machine, const struct command *command)
-{
-    (void)machine;
-    (void)command;
-    return ERROR_NONE; /* each of its entries is asked for itself */
-}
-
 /* One that is of no use any more leaves the window as well: it was of a thing that has moved on since the window heard of it. */
 static void fire(struct machine *m, struct timer_entry entry, const struct command *command, struct effects *effects)
 {
@@ -137,8 +130,7 @@ static uint32_t size_max_due(const struct domain *domain, uint32_t body_size_max
     (void)body_size_max;
     return due_record_size(&(struct due_record){0}) + DUE_ENTRIES_MAX * ENTRY_SIZE;
 }
-
-const struct command_row due_command = {COMMAND_DUE, "DUE", due_record_version, needs_due, check_due, apply_due, size_max_due, NULL};
+COMMAND_ROW(due, DUE, .needs = needs_due); /* each of its entries is asked for itself */
 
 /* ---- the store ---- */
 

@@ -179,11 +179,11 @@ void account_put_device(const struct account *account, struct device *device, st
     EFFECTS_PUT_ROW(effects, &key, device, &record, &device->row_hash);
 }
 
-static bool load_account(struct account *account, struct slice value)
+static bool account_read(struct entity *fresh, struct slice value)
 {
+    struct account *account = account_of(fresh);
     struct account_record record;
-    struct cursor cursor = cursor_of(value);
-    if (!account_record_read(&record, &cursor) || !cursor_done(&cursor)) return false;
+    if (!account_record_is(&record, value)) return false;
     account->name = memory_text(record.name);
     account->display_name = memory_text(record.display_name);
     account->password_hash = memory_text(record.password_hash);
@@ -224,24 +224,13 @@ static bool load_device(void *context, struct slice key, struct slice value)
     return true;
 }
 
-static enum result load_devices(struct account *account, struct store_view *view)
+static enum result account_load(struct entity *fresh, struct store_view *view)
 {
+    struct account *account = account_of(fresh);
     struct key from = key_one(KEY_DEVICE, account->entity.key.a), until = key_after(KEY_DEVICE, account->entity.key.a);
     struct device_scan scan = {.account = account};
     enum result res = store_scan(view, key_slice(&from), key_slice(&until), load_device, &scan);
     return res == RESULT_OK && scan.corrupt ? RESULT_CORRUPT : res;
-}
-
-static enum result account_load(struct entity *fresh, struct store_view *view)
-{
-    struct account *account = account_of(fresh);
-    struct key key = key_one(KEY_ACCOUNT, fresh->key.a);
-    struct writer value;
-    writer_init(&value, 0);
-    enum result res = entity_load_row(fresh, view, &key, &value);
-    if (res == RESULT_OK && fresh->exists) res = load_account(account, writer_slice(&value)) ? load_devices(account, view) : RESULT_CORRUPT;
-    writer_deinit(&value);
-    return res;
 }
 
 static void account_drop(struct machine *machine, struct entity *entity)
@@ -259,6 +248,8 @@ const struct entity_type account_type = {.kind = ENTITY_ACCOUNT,
                                          .name = "account",
                                          .size_bytes = sizeof(struct account),
                                          .rare = true,
+                                         .row_key = KEY_ACCOUNT,
+                                         .read = account_read,
                                          .load = account_load,
                                          .drop = account_drop};
 

@@ -93,11 +93,7 @@ static void list_device(struct shard *shard, struct request *request, const stru
                                        .platform = request->actor.platform,
                                        .issued_s = request->actor.issued_s};
     if (!account_find_place(shard, request, account, request->actor.device_id, &record.frees)) return;
-    struct writer bytes;
-    writer_init(&bytes, 0);
-    device_put_record_write(&bytes, &record);
-    request_propose_then(shard, request, COMMAND_DEVICE_PUT, writer_slice(&bytes), then);
-    writer_deinit(&bytes);
+    REQUEST_PROPOSE_THEN(shard, request, device_put, DEVICE_PUT, &record, then);
 }
 
 void account_let_in(struct shard *shard, struct request *request, struct account *account,

@@ -82,11 +82,7 @@ void account_propose_revoke(struct shard *shard, struct request *request, uint64
                             void (*then)(struct shard *, struct request *, enum error))
 {
     struct device_revoke_record record = {.user_id = user_id, .device_id = device_id};
-    struct writer bytes;
-    writer_init(&bytes, 0);
-    device_revoke_record_write(&bytes, &record);
-    request_propose_then(shard, request, COMMAND_DEVICE_REVOKE, writer_slice(&bytes), then);
-    writer_deinit(&bytes);
+    REQUEST_PROPOSE_THEN(shard, request, device_revoke, DEVICE_REVOKE, &record, then);
 }
 
 void handle_logout(struct shard *shard, struct request *request)
@@ -167,27 +163,10 @@ static void apply_device_revoke(struct machine *machine, const struct command *c
     struct device *device = account_add_device(account, record.device_id, command);
     account_end_device(machine, account, device, SLICE_EMPTY, command, effects);
     account_trim_devices(account, record.device_id, machine_limit(machine, LIMIT_DEVICES_PER_USER_MAX), command->time_ms, effects);
-
-    /* LogoutResponse and RevokeDeviceResponse are the same bytes: none. */
-    Ringpost__V1__RevokeDeviceResponse response;
-    ringpost__v1__revoke_device_response__init(&response);
-    effects_reply(effects, &response.base);
 }
 
-static uint32_t size_max_device_revoke(const struct domain *domain, uint32_t body_size_max)
-{
-    (void)domain;
-    (void)body_size_max;
-    return device_revoke_record_size(&(struct device_revoke_record){.device_id = slice_of_len(TOKEN_DEVICE_MAX)});
-}
-
-const struct command_row device_revoke_command = {.type = COMMAND_DEVICE_REVOKE,
-                                                  .record_version = device_revoke_record_version,
-                                                  .name = "DEVICE_REVOKE",
-                                                  .needs = needs_device_revoke,
-                                                  .check = check_device_revoke,
-                                                  .apply = apply_device_revoke,
-                                                  .size_max = size_max_device_revoke};
+COMMAND_SIZE_MAX(device_revoke, .device_id = slice_of_len(TOKEN_DEVICE_MAX))
+COMMAND_ROW(device_revoke, DEVICE_REVOKE, .needs = needs_device_revoke, .check = check_device_revoke);
 
 /* ---- revoked by a clock that was ahead ---------------------------------------------------------------------------------- */
 
@@ -231,17 +210,5 @@ static void apply_revocation_time(struct machine *machine, const struct command 
     account_put_device(account, device, effects);
 }
 
-static uint32_t size_max_revocation_time(const struct domain *domain, uint32_t body_size_max)
-{
-    (void)domain;
-    (void)body_size_max;
-    return revocation_time_record_size(&(struct revocation_time_record){.device_id = slice_of_len(TOKEN_DEVICE_MAX)});
-}
-
-const struct command_row revocation_time_command = {.type = COMMAND_REVOCATION_TIME,
-                                                    .record_version = revocation_time_record_version,
-                                                    .name = "REVOCATION_TIME",
-                                                    .needs = needs_revocation_time,
-                                                    .check = check_revocation_time,
-                                                    .apply = apply_revocation_time,
-                                                    .size_max = size_max_revocation_time};
+COMMAND_SIZE_MAX(revocation_time, .device_id = slice_of_len(TOKEN_DEVICE_MAX))
+COMMAND_ROW(revocation_time, REVOCATION_TIME, .needs = needs_revocation_time, .check = check_revocation_time);

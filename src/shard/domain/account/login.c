@@ -85,11 +85,7 @@ static void login_on_verified(struct shard *shard, struct request *request, stru
         record.family = grant->refresh.family;
     }
     grant->temporary = in->temporary != 0;
-    struct writer bytes;
-    writer_init(&bytes, 0);
-    device_put_record_write(&bytes, &record);
-    request_propose_then(shard, request, COMMAND_DEVICE_PUT, writer_slice(&bytes), login_on_durable);
-    writer_deinit(&bytes);
+    REQUEST_PROPOSE_THEN(shard, request, device_put, DEVICE_PUT, &record, login_on_durable);
 }
 
 void handle_login(struct shard *shard, struct request *request)
@@ -181,21 +177,7 @@ static void apply_device_put(struct machine *machine, const struct command *comm
     account_trim_devices(account, record.device_id, machine_limit(machine, LIMIT_DEVICES_PER_USER_MAX), command->time_ms, effects);
 }
 
-static uint32_t size_max_device_put(const struct domain *domain, uint32_t body_size_max)
-{
-    (void)domain;
-    (void)body_size_max;
-    return device_put_record_size(&(struct device_put_record){.device_id = slice_of_len(TOKEN_DEVICE_MAX),
-                                                                   .platform = slice_of_len(TOKEN_PLATFORM_MAX),
-                                                                   .name = slice_of_len(NAME_SIZE_MAX),
-                                                                   .refresh_hash = slice_of_len(TOKEN_HASH_SIZE),
-                                                                   .frees = slice_of_len(TOKEN_DEVICE_MAX)});
-}
-
-const struct command_row device_put_command = {.type = COMMAND_DEVICE_PUT,
-                                               .record_version = device_put_record_version,
-                                               .name = "DEVICE_PUT",
-                                               .needs = needs_device_put,
-                                               .check = check_device_put,
-                                               .apply = apply_device_put,
-                                               .size_max = size_max_device_put};
+COMMAND_SIZE_MAX(device_put, .device_id = slice_of_len(TOKEN_DEVICE_MAX), .platform = slice_of_len(TOKEN_PLATFORM_MAX),
+                             .name = slice_of_len(NAME_SIZE_MAX), .refresh_hash = slice_of_len(TOKEN_HASH_SIZE),
+                             .frees = slice_of_len(TOKEN_DEVICE_MAX))
+COMMAND_ROW(device_put, DEVICE_PUT, .needs = needs_device_put, .check = check_device_put);

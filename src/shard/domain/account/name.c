@@ -33,25 +33,18 @@ struct account_place account_place_of(struct slice name, uint16_t shard_count)
         .shard = (uint16_t)(hash.low64 % shard_count), .hash_high = hash.high64, .hash_low = hash.low64};
 }
 
-static enum result name_load(struct entity *fresh, struct store_view *view)
+static bool name_read(struct entity *fresh, struct slice value)
 {
-    struct key key = key_two(KEY_NAME, fresh->key.a, fresh->key.b);
-    struct writer value;
-    writer_init(&value, 0);
-    enum result res = entity_load_row(fresh, view, &key, &value);
-    if (res == RESULT_OK && fresh->exists) {
-        struct name_record record;
-        struct cursor cursor = cursor_of(writer_slice(&value));
-        fresh->exists = name_record_read(&record, &cursor) && cursor_done(&cursor);
-        if (fresh->exists) name_of(fresh)->user_id = record.user_id;
-        else res = RESULT_CORRUPT;
-    }
-    writer_deinit(&value);
-    return res;
+    struct name_record record;
+    if (!name_record_is(&record, value)) return false;
+    name_of(fresh)->user_id = record.user_id;
+    return true;
 }
 
 const struct entity_type name_type = {.kind = ENTITY_NAME,
                                       .name = "name",
                                       .size_bytes = sizeof(struct name),
                                       .rare = true,
-                                      .load = name_load};
+                                      .row_key = KEY_NAME,
+                                      .row_of_two = true,
+                                      .read = name_read};

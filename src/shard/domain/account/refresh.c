@@ -119,11 +119,7 @@ static void propose_refresh(struct shard *shard, struct request *request, const 
                                     .refresh_expires_ms = grant->refresh_expires_ms,
                                     .family = grant->refresh.family,
                                     .number = grant->refresh.number};
-    struct writer bytes;
-    writer_init(&bytes, 0);
-    refresh_record_write(&bytes, &record);
-    request_propose_then(shard, request, COMMAND_REFRESH, writer_slice(&bytes), refresh_on_durable);
-    writer_deinit(&bytes);
+    REQUEST_PROPOSE_THEN(shard, request, refresh, REFRESH, &record, refresh_on_durable);
 }
 
 /* Account and inbox stay pinned to the end: whatever has to be proposed later finds all it needs. */
@@ -185,19 +181,6 @@ static void apply_refresh(struct machine *machine, const struct command *command
     account_put_device(account, device, effects);
 }
 
-static uint32_t size_max_refresh(const struct domain *domain, uint32_t body_size_max)
-{
-    (void)domain;
-    (void)body_size_max;
-    return refresh_record_size(&(struct refresh_record){.device_id = slice_of_len(TOKEN_DEVICE_MAX),
-                                                             .old_hash = slice_of_len(TOKEN_HASH_SIZE),
-                                                             .new_hash = slice_of_len(TOKEN_HASH_SIZE)});
-}
-
-const struct command_row refresh_command = {.type = COMMAND_REFRESH,
-                                            .record_version = refresh_record_version,
-                                            .name = "REFRESH",
-                                            .needs = needs_refresh,
-                                            .check = check_refresh,
-                                            .apply = apply_refresh,
-                                            .size_max = size_max_refresh};
+COMMAND_SIZE_MAX(refresh, .device_id = slice_of_len(TOKEN_DEVICE_MAX), .old_hash = slice_of_len(TOKEN_HASH_SIZE),
+                          .new_hash = slice_of_len(TOKEN_HASH_SIZE))
+COMMAND_ROW(refresh, REFRESH, .needs = needs_refresh, .check = check_refresh);

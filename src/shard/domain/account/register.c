@@ -33,11 +33,7 @@ static void register_on_hashed(struct shard *shard, struct request *request, str
                                         .display_name = name_slice(&display_name),
                                         .password_hash = slice_text(job->hash)};
     if (record.display_name.len == 0) record.display_name = record.name;
-    struct writer bytes;
-    writer_init(&bytes, 0);
-    user_create_record_write(&bytes, &record);
-    request_propose(shard, request, COMMAND_USER_CREATE, writer_slice(&bytes));
-    writer_deinit(&bytes);
+    REQUEST_PROPOSE(shard, request, user_create, USER_CREATE, &record);
 }
 
 void handle_register(struct shard *shard, struct request *request)
@@ -127,19 +123,6 @@ static void apply_user_create(struct machine *machine, const struct command *com
     effects_reply(effects, &response.base);
 }
 
-static uint32_t size_max_user_create(const struct domain *domain, uint32_t body_size_max)
-{
-    (void)domain;
-    (void)body_size_max;
-    return user_create_record_size(&(struct user_create_record){.name = slice_of_len(USER_NAME_SIZE_MAX),
-                                                                     .display_name = slice_of_len(NAME_SIZE_MAX),
-                                                                     .password_hash = slice_of_len(TOKEN_PASSWORD_HASH_MAX)});
-}
-
-const struct command_row user_create_command = {.type = COMMAND_USER_CREATE,
-                                                .record_version = user_create_record_version,
-                                                .name = "USER_CREATE",
-                                                .needs = needs_user_create,
-                                                .check = check_user_create,
-                                                .apply = apply_user_create,
-                                                .size_max = size_max_user_create};
+COMMAND_SIZE_MAX(user_create, .name = slice_of_len(USER_NAME_SIZE_MAX), .display_name = slice_of_len(NAME_SIZE_MAX),
+                              .password_hash = slice_of_len(TOKEN_PASSWORD_HASH_MAX))
+COMMAND_ROW(user_create, USER_CREATE, .needs = needs_user_create, .check = check_user_create);

@@ -54,20 +54,8 @@ static void apply_read(struct machine *machine, const struct command *command, s
     effects_reply(effects, &response.base);
 }
 
-static uint32_t size_max_read(const struct domain *domain, uint32_t body_size_max)
-{
-    (void)domain;
-    (void)body_size_max;
-    return read_record_size(&(struct read_record){0});
-}
-
-const struct command_row read_command = {.type = COMMAND_READ,
-                                         .record_version = read_record_version,
-                                         .name = "READ",
-                                         .needs = needs_read,
-                                         .check = check_read,
-                                         .apply = apply_read,
-                                         .size_max = size_max_read};
+COMMAND_SIZE_MAX(read, 0)
+COMMAND_ROW(read, READ, .needs = needs_read, .check = check_read);
 
 void handle_mark_read(struct shard *shard, struct request *request)
 {
@@ -81,9 +69,5 @@ void handle_mark_read(struct shard *shard, struct request *request)
     if (conversation == NULL) return;
     if (!conversation->exists && !request_catch_up(shard, request, id_partition(in->room_id))) return;
     struct read_record record = {.user_id = request->actor.user_id, .room_id = in->room_id, .seq = in->seq};
-    struct writer bytes;
-    writer_init(&bytes, 0);
-    read_record_write(&bytes, &record);
-    request_propose(shard, request, COMMAND_READ, writer_slice(&bytes));
-    writer_deinit(&bytes);
+    REQUEST_PROPOSE(shard, request, read, READ, &record);
 }

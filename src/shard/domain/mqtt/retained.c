@@ -34,20 +34,8 @@ static void apply_retained_clear(struct machine *machine, const struct command *
     batch_row(machine->batch, &room->entity);
 }
 
-static uint32_t size_max_retained_clear(const struct domain *domain, uint32_t body_size_max)
-{
-    (void)domain;
-    (void)body_size_max;
-    return retained_clear_record_size(&(struct retained_clear_record){0});
-}
-
-const struct command_row retained_clear_command = {.type = COMMAND_RETAINED_CLEAR,
-                                                   .record_version = retained_clear_record_version,
-                                                   .name = "RETAINED_CLEAR",
-                                                   .needs = needs_retained_clear,
-                                                   .check = check_retained_clear,
-                                                   .apply = apply_retained_clear,
-                                                   .size_max = size_max_retained_clear};
+COMMAND_SIZE_MAX(retained_clear, 0)
+COMMAND_ROW(retained_clear, RETAINED_CLEAR, .needs = needs_retained_clear, .check = check_retained_clear);
 
 /* ---- the questions ---------------------------------------------------------------------------------------------------- */
 
@@ -60,11 +48,7 @@ static uint64_t room_asked(const struct request *request)
 void mqtt_clear_retained_run(struct shard *shard, struct request *request)
 {
     struct retained_clear_record clear = {.room_id = room_asked(request)};
-    struct writer bytes;
-    writer_init(&bytes, 0);
-    retained_clear_record_write(&bytes, &clear);
-    request_propose(shard, request, COMMAND_RETAINED_CLEAR, writer_slice(&bytes));
-    writer_deinit(&bytes);
+    REQUEST_PROPOSE(shard, request, retained_clear, RETAINED_CLEAR, &clear);
 }
 
 void mqtt_ask_retained_run(struct shard *shard, struct request *request)

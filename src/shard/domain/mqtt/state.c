@@ -105,12 +105,6 @@ static void needs_mqtt_session(struct needs *needs, const struct command *comman
     (void)needs_entity(needs, ENTITY_MQTT, command->actor_id, 0);
 }
 
-static enum error check_mqtt_session(struct machine *machine, const struct command *command)
-{
-    (void)machine, (void)command;
-    return ERROR_NONE;
-}
-
 static void state_delete(struct mqtt_state *state, struct mqtt_stored *stored, struct effects *effects)
 {
     struct mqtt_session_record record;
@@ -189,13 +183,7 @@ static uint32_t size_max_mqtt_session(const struct domain *domain, uint32_t body
     return MQTT_SESSION_SIZE_MAX;
 }
 
-const struct command_row mqtt_session_command = {.type = COMMAND_MQTT_SESSION,
-                                                 .record_version = mqtt_session_record_version,
-                                                 .name = "MQTT_SESSION",
-                                                 .needs = needs_mqtt_session,
-                                                 .check = check_mqtt_session,
-                                                 .apply = apply_mqtt_session,
-                                                 .size_max = size_max_mqtt_session};
+COMMAND_ROW(mqtt_session, MQTT_SESSION, .needs = needs_mqtt_session);
 
 /* ---- the questions ---------------------------------------------------------------------------------------------------- */
 
@@ -212,11 +200,7 @@ static bool session_unpack(struct shard *shard, struct request *request, struct 
 static void propose(struct shard *shard, struct request *request, const struct mqtt_session_record *record,
                     void (*then)(struct shard *, struct request *, enum error))
 {
-    struct writer bytes;
-    writer_init(&bytes, 0);
-    mqtt_session_record_write(&bytes, record);
-    request_propose_then(shard, request, COMMAND_MQTT_SESSION, writer_slice(&bytes), then);
-    writer_deinit(&bytes);
+    REQUEST_PROPOSE_THEN(shard, request, mqtt_session, MQTT_SESSION, record, then);
 }
 
 struct opened { /* request->state: the answer, while the session becomes durable */

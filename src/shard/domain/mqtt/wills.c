@@ -231,15 +231,7 @@ static uint32_t size_max_will(const struct domain *domain, uint32_t body_size_ma
     return body_size_max + WILL_REST_MAX;
 }
 
-const struct command_row will_command = {.type = COMMAND_MQTT_WILL, .name = "MQTT_WILL", .record_version = will_record_version, .needs = needs_will, .check = check_will,
-                                         .apply = apply_will, .size_max = size_max_will};
-
-static enum error check_will_sent(struct machine *machine, const struct command *command)
-{
-    (void)machine;
-    (void)command;
-    return ERROR_NONE;
-}
+COMMAND_ROW(will, MQTT_WILL, .needs = needs_will, .check = check_will);
 
 static void apply_will_sent(struct machine *machine, const struct command *command, struct effects *effects)
 {
@@ -253,15 +245,8 @@ static void apply_will_sent(struct machine *machine, const struct command *comma
     timers_update(machine, wills, effects);
 }
 
-static uint32_t size_max_will_sent(const struct domain *domain, uint32_t body_size_max)
-{
-    (void)domain;
-    (void)body_size_max;
-    return will_sent_record_size(&(struct will_sent_record){0});
-}
-
-const struct command_row will_sent_command = {.type = COMMAND_MQTT_WILL_SENT, .name = "MQTT_WILL_SENT", .record_version = will_sent_record_version, .needs = needs_will,
-                                              .check = check_will_sent, .apply = apply_will_sent, .size_max = size_max_will_sent};
+COMMAND_SIZE_MAX(will_sent, 0)
+COMMAND_ROW(will_sent, MQTT_WILL_SENT, .needs = needs_will);
 
 void wills_drop_device(struct machine *machine, uint64_t user_id, struct slice device_id, struct effects *effects)
 {

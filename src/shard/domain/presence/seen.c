@@ -68,17 +68,5 @@ static void apply_seen(struct machine *machine, const struct command *command, s
     }
 }
 
-static uint32_t size_max_seen(const struct domain *domain, uint32_t body_size_max)
-{
-    (void)domain;
-    (void)body_size_max;
-    return seen_record_size(&(struct seen_record){.device_id = slice_of_len(TOKEN_DEVICE_MAX)});
-}
-
-const struct command_row seen_command = {.type = COMMAND_SEEN,
-                                         .record_version = seen_record_version,
-                                         .name = "SEEN",
-                                         .needs = needs_seen,
-                                         .check = check_seen,
-                                         .apply = apply_seen,
-                                         .size_max = size_max_seen};
+COMMAND_SIZE_MAX(seen, .device_id = slice_of_len(TOKEN_DEVICE_MAX))
+COMMAND_ROW(seen, SEEN, .needs = needs_seen, .check = check_seen);

@@ -7,27 +7,16 @@
 #include "shard/domain/room/view.h"
 #include "shard/engine/reading.h"
 
-static enum result conversation_load(struct entity *fresh, struct store_view *view)
+static bool conversation_read(struct entity *fresh, struct slice value)
 {
     struct conversation *conversation = conversation_of(fresh);
-    struct key key = key_two(KEY_CONVERSATION, fresh->key.a, fresh->key.b);
-    struct writer value;
-    writer_init(&value, 0);
-    enum result result = entity_load_row(fresh, view, &key, &value);
-    if (result == RESULT_OK && fresh->exists) {
-        struct conversation_record record;
-        struct cursor c = cursor_of(writer_slice(&value));
-        if (conversation_record_read(&record, &c) && cursor_done(&c)) {
-            conversation->joined_seq = record.joined_seq;
-            conversation->read_seq = record.read_seq;
-            conversation->peer_id = record.peer_id;
-            conversation->peer_name = record.peer_id == 0 ? NULL : memory_text(record.peer_name);
-        } else {
-            result = RESULT_CORRUPT;
-        }
-    }
-    writer_deinit(&value);
-    return result;
+    struct conversation_record record;
+    if (!conversation_record_is(&record, value)) return false;
+    conversation->joined_seq = record.joined_seq;
+    conversation->read_seq = record.read_seq;
+    conversation->peer_id = record.peer_id;
+    conversation->peer_name = record.peer_id == 0 ? NULL : memory_text(record.peer_name);
+    return true;
 }
 
 static void conversation_drop(struct machine *machine, struct entity *entity)
@@ -55,7 +44,9 @@ static void conversation_write(struct entity *entity, struct effects *effects)
 const struct entity_type conversation_type = {.kind = ENTITY_CONVERSATION,
                                               .name = "conversation",
                                               .size_bytes = sizeof(struct conversation),
-                                              .load = conversation_load,
+                                              .row_key = KEY_CONVERSATION,
+                                              .row_of_two = true,
+                                              .read = conversation_read,
                                               .drop = conversation_drop,
                                               .write = conversation_write};
 

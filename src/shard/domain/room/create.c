@@ -115,23 +115,9 @@ static void apply_room_create(struct machine *machine, const struct command *com
     create_reply(effects, machine, command, &create, count, first != NULL ? first : &entry);
 }
 
-static uint32_t size_max_room_create(const struct domain *domain, uint32_t body_size_max)
-{
-    (void)domain;
-    (void)body_size_max;
-    return room_create_record_size(&(struct room_create_record){.name = slice_of_len(NAME_SIZE_MAX),
-                                                                     .client_room_id = slice_of_len(CLIENT_ROOM_ID_SIZE_MAX),
-                                                                     .owner_name = slice_of_len(NAME_SIZE_MAX),
-                                                                     .people = slice_of_len(people_size_max())});
-}
-
-const struct command_row room_create_command = {.type = COMMAND_ROOM_CREATE,
-                                                .record_version = room_create_record_version,
-                                                .name = "ROOM_CREATE",
-                                                .needs = needs_room_create,
-                                                .check = check_room_create,
-                                                .apply = apply_room_create,
-                                                .size_max = size_max_room_create};
+COMMAND_SIZE_MAX(room_create, .name = slice_of_len(NAME_SIZE_MAX), .client_room_id = slice_of_len(CLIENT_ROOM_ID_SIZE_MAX),
+                              .owner_name = slice_of_len(NAME_SIZE_MAX), .people = slice_of_len(people_size_max()))
+COMMAND_ROW(room_create, ROOM_CREATE, .needs = needs_room_create, .check = check_room_create);
 
 /* ---- the method ---- */
 

@@ -4,22 +4,13 @@
  * first has made, still resident because this entity holds it. */
 #include "shard/domain/keys.h"
 #include "shard/engine/memory.h"
-#include "shard/engine/reading.h"
 #include "shard/domain/room/room.h"
 
-static enum result direct_load(struct entity *fresh, struct store_view *view)
+static bool direct_read(struct entity *fresh, struct slice value)
 {
-    struct key key = key_two(KEY_DIRECT, fresh->key.a, fresh->key.b);
-    struct writer value;
-    writer_init(&value, 0);
-    enum result result = entity_load_row(fresh, view, &key, &value);
-    if (result == RESULT_OK && fresh->exists) {
-        struct cursor c = cursor_of(writer_slice(&value));
-        direct_of(fresh)->room_id = cursor_u64(&c);
-        if (!cursor_done(&c)) result = RESULT_CORRUPT;
-    }
-    writer_deinit(&value);
-    return result;
+    struct cursor c = cursor_of(value);
+    direct_of(fresh)->room_id = cursor_u64(&c);
+    return cursor_done(&c);
 }
 
 static void direct_drop(struct machine *machine, struct entity *entity)
@@ -32,7 +23,9 @@ static void direct_drop(struct machine *machine, struct entity *entity)
 const struct entity_type direct_type = {.kind = ENTITY_DIRECT,
                                         .name = "direct",
                                         .size_bytes = sizeof(struct direct),
-                                        .load = direct_load,
+                                        .row_key = KEY_DIRECT,
+                                        .row_of_two = true,
+                                        .read = direct_read,
                                         .drop = direct_drop};
 
 static void direct_hold(struct machine *machine, struct direct *direct, const struct person_record people[2])

@@ -2,30 +2,18 @@
  * false. */
 #include "shard/domain/keys.h"
 #include "shard/engine/memory.h"
-#include "shard/engine/reading.h"
 #include "shard/domain/room/room.h"
 
-static enum result member_load(struct entity *fresh, struct store_view *view)
+static bool member_read(struct entity *fresh, struct slice value)
 {
     struct member *member = member_of(fresh);
-    struct key key = key_two(KEY_MEMBER, fresh->key.a, fresh->key.b);
-    struct writer value;
-    writer_init(&value, 0);
-    enum result result = entity_load_row(fresh, view, &key, &value);
-    if (result == RESULT_OK && fresh->exists) {
-        struct member_record record;
-        struct cursor c = cursor_of(writer_slice(&value));
-        if (member_record_read(&record, &c) && cursor_done(&c)) {
-            member->role = record.role;
-            member->joined_ms = record.joined_ms;
-            member->joined_seq = record.joined_seq;
-            member->name = memory_text(record.name);
-        } else {
-            result = RESULT_CORRUPT;
-        }
-    }
-    writer_deinit(&value);
-    return result;
+    struct member_record record;
+    if (!member_record_is(&record, value)) return false;
+    member->role = record.role;
+    member->joined_ms = record.joined_ms;
+    member->joined_seq = record.joined_seq;
+    member->name = memory_text(record.name);
+    return true;
 }
 
 static void member_drop(struct machine *machine, struct entity *entity)
@@ -37,7 +25,9 @@ static void member_drop(struct machine *machine, struct entity *entity)
 const struct entity_type member_type = {.kind = ENTITY_MEMBER,
                                         .name = "member",
                                         .size_bytes = sizeof(struct member),
-                                        .load = member_load,
+                                        .row_key = KEY_MEMBER,
+                                        .row_of_two = true,
+                                        .read = member_read,
                                         .drop = member_drop};
 
 void member_put(struct member *member, struct effects *effects)

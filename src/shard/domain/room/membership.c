@@ -89,20 +89,8 @@ static void apply_members_add(struct machine *machine, const struct command *com
     members_add_reply(effects, machine, room, add.invited != 0, added);
 }
 
-static uint32_t size_max_members_add(const struct domain *domain, uint32_t body_size_max)
-{
-    (void)domain;
-    (void)body_size_max;
-    return members_add_record_size(&(struct members_add_record){.people = slice_of_len(people_size_max())});
-}
-
-const struct command_row members_add_command = {.type = COMMAND_MEMBERS_ADD,
-                                                .record_version = members_add_record_version,
-                                                .name = "MEMBERS_ADD",
-                                                .needs = needs_members_add,
-                                                .check = check_members_add,
-                                                .apply = apply_members_add,
-                                                .size_max = size_max_members_add};
+COMMAND_SIZE_MAX(members_add, .people = slice_of_len(people_size_max()))
+COMMAND_ROW(members_add, MEMBERS_ADD, .needs = needs_members_add, .check = check_members_add);
 
 /* ---- remove ---- */
 
@@ -161,11 +149,7 @@ static void apply_members_remove(struct machine *machine, const struct command *
         room_remove_member(machine, room, member, command->actor_id, command->time_ms, effects);
         removed++;
     }
-    if (is_leave(&remove, command->actor_id)) {
-        Ringpost__V1__LeaveRoomResponse response = RINGPOST__V1__LEAVE_ROOM_RESPONSE__INIT;
-        effects_reply(effects, &response.base);
-        return;
-    }
+    if (is_leave(&remove, command->actor_id)) return; /* its answer has no fields */
     Ringpost__V1__Room out;
     room_fill(room, machine, &out);
     Ringpost__V1__RemoveMembersResponse response = RINGPOST__V1__REMOVE_MEMBERS_RESPONSE__INIT;
@@ -174,20 +158,8 @@ static void apply_members_remove(struct machine *machine, const struct command *
     effects_reply(effects, &response.base);
 }
 
-static uint32_t size_max_members_remove(const struct domain *domain, uint32_t body_size_max)
-{
-    (void)domain;
-    (void)body_size_max;
-    return members_remove_record_size(&(struct members_remove_record){.people = slice_of_len(people_size_max())});
-}
-
-const struct command_row members_remove_command = {.type = COMMAND_MEMBERS_REMOVE,
-                                                   .record_version = members_remove_record_version,
-                                                   .name = "MEMBERS_REMOVE",
-                                                   .needs = needs_members_remove,
-                                                   .check = check_members_remove,
-                                                   .apply = apply_members_remove,
-                                                   .size_max = size_max_members_remove};
+COMMAND_SIZE_MAX(members_remove, .people = slice_of_len(people_size_max()))
+COMMAND_ROW(members_remove, MEMBERS_REMOVE, .needs = needs_members_remove, .check = check_members_remove);
 
 /* ---- the methods ---- */
 
@@ -195,21 +167,13 @@ static void propose_add(struct shard *shard, struct request *request, uint64_t r
                         struct slice people)
 {
     struct members_add_record record = {.room_id = room_id, .invited = invited, .people = people};
-    struct writer bytes;
-    writer_init(&bytes, 0);
-    members_add_record_write(&bytes, &record);
-    request_propose(shard, request, COMMAND_MEMBERS_ADD, writer_slice(&bytes));
-    writer_deinit(&bytes);
+    REQUEST_PROPOSE(shard, request, members_add, MEMBERS_ADD, &record);
 }
 
 static void propose_remove(struct shard *shard, struct request *request, uint64_t room_id, struct slice people)
 {
     struct members_remove_record record = {.room_id = room_id, .people = people};
-    struct writer bytes;
-    writer_init(&bytes, 0);
-    members_remove_record_write(&bytes, &record);
-    request_propose(shard, request, COMMAND_MEMBERS_REMOVE, writer_slice(&bytes));
-    writer_deinit(&bytes);
+    REQUEST_PROPOSE(shard, request, members_remove, MEMBERS_REMOVE, &record);
 }
 
 /* One who is no member yet and has all the rooms one may have: true when the request was refused for that, or waits to

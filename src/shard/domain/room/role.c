@@ -63,24 +63,10 @@ static void apply_role_set(struct machine *machine, const struct command *comman
         role_change(machine, room, member, set.role, command, effects);
         if (set.role == ROLE_OWNER) role_change(machine, room, owner, ROLE_ADMIN, command, effects);
     }
-    Ringpost__V1__SetRoleResponse response = RINGPOST__V1__SET_ROLE_RESPONSE__INIT;
-    effects_reply(effects, &response.base);
 }
 
-static uint32_t size_max_role_set(const struct domain *domain, uint32_t body_size_max)
-{
-    (void)domain;
-    (void)body_size_max;
-    return role_set_record_size(&(struct role_set_record){0});
-}
-
-const struct command_row role_set_command = {.type = COMMAND_ROLE_SET,
-                                             .record_version = role_set_record_version,
-                                             .name = "ROLE_SET",
-                                             .needs = needs_role_set,
-                                             .check = check_role_set,
-                                             .apply = apply_role_set,
-                                             .size_max = size_max_role_set};
+COMMAND_SIZE_MAX(role_set, 0)
+COMMAND_ROW(role_set, ROLE_SET, .needs = needs_role_set, .check = check_role_set);
 
 void handle_set_role(struct shard *shard, struct request *request)
 {
@@ -96,9 +82,5 @@ void handle_set_role(struct shard *shard, struct request *request)
         return;
     }
     struct role_set_record record = {.room_id = in->room_id, .user_id = in->user_id, .role = (uint8_t)role};
-    struct writer bytes;
-    writer_init(&bytes, 0);
-    role_set_record_write(&bytes, &record);
-    request_propose(shard, request, COMMAND_ROLE_SET, writer_slice(&bytes));
-    writer_deinit(&bytes);
+    REQUEST_PROPOSE(shard, request, role_set, ROLE_SET, &record);
 }

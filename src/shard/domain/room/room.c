@@ -14,12 +14,11 @@
 
 /* ---- the entity ---- */
 
-static bool room_read(struct room *room, struct slice value)
+static bool room_read(struct entity *fresh, struct slice value)
 {
+    struct room *room = room_of(fresh);
     struct room_record record;
-    struct cursor c = cursor_of(value);
-    if (!room_record_read(&record, &c) || !cursor_done(&c) || record.shard_counts.len % sizeof(uint32_t) != 0)
-        return false;
+    if (!room_record_is(&record, value) || record.shard_counts.len % sizeof(uint32_t) != 0) return false;
     room->type = record.type;
     room->owner_id = record.owner_id;
     room->member_count = record.member_count;
@@ -38,15 +37,7 @@ static bool room_read(struct room *room, struct slice value)
 
 static enum result room_load(struct entity *fresh, struct store_view *view)
 {
-    struct room *room = room_of(fresh);
-    struct key key = key_one(KEY_ROOM, fresh->key.a);
-    struct writer value;
-    writer_init(&value, 0);
-    enum result result = entity_load_row(fresh, view, &key, &value);
-    if (result == RESULT_OK && fresh->exists && !room_read(room, writer_slice(&value))) result = RESULT_CORRUPT;
-    if (result == RESULT_OK && fresh->exists) result = timeline_newest(view, fresh->key.a, NULL, &room->head_seq);
-    writer_deinit(&value);
-    return result;
+    return timeline_newest(view, fresh->key.a, NULL, &room_of(fresh)->head_seq);
 }
 
 static void room_drop(struct machine *machine, struct entity *entity)
@@ -81,6 +72,8 @@ const struct entity_type room_type = {.kind = ENTITY_ROOM,
                                       .newest_block_first = true,
                                       .name = "room",
                                       .size_bytes = sizeof(struct room),
+                                      .row_key = KEY_ROOM,
+                                      .read = room_read,
                                       .load = room_load,
                                       .drop = room_drop,
                                       .write = room_write};

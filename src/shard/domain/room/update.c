@@ -4,14 +4,28 @@
 #include "shard/engine/memory.h"
 #include "shard/domain/room/room_internal.h"
 
+/* What either of the two touches. */
+static void needs_change(struct needs *needs, uint64_t room_id, uint64_t actor_id)
+{
+    needs_entity(needs, ENTITY_ROOM, room_id, 0);
+    needs_entity(needs, ENTITY_MEMBER, room_id, actor_id);
+    room_needs_local(needs, room_id, 0);
+}
+
+static void tell_change(struct machine *machine, struct room *room, uint8_t change, enum followed_kind followed, const struct command *command,
+                        struct effects *effects)
+{
+    batch_row(machine->batch, &room->entity);
+    struct relay_change_record record = {.change = change, .actor_id = command->actor_id, .time_ms = command->time_ms};
+    room_tell(machine, room, &record, effects);
+    if (machine->followed) followed_room(machine, followed, room->entity.key.a, command->actor_id, effects);
+}
+
 /* ---- update ---- */
 
 static void needs_room_update(struct needs *needs, const struct command *command)
 {
-    struct room_update_record update = COMMAND_RECORD(room_update, command);
-    needs_entity(needs, ENTITY_ROOM, update.room_id, 0);
-    needs_entity(needs, ENTITY_MEMBER, update.room_id, command->actor_id);
-    room_needs_local(needs, update.room_id, 0);
+    needs_change(needs, COMMAND_RECORD(room_update, command).room_id, command->actor_id);
 }
 
 static enum error check_room_update(struct machine *machine, const struct command *command)
@@ -39,11 +53,7 @@ static void apply_room_update(struct machine *machine, const struct command *com
     if (renames || room->joinable != joinable || room->since_join != since_join) {
         room->joinable = joinable;
         room->since_join = since_join;
-        batch_row(machine->batch, &room->entity);
-        struct relay_change_record change = {
-            .change = CHANGE_ROOM_UPDATED, .actor_id = command->actor_id, .time_ms = command->time_ms};
-        room_tell(machine, room, &change, effects);
-        if (machine->followed) followed_room(machine, FOLLOWED_ROOM_UPDATED, update.room_id, command->actor_id, effects);
+        tell_change(machine, room, CHANGE_ROOM_UPDATED, FOLLOWED_ROOM_UPDATED, command, effects);
     }
     Ringpost__V1__Room out;
     room_fill(room, machine, &out);
@@ -52,20 +62,8 @@ static void apply_room_update(struct machine *machine, const struct command *com
     effects_reply(effects, &response.base);
 }
 
-static uint32_t size_max_room_update(const struct domain *domain, uint32_t body_size_max)
-{
-    (void)domain;
-    (void)body_size_max;
-    return room_update_record_size(&(struct room_update_record){.name = slice_of_len(NAME_SIZE_MAX)});
-}
-
-const struct command_row room_update_command = {.type = COMMAND_ROOM_UPDATE,
-                                                .record_version = room_update_record_version,
-                                                .name = "ROOM_UPDATE",
-                                                .needs = needs_room_update,
-                                                .check = check_room_update,
-                                                .apply = apply_room_update,
-                                                .size_max = size_max_room_update};
+COMMAND_SIZE_MAX(room_update, .name = slice_of_len(NAME_SIZE_MAX))
+COMMAND_ROW(room_update, ROOM_UPDATE, .needs = needs_room_update, .check = check_room_update);
 
 void handle_update_room(struct shard *shard, struct request *request)
 {
@@ -76,21 +74,14 @@ void handle_update_room(struct shard *shard, struct request *request)
     if (in == NULL || fault != NULL || !field_clean_name(shard, request, &name, "name", in->name, false)) return;
     struct room_update_record record = {
         .room_id = in->room_id, .name = name_slice(&name), .joinable = in->joinable != 0, .history = (uint8_t)in->history};
-    struct writer bytes;
-    writer_init(&bytes, 0);
-    room_update_record_write(&bytes, &record);
-    request_propose(shard, request, COMMAND_ROOM_UPDATE, writer_slice(&bytes));
-    writer_deinit(&bytes);
+    REQUEST_PROPOSE(shard, request, room_update, ROOM_UPDATE, &record);
 }
 
 /* ---- dismiss ---- */
 
 static void needs_room_dismiss(struct needs *needs, const struct command *command)
 {
-    struct room_dismiss_record dismiss = COMMAND_RECORD(room_dismiss, command);
-    needs_entity(needs, ENTITY_ROOM, dismiss.room_id, 0);
-    needs_entity(needs, ENTITY_MEMBER, dismiss.room_id, command->actor_id);
-    room_needs_local(needs, dismiss.room_id, 0);
+    needs_change(needs, COMMAND_RECORD(room_dismiss, command).room_id, command->actor_id);
 }
 
 static enum error check_room_dismiss(struct machine *machine, const struct command *command)
@@ -101,41 +92,18 @@ static enum error check_room_dismiss(struct machine *machine, const struct comma
 
 static void apply_room_dismiss(struct machine *machine, const struct command *command, struct effects *effects)
 {
-    struct room_dismiss_record dismiss = COMMAND_RECORD(room_dismiss, command);
-    struct room *room = room_of(machine_entity(machine, ENTITY_ROOM, dismiss.room_id, 0));
+    struct room *room = room_of(machine_entity(machine, ENTITY_ROOM, COMMAND_RECORD(room_dismiss, command).room_id, 0));
     room->dismissed = true;
-    batch_row(machine->batch, &room->entity);
-    struct relay_change_record change = {
-        .change = CHANGE_ROOM_DISMISSED, .actor_id = command->actor_id, .time_ms = command->time_ms};
-    room_tell(machine, room, &change, effects);
-    if (machine->followed) followed_room(machine, FOLLOWED_ROOM_DISMISSED, dismiss.room_id, command->actor_id, effects);
-    Ringpost__V1__DismissRoomResponse response = RINGPOST__V1__DISMISS_ROOM_RESPONSE__INIT;
-    effects_reply(effects, &response.base);
+    tell_change(machine, room, CHANGE_ROOM_DISMISSED, FOLLOWED_ROOM_DISMISSED, command, effects);
 }
 
-static uint32_t size_max_room_dismiss(const struct domain *domain, uint32_t body_size_max)
-{
-    (void)domain;
-    (void)body_size_max;
-    return room_dismiss_record_size(&(struct room_dismiss_record){0});
-}
-
-const struct command_row room_dismiss_command = {.type = COMMAND_ROOM_DISMISS,
-                                                 .record_version = room_dismiss_record_version,
-                                                 .name = "ROOM_DISMISS",
-                                                 .needs = needs_room_dismiss,
-                                                 .check = check_room_dismiss,
-                                                 .apply = apply_room_dismiss,
-                                                 .size_max = size_max_room_dismiss};
+COMMAND_SIZE_MAX(room_dismiss, 0)
+COMMAND_ROW(room_dismiss, ROOM_DISMISS, .needs = needs_room_dismiss, .check = check_room_dismiss);
 
 void handle_dismiss_room(struct shard *shard, struct request *request)
 {
     Ringpost__V1__DismissRoomRequest *in = REQUEST_UNPACK(shard, request, DismissRoomRequest);
     if (in == NULL) return;
     struct room_dismiss_record record = {.room_id = in->room_id};
-    struct writer bytes;
-    writer_init(&bytes, 0);
-    room_dismiss_record_write(&bytes, &record);
-    request_propose(shard, request, COMMAND_ROOM_DISMISS, writer_slice(&bytes));
-    writer_deinit(&bytes);
+    REQUEST_PROPOSE(shard, request, room_dismiss, ROOM_DISMISS, &record);
 }
