@@ -10,6 +10,7 @@
 #include "core/metrics.h"
 #include "shard/domain/limits.h"
 #include "shard/domain/methods.h"
+#include "shard/domain/account/hashing.h"
 #include "shard/domain/delivery/session.h"
 #include "storage/fake_disk.h"
 #include "storage/fake_store.h"
@@ -27,6 +28,7 @@ struct shard_rig {
     uint16_t shard_count;
     struct machine_options machine;
     struct shard_limits limits;
+    struct domain_setup setup; /* may be changed at any time */
     uint32_t pool_size_bytes, segments_max;
     uint64_t log_pending_max_bytes;
     void (*change_ports)(struct shard_ports *ports); /* NULL: the rig's own */

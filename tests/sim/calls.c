@@ -244,8 +244,8 @@ static void take_tokens(struct world *w, struct call *call, const char *access_t
     struct app *d = call->device;
     struct token_claims claims;
     bool same_clock = call->clock_eras == w->clock_eras; /* since it was made, certainly */
-    const struct token_terms terms = {.leeway_s = same_clock ? w->profile.limits.token_leeway_s + 5 : UINT32_MAX,
-                                      .lifetime_max_s = w->profile.limits.access_token_ttl_s};
+    const struct token_terms terms = {.leeway_s = same_clock ? w->profile.options.token_leeway_s + 5 : UINT32_MAX,
+                                      .lifetime_max_s = w->profile.options.access_token_ttl_s};
     enum token_flaw flaw = token_verify(w->keys, slice_text(access_token), world_now_s(w), &terms, &claims);
     EXPECT(flaw == TOKEN_FLAW_NONE, "a token that is not valid: %s", token_flaw_text(flaw));
     EXPECT(claims.own, "a token of the server that does not say so");
@@ -283,7 +283,7 @@ static void mint_token(struct world *w, struct app *d)
 {
     uint64_t now_s = world_now_s(w);
     d->claims = (struct token_claims){
-        .user_id = d->person->user_id, .platform = "backend", .issued_s = now_s, .expires_s = now_s + w->profile.limits.access_token_ttl_s};
+        .user_id = d->person->user_id, .platform = "backend", .issued_s = now_s, .expires_s = now_s + w->profile.options.access_token_ttl_s};
     memcpy(d->claims.device_id, d->device_id, sizeof d->device_id);
     d->doubtful = !world_clock_is_right(w);
 }
@@ -310,7 +310,7 @@ static void refresh_answered(struct world *w, struct call *call, const void *mes
     struct app *d = call->device;
     bool repeated = call->successor[0] != '\0';
     EXPECT(!repeated || strcmp(call->successor, r->refresh_token) == 0, "device %u: a used refresh token has two successors", d->number);
-    uint64_t grace_ms = w->profile.limits.refresh_grace_ms + CLOCK_SKEW_MS;
+    uint64_t grace_ms = w->profile.options.refresh_grace_ms + CLOCK_SKEW_MS;
     EXPECT(!repeated || !under_right_clock(w, call) || d->doubtful || call->began_s * 1000 <= d->refreshed_ms + grace_ms,
            "device %u: a refresh token that was used long ago works", d->number);
     if (!repeated) memcpy(d->used_token, d->refresh_token, sizeof d->used_token);

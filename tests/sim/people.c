@@ -254,7 +254,7 @@ static void heed_doors(struct world *w, struct app *d)
 {
     uint64_t now_s = world_now_s(w);
     if (d->claims.user_id == 0) return;
-    if (d->claims.expires_s < now_s || d->claims.issued_s > now_s + w->profile.limits.token_leeway_s) app_forget_token(w, d);
+    if (d->claims.expires_s < now_s || d->claims.issued_s > now_s + w->profile.options.token_leeway_s) app_forget_token(w, d);
 }
 
 bool app_is_revoked(const struct app *d, const struct token_claims *claims)

@@ -26,23 +26,27 @@ static struct machine_options roll_machine(struct dice *dice)
 
 static struct shard_limits roll_limits(struct dice *dice)
 {
-    bool rated = dice_one_in(dice, 4);
     return (struct shard_limits){.requests_parked_max = PICK(dice, 3, 6, 20, 1000),
                                  .store_backlog_max_bytes = PICK(dice, 1000, 8000, 100000, 1000000),
-                                 .body_size_max_bytes = 400,
                                  .page_cost_max = 128u << 10,
-                                 .rooms_per_user_max = PICK(dice, 3, 8, 30),
-                                 .unanswered_max = PICK(dice, 0, 1, 3),
-                                 .sessions_per_user_max = dice_between(dice, 1, 4),
-                                 .messages_per_second = rated ? 20 : 0,
-                                 .messages_burst = 5,
-                                 .requests_per_second = rated ? 50 : 0,
-                                 .requests_burst = 20,
-                                 .access_token_ttl_s = PICK(dice, 3600, 3600, 60),
-                                 .refresh_token_ttl_s = 86400,
-                                 .token_leeway_s = 5,
-                                 .refresh_grace_ms = PICK(dice, 0, 2000, 60000),
                                  .clock_skew_max_ms = CLOCK_SKEW_MS};
+}
+
+static struct domain_options roll_options(struct dice *dice)
+{
+    bool rated = dice_one_in(dice, 4);
+    return (struct domain_options){.body_size_max_bytes = 400,
+                                   .rooms_per_user_max = PICK(dice, 3, 8, 30),
+                                   .unanswered_max = PICK(dice, 0, 1, 3),
+                                   .sessions_per_user_max = dice_between(dice, 1, 4),
+                                   .messages_per_second = rated ? 20 : 0,
+                                   .messages_burst = 5,
+                                   .requests_per_second = rated ? 50 : 0,
+                                   .requests_burst = 20,
+                                   .access_token_ttl_s = PICK(dice, 3600, 3600, 60),
+                                   .refresh_token_ttl_s = 86400,
+                                   .token_leeway_s = 5,
+                                   .refresh_grace_ms = PICK(dice, 0, 2000, 60000)};
 }
 
 static void roll_weights(struct profile *p, struct dice *dice)
@@ -100,7 +104,7 @@ static void make_long(struct profile *p)
     p->talk_percent = 95;
     p->machine.shard_count = 1;
     p->segment_blocks = 200;
-    p->limits.messages_per_second = p->limits.requests_per_second = 0;
+    p->options.messages_per_second = p->options.requests_per_second = 0;
     p->weights[ACTION_REST] = 0;
     p->weights[ACTION_CRASH] /= 10;
     p->weights[ACTION_RESTART] = 0;
@@ -119,7 +123,7 @@ static void make_babbler(struct profile *p, struct dice *dice)
     p->devices = dice_between(dice, 1, 2);
     p->machine.shard_count = 1;
     p->machine.limits[LIMIT_DEDUP_ENTRIES] = DEDUP_CAPACITY_MIN;
-    p->limits.messages_per_second = p->limits.requests_per_second = 0;
+    p->options.messages_per_second = p->options.requests_per_second = 0;
     p->clock_leaps = false; /* which end what is promised */
     p->segment_blocks = 200;
     p->weights[ACTION_CRASH] /= 4;
@@ -146,6 +150,7 @@ struct profile profile_roll(struct dice *dice)
                         .password_queue_max = dice_between(dice, 1, 4),
                         .machine = roll_machine(dice),
                         .limits = roll_limits(dice),
+                        .options = roll_options(dice),
                         .pool_size_bytes = PICK(dice, 1u << 20, 1u << 20, 16384, 4096),
                         .talk_percent = PICK(dice, 25, 40, 70, 90),
                         .clock_steps_back = dice_one_in(dice, 4),

@@ -3,6 +3,7 @@
 #ifndef TESTS_SIM_PROFILE_H
 #define TESTS_SIM_PROFILE_H
 
+#include "shard/domain/setup.h"
 #include "shard/engine/shard.h"
 #include "sim/dice.h"
 
@@ -46,6 +47,7 @@ struct profile {
     uint32_t log_pending_max_bytes, password_queue_max, letters_max;
     struct machine_options machine;
     struct shard_limits limits;
+    struct domain_options options;
     uint32_t outbound_soft_bytes, outbound_hard_bytes;
     size_t pool_size_bytes;
     uint32_t weights[ACTION_COUNT];

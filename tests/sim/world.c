@@ -2,6 +2,7 @@
 #include "sim/world.h"
 #include "api/api.h"
 #include "core/check.h"
+#include "shard/domain/account/hashing.h"
 #include "shard/domain/keys.h"
 #include "shard/domain/methods.h"
 #include "shard/engine/positions.h"
@@ -669,11 +670,12 @@ static const struct shard_ports ports = {.now_ms = port_now_ms,
                                          .now_ns = port_now_ns,
                                          .random = port_random,
                                          .post = port_post,
-                                         .reply = port_reply,
-                                         .hash_password = port_hash_password,
-                                         .session_bind = port_session_bind,
-                                         .session_send = port_session_send,
-                                         .session_end = port_session_end};
+                                         .reply = port_reply};
+
+static const struct domain_ports domain_ports_of_world = {.hash_password = port_hash_password,
+                                                          .session_bind = port_session_bind,
+                                                          .session_send = port_session_send,
+                                                          .session_end = port_session_end};
 
 struct world *world_create(uint64_t seed, enum plant plant)
 {
@@ -688,9 +690,12 @@ struct world *world_create(uint64_t seed, enum plant plant)
     if (result == RESULT_OK) result = token_keys_create(&w->keys);
     if (result == RESULT_OK) result = token_keys_add(w->keys, "sim", SLICE_TEXT("a secret of thirty-two bytes, or more"));
     ASSERT(result == RESULT_OK);
+    w->setup = (struct domain_setup){.options = w->profile.options, .ports = domain_ports_of_world};
+    w->setup.ports.context = w;
     struct shard_options options = {.machine = w->profile.machine,
                                     .limits = w->profile.limits,
                                     .ports = ports,
+                                    .setup = &w->setup,
                                     .log_pending_max_bytes = w->profile.log_pending_max_bytes,
                                     .pool = w->pool,
                                     .token_keys = w->keys};

@@ -50,6 +50,7 @@ struct world {
     uint64_t deaf_until_step[SHARDS_MAX]; /* it takes no letters until then */
     struct late *late[SHARDS_MAX];        /* letters.c */
     struct renumbering renumberings[SHARDS_MAX][SHARDS_MAX];
+    struct domain_setup setup; /* of all shards */
     struct password_job *passwords_first, *passwords_last;
     uint32_t passwords_waiting;
     uint64_t now_ns, wall_base_ms, wall_latest_ms; /* right time: base and now; latest: before it was last set back */

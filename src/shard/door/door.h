@@ -22,6 +22,9 @@
 
 
 struct door;
+struct session;
+struct session_event;
+struct session_frame;
 struct timer_wheel;
 
 enum host_state { HOST_RECOVERING, HOST_SERVING, HOST_STOPPING };

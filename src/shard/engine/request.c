@@ -586,55 +586,23 @@ void request_read(struct shard *s, struct request *r, void (*read)(struct read_j
     request_read_then(s, r, read, params, size, NULL);
 }
 
-/* ---- passwords ---- */
+/* ---- work elsewhere ---- */
 
-struct hashing {
-    struct password_job job;
-    struct request *request;
-    void (*then)(struct shard *, struct request *, struct password_job *);
-};
-
-static void hash_done(struct password_job *job)
+void request_job_begin(struct shard *s, struct request *r)
 {
-    struct hashing *h = CONTAINER_OF(job, struct hashing, job);
-    ASSERT(h->request->stage == REQUEST_CALLING);
-    h->request->stage = REQUEST_RUNNING;
-    struct shard *s = job->shard;
-    struct request *r = h->request;
-    s->jobs_open--;
-    ASSERT(s->running == NULL);
-    s->running = r; /* `then` is a continuation of the handler: it may find needs missing */
-    h->then(s, r, job);
-    free(h);
-    request_ran(s, r);
+    r->stage = REQUEST_CALLING;
+    shard_begin_job(s);
 }
 
-void request_hash_password(struct shard *s, struct request *r, const char *password, const char *verify_hash,
-                           void (*then)(struct shard *, struct request *, struct password_job *))
+void request_job_end(struct shard *s, struct request *r, void (*then)(struct shard *, struct request *, void *), void *context)
 {
-    struct hashing *h = memory_alloc(sizeof *h);
-    h->request = r;
-    h->then = then;
-    h->job.done = hash_done;
-    h->job.shard = s;
-    h->job.address_class = r->letter->address_class;
-    h->job.verify = verify_hash != NULL;
-    size_t len = strlen(password);
-    ASSERT(len < sizeof h->job.password);
-    memcpy(h->job.password, password, len + 1);
-    if (verify_hash != NULL) {
-        ASSERT(strlen(verify_hash) < sizeof h->job.hash);
-        memcpy(h->job.hash, verify_hash, strlen(verify_hash) + 1);
-    }
-    r->stage = REQUEST_CALLING;
-    if (s->options.ports.hash_password(s->options.ports.context, &h->job) == RESULT_OK) {
-        s->jobs_open++;
-        return;
-    }
+    ASSERT(r->stage == REQUEST_CALLING);
     r->stage = REQUEST_RUNNING;
-    explicit_bzero(h, sizeof *h);
-    free(h);
-    request_refuse(s, r, ERROR_SERVER_BUSY);
+    shard_end_job(s);
+    ASSERT(s->running == NULL);
+    s->running = r; /* `then` is a continuation of the handler: it may find needs missing */
+    then(s, r, context);
+    request_ran(s, r);
 }
 
 /* ---- answers ---- */

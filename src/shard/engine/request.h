@@ -104,9 +104,10 @@ void request_read(struct shard *shard, struct request *request, void (*read)(str
 void request_read_then(struct shard *shard, struct request *request, void (*read)(struct read_job *, struct store_view *),
                        const void *params, uint32_t size, void (*then)(struct shard *, struct request *, struct read_job *));
 
-/* Off to argon2id; then(…) runs with the finished job when it is done. Refuses SERVER_BUSY by itself. */
-void request_hash_password(struct shard *shard, struct request *request, const char *password, const char *verify_hash,
-                           void (*then)(struct shard *shard, struct request *request, struct password_job *job));
+/* Work on a thread that is not the storage thread: the request waits from its begin until its end, which is on the worker and runs `then`, a
+ * continuation of the handler. */
+void request_job_begin(struct shard *shard, struct request *request);
+void request_job_end(struct shard *shard, struct request *request, void (*then)(struct shard *, struct request *, void *), void *context);
 
 /* Ends of a request: each frees it. */
 void request_reply(struct shard *shard, struct request *request, const ProtobufCMessage *message);
@@ -160,6 +161,7 @@ uint32_t shard_parked(const struct shard *shard);
 struct buf_pool *shard_pool(const struct shard *shard);
 const struct shard_ports *shard_ports(const struct shard *shard);
 const struct shard_limits *shard_limits(const struct shard *shard);
+const struct domain_setup *shard_setup(const struct shard *shard);
 const struct token_keys *shard_token_keys(const struct shard *shard);
 struct metrics *shard_metrics(const struct shard *shard);
 struct envelope_arena *shard_arena(struct shard *shard); /* reset after each handler run */

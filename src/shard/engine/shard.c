@@ -501,6 +501,7 @@ struct commitlog *shard_log(struct shard *s) { return s->log; }
 uint16_t shard_number(const struct shard *s) { return s->options.machine.shard; }
 const struct shard_ports *shard_ports(const struct shard *s) { return &s->options.ports; }
 const struct shard_limits *shard_limits(const struct shard *s) { return &s->options.limits; }
+const struct domain_setup *shard_setup(const struct shard *s) { return s->options.setup; }
 const struct token_keys *shard_token_keys(const struct shard *s) { return s->options.token_keys; }
 struct metrics *shard_metrics(const struct shard *s) { return s->options.metrics; }
 struct envelope_arena *shard_arena(struct shard *s) { return s->arena; }

@@ -17,23 +17,9 @@
 #include "shard/engine/machine.h"
 #include "storage/commitlog.h"
 
+struct domain_setup;
 struct shard;
-struct session;
-struct session_event;
-struct session_frame;
 struct token_keys;
-
-struct password_job { /* argon2id off the worker; embedded in its owner, pinned until done */
-    void (*done)(struct password_job *job); /* on the worker */
-    struct shard *shard;
-    uint16_t address_class;      /* whose share of the queue it takes: login_limit_class() */
-    bool verify;                 /* false: make a hash of `password` */
-    bool fits;                   /* verify: the answer */
-    enum result result;          /* OK; BUSY and the like never reach done: submit refuses */
-    char password[257];          /* NUL-terminated; wiped when done */
-    char hash[128];
-    struct password_job *next;
-};
 
 /* The outside. Every function is called on the worker, never nested in another port. */
 struct shard_ports {
@@ -43,32 +29,12 @@ struct shard_ports {
     void (*random)(void *context, void *out, size_t len);
     void (*post)(void *context, struct letter *letter);  /* takes; to shard letter->to_shard, in order per pair */
     void (*reply)(void *context, const struct letter *letter); /* borrows; a REPLY, to letter->origin */
-    enum result (*hash_password)(void *context, struct password_job *job); /* BUSY at password_queue_max, or at the address's share */
-    /* The request's connection is authenticated as `session` from now on; false when it is gone. */
-    bool (*session_bind)(void *context, const struct origin *origin, struct session *session);
-    /* Queues one frame for the session; BUSY: outbound hard limit. *above_soft tells to stop pushing until drained. */
-    enum result (*session_send)(void *context, struct session *session, struct slice head, struct buf *body, bool *above_soft);
-    /* For sessions whose connection encodes by itself: an event of the stream, a message of a large room; some of the latter were
-     * not pushed. */
-    void (*session_event)(void *context, struct session *session, uint64_t sync_key, struct session_event *event);
-    void (*session_room)(void *context, struct session *session, struct session_frame *message);
-    void (*session_missed)(void *context, struct session *session);
-    /* Closes the session's connection; session_closed follows later. */
-    void (*session_end)(void *context, struct session *session, uint16_t close_code, const char *reason);
 };
 
 struct shard_limits { /* options that the engine (not apply) keeps */
     uint32_t requests_parked_max; /* of those without a session; the others are bounded by what is read, see door.h */
     uint64_t store_backlog_max_bytes;
-    uint32_t body_size_max_bytes;
-    uint32_t rooms_per_user_max;
-    uint32_t unanswered_max; /* 0: no limit */
-    uint32_t sessions_per_user_max;
-    uint32_t page_cost_max; /* bounds_page_cost() */
-    uint32_t messages_per_second, messages_burst;   /* 0: off */
-    uint32_t requests_per_second, requests_burst;
-    uint32_t access_token_ttl_s, refresh_token_ttl_s, token_leeway_s;
-    uint32_t refresh_grace_ms;  /* how long a lost answer to a refresh may be asked for again */
+    uint32_t page_cost_max; /* of an answer that is a page, see reading.h */
     uint32_t follower_backlog_max; /* entries; who is behind by more is lost */
     uint32_t clock_skew_max_ms; /* a log whose newest time is farther ahead goes back to the clock */
 };
@@ -77,6 +43,7 @@ struct shard_options {
     struct machine_options machine;
     struct shard_limits limits;
     struct shard_ports ports;
+    const struct domain_setup *setup;   /* what the areas are given: shard/domain/setup.h; borrowed; NULL: it never serves */
     struct disk *disk;                  /* of the commit log; borrowed */
     bool log_made_before;               /* see commitlog_options */
     bool look_only;                     /* the machine is recovered, to be looked at; nothing is logged, and it never serves */

@@ -1,14 +1,14 @@
 /* shard/worker/password.h - argon2id off the workers: slow on purpose and greedy for memory, so done by a few threads, one hash at a time each.
  * Owns:    the threads, and per thread and worker one ring there and one back. Jobs belong to their submitters, pinned until done.
  * Thread:  create, destroy: whoever starts the process. The functions with a `worker`: that worker alone.
- * Depends: core/, api/token.h, shard/engine/shard.h (struct password_job).  Start at: shard/engine/shard.h
+ * Depends: core/, api/token.h, shard/domain/account/hashing.h (struct password_job).  Start at: shard/domain/account/hashing.h
  * Limit:   queue_max jobs of all workers together are waiting, being hashed or not yet collected, and queue_per_address_max of one class of
  *          addresses per worker; beyond it BUSY. So one address cannot take every place.
  * The threads run at the lowest ordinary priority (nice 19, batch): a flood of logins takes what the workers leave over. */
 #ifndef SHARD_PASSWORD_H
 #define SHARD_PASSWORD_H
 
-#include "shard/engine/shard.h"
+#include "shard/domain/account/hashing.h"
 
 struct doorbell;
 struct password_pool;

@@ -52,20 +52,24 @@ struct shard_limits settings_shard(const struct config *c)
 {
     return (struct shard_limits){.requests_parked_max = c->requests_parked_max,
                                  .store_backlog_max_bytes = c->store_backlog_max_bytes,
-                                 .body_size_max_bytes = c->body_size_max_bytes,
-                                 .rooms_per_user_max = c->rooms_per_user_max,
-                                 .unanswered_max = c->unanswered_max,
                                  .page_cost_max = bounds_page_cost(c->outbound_hard_bytes - c->outbound_soft_bytes, c->body_size_max_bytes,
                                                                    c->rooms_per_user_max),
-                                 .sessions_per_user_max = c->devices_per_user_max,
-                                 .messages_per_second = c->rate_messages_per_second,
-                                 .messages_burst = c->rate_messages_burst,
-                                 .requests_per_second = c->rate_requests_per_second,
-                                 .requests_burst = c->rate_requests_burst,
-                                 .access_token_ttl_s = c->access_token_ttl_ms / 1000,
-                                 .refresh_token_ttl_s = (uint32_t)(c->refresh_token_ttl_ms / 1000),
-                                 .token_leeway_s = c->token_leeway_ms / 1000,
-                                 .refresh_grace_ms = c->refresh_grace_ms,
                                  .follower_backlog_max = c->follower_backlog_max,
                                  .clock_skew_max_ms = c->clock_skew_max_ms};
+}
+
+struct domain_options settings_domain(const struct config *c)
+{
+    return (struct domain_options){.body_size_max_bytes = c->body_size_max_bytes,
+                                   .rooms_per_user_max = c->rooms_per_user_max,
+                                   .unanswered_max = c->unanswered_max,
+                                   .sessions_per_user_max = c->devices_per_user_max,
+                                   .messages_per_second = c->rate_messages_per_second,
+                                   .messages_burst = c->rate_messages_burst,
+                                   .requests_per_second = c->rate_requests_per_second,
+                                   .requests_burst = c->rate_requests_burst,
+                                   .access_token_ttl_s = c->access_token_ttl_ms / 1000,
+                                   .refresh_token_ttl_s = (uint32_t)(c->refresh_token_ttl_ms / 1000),
+                                   .token_leeway_s = c->token_leeway_ms / 1000,
+                                   .refresh_grace_ms = c->refresh_grace_ms};
 }

@@ -5,11 +5,13 @@
 
 #include "core/config.h"
 #include "net/server.h"
+#include "shard/domain/setup.h"
 #include "shard/engine/shard.h"
 
 /* `connections_max`: of the one server (a worker's share, or the lobby's own few). `tls`: NULL without a certificate. */
 struct server_options settings_server(const struct config *config, uint32_t connections_max, struct tls_identity *tls);
 struct machine_options settings_machine(const struct config *config, uint16_t shard, uint16_t shard_count);
 struct shard_limits settings_shard(const struct config *config);
+struct domain_options settings_domain(const struct config *config);
 
 #endif

@@ -46,6 +46,7 @@ struct worker {
     struct buf_pool *pool;
     struct server *server;
     struct door *door;
+    struct domain_setup setup; /* of its shards */
     struct storage_thread *storage;
     struct doorbell bell;
     struct io_op bell_op; /* the read of the bell's counter */
@@ -208,14 +209,8 @@ static enum result open_shard(struct worker *w, struct owned_shard *owned, uint1
                   .now_ns = port_now_ns,
                   .random = port_random,
                   .post = port_post,
-                  .reply = port_reply,
-                  .hash_password = port_hash_password,
-                  .session_bind = port_session_bind,
-                  .session_send = port_session_send,
-                  .session_event = port_session_event,
-                  .session_room = port_session_room,
-                  .session_missed = port_session_missed,
-                  .session_end = port_session_end},
+                  .reply = port_reply},
+        .setup = &w->setup,
         .disk = owned->disk,
         .log_made_before = datadir_run(w->options.datadir) > 0,
         .store = owned->store,
@@ -231,10 +226,24 @@ static enum result open_shard(struct worker *w, struct owned_shard *owned, uint1
     return result;
 }
 
+static void set_up(struct worker *w)
+{
+    w->setup = (struct domain_setup){.options = settings_domain(w->options.config),
+                                     .ports = {.context = w,
+                                               .hash_password = port_hash_password,
+                                               .session_bind = port_session_bind,
+                                               .session_send = port_session_send,
+                                               .session_event = port_session_event,
+                                               .session_room = port_session_room,
+                                               .session_missed = port_session_missed,
+                                               .session_end = port_session_end}};
+}
+
 static enum result prepare(struct worker *w, uint64_t *replayed, char *text, size_t text_size)
 {
     const struct config *c = w->options.config;
     char name[16];
+    set_up(w);
     snprintf(name, sizeof name, "storage-%u", w->options.number);
     struct storage_thread_options storage = {.name = name,
                                              .queue_length_max = 4096,

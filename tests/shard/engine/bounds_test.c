@@ -155,7 +155,7 @@ static void check_arrived(const uint32_t *lens, uint32_t count)
 Test(bounds, every_acknowledged_message_is_delivered, .timeout = 60)
 {
     rig.pool_size_bytes = 16 << 20;
-    rig.limits.body_size_max_bytes = commitlog_body_size_max(1 << 20, 4096) - bounds_command(COMMAND_RELAY, 0);
+    rig.setup.options.body_size_max_bytes = commitlog_body_size_max(1 << 20, 4096) - bounds_command(COMMAND_RELAY, 0);
     open_rig();
     static const uint32_t below[] = {5000, 200, 100, 64, 50, 44, 43, 42, 20, 8, 4, 3, 2, 1, 0};
     uint32_t lens[COUNT_OF(below) * 2], count = 0;
@@ -163,11 +163,11 @@ Test(bounds, every_acknowledged_message_is_delivered, .timeout = 60)
         for (uint32_t full = 0; full < 2; full++) {
             char id[65];
             snprintf(id, sizeof id, "%064u", count);
-            lens[count] = rig.limits.body_size_max_bytes - below[i];
+            lens[count] = rig.setup.options.body_size_max_bytes - below[i];
             cr_assert_eq(say(alice, bob, id, lens[count], full != 0 ? PROPERTIES_SIZE_MAX : 0), ERROR_NONE, "%u bytes below", below[i]);
             count++;
         }
-    cr_expect_eq(say(alice, bob, "too large", rig.limits.body_size_max_bytes + 1, 0), ERROR_BODY_TOO_LARGE);
+    cr_expect_eq(say(alice, bob, "too large", rig.setup.options.body_size_max_bytes + 1, 0), ERROR_BODY_TOO_LARGE);
     check_arrived(lens, count);
     rig_close();
 }
@@ -198,7 +198,7 @@ static uint32_t stuck_len; /* a body that fits a SEND and no RELAY */
 static void get_stuck(void)
 {
     rig.pool_size_bytes = 16 << 20;
-    rig.limits.body_size_max_bytes = 1 << 20;
+    rig.setup.options.body_size_max_bytes = 1 << 20;
     open_rig();
     rig.letters_held = true;
     stuck_len = commitlog_body_limit(rig.shards[0]->log) - 17 - 47 - NAME_SIZE_MAX - 1 /* client_msg_id */;

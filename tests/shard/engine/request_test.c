@@ -79,7 +79,7 @@ Test(request, an_id_asked_for_before_it_is_given_is_as_new_as_it_was_when_evicte
 {
     rig_begin(1);
     rig.machine.entities_max = 100;
-    rig.limits.rooms_per_user_max = 1000;
+    rig.setup.options.rooms_per_user_max = 1000;
     rig_open();
     uint64_t alice = rig_add_user(0, "alice"), bob = rig_add_user(0, "bob"), room_id = id_make(0, ID_ROOM, 1), seq = 0;
     rig_know(alice, "phone");

@@ -4,10 +4,11 @@
 #include "shard/engine/rate_limit.h"
 #include "shard/domain/delivery/session.h"
 #include "shard/domain/methods.h"
+#include "shard/domain/setup.h"
 
 static enum error admit_rate(const struct shard *s, const struct method *method, struct inbox *inbox, uint32_t *retry_after_ms)
 {
-    const struct shard_limits *limits = shard_limits(s);
+    const struct domain_options *limits = domain_options(s);
     uint64_t now = shard_now_ns(s) / 1000000; /* steps of no clock give or take anything */
     bool fits = true;
     if (method->rate != RATE_NONE)

@@ -5,6 +5,7 @@
 #include "shard/domain/account/account_internal.h"
 #include "shard/domain/records.h"
 #include "shard/domain/delivery/session.h"
+#include "shard/domain/setup.h"
 
 #define MS_PER_SECOND 1000u
 
@@ -34,7 +35,7 @@ void account_refuse_token(struct shard *shard, struct request *request, enum err
 /* Tells the connection about its session, new or with newer times. False: the connection is gone, nobody waits for an answer. */
 static bool auth_bind(struct shard *shard, struct request *request, struct session *session)
 {
-    const struct shard_ports *ports = shard_ports(shard);
+    const struct domain_ports *ports = domain_ports(shard);
     bool bound = ports->session_bind(ports->context, &request->letter->origin, session);
     if (bound) auth_reply(shard, request, session);
     else request_end(shard, request);

@@ -1,6 +1,7 @@
 /* shard/domain/account/grant.c - the tokens of a login or refresh: made before the command, handed out after it is durable. */
 #include "shard/domain/account/account_internal.h"
 #include "shard/engine/memory.h"
+#include "shard/domain/setup.h"
 #include <sodium.h>
 
 #define MS_PER_SECOND 1000u
@@ -29,7 +30,7 @@ struct grant *grant_make(struct shard *shard, struct request *request, const str
     grant->refresh = *refresh;
     while (grant->refresh.family == 0) ports->random(ports->context, &grant->refresh.family, sizeof grant->refresh.family);
     grant->refresh_expires_ms =
-        ports->now_ms(ports->context) + (uint64_t)shard_limits(shard)->refresh_token_ttl_s * MS_PER_SECOND;
+        ports->now_ms(ports->context) + (uint64_t)domain_options(shard)->refresh_token_ttl_s * MS_PER_SECOND;
     writer_init(&grant->refresh_token, 0);
     writer_init(&grant->access_token, 0);
 
@@ -50,7 +51,7 @@ void grant_mint_access(struct shard *shard, struct grant *grant, const struct ac
         claims.generation = device->generation;
         memcpy(claims.platform, device->platform, sizeof claims.platform);
     }
-    claims.expires_s = claims.issued_s + shard_limits(shard)->access_token_ttl_s;
+    claims.expires_s = claims.issued_s + domain_options(shard)->access_token_ttl_s;
     grant->access_expires_ms = claims.expires_s * MS_PER_SECOND;
     token_mint(shard_token_keys(shard), &claims, &grant->access_token);
     writer_u8(&grant->access_token, '\0');

@@ -3,6 +3,7 @@
  * access token minted, both answered. An unknown name costs one argon2id too and gets the same answer as a wrong password. */
 #include "shard/domain/fields.h"
 #include "shard/domain/account/account_internal.h"
+#include "shard/domain/account/hashing.h"
 #include "shard/domain/bounds.h"
 #include "shard/domain/followed.h"
 #include "shard/domain/records.h"

@@ -10,6 +10,7 @@
 #include "shard/domain/bounds.h"
 #include "shard/domain/account/account_internal.h"
 #include "shard/domain/records.h"
+#include "shard/domain/setup.h"
 #include <sodium.h>
 
 /* May this hash still be traded? */
@@ -55,7 +56,7 @@ static enum used used_before(struct shard *shard, const struct account *account,
     if (device == NULL || device->refresh_family == 0 || shown.family != device->refresh_family) return USED_NEVER;
     if (shown.number >= device->refresh_number || !token_refresh_is_ours(shard_token_keys(shard), token)) return USED_NEVER;
     const struct shard_ports *ports = shard_ports(shard);
-    uint64_t now_ms = ports->now_ms(ports->context), grace_ms = shard_limits(shard)->refresh_grace_ms;
+    uint64_t now_ms = ports->now_ms(ports->context), grace_ms = domain_options(shard)->refresh_grace_ms;
     bool recent = now_ms < device->refreshed_ms + grace_ms && device->refreshed_ms < now_ms + grace_ms;
     return shown.number + 1 == device->refresh_number && recent ? USED_ANSWER_LOST : USED_AGAIN;
 }

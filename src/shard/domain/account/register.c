@@ -3,6 +3,7 @@
  * Two who want one name at the same time both pass the first look; the second is refused when its command is applied. */
 #include "shard/domain/fields.h"
 #include "shard/domain/account/account_internal.h"
+#include "shard/domain/account/hashing.h"
 #include "shard/domain/bounds.h"
 #include "shard/domain/followed.h"
 #include "shard/domain/keys.h"

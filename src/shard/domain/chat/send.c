@@ -11,6 +11,7 @@
 #include "shard/domain/methods.h"
 #include "shard/domain/room/room.h"
 #include "shard/domain/room/view.h"
+#include "shard/domain/setup.h"
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -178,7 +179,7 @@ static const char *send_fault(const struct shard *shard, const struct request *r
     if (!known_qos) return "published_qos: not a PublishedQos";
     if (is_text && in->body.len == 0) return "body: must not be empty";
     *error = ERROR_BODY_TOO_LARGE;
-    if (in->body.len > shard_limits(shard)->body_size_max_bytes) return error_row(ERROR_BODY_TOO_LARGE)->message;
+    if (in->body.len > domain_options(shard)->body_size_max_bytes) return error_row(ERROR_BODY_TOO_LARGE)->message;
     *error = ERROR_BAD_FIELD;
     return is_text && utf8_valid_len(in->body) != in->body.len ? "body: text must be UTF-8" : NULL;
 }
@@ -206,7 +207,7 @@ static bool send_introduce(struct shard *shard, struct request *request, uint64_
     uint64_t ids[2] = {request->actor.user_id, peer_id};
     const struct user_found *people = NULL;
     if (!users_look_up(shard, request, ids, 2, &people)) return false;
-    uint32_t unanswered_max = shard_limits(shard)->unanswered_max;
+    uint32_t unanswered_max = domain_options(shard)->unanswered_max;
     enum error error = ERROR_NONE;
     if (!people[0].exists || !people[1].exists)
         error = ERROR_USER_NOT_FOUND;

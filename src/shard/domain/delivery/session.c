@@ -6,6 +6,7 @@
 #include "shard/domain/delivery/delivery.h"
 #include "shard/engine/memory.h"
 #include "shard/engine/request.h"
+#include "shard/domain/setup.h"
 
 #define NO_SLOT UINT32_MAX
 #define SECOND_MAX UINT32_MAX /* of a slot: in the year 2106, which is never */
@@ -94,7 +95,7 @@ static enum result make_room(const struct shard *s, struct inbox *inbox, struct 
         count++;
         if (slice_equal(slice_text(other->device_id), device_id)) oldest = other;
     }
-    if (count < shard_limits(s)->sessions_per_user_max) return RESULT_OK;
+    if (count < domain_options(s)->sessions_per_user_max) return RESULT_OK;
     if (oldest == NULL) return RESULT_BUSY;
     session_kick(oldest, CLOSE_GOING_AWAY, "replaced");
     return RESULT_OK;
@@ -168,7 +169,7 @@ void session_kick(struct session *session, uint16_t close_code, const char *reas
     envelope_pack(&packed, &end.base);
     session_push(session, RINGPOST__V1__PUSH__KIND_SESSION_END, writer_slice(&packed), false);
     writer_deinit(&packed);
-    const struct shard_ports *ports = shard_ports(session->shard);
+    const struct domain_ports *ports = domain_ports(session->shard);
     ports->session_end(ports->context, session, close_code, reason);
 }
 
@@ -230,7 +231,7 @@ static void session_fall_behind(struct session *session)
 /* Queues one frame; keeps the books of a slow reader. */
 static void session_put(struct session *session, struct slice head, struct buf *body)
 {
-    const struct shard_ports *ports = shard_ports(session->shard);
+    const struct domain_ports *ports = domain_ports(session->shard);
     bool above_soft = false;
     enum result result = ports->session_send(ports->context, session, head, body, &above_soft);
     if (result == RESULT_BUSY) ports->session_end(ports->context, session, CLOSE_TOO_SLOW, "too slow: reconnect and sync");
@@ -258,7 +259,7 @@ void session_push_event(struct session *session, uint64_t sync_key, struct sessi
 {
     if (session->behind) return;
     if (session->encodes) {
-        const struct shard_ports *ports = shard_ports(session->shard);
+        const struct domain_ports *ports = domain_ports(session->shard);
         ports->session_event(ports->context, session, sync_key, event);
         return;
     }
@@ -319,7 +320,7 @@ void session_push_frame(struct session *session, struct session_frame *frame, bo
 
 void session_push_room(struct session *session, struct session_frame *frame)
 {
-    const struct shard_ports *ports = shard_ports(session->shard);
+    const struct domain_ports *ports = domain_ports(session->shard);
     if (session->encodes) ports->session_room(ports->context, session, frame);
     else if (session->behind || !session_try_push(session, frame)) session_miss_room(session);
 }
@@ -327,7 +328,7 @@ void session_push_room(struct session *session, struct session_frame *frame)
 /* A message of a large room went by: the session has to sync to hear of it. */
 void session_miss_room(struct session *session)
 {
-    const struct shard_ports *ports = shard_ports(session->shard);
+    const struct domain_ports *ports = domain_ports(session->shard);
     if (session->encodes) {
         ports->session_missed(ports->context, session);
         return;

@@ -14,6 +14,7 @@
 #include "shard/engine/memory.h"
 #include "shard/engine/method.h"
 #include "shard/engine/request.h"
+#include "shard/domain/setup.h"
 
 #define WILL_REST_MAX (PROPERTIES_SIZE_MAX + 512u) /* of a packed will, beside the body: properties, ids, what frames them */
 
@@ -438,7 +439,7 @@ void mqtt_will_run(struct shard *shard, struct request *request)
     }
     struct entity *wills = request_entity(shard, request, ENTITY_WILLS, request->actor.user_id, 0);
     if (wills == NULL) return;
-    if (payload.len > shard_limits(shard)->body_size_max_bytes + WILL_REST_MAX) { /* the method send would not take it */
+    if (payload.len > domain_options(shard)->body_size_max_bytes + WILL_REST_MAX) { /* the method send would not take it */
         request_refuse(shard, request, ERROR_BODY_TOO_LARGE);
         return;
     }

@@ -7,6 +7,7 @@
 #include "shard/domain/fields.h"
 #include "shard/domain/delivery/inbox.h"
 #include "shard/domain/room/room_internal.h"
+#include "shard/domain/setup.h"
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -134,7 +135,7 @@ static bool create_refuse_full(struct shard *shard, struct request *request, con
                                 const struct user_found *people)
 {
     struct entity *own = request_entity(shard, request, ENTITY_INBOX, request->actor.user_id, 0);
-    bool full = inbox_group_count(inbox_of(own)) >= shard_limits(shard)->rooms_per_user_max;
+    bool full = inbox_group_count(inbox_of(own)) >= domain_options(shard)->rooms_per_user_max;
     for (uint32_t i = 0; i < guests->count; i++) full = full || guest_rooms_full(shard, &people[i]);
     if (full) request_refuse(shard, request, ERROR_TOO_MANY_ROOMS);
     return full;

@@ -2,6 +2,7 @@
  * ascending order. */
 #include "shard/domain/delivery/lookup.h"
 #include "shard/domain/room/room_internal.h"
+#include "shard/domain/setup.h"
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -64,11 +65,11 @@ const struct user_found *guests_ask(const struct guests *guests, struct shard *s
 
 bool guest_rooms_full(const struct shard *shard, const struct user_found *answer)
 {
-    uint32_t rooms_max = shard_limits(shard)->rooms_per_user_max;
+    uint32_t rooms_max = domain_options(shard)->rooms_per_user_max;
     return answer->group_count >= rooms_max - rooms_max / ROOMS_OWN_SHARE;
 }
 
 bool person_rooms_full(const struct shard *shard, const struct user_found *answer)
 {
-    return answer->group_count >= shard_limits(shard)->rooms_per_user_max;
+    return answer->group_count >= domain_options(shard)->rooms_per_user_max;
 }

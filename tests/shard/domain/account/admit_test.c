@@ -31,8 +31,8 @@ Test(admit, only_devices_that_are_not_revoked)
 Test(admit, requests_of_a_user_are_limited_whatever_they_come_by)
 {
     rig_begin(1);
-    rig.limits.requests_per_second = 1;
-    rig.limits.requests_burst = 3;
+    rig.setup.options.requests_per_second = 1;
+    rig.setup.options.requests_burst = 3;
     rig_open();
     uint64_t alice = rig_add_user(0, "alice"), bob = rig_add_user(0, "bob");
     struct session *session = rig_come(alice, "laptop");
@@ -53,8 +53,8 @@ Test(admit, requests_of_a_user_are_limited_whatever_they_come_by)
 Test(admit, messages_are_limited_beside_requests)
 {
     rig_begin(1);
-    rig.limits.messages_per_second = 1;
-    rig.limits.messages_burst = 2;
+    rig.setup.options.messages_per_second = 1;
+    rig.setup.options.messages_burst = 2;
     rig_open();
     uint64_t alice = rig_add_user(0, "alice"), bob = rig_add_user(0, "bob");
     cr_expect_eq(rig_say(alice, bob, "1", "one"), ERROR_NONE);

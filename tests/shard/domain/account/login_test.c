@@ -14,8 +14,8 @@ static void setup(void)
 {
     rig_begin(1);
     cr_assert_eq(rig.now_ms, NOW_MS);
-    cr_assert_eq(rig.limits.access_token_ttl_s, ACCESS_TTL_S);
-    cr_assert_eq(rig.limits.refresh_token_ttl_s, REFRESH_TTL_S);
+    cr_assert_eq(rig.setup.options.access_token_ttl_s, ACCESS_TTL_S);
+    cr_assert_eq(rig.setup.options.refresh_token_ttl_s, REFRESH_TTL_S);
     rig_open();
 }
 
@@ -296,7 +296,7 @@ Test(account_login, a_lost_answer_to_a_refresh_comes_again)
     char first[256], second[256], again[256], third[256];
     (void)log_in("laptop", first);
     (void)refreshed(first, second);
-    rig.now_ms += rig.limits.refresh_grace_ms - 1;
+    rig.now_ms += rig.setup.options.refresh_grace_ms - 1;
     struct token_claims claims = refreshed(first, again);
     cr_expect_str_eq(again, second);
     cr_expect_eq(do_devices(&claims), ERROR_NONE);
@@ -345,7 +345,7 @@ Test(account_login, a_used_refresh_token_ends_its_family)
         struct token_claims claims = log_in("laptop", old);
         strcpy(token, old);
         for (uint32_t n = 0; n < cases[i].refreshes; n++) claims = refreshed(token, token);
-        if (cases[i].late) rig.now_ms += rig.limits.refresh_grace_ms;
+        if (cases[i].late) rig.now_ms += rig.setup.options.refresh_grace_ms;
         if (cases[i].other_family) claims = log_in("laptop", token);
         cr_assert_eq(do_auth(&claims, 0), ERROR_NONE);
         rig.end_count = 0;

@@ -250,7 +250,7 @@ Test(session, handles_of_sessions_that_are_gone_find_nobody)
 Test(session, at_the_limit_the_oldest_of_the_same_device_makes_room)
 {
     rig_begin(1);
-    rig.limits.sessions_per_user_max = 3;
+    rig.setup.options.sessions_per_user_max = 3;
     rig_open();
     uint64_t alice = rig_add_user(0, "alice");
     struct session *oldest = rig_come(alice, "laptop");
@@ -272,7 +272,7 @@ Test(session, a_token_that_expires_ends_its_session_once)
     rig_open();
     uint64_t alice = rig_add_user(0, "alice");
     struct session *session = rig_come(alice, "laptop");
-    rig.now_ms += (rig.limits.access_token_ttl_s - 1) * UINT64_C(1000);
+    rig.now_ms += (rig.setup.options.access_token_ttl_s - 1) * UINT64_C(1000);
     shard_tick(rig.shards[0]);
     cr_expect_eq(rig.end_count, 0);
     rig.now_ms += 1000;

@@ -1,6 +1,7 @@
 /* tests/shard/domain/presence/watch_test.c - two shards that look at each other's users: subscriptions, pushes, and nothing left behind.
  * Each shard is a real one without a log: handlers, calls, sessions and letters are the engine's, the store is the fixture's rows, read
  * at once and answered when the test pumps. */
+#include "shard/domain/setup.h"
 #include "shard/domain/delivery/delivery.h"
 #include "shard/domain/methods.h"
 #include "shard/domain/presence/watch.h"
@@ -21,6 +22,7 @@ struct client { /* the other end of one session */
 
 struct node {
     struct shard shard;
+    struct domain_setup setup;
     struct fixture *fixture;
     struct store store;
     struct metrics metrics;
@@ -118,12 +120,14 @@ static void node_init(struct node *node, uint16_t number)
     node->read_last = &node->read_first;
     struct shard *s = &node->shard;
     s->options.machine = options;
-    s->options.limits.sessions_per_user_max = 10;
+    node->setup.options.sessions_per_user_max = 10;
+    node->setup.ports.session_send = port_send;
+    s->options.setup = &node->setup;
     s->options.limits.requests_parked_max = 100;
     s->options.store = &node->store;
     s->options.metrics = &node->metrics;
     s->options.ports = (struct shard_ports){
-        .now_ms = port_now, .now_ns = port_now, .post = port_post, .reply = port_reply, .session_send = port_send};
+        .now_ms = port_now, .now_ns = port_now, .post = port_post, .reply = port_reply};
     s->machine = node->fixture->machine;
     s->next_call = 1;
     s->closing = true; /* there is no log: what wants to be written (last seen) is dropped */

@@ -30,9 +30,9 @@ static void setup(void)
     rig.machine.limits[LIMIT_FANOUT_THRESHOLD] = 4;
     rig.machine.limits[LIMIT_DEDUP_ENTRIES] = 1024;
     rig.machine.entities_max = 8; /* nearly everything is loaded again each time */
-    rig.limits.body_size_max_bytes = BODY_MAX;
-    rig.limits.rooms_per_user_max = ROOMS_PER_USER;
-    rig.limits.unanswered_max = UNANSWERED_MAX;
+    rig.setup.options.body_size_max_bytes = BODY_MAX;
+    rig.setup.options.rooms_per_user_max = ROOMS_PER_USER;
+    rig.setup.options.unanswered_max = UNANSWERED_MAX;
     rig.look_ms = 1;
     rig_open();
     for (int i = 0; i < SHARDS * USERS_PER_SHARD; i++) {

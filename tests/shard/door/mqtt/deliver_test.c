@@ -727,7 +727,7 @@ static void say_some(struct mqtt_client *sender, uint16_t count)
 /* Ten at once, then ten a second. */
 static void limit_rate(void)
 {
-    rig.shards[0]->options.limits.messages_per_second = rig.shards[0]->options.limits.messages_burst = 10;
+    rig.setup.options.messages_per_second = rig.setup.options.messages_burst = 10;
 }
 
 Test(mqtt_deliver, who_writes_too_fast_is_read_from_more_slowly)
@@ -755,7 +755,7 @@ Test(mqtt_deliver, who_writes_too_fast_is_read_from_more_slowly)
         cr_expect_eq(count, 40);
         mqtt_drop(&sender);
         mqtt_leave(&phone);
-        rig.shards[0]->options.limits.messages_per_second = 0;
+        rig.setup.options.messages_per_second = 0;
     }
     cr_expect_gt(harness_metric(&rig.metrics.mqtt_slowed), 0);
 }

@@ -56,11 +56,12 @@ static void change_ports(struct shard_ports *ports)
 {
     world.reply = ports->reply;
     ports->reply = port_reply;
-    ports->session_bind = port_bind;
-    ports->session_event = port_event;
-    ports->session_room = port_room;
-    ports->session_missed = port_missed;
-    ports->session_end = port_end;
+    struct domain_ports *sessions = &rig.setup.ports;
+    sessions->session_bind = port_bind;
+    sessions->session_event = port_event;
+    sessions->session_room = port_room;
+    sessions->session_missed = port_missed;
+    sessions->session_end = port_end;
 }
 
 static void door_post(void *context, struct letter *letter)
@@ -118,7 +119,7 @@ void mqtt_begin(void)
     rig_begin(1);
     rig.machine.limits[LIMIT_FANOUT_THRESHOLD] = 3;
     rig.machine.limits[LIMIT_INBOX_EVENTS_MAX] = 1000;
-    rig.limits.body_size_max_bytes = 60000;
+    rig.setup.options.body_size_max_bytes = 60000;
     rig.pool_size_bytes = 16 << 20;
     rig.change_ports = change_ports;
     rig_open();
