@@ -1,10 +1,13 @@
 /* tests/sim/letters.c - see letters.h. */
 #include "sim/letters.h"
 #include "core/check.h"
+#include "shard/domain/letters.h"
 #include "shard/worker/mailbox.h"
 #include "shard/domain/records.h"
 #include "shard/engine/shard_internal.h"
+#include "sim/people.h"
 #include <stdlib.h>
+#include <string.h>
 
 #define TAKE_MAX 16u
 #define DEAF_STEPS_MAX 3000u
@@ -92,6 +95,20 @@ static void close_gap(struct world *w, const struct letter *letter)
     if (s->machine->streams != NULL) source->received = relay.first - 1;
 }
 
+/* Planted bug: nothing of a stream is ever sent again. */
+static bool is_sent_again(struct world *w, const struct letter *letter)
+{
+    if (letter->kind != LETTER_STREAM) return false;
+    struct relay_record relay;
+    struct cursor c = cursor_of(letter_payload(letter));
+    bool read = relay_record_read(&relay, &c) && cursor_done(&c);
+    ASSERT(read);
+    uint64_t *newest = &w->newest_posted[letter->from_shard][letter->to_shard];
+    if (relay.first <= *newest) return true;
+    *newest = relay.first + relay.count - 1;
+    return false;
+}
+
 static struct letter *with_planted_bug(struct world *w, struct letter *letter)
 {
     if (w->plant == PLANT_gap_ignored && letter->kind == LETTER_STREAM) close_gap(w, letter);
@@ -140,6 +157,7 @@ static bool goes_astray(struct world *w, struct letter *letter)
     const struct profile *p = &w->profile;
     if (letter->from_shard == letter->to_shard || w->settling) return false;
     if (letter->kind != LETTER_REQUEST && per_mille(w, p->letters_again)) make_late(w, letter_copy(letter));
+    if (letter->kind == LETTER_NOTIFY && letters_are_lossy(w)) people_may_miss(w, letter);
     bool lost = per_mille(w, p->letters_lost), late = !lost && per_mille(w, p->letters_late);
     if (lost) letter_free(letter);
     else if (late) make_late(w, letter);
@@ -189,6 +207,7 @@ void letters_lose(struct world *w)
 {
     letters_destroy(w);
     letters_create(w);
+    memset(w->newest_posted, 0, sizeof w->newest_posted);
     for (uint32_t i = 0; i < SHARDS_MAX; i++) w->deaf_until_step[i] = 0;
 }
 
@@ -197,7 +216,9 @@ void letters_lose(struct world *w)
 void letters_post(struct world *w, struct letter *letter)
 {
     ASSERT(letter->from_shard < world_shard_count(w) && letter->to_shard < world_shard_count(w));
-    if (w->plant == PLANT_overflow_lost && letters_congested(w, letter->from_shard)) letter_free(letter);
+    bool lost = (w->plant == PLANT_overflow_lost && letters_congested(w, letter->from_shard)) ||
+                (w->plant == PLANT_never_asked_again && is_sent_again(w, letter));
+    if (lost) letter_free(letter);
     else (void)mailbox_post(w->mailbox, letter->from_shard, letter->to_shard, letter);
 }
 

@@ -622,6 +622,18 @@ void people_on_reply(struct world *w, const struct letter *letter)
 
 #define ANSWER_NS UINT64_C(30000000000)
 
+void people_may_miss(struct world *w, const struct letter *notify)
+{
+    struct cursor c = cursor_of(letter_payload(notify));
+    for (uint32_t left = cursor_u32(&c); left > 0; left--) {
+        uint64_t session_id = cursor_u64(&c);
+        for (struct link *link = w->people->links; link != NULL; link = link->next) {
+            bool looks = link->session != NULL && link->session->id == session_id && link->app != NULL;
+            if (looks && shard_number(link->session->shard) == notify->to_shard) link->app->missed_pushes = true;
+        }
+    }
+}
+
 void people_end_overdue(struct world *w)
 {
     struct call **link = &w->people->calls;

@@ -170,6 +170,8 @@ void app_forget_token(struct world *world, struct app *device);
 
 /* ---- ports ---- */
 void people_on_reply(struct world *world, const struct letter *letter);
+/* Presence and typing are told once: whom this LETTER_NOTIFY is for may not hear of it, or too late. */
+void people_may_miss(struct world *world, const struct letter *notify);
 /* As the doors do: what was not answered in time, because a letter was lost, is answered so. */
 void people_end_overdue(struct world *world);
 bool people_on_bind(struct world *world, const struct origin *origin, struct session *session);

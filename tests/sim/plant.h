@@ -13,7 +13,7 @@
     X(reused_seq, "the newest row of a timeline is sometimes lost: its seq is given again")                            \
     X(repeats_applied, "stream entries sent again after a restart are not dropped")                                    \
     X(gap_ignored, "what comes behind lost stream entries is taken for what comes next")                               \
-    X(never_asked_again, "nobody asks a shard of which nothing is heard any more")                                     \
+    X(never_asked_again, "nobody asks a shard of which nothing is heard any more, and nothing is sent again")          \
     X(never_overdue, "questions to other shards wait for their answers for ever")                                      \
     X(overflow_lost, "a letter is lost when there are more under way than the mailbox is made for")                    \
     X(window_forgotten, "repeated sends are not recognized after a restart")                                           \

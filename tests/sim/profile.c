@@ -139,7 +139,11 @@ static void roll_outsiders(struct profile *p, struct dice own)
     p->limits.follower_backlog_max = PICK(&own, 15, 60, 1000000);
 }
 
-struct profile profile_roll(struct dice *dice)
+/* Some planted bugs show in few worlds: those are what they get. */
+static bool babbler_shows(enum plant plant) { return plant == PLANT_window_of_sends || plant == PLANT_last_send_only; }
+static bool loss_shows(enum plant plant) { return plant == PLANT_never_asked_again || plant == PLANT_gap_ignored || plant == PLANT_never_overdue; }
+
+struct profile profile_roll(struct dice *dice, enum plant plant)
 {
     struct profile p = {.users = dice_between(dice, 2, USERS_MAX),
                         .devices = dice_between(dice, 1, DEVICES_MAX),
@@ -161,21 +165,21 @@ struct profile profile_roll(struct dice *dice)
     p.outbound_soft_bytes = PICK(dice, 500, 3000, 100000);
     p.outbound_hard_bytes = p.outbound_soft_bytes * PICK(dice, 2, 4);
     roll_weights(&p, dice);
-    if (dice_one_in(dice, 3)) {
+    if (dice_one_in(dice, 3) || loss_shows(plant)) {
         p.letters_lost = PICK(dice, 0, 5, 50, 150);
         p.letters_again = PICK(dice, 0, 5, 50, 150);
         p.letters_late = PICK(dice, 0, 20, 100, 300);
     }
     p.limits_change = dice_one_in(dice, 4);
     p.restored = dice_one_in(dice, 4);
-    p.begins_old = !p.restored && dice_one_in(dice, 4);
+    p.begins_old = !p.restored && dice_one_in(dice, 4) && !babbler_shows(plant);
     if (p.restored) { /* nobody is reset for another reason */
         p.limits_change = false;
         p.machine.limits[LIMIT_INBOX_EVENTS_MAX] = 100000;
     }
     p.length = 1;
     if (!p.begins_old && dice_one_in(dice, 25)) make_long(&p);
-    else if (!p.begins_old && dice_one_in(dice, 5)) make_babbler(&p, dice);
+    else if (!p.begins_old && (dice_one_in(dice, 5) || babbler_shows(plant))) make_babbler(&p, dice);
     note_limits(&p);
     roll_outsiders(&p, *dice);
     if (p.begins_old) p.repeats_kept_ever = 0; /* the older version promises nothing that others cannot push out */

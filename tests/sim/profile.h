@@ -6,6 +6,7 @@
 #include "shard/domain/setup.h"
 #include "shard/engine/shard.h"
 #include "sim/dice.h"
+#include "sim/plant.h"
 
 #define SHARDS_MAX 4
 #define USERS_MAX 12
@@ -70,7 +71,8 @@ struct profile {
     bool restored;            /* a copy of the whole server is made, and some time later it falls back to that */
 };
 
-struct profile profile_roll(struct dice *dice);
+/* `plant`: it is a world in which that bug can show. */
+struct profile profile_roll(struct dice *dice, enum plant plant);
 /* Other limits for the next life, when this world changes them. */
 void profile_change_limits(struct profile *profile, struct dice *dice);
 

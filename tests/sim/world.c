@@ -682,7 +682,7 @@ struct world *world_create(uint64_t seed, enum plant plant)
     struct world *w = calloc(1, sizeof *w);
     ASSERT(w != NULL);
     w->dice.state = seed * 0x9e3779b97f4a7c15ull + 1;
-    w->profile = profile_roll(&w->dice);
+    w->profile = profile_roll(&w->dice, plant);
     w->plant = plant;
     w->now_ns = 1000000000;
     w->wall_base_ms = WALL_BASE_MS;

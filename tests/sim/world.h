@@ -50,6 +50,7 @@ struct world {
     uint64_t deaf_until_step[SHARDS_MAX]; /* it takes no letters until then */
     struct late *late[SHARDS_MAX];        /* letters.c */
     struct renumbering renumberings[SHARDS_MAX][SHARDS_MAX];
+    uint64_t newest_posted[SHARDS_MAX][SHARDS_MAX]; /* entry of a stream, in this life: for the planted bug never_asked_again */
     struct domain_setup setup; /* of all shards */
     struct password_job *passwords_first, *passwords_last;
     uint32_t passwords_waiting;
