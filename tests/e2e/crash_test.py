@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import random
+import re
 import subprocess
 import time
 
@@ -97,7 +98,14 @@ def the_logs_verify_offline():
     result = subprocess.run([BINARY, "log", "verify", "--json", server.data_dir], capture_output=True, text=True, check=False)
     assert result.returncode == 0, (result.returncode, result.stdout[-500:], result.stderr[-500:])
     said = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [line["log"] for line in said] == [f"shard-{number:04}" for number in range(SHARDS)] + ["directory"], result.stdout
+    shards = [f"shard-{number:04}" for number in range(SHARDS)]
+    assert [line["log"] for line in said if "verdict" in line] == shards + ["directory"], result.stdout
+    assert all(line["verdict"] == "good" for line in said if "verdict" in line), result.stdout
+    states = {line["log"]: line for line in said if "state" in line}
+    assert list(states) == shards and all(re.fullmatch("[0-9a-f]{16}", line["state"]) for line in states.values()), result.stdout
+    assert all(states[line["log"]]["index"] == int(line["last"]) for line in said if "last" in line), result.stdout
+    again = subprocess.run([BINARY, "log", "verify", "--json", server.data_dir], capture_output=True, text=True, check=False)
+    assert again.stdout == result.stdout, "a look changes nothing"
 
 
 checks.run()
