@@ -183,6 +183,8 @@ static void do_page(struct line *l)
 {
     struct cursor c = cursor_of(writer_slice(&l->read.page.bytes));
     l->holds = false;
+    TRACE("%s takes what shard %u says happened behind %lu%s, up to %lu%s", l->name, l->shard, (unsigned long)l->at.number,
+          l->at.rebuilding ? " (rebuilding)" : "", (unsigned long)l->read.page.next.number, l->read.page.next.rebuilding ? " (rebuilding)" : "");
     while (cursor_left(&c) > 0) {
         struct slice bytes = cursor_bytes(&c);
         Ringpost__V1__FollowerEntry *e = ringpost__v1__follower_entry__unpack(NULL, bytes.len, bytes.data);
@@ -214,6 +216,7 @@ static void on_begun(struct line *l)
     bool rebuilt = ask->made && ask->start == FOLLOWER_REBUILD;
     if (ask->outcome == FOLLOWER_OUTCOME_LOST) l->state = LINE_LOST;
     if (ask->outcome != FOLLOWER_OUTCOME_OK) return;
+    l->holds = false; /* a page of before, when it was not yet known to be lost */
     if (!ask->made && ask->generation != l->generation) { /* it began in a life that did not tell us where */
         l->must_rebuild = true;
         return;
@@ -243,6 +246,8 @@ static void on_command(struct follower_ask *ask)
 {
     struct line *l = CONTAINER_OF(ask, struct line, command);
     l->commanding = false;
+    TRACE("%s: shard %u answers command %d with %d, generation %lu, place %lu", l->name, l->shard, (int)ask->kind, (int)ask->outcome,
+          (unsigned long)ask->generation, (unsigned long)ask->place.number);
     EXPECT(ask->outcome != FOLLOWER_OUTCOME_FAILED || may_fail(l), "%s: shard %u refuses command %d", l->name, l->shard, (int)ask->kind);
     if (ask->kind == FOLLOWER_ASK_BEGIN) on_begun(l);
     if (ask->kind == FOLLOWER_ASK_ACK) on_acked(l);
@@ -253,6 +258,8 @@ static void on_read(struct follower_ask *ask)
 {
     struct line *l = CONTAINER_OF(ask, struct line, read);
     l->reading = false;
+    TRACE("%s: shard %u has read behind %lu%s, outcome %d", l->name, l->shard, (unsigned long)ask->page.place.number,
+          ask->page.place.rebuilding ? " (rebuilding)" : "", (int)ask->outcome);
     EXPECT(ask->outcome != FOLLOWER_OUTCOME_FAILED || may_fail(l), "%s: shard %u cannot tell what happened behind %lu", l->name, l->shard,
            (unsigned long)ask->page.next.number);
     l->holds = ask->outcome == FOLLOWER_OUTCOME_OK && l->state == LINE_FOLLOWING;
