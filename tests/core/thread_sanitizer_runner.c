@@ -83,6 +83,7 @@ static bool run(const struct criterion_test *test)
     ASSERT(waitpid(child, &status, 0) == child);
     int signal_want = test->data->signal;
     if (signal_want != 0) return WIFSIGNALED(status) && WTERMSIG(status) == signal_want;
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM) printf("%s::%s takes too long\n", test->category, test->name);
     return WIFEXITED(status) && WEXITSTATUS(status) == test->data->exit_code;
 }
 

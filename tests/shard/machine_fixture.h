@@ -36,6 +36,7 @@ struct fixture {
     struct fixture_store store;
     struct fixture_command *first, *last;
     struct writer log;     /* what was applied: u16 type, bytes body; type 0 = end of a batch */
+    uint32_t batch_count;
     struct writer journal; /* the puts and deletes of all batches, one after another; trims depend on what was resident */
     uint64_t now_ms;       /* time of the next command; each one takes a millisecond */
     uint64_t users;
