@@ -1,7 +1,7 @@
 /* shard/engine/call.c - questions to other shards.
  * Happy path: request_call_begin registers the waiting request, request_call_ask whom it asks; each answer names the call by number and
  * comes from one of them; after the last one `then` runs. A shard asks itself through the same letters.
- * Failure modes: an answer with an error refuses the request; so does an answer that does not come in time, for a letter may be lost, and
+ * Failure modes: an answer with an error refuses the request (unless request_call_forgive() says that it does not matter); so does an answer that does not come in time, for a letter may be lost, and
  * what comes later is dropped. Questions change nothing but who watches whom, so the one who asked may ask again. */
 #include "shard/engine/memory.h"
 #include "shard/engine/records.h"
@@ -68,16 +68,25 @@ void request_call_ask(struct shard *s, uint64_t number, struct letter *letter)
     shard_post(s, letter);
 }
 
+void request_call_forgive(struct shard *s, uint64_t number)
+{
+    struct call *call = call_find(s, number);
+    ASSERT(call != NULL);
+    call->forgives = true;
+}
+
 /* Its request goes on, or is refused for what an answer said. */
 static void call_end(struct shard *s, struct call *call)
 {
     struct request *r = call->request;
     void (*then)(struct shard *, struct request *) = call->then;
     uint32_t at = (uint32_t)(call - s->calls);
+    bool forgives = call->forgives;
     *call = (struct call){0};
     memset(&s->call_askees[at * askee_words(s)], 0, askee_words(s) * sizeof *s->call_askees);
     s->call_count--;
     r->stage = REQUEST_RUNNING;
+    if (forgives) r->letter->error = ERROR_NONE;
     if (r->letter->error != ERROR_NONE) request_refuse(s, r, (enum error)r->letter->error);
     else then(s, r);
 }

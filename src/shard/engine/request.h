@@ -182,6 +182,8 @@ uint64_t request_call_begin(struct shard *shard, struct request *request,
                             void (*then)(struct shard *shard, struct request *request));
 /* No call that has begun by now has a higher number; later ones have. */
 uint64_t request_last_call(const struct shard *shard);
+/* What does not answer, or answers with an error, refuses nothing: `then` runs with what came. */
+void request_call_forgive(struct shard *shard, uint64_t call);
 /* Takes the letter; posts it as a question of that call. */
 void request_call_ask(struct shard *shard, uint64_t call, struct letter *letter);
 

@@ -19,6 +19,7 @@ struct call {
     uint64_t number; /* 0: free */
     struct request *request;
     uint32_t answers_left;
+    bool forgives;
     uint64_t until_ns;
     bool (*on_answer)(struct shard *shard, struct request *request, struct letter *letter);
     void (*then)(struct shard *shard, struct request *request);

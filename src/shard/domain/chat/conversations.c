@@ -2,7 +2,9 @@
  * Heads and last messages of rooms that other shards own come from those (pages.h). The sync_key of the answer is that of the moment the page
  * was asked for: everything later comes through sync. */
 #include "api/wire.h"
+#include "ringpost/v1/ringpost.fields.h"
 #include "shard/domain/delivery/inbox.h"
+#include "shard/domain/delivery/names.h"
 #include "shard/domain/chat/pages.h"
 #include "shard/domain/room/conversation.h"
 #include "shard/domain/room/gate.h"
@@ -244,6 +246,9 @@ void conversations_end(const struct conversations_params *params, struct writer 
     wire_write_bytes(out, CONVERSATIONS_STREAM_EPOCH, slice_text(epoch));
 }
 
+static const struct names_place peers = {
+    .list = FIELD_CONVERSATIONS_RESPONSE_CONVERSATIONS, .user_id = FIELD_CONVERSATION_PEER_ID, .name = FIELD_CONVERSATION_PEER_NAME};
+
 static void conversations_told(struct shard *shard, struct request *request)
 {
     const struct owner_read *open = request->lookup;
@@ -252,7 +257,7 @@ static void conversations_told(struct shard *shard, struct request *request)
     writer_init(&reply, 0);
     bool filled = conversations_fill(open, shard_limits(shard)->page_cost_max, &params, &reply);
     conversations_end(&params, &reply);
-    if (filled && !reply.failed) request_reply_packed(shard, request, writer_slice(&reply));
+    if (filled && !reply.failed) names_reply(shard, request, writer_slice(&reply), &peers);
     else request_refuse(shard, request, ERROR_INTERNAL);
     writer_deinit(&reply);
 }
@@ -262,7 +267,7 @@ static void conversations_were_read(struct shard *shard, struct request *request
     const struct conversations_params *params = (const void *)job->params;
     if (params->open == NULL) {
         conversations_end(params, &job->reply);
-        request_reply_packed(shard, request, writer_slice(&job->reply));
+        names_reply(shard, request, writer_slice(&job->reply), &peers);
         return;
     }
     request->lookup = params->open;

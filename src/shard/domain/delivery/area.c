@@ -1,5 +1,6 @@
 /* shard/domain/delivery/area.c - the streams of users and the sessions that listen to them: all that this folder adds to the product. */
 #include "shard/domain/delivery/lookup.h"
+#include "shard/domain/delivery/names.h"
 #include "shard/domain/letters.h"
 #include "shard/domain/limits.h"
 #include "shard/domain/delivery/delivery.h"
@@ -30,6 +31,8 @@ static void delivery_close(struct machine *machine, void *state)
 static const struct letter_row letters[] = {
     {LETTER_ASK_USERS, lookup_receive, LETTER_TELL_USERS},
     {LETTER_TELL_USERS, request_call_answer, 0},
+    {LETTER_ASK_NAMES, names_receive, LETTER_TELL_NAMES},
+    {LETTER_TELL_NAMES, request_call_answer, 0},
 };
 static const struct limit_row limits[] = {{LIMIT_INBOX_EVENTS_MAX, "inbox_events_max", 1}};
 

@@ -1,4 +1,5 @@
 /* shard/domain/room/members.c - listing a room's members by page, in ascending order of user id. */
+#include "shard/domain/delivery/names.h"
 #include "shard/domain/keys.h"
 #include "shard/domain/room/members.h"
 #include "api/wire.h"
@@ -56,6 +57,13 @@ void members_read(struct read_job *job, struct store_view *view)
     if (page.has_more) wire_write_u64(&job->reply, FIELD_MEMBERS_RESPONSE_NEXT_CURSOR, page.last_id);
 }
 
+static void members_were_read(struct shard *shard, struct request *request, struct read_job *job)
+{
+    static const struct names_place place = {
+        .list = FIELD_MEMBERS_RESPONSE_MEMBERS, .user_id = FIELD_MEMBER_USER_ID, .name = FIELD_MEMBER_NAME};
+    names_reply(shard, request, writer_slice(&job->reply), &place);
+}
+
 void handle_members(struct shard *shard, struct request *request)
 {
     Ringpost__V1__MembersRequest *in = REQUEST_UNPACK(shard, request, MembersRequest);
@@ -71,5 +79,5 @@ void handle_members(struct shard *shard, struct request *request)
     if (request_member_room(shard, request, in->room_id, NULL) == NULL) return;
     struct members_params params = {
         .room_id = in->room_id, .cursor = in->cursor, .limit = in->limit == 0 ? MEMBERS_LIMIT_DEFAULT : in->limit};
-    request_read(shard, request, members_read, &params, sizeof params);
+    request_read_then(shard, request, members_read, &params, sizeof params, members_were_read);
 }
