@@ -84,7 +84,7 @@ Test(json_write, all_fields_are_shown_but_unset_messages_and_empty_lists)
     expect_json(&ringpost__v1__presence__descriptor,
                 SLICE_TEXT("\x10\x01\x22\x01"
                            "a\x22\x00"),
-                "{\"user_id\":\"0\",\"online\":true,\"last_seen_ms\":\"0\",\"platforms\":[\"a\",\"\"]}");
+                "{\"user_id\":\"0\",\"online\":true,\"last_seen_ms\":\"0\",\"platforms\":[\"a\",\"\"],\"display_name\":\"\"}");
 }
 
 Test(json_write, bytes_that_are_no_message_are_refused)

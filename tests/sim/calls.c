@@ -3,6 +3,7 @@
  * or not: the oracle is told so, and a device that must know asks again. */
 #include "shard/domain/domain.h"
 #include "sim/calls.h"
+#include "sim/letters.h"
 #include "core/check.h"
 #include "shard/domain/account/account.h"
 #include "shard/domain/delivery/inbox.h"
@@ -48,6 +49,7 @@ static struct call *begin(struct world *w, struct app *d, const struct call_type
     call->clock_was_right = world_clock_is_right(w);
     call->began_right_ms = world_right_ms(w);
     call->is_member = -1;
+    for (uint32_t i = 0; i < USERS_MAX; i++) call->name_versions[i] = w->oracle->names[i].version;
     writer_init(&call->payload, 0);
     return call;
 }
@@ -225,9 +227,9 @@ bool calls_register(struct world *w, struct app *d)
 {
     struct person *person = d->person;
     Ringpost__V1__RegisterRequest request = RINGPOST__V1__REGISTER_REQUEST__INIT;
-    char display_name[24];
+    char display_name[DISPLAY_NAME_MAX];
     snprintf(person->name, sizeof person->name, "name-%u", person->name_number);
-    snprintf(display_name, sizeof display_name, "Person %u", person->number);
+    oracle_name_text(person->number, 0, display_name);
     request.name = person->name;
     request.password = person->password;
     request.display_name = display_name;
@@ -453,10 +455,24 @@ bool calls_auth(struct world *w, struct app *d)
 
 /* ---- user ------------------------------------------------------------------------------------------------------------- */
 
+/* An answer shows that user under that name. `certainly`: the one that was there when it was asked for, or a later one. */
+static int32_t saw_name(const struct world *w, const struct call *call, uint64_t user_id, const char *name, bool certainly)
+{
+    uint32_t user = oracle_user_index(w->oracle, user_id);
+    if (user == USERS_MAX) return -1;
+    return oracle_saw_name(w->oracle, user, name, certainly ? call->name_versions[user] : UINT32_MAX);
+}
+
+/* Lists keep the names that were stored where a shard does not answer. */
+static bool lists_are_told(const struct world *w, const struct call *call)
+{
+    return !letters_are_lossy(w) && !w->damaged && w->now_ns - call->asked_ns < CALL_TIMEOUT_MS * 1000000ull;
+}
+
 static void user_answered(struct world *w, struct call *call, const void *message)
 {
     const Ringpost__V1__UserResponse *r = message;
-    (void)call;
+    (void)saw_name(w, call, r->user->user_id, r->user->display_name, true);
     oracle_learn(w->oracle, FACT_USER, r->user->user_id, 0, hash_of_text(r->user->name), "name of a user");
     oracle_learn(w->oracle, FACT_NAME, hash_of_text(r->user->name), 0, r->user->user_id, "owner of a name");
 }
@@ -484,6 +500,39 @@ static bool call_user(struct world *w, struct app *d)
     if (dice_one_in(&w->dice, 2)) request.name = w->people->persons[dice_below(&w->dice, w->people->person_count)].name;
     if (request.name[0] == '\0') request.user_id = some_user_id(w);
     return go(w, begin(w, d, &user_type, LANE_MAIN), &request.base);
+}
+
+/* ---- set_display_name ------------------------------------------------------------------------------------------------- */
+
+static void set_display_name_answered(struct world *w, struct call *call, const void *message)
+{
+    const Ringpost__V1__SetDisplayNameResponse *r = message;
+    char wanted[DISPLAY_NAME_MAX];
+    oracle_name_text(call->device->person->number, call->number, wanted);
+    EXPECT(strcmp(r->user->display_name, wanted) == 0, "user %u is called \"%s\" and wanted \"%s\"", call->device->person->number,
+           r->user->display_name, wanted);
+    oracle_name_end(w->oracle, call->device->person->number, (int)call->number);
+}
+
+static void set_display_name_refused(struct world *w, struct call *call, enum error error)
+{
+    (void)error;
+    oracle_name_end(w->oracle, call->device->person->number, -1);
+}
+
+static void set_display_name_lost(struct world *w, struct call *call) { oracle_name_end(w->oracle, call->device->person->number, -2); }
+
+CALL_TYPE(set_display_name, set_display_name_answered, .refused = set_display_name_refused, .lost = set_display_name_lost);
+
+static bool call_set_display_name(struct world *w, struct app *d)
+{
+    Ringpost__V1__SetDisplayNameRequest request = RINGPOST__V1__SET_DISPLAY_NAME_REQUEST__INIT;
+    struct call *call = begin(w, d, &set_display_name_type, LANE_MAIN);
+    char name[DISPLAY_NAME_MAX];
+    call->number = oracle_name_begin(w->oracle, d->person->number);
+    oracle_name_text(d->person->number, call->number, name);
+    request.display_name = name;
+    return go(w, call, &request.base);
 }
 
 /* ---- send ------------------------------------------------------------------------------------------------------------- */
@@ -893,6 +942,7 @@ static void conversations_answered(struct world *w, struct call *call, const voi
         const Ringpost__V1__Conversation *c = r->conversations[i];
         oracle_saw_room(w->oracle, c->room);
         if (c->last_message != NULL) oracle_saw_message(w->oracle, c->last_message);
+        if (c->peer_id != 0) (void)saw_name(w, call, c->peer_id, c->peer_name, lists_are_told(w, call));
         if (comparing) {
             compare_row(d, c);
             compare_gate(w, d, c);
@@ -1288,6 +1338,8 @@ static void members_answered(struct world *w, struct call *call, const void *mes
 {
     const Ringpost__V1__MembersResponse *r = message;
     EXPECT(r->n_members <= w->profile.room_members_max_ever, "room %lx has %zu members", (unsigned long)call->room_id, r->n_members);
+    for (size_t i = 0; i < r->n_members; i++)
+        (void)saw_name(w, call, r->members[i]->user_id, r->members[i]->name, lists_are_told(w, call));
     for (size_t i = 1; i < r->n_members; i++)
         EXPECT(r->members[i - 1]->user_id < r->members[i]->user_id, "members of room %lx out of order", (unsigned long)call->room_id);
 }
@@ -1312,6 +1364,7 @@ static void presence_answered(struct world *w, struct call *call, const void *me
 {
     const Ringpost__V1__PresenceResponse *r = message;
     for (size_t i = 0; i < r->n_presence; i++) {
+        (void)saw_name(w, call, r->presence[i]->user_id, r->presence[i]->display_name, true);
         uint32_t user = oracle_user_index(w->oracle, r->presence[i]->user_id);
         if (user == USERS_MAX || call->number == 0) continue; /* a guessed id; or the world was not at rest */
         EXPECT(r->presence[i]->online == person_is_online(w->people, &w->people->persons[user]), "user %u is said to be %s", user,
@@ -1343,7 +1396,10 @@ static void subscribe_answered(struct world *w, struct call *call, const void *m
     for (uint32_t i = 0; i < call->user_count; i++) d->watched[oracle_user_index(w->oracle, call->user_ids[i])] = true;
     for (size_t i = 0; i < r->n_presence; i++) { /* a change may have been pushed, and read, before this answer */
         uint32_t user = oracle_user_index(w->oracle, r->presence[i]->user_id);
-        if (user < USERS_MAX && d->online[user] < 0) d->online[user] = r->presence[i]->online != 0;
+        int32_t called = saw_name(w, call, r->presence[i]->user_id, r->presence[i]->display_name, true);
+        if (user == USERS_MAX || d->online[user] >= 0) continue;
+        d->online[user] = r->presence[i]->online != 0;
+        d->called[user] = called;
     }
 }
 
@@ -1424,7 +1480,7 @@ bool calls_choose(struct world *w, struct app *d)
     } choices[] = {{14, call_create},  {14, call_join},   {8, call_leave},   {10, call_invite}, {5, call_remove},
                    {6, call_set_role}, {4, call_update}, {2, call_dismiss}, {14, call_mark_read}, {10, call_history},
                    {6, call_get_room}, {4, call_members}, {3, call_typing}, {4, call_subscribe}, {3, calls_presence},
-                   {3, call_user},    {2, call_refresh}, {2, call_badly}, {1, call_logout},  {1, call_revoke},  {2, call_devices}};
+                   {3, call_user},    {3, call_set_display_name}, {2, call_refresh}, {2, call_badly}, {1, call_logout},  {1, call_revoke},  {2, call_devices}};
     uint32_t total = 0, i = 0;
     for (size_t n = 0; n < COUNT_OF(choices); n++) total += choices[n].weight;
     for (uint32_t at = dice_below(&w->dice, total); at >= choices[i].weight; i++) at -= choices[i].weight;

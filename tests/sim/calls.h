@@ -38,6 +38,7 @@ struct call {
     uint32_t history_version; /* of the room's history, then */
     int history;              /* what was asked for: enum RoomHistory */
     int is_member;
+    uint32_t name_versions[USERS_MAX]; /* of everybody's display name, when the call began */
 };
 
 /* Makes a call of one of the kinds people choose among, weighted; false when it is not possible just now. */

@@ -320,3 +320,45 @@ int oracle_is_member(const struct oracle *o, uint64_t room_id, uint64_t user_id)
         if (o->rooms[i].room_id == room_id) return o->rooms[i].members[user].known;
     return -1;
 }
+
+/* ---- display names ---------------------------------------------------------------------------------------------------- */
+
+void oracle_name_text(uint32_t user, uint32_t number, char text[DISPLAY_NAME_MAX])
+{
+    int len = snprintf(text, DISPLAY_NAME_MAX, "Person %u", user);
+    if (number > 0) snprintf(text + len, DISPLAY_NAME_MAX - (size_t)len, ", no. %u", number);
+}
+
+uint32_t oracle_name_begin(struct oracle *o, uint32_t user)
+{
+    struct known_name *name = &o->names[user];
+    name->version++;
+    if (name->changes++ == 0) name->before = name->known;
+    else name->overlapped = true;
+    name->known = -1;
+    return ++name->asked;
+}
+
+void oracle_name_end(struct oracle *o, uint32_t user, int outcome)
+{
+    struct known_name *name = &o->names[user];
+    ASSERT(name->changes > 0);
+    name->version++;
+    name->changes--;
+    if (outcome == -2) name->overlapped = true;
+    if (!name->overlapped) name->known = outcome >= 0 ? outcome : name->before;
+    if (name->changes == 0) name->overlapped = false;
+}
+
+int32_t oracle_saw_name(const struct oracle *o, uint32_t user, const char *text, uint32_t version)
+{
+    const struct known_name *name = &o->names[user];
+    unsigned person = 0, number = 0;
+    int count = sscanf(text, "Person %u, no. %u", &person, &number);
+    char whole[DISPLAY_NAME_MAX];
+    oracle_name_text(user, number, whole);
+    EXPECT(count >= 1 && person == user && strcmp(whole, text) == 0 && number <= name->asked, "user %u is called \"%s\"", user, text);
+    EXPECT(version != name->version || name->known < 0 || (uint32_t)name->known == number, "user %u is called \"%s\", and not number %d", user,
+           text, name->known);
+    return (int32_t)number;
+}

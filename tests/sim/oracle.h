@@ -54,6 +54,13 @@ struct membership { /* of one user in one room */
     uint64_t joined_seq; /* the newest message when the member came in */
 };
 
+struct known_name { /* the display name of one user; names are numbered, 0 is the one from the registration */
+    int32_t known, before; /* -1: who knows */
+    uint32_t asked;        /* names that the user ever wanted */
+    uint32_t changes, version; /* under way; counts beginnings and ends */
+    bool overlapped;
+};
+
 struct known_room {
     uint64_t room_id, head_seq; /* head: the newest anybody has seen */
     bool direct, joinable, ended; /* ended: a dismissal was tried */
@@ -72,6 +79,7 @@ struct oracle {
     struct known_room *rooms;
     uint32_t room_count, room_capacity;
     uint64_t user_ids[USERS_MAX]; /* 0: not registered as far as anybody knows */
+    struct known_name names[USERS_MAX];
 };
 
 struct oracle *oracle_create(struct world *world);
@@ -114,6 +122,15 @@ void oracle_membership_end(struct oracle *oracle, uint64_t room_id, uint64_t use
 /* The same about what a room's history is. Outcome: 1 SINCE_JOIN, 0 ALL, -1, -2. */
 void oracle_history_begin(struct oracle *oracle, uint64_t room_id);
 void oracle_history_end(struct oracle *oracle, uint64_t room_id, int outcome);
+/* Another display name: the number of the next one of this user, whose request begins. */
+uint32_t oracle_name_begin(struct oracle *oracle, uint32_t user);
+/* Outcome: the number, -1 no change (refused), -2 unknown (the answer was lost). */
+void oracle_name_end(struct oracle *oracle, uint32_t user, int outcome);
+/* Somebody was shown that user under that name; `version`: of what was known when that was asked for, UINT32_MAX: it may be an older one.
+ * Returns its number. */
+int32_t oracle_saw_name(const struct oracle *oracle, uint32_t user, const char *text, uint32_t version);
+#define DISPLAY_NAME_MAX 40
+void oracle_name_text(uint32_t user, uint32_t number, char text[DISPLAY_NAME_MAX]);
 /* Certain: the user, a member, may read no message up to *hidden_seq, and every later one. */
 bool oracle_knows_hidden(const struct known_room *room, uint32_t user, uint64_t *hidden_seq);
 /* An older version has not noted when its members came in, nor does what it left behind say so. */

@@ -364,6 +364,7 @@ static void take_presence(struct world *w, struct app *d, const Ringpost__V1__Pr
     uint32_t user = oracle_user_index(w->oracle, presence->user_id);
     EXPECT(user < USERS_MAX, "presence of user %lx, whom nobody knows", (unsigned long)presence->user_id);
     d->online[user] = presence->online != 0;
+    d->called[user] = oracle_saw_name(w->oracle, user, presence->display_name, UINT32_MAX);
 }
 
 /* Before the first sync of a connection is answered, where it stands may be in another stream: what is pushed then only tells that there is more. */
@@ -546,6 +547,8 @@ static void expect_presence(const struct world *w, const struct app *d)
         if (user == USERS_MAX || !d->watched[user] || d->online[user] < 0) continue;
         bool online = person_is_online(w->people, &w->people->persons[i]);
         EXPECT(d->online[user] == online, "device %u was told that user %u is %s", d->number, i, online ? "away" : "here");
+        int32_t called = w->oracle->names[user].known;
+        EXPECT(called < 0 || d->called[user] == called, "device %u was told name %d of user %u, and not name %d", d->number, d->called[user], i, called);
     }
 }
 

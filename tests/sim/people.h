@@ -92,6 +92,7 @@ struct app {
     uint32_t subscriptions;      /* asked for with this connection */
     bool watched[USERS_MAX];
     int8_t online[USERS_MAX];    /* as told; -1: never told */
+    int32_t called[USERS_MAX];   /* then: the number of the display name */
 };
 
 struct person {

@@ -23,6 +23,7 @@
     X(members_lost, "a member row is sometimes not stored")                                                            \
     X(history_shown, "a member row does not say since when: the room's shard shows newcomers everything")              \
     X(last_message_shown, "a conversation does not say since when: the list shows newcomers what was said last")       \
+    X(renames_lost, "that somebody has another display name is not stored")                                            \
     X(revocations_lost, "a device row is sometimes not stored")                                                        \
     X(same_start, "the random number of every start is the same: a restored server is not noticed")                   \
     X(never_sealed, "the log of a stop in order has no seal: what rots at its end is cut as if it had been torn")           \

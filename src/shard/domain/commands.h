@@ -12,6 +12,7 @@ enum domain_command_type {
     COMMAND_DEVICE_REVOKE = 13,   /* account/device.c */
     COMMAND_SEEN = 14,            /* presence/seen.c */
     COMMAND_REVOCATION_TIME = 15, /* account/device.c */
+    COMMAND_USER_RENAME = 16,     /* account/display_name.c */
     COMMAND_SEND = 20,            /* chat/send.c */
     COMMAND_READ = 21,            /* chat/mark_read.c */
     COMMAND_ROOM_CREATE = 30,     /* room/create.c */

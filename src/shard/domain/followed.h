@@ -12,6 +12,7 @@ enum followed_kind {
     FOLLOWED_USER_CREATED = 1,
     FOLLOWED_DEVICE_ADDED = 2,
     FOLLOWED_DEVICE_REVOKED = 3,
+    FOLLOWED_USER_UPDATED = 4,
     FOLLOWED_ROOM_CREATED = 10,
     FOLLOWED_ROOM_UPDATED = 11,
     FOLLOWED_ROOM_DISMISSED = 12,
@@ -22,9 +23,9 @@ enum followed_kind {
 };
 
 /* account/followed.c */
-void followed_user(struct machine *machine, uint64_t user_id, struct effects *effects);
+void followed_user(struct machine *machine, enum followed_kind kind, uint64_t user_id, struct effects *effects);
 void followed_device(struct machine *machine, enum followed_kind kind, uint64_t user_id, struct slice device_id, struct effects *effects);
-extern const struct follower_row followed_user_created, followed_device_added, followed_device_revoked;
+extern const struct follower_row followed_user_created, followed_user_updated, followed_device_added, followed_device_revoked;
 
 /* room/followed.c */
 void followed_room(struct machine *machine, enum followed_kind kind, uint64_t room_id, uint64_t actor_id, struct effects *effects);

@@ -29,6 +29,9 @@ RECORD_GROWN(refresh, REFRESH_FIELDS)
 RECORD(device_revoke, DEVICE_REVOKE_FIELDS)
 #define REVOCATION_TIME_FIELDS(F) F(u64, user_id) F(bytes, device_id)
 RECORD(revocation_time, REVOCATION_TIME_FIELDS)
+/* of the actor; empty: the user name */
+#define USER_RENAME_FIELDS(F) F(bytes, display_name)
+RECORD(user_rename, USER_RENAME_FIELDS)
 #define SEEN_FIELDS(F) F(u64, user_id) F(bytes, device_id)
 RECORD(seen, SEEN_FIELDS)
 

@@ -1,5 +1,5 @@
-/* shard/domain/account/followed.c - what followers are told of accounts: somebody registered, a device came or was logged out.
- * Emitted by register.c, login.c and device.c; written, as the account is now, on the storage thread. A rebuilding tells of all users;
+/* shard/domain/account/followed.c - what followers are told of accounts: somebody registered or changed their name, a device came or was logged out.
+ * Emitted by register.c, display_name.c, login.c and device.c; written, as the account is now, on the storage thread. A rebuilding tells of all users;
  * devices come and go with every login, and are told only as that happens. */
 #include "api/wire.h"
 #include "ringpost/v1/operator.fields.h"
@@ -10,11 +10,11 @@
 
 /* ---- apply ---- */
 
-void followed_user(struct machine *machine, uint64_t user_id, struct effects *effects)
+void followed_user(struct machine *machine, enum followed_kind kind, uint64_t user_id, struct effects *effects)
 {
     struct followed_user_record record = {.user_id = user_id, .time_ms = machine->time_ms};
     uint32_t len = followed_user_record_size(&record);
-    struct writer w = {.data = follower_emit(machine, FOLLOWED_USER_CREATED, len, effects), .capacity = len, .size_max = len};
+    struct writer w = {.data = follower_emit(machine, (uint8_t)kind, len, effects), .capacity = len, .size_max = len};
     followed_user_record_write(&w, &record);
 }
 
@@ -28,7 +28,7 @@ void followed_device(struct machine *machine, enum followed_kind kind, uint64_t 
 
 /* ---- users ---- */
 
-static enum result write_user(struct follower_reader *reader, struct slice bytes, struct writer *entry)
+static enum result write_user(struct follower_reader *reader, struct slice bytes, struct writer *entry, uint32_t field)
 {
     struct followed_user_record record;
     struct cursor c = cursor_of(bytes);
@@ -43,7 +43,7 @@ static enum result write_user(struct follower_reader *reader, struct slice bytes
     if (reader->bodies && found && !account_record_read(&account, &c)) return RESULT_CORRUPT;
     wire_write_u64(entry, FIELD_FOLLOWER_ENTRY_TIME_MS, record.time_ms);
     wire_write_u64(entry, FIELD_FOLLOWER_ENTRY_GONE, !found);
-    size_t outer = wire_message_begin(entry, FIELD_FOLLOWER_ENTRY_USER_CREATED);
+    size_t outer = wire_message_begin(entry, field);
     size_t inner = wire_message_begin(entry, FIELD_FOLLOWED_USER_USER);
     wire_write_u64(entry, FIELD_USER_USER_ID, record.user_id);
     wire_write_bytes(entry, FIELD_USER_NAME, account.name);
@@ -51,6 +51,16 @@ static enum result write_user(struct follower_reader *reader, struct slice bytes
     wire_nest_end(entry, inner);
     wire_nest_end(entry, outer);
     return RESULT_OK;
+}
+
+static enum result write_created(struct follower_reader *reader, struct slice bytes, struct writer *entry)
+{
+    return write_user(reader, bytes, entry, FIELD_FOLLOWER_ENTRY_USER_CREATED);
+}
+
+static enum result write_updated(struct follower_reader *reader, struct slice bytes, struct writer *entry)
+{
+    return write_user(reader, bytes, entry, FIELD_FOLLOWER_ENTRY_USER_UPDATED);
 }
 
 struct user_scan {
@@ -82,7 +92,8 @@ static enum result scan_users(struct follower_reader *reader, uint64_t a, uint64
     return result == RESULT_OK && scan.bad ? RESULT_CORRUPT : result;
 }
 
-const struct follower_row followed_user_created = {FOLLOWED_USER_CREATED, "user_created", write_user, scan_users};
+const struct follower_row followed_user_created = {FOLLOWED_USER_CREATED, "user_created", write_created, scan_users};
+const struct follower_row followed_user_updated = {FOLLOWED_USER_UPDATED, "user_updated", write_updated, NULL};
 
 /* ---- devices ---- */
 

@@ -116,7 +116,7 @@ static void apply_user_create(struct machine *machine, const struct command *com
     inbox->entity.exists = true;
     inbox_set_names(inbox, record.name, record.display_name);
     batch_row(machine->batch, &inbox->entity);
-    if (machine->followed) followed_user(machine, user_id, effects);
+    if (machine->followed) followed_user(machine, FOLLOWED_USER_CREATED, user_id, effects);
 
     Ringpost__V1__RegisterResponse response;
     ringpost__v1__register_response__init(&response);

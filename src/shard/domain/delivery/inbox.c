@@ -10,11 +10,12 @@
 
 void inbox_set_names(struct inbox *inbox, struct slice name, struct slice display_name)
 {
-    ASSERT(inbox->name == NULL);
+    char *former = inbox->name; /* what is given may stand in it */
     inbox->name = memory_alloc((size_t)name.len + 1 + display_name.len + 1);
     inbox->display_name = inbox->name + name.len + 1;
     if (name.len > 0) memcpy(inbox->name, name.data, name.len);
     if (display_name.len > 0) memcpy(inbox->display_name, display_name.data, display_name.len);
+    free(former);
 }
 
 static enum result load_names(struct inbox *inbox, struct store_view *view, struct writer *value)

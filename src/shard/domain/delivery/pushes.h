@@ -11,6 +11,7 @@ enum push_effect {
     PUSH_EVENT, /* entity: the inbox; number: its sync_key; bytes: packed fields of Event after sync_key */
     PUSH_ROOM,  /* number: the room; bytes: packed Message for the online members of a large room on this shard */
     PUSH_KICK,  /* entity: the inbox; bytes: id of a device whose sessions end */
+    PUSH_USER,  /* entity: the inbox; whoever looks at its user is shown them as they are now: presence/watch.c */
 };
 
 /* Begins an event; write its packed fields to effects->bytes, then end. */
@@ -29,5 +30,9 @@ static inline void push_event(struct effects *effects, struct inbox *inbox, uint
 }
 void push_room(struct effects *effects, uint64_t room_id, struct slice packed_message);
 void push_kick(struct effects *effects, struct inbox *inbox, struct slice device_id);
+static inline void push_user(struct effects *effects, struct inbox *inbox)
+{
+    effects_add(effects, &(struct effect){.entity = &inbox->entity, .kind = PUSH_USER});
+}
 
 #endif

@@ -3,6 +3,7 @@
  * watcher is in two lists: its viewer's (to be replaced as a whole) and its target's (to be told). */
 #include "shard/domain/presence/watch.h"
 #include "shard/domain/areas.h"
+#include "shard/domain/delivery/pushes.h"
 #include "shard/domain/letters.h"
 #include "shard/engine/memory.h"
 #include "shard/domain/room/room.h"
@@ -225,18 +226,33 @@ static void presence_pack(const struct inbox *inbox, uint64_t last_seen_ms, stru
     presence.last_seen_ms = presence.online ? 0 : last_seen_ms;
     presence.platforms = platforms;
     presence.n_platforms = count;
+    presence.display_name = inbox->display_name;
     envelope_pack(out, &presence.base);
+}
+
+static void presence_tell(struct shard *shard, const struct inbox *inbox, uint64_t last_seen_ms)
+{
+    if (inbox->watchers == NULL) return;
+    struct writer packed;
+    writer_init(&packed, 0);
+    presence_pack(inbox, last_seen_ms, &packed);
+    watch_tell(shard, inbox->watchers, 0, RINGPOST__V1__PUSH__KIND_PRESENCE, writer_slice(&packed));
+    writer_deinit(&packed);
 }
 
 void presence_changed(struct shard *shard, struct inbox *inbox)
 {
-    if (inbox->watchers == NULL) return;
-    const struct shard_ports *ports = shard_ports(shard);
-    struct writer packed;
-    writer_init(&packed, 0);
-    presence_pack(inbox, ports->now_ms(ports->context), &packed); /* last_seen_ms is told before the log has it */
-    watch_tell(shard, inbox->watchers, 0, RINGPOST__V1__PUSH__KIND_PRESENCE, writer_slice(&packed));
-    writer_deinit(&packed);
+    presence_tell(shard, inbox, shard_now_ms(shard)); /* last_seen_ms is told before the log has it */
+}
+
+void watch_perform(struct shard *shard, const struct effects *effects)
+{
+    if ((effects->kinds >> PUSH_USER & 1) == 0) return;
+    for (uint32_t i = 0; i < effects->count; i++) {
+        if (effects->list[i].kind != PUSH_USER) continue;
+        const struct inbox *inbox = inbox_of(effects->list[i].entity);
+        presence_tell(shard, inbox, inbox->last_seen_ms);
+    }
 }
 
 void watch_tell_typing(struct shard *shard, uint64_t room_id, uint64_t user_id, struct slice packed_notice)

@@ -59,6 +59,8 @@ void watch_forget(struct session *session);
 
 /* A session of the inbox's user opened or closed (inbox->sessions is as it is now): tells the watchers. */
 void presence_changed(struct shard *shard, struct inbox *inbox);
+/* A command was applied: tells the watchers of users whom it has changed (PUSH_USER). */
+void watch_perform(struct shard *shard, const struct effects *effects);
 /* Tells those who look at the room, but not the user who types. */
 void watch_tell_typing(struct shard *shard, uint64_t room_id, uint64_t user_id, struct slice packed_notice);
 
