@@ -107,6 +107,7 @@ void chat_tell_typing(struct chat *chat, bool typing, uint64_t now_ms);
 void chat_find_names(struct chat *chat); /* chat->action: asks for the next name; with all of them it is carried out */
 void chat_join(struct chat *chat, uint64_t room_id);
 void chat_leave(struct chat *chat, uint64_t room_id);
+void chat_set_name(struct chat *chat, char *display_name);
 
 /* chat_command.c */
 void chat_run_line(struct chat *chat, char *line); /* a whole line from the input */

@@ -248,3 +248,25 @@ void chat_leave(struct chat *chat, uint64_t room_id)
     request.leave_room = &leave;
     if (!chat_call(chat, &request, on_left)) chat_notice(chat, "too many requests wait for the server");
 }
+
+static void on_named(void *context, enum result result, const Ringpost__V1__Response *response)
+{
+    struct chat *chat = context;
+    if (!chat_succeeded(chat, "name", result, response) || response->result_case != RINGPOST__V1__RESPONSE__RESULT_SET_DISPLAY_NAME) return;
+    const Ringpost__V1__User *user = response->set_display_name->user;
+    if (user == NULL) return;
+    model_on_name(&chat->model, user->user_id, user->display_name);
+    chat_notice(chat, "you are %s now", model_name_of(&chat->model, user->user_id));
+}
+
+void chat_set_name(struct chat *chat, char *display_name)
+{
+    Ringpost__V1__SetDisplayNameRequest set;
+    Ringpost__V1__Request request;
+    ringpost__v1__set_display_name_request__init(&set);
+    ringpost__v1__request__init(&request);
+    set.display_name = display_name;
+    request.method_case = RINGPOST__V1__REQUEST__METHOD_SET_DISPLAY_NAME;
+    request.set_display_name = &set;
+    if (!chat_call(chat, &request, on_named)) chat_notice(chat, "too many requests wait for the server");
+}

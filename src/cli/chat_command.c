@@ -159,6 +159,9 @@ static void command_who(struct chat *chat, char *rest)
     }
 }
 
+/* The whole rest of the line; without one it is the user name again. */
+static void command_name(struct chat *chat, char *rest) { chat_set_name(chat, rest); }
+
 static void command_quit(struct chat *chat, char *rest)
 {
     (void)rest;
@@ -178,6 +181,7 @@ static const struct {
     {"/leave", "/leave                leave this group", command_leave},
     {"/members", "/members              who is in this group", command_members},
     {"/who", "/who                  who is online here", command_who},
+    {"/name", "/name [NEW NAME]      what you are called", command_name},
     {"/help", "/help                 this list", command_help},
     {"/quit", "/quit                 end (also Ctrl-C)", command_quit},
 };

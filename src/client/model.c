@@ -170,7 +170,19 @@ static void set_title(struct conversation *conversation, const char *title)
 void model_on_person(struct model *model, uint64_t user_id, const char *name)
 {
     struct person *person = model_person(model, user_id);
-    if (person != NULL && name[0] != '\0') text_clean(person->name, sizeof person->name, name, strlen(name), false, NULL);
+    if (person == NULL || name[0] == '\0' || person->name_told) return;
+    text_clean(person->name, sizeof person->name, name, strlen(name), false, NULL);
+}
+
+void model_on_name(struct model *model, uint64_t user_id, const char *name)
+{
+    struct person *person = model_person(model, user_id);
+    if (person == NULL || name[0] == '\0') return;
+    person->name_told = false;
+    model_on_person(model, user_id, name);
+    person->name_told = true;
+    struct conversation *direct = model_find_peer(model, user_id);
+    if (direct != NULL) set_title(direct, name);
 }
 
 static void apply_room(struct conversation *conversation, const Ringpost__V1__Room *room)
@@ -293,6 +305,7 @@ void model_on_presence(struct model *model, const Ringpost__V1__Presence *presen
     if (person == NULL) return;
     person->online = presence->online;
     if (presence->last_seen_ms > person->last_seen_ms) person->last_seen_ms = presence->last_seen_ms;
+    model_on_name(model, presence->user_id, presence->display_name);
 }
 
 /* ---- typing ---- */

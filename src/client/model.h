@@ -66,6 +66,7 @@ struct conversation {
 struct person {
     uint64_t user_id, last_seen_ms;
     bool online;
+    bool name_told; /* by presence, as it is now: what older messages say does not count any more */
     char name[MODEL_NAME_MAX + 1];
 };
 
@@ -98,6 +99,8 @@ void model_on_head(struct model *model, uint64_t room_id, uint64_t head_seq, uin
 void model_on_presence(struct model *model, const Ringpost__V1__Presence *presence);
 void model_on_typing(struct model *model, const Ringpost__V1__TypingNotice *notice, uint64_t now_ms);
 void model_on_person(struct model *model, uint64_t user_id, const char *name);
+/* Certainly, and from now on. */
+void model_on_name(struct model *model, uint64_t user_id, const char *name);
 /* A page of history in descending order. */
 void model_on_history(struct model *model, uint64_t room_id, const Ringpost__V1__HistoryResponse *page);
 

@@ -438,6 +438,26 @@ Test(model, typing_ends_by_itself_by_a_message_or_by_word)
     cr_expect_eq(team->typing_count, 0);
 }
 
+/* Presence tells a name as it is now; pages of history tell older ones. */
+Test(model, a_name_that_presence_told_stays)
+{
+    Ringpost__V1__Presence presence;
+    ringpost__v1__presence__init(&presence);
+    presence.user_id = 2;
+    (void)model_open_peer(&model, 2, "Bob");
+    presence.display_name = (char *)(uintptr_t)"Robert";
+    model_on_presence(&model, &presence);
+    model_on_person(&model, 2, "Bob");
+    cr_expect_str_eq(model_name_of(&model, 2), "Robert");
+    cr_expect_str_eq(model_find_peer(&model, 2)->title, "Robert");
+    presence.display_name = (char *)(uintptr_t)"";
+    model_on_presence(&model, &presence); /* of an older server */
+    cr_expect_str_eq(model_name_of(&model, 2), "Robert");
+    presence.display_name = (char *)(uintptr_t)"Bob again";
+    model_on_presence(&model, &presence);
+    cr_expect_str_eq(model_name_of(&model, 2), "Bob again");
+}
+
 Test(model, presence_is_kept_by_person)
 {
     Ringpost__V1__Presence presence;

@@ -307,6 +307,35 @@ async def presence(door):
     await leave(ann)
 
 
+async def names(door):
+    """Somebody is called otherwise, by that door: seen by all who see the person, whichever way they look."""
+    ann = await Person.register(server(), door)
+    ben, = await people(1)
+    room = (await ann.call("create_room", name="friends", member_ids=[ben.user_id])).room.room_id
+    direct = (await ann.send("hello", to_user_id=ben.user_id)).room_id
+    await heard(ben, direct, 1)
+    before = (await ben.call("subscribe", user_ids=[ann.user_id])).presence[0]
+    assert before.display_name == ann.name.capitalize()
+    for bad in ("x" * 65, "a\nb", "\u200b"):
+        await refused("bad_field", ann.call("set_display_name", display_name=bad), 400)
+    answer = (await ann.call("set_display_name", display_name="  Ann \u00a0Smith ")).user
+    assert (answer.user_id, answer.name, answer.display_name) == (ann.user_id, ann.name, "Ann Smith")
+    told = await ben.door.push("presence", lambda entry: entry.display_name == "Ann Smith")
+    assert (told.user_id, told.online, list(told.platforms)) == (ann.user_id, before.online, list(before.platforms)), "all else is as it was"
+    assert (await ben.call("user", user_id=ann.user_id)).user == answer
+    assert (await ben.call("presence", user_ids=[ann.user_id])).presence[0].display_name == "Ann Smith"
+    members = {member.user_id: member.name for member in (await ben.call("members", room_id=room)).members}
+    assert members == {ann.user_id: "Ann Smith", ben.user_id: ben.name.capitalize()}
+    listed = {entry.room.room_id: entry for entry in (await ben.call("conversations")).conversations}
+    assert (listed[direct].peer_name, listed[room].peer_name) == ("Ann Smith", "")
+    assert listed[direct].last_message.sender_name == ann.name.capitalize(), "messages keep the name they were sent under"
+    await ann.send("it is me", room_id=direct)
+    assert (await heard(ben, direct, 2)).last_message.sender_name == "Ann Smith"
+    assert (await ann.call("set_display_name")).user.display_name == ann.name, "without one it is the user name"
+    await ben.door.push("presence", lambda entry: entry.display_name == ann.name)
+    await leave(ann, ben)
+
+
 # Who asks, the method, its fields from the world below, the reason and the HTTP status.
 REFUSALS = [
     ("outsider", "send", lambda w: {"room_id": w["room"], "client_msg_id": "x", "body": b"x"}, "room_not_found", 404),
@@ -397,7 +426,7 @@ async def a_stranger_learns_nothing(outsider, somebody, rooms):
 
 
 for a_door in DOORS:
-    for evening in (accounts, chat, rooms, newcomers, presence, refusals):
+    for evening in (accounts, chat, rooms, newcomers, presence, names, refusals):
         checks.add(f"{evening.__name__} over {a_door.name}", lambda door=a_door, evening=evening: asyncio.run(evening(door)))
 
 

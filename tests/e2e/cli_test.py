@@ -519,6 +519,23 @@ class Chat(Case):
         b.say("/help")
         b.wait(r"/invite NAME…")
 
+    def test_another_name(self):
+        a, b = self.open(self.alice), self.open(self.bob)
+        a.wait(r"● alice")
+        b.wait(r"● bob")
+        a.say(f"/msg {self.bob.name} hello")
+        b.wait(r"alice.*\s1 │")
+        a.say("/name Alice Liddell")
+        a.wait(r"you are Alice Liddell now")
+        b.wait(r"^. Alice Liddell +")  # the title of the conversation, at once
+        a.keys("Escape")
+        a.say("it is me")
+        b.keys("Tab")
+        b.wait(r"Alice Liddell: it is me")
+        b.wait(r"alice.*: hello")  # was sent under the former name
+        a.say("/name")
+        b.wait(rf"^. {self.alice.name} +")
+
     def test_a_group_that_hides_its_past(self):
         room = self.alice.call("/v1/room/create", name="quiet", joinable=True, history="SINCE_JOIN")["room"]["room_id"]
         self.expect(self.alice.run("send", "--room", room, "before bob"), 0)

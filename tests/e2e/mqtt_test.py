@@ -342,6 +342,9 @@ class Messages(unittest.TestCase):
         self.assertEqual(text.properties.ResponseTopic, f"u/{alice.id}")
         self.assertEqual((text.properties.ContentType, text.properties.PayloadFormatIndicator), ("text/plain", 1))
         self.assertEqual(user_properties(text)["seq"], "2")
+        alice.call("/v1/account/set_display_name", display_name="Alice Liddell")
+        sender.publish(f"u/{bob.id}", "by another name", 1)
+        self.assertEqual(user_properties(receiver.take(1)[0])["from_name"], "Alice Liddell")
         sender.leave()
         receiver.leave()
 

@@ -415,6 +415,11 @@ export class Client {
     return ids;
   }
 
+  async setDisplayName(name) {
+    const { user } = await this.request("set_display_name", { display_name: name });
+    this.store.setName(String(user.user_id), user.display_name);
+  }
+
   async #askName(userId) {
     if (this.#namesAsked.has(userId) || userId === "0" || this.connection !== "online") return;
     this.#namesAsked.add(userId);
@@ -437,7 +442,7 @@ export class Client {
     return this.store.putRoom(room);
   }
 
-  // ---- who is watched: presence of peers and members in view, typing in the conversation on the screen --------------------
+  // ---- who is watched: presence of oneself (another device may change the name), peers and members in view, typing in the conversation on the screen --------------------
   watchMembers(userIds) {
     this.#membersInView = userIds;
     this.#watchLater();
@@ -452,7 +457,7 @@ export class Client {
     if (this.connection !== "online") return;
     const peers = this.store.sorted().filter((conversation) => conversation.peer_id).slice(0, PEERS_WATCHED_MAX).map((c) => c.peer_id);
     const front = this.active?.peer_id ? [this.active.peer_id] : [];
-    const userIds = [...new Set([...front, ...this.#membersInView, ...peers])].filter((id) => id !== this.store.me.user_id).slice(0, USERS_WATCHED_MAX);
+    const userIds = [...new Set([this.store.me.user_id, ...front, ...this.#membersInView, ...peers])].slice(0, USERS_WATCHED_MAX);
     const active = this.store.conversations.get(this.active?.room_id);
     const body = { user_ids: userIds, room_ids: active && !active.left ? [active.room_id] : [] };
     const key = JSON.stringify(body);

@@ -11,6 +11,7 @@ const TYPING_MS = 6000;
 
 export class Store extends EventTarget {
   #changed = new Set();
+  #told = new Set(); // people whose name of now is known
 
   constructor(me) {
     super();
@@ -255,12 +256,23 @@ export class Store extends EventTarget {
   }
 
   // ---- people ------------------------------------------------------------------------------------------------------------
+  // As it was when something happened: what is known of now goes before it.
   #learnName(userId, name) {
-    if (name) this.names.set(userId, name);
+    if (name && !this.#told.has(userId)) this.names.set(userId, name);
   }
 
+  // As it is now.
   setName(userId, name) {
+    this.#told.add(userId);
+    if (this.names.get(userId) === name) return;
     this.names.set(userId, name);
+    const direct = this.directWith(userId);
+    if (direct) direct.peer_name = name;
+    if (userId === this.me.user_id) {
+      this.me.display_name = name;
+      this.touch("me");
+    }
+    this.touch("members");
     this.touch("timeline");
     this.touch("conversations");
   }
@@ -274,6 +286,7 @@ export class Store extends EventTarget {
   applyPresence(raw) {
     this.presence.set(String(raw.user_id), presenceOf(raw));
     this.touch("presence");
+    if (raw.display_name) this.setName(String(raw.user_id), raw.display_name);
   }
 
   // Nobody tells while the line is down.

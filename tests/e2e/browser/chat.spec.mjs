@@ -374,6 +374,18 @@ test("on a phone: the list, a conversation, back, and the group's panel", async 
   await phone.leave();
 });
 
+test("another name is seen by everybody at once", async () => {
+  await anna.get("settings-button").click();
+  await anna.get("settings-display-name").fill("Anna of the Mill");
+  await anna.get("display-name-save").click();
+  await anna.page.locator("#me-name", { hasText: "Anna of the Mill" }).waitFor();
+  await ben.page.locator("[data-testid=conversation]", { hasText: "Anna of the Mill" }).first().waitFor();
+  await anna.get("settings-display-name").fill("Anna Berg");
+  await anna.get("display-name-save").click();
+  await ben.page.locator("[data-testid=conversation]", { hasText: "Anna Berg" }).first().waitFor();
+  await anna.get("settings-close").click();
+});
+
 test("a revoked device is logged out at once, the others stay", async () => {
   const lost = await arrive("ben", "Ben Okafor");
   await lost.login();

@@ -125,6 +125,7 @@ export function showChat(client, onLoggedOut) {
       renderHeader();
     }
     if (topics.has("timeline") || topics.has("conversations")) timeline.render();
+    if (topics.has("me")) list.renderMe();
     if (topics.has("typing")) renderTyping();
     if (topics.has("members")) members.refresh();
     if (topics.has("presence") || topics.has("conversations")) members.render();

@@ -77,9 +77,22 @@ export function createSettings(client, onLoggedOut) {
   const { me } = client.store;
   const dialog = $("settings-dialog");
   closable(dialog);
-  paintAvatar($("settings-avatar"), me.user_id, me.display_name);
-  setText($("settings-display-name"), me.display_name);
   setText($("settings-name"), `@${me.name}`);
+  $("display-name-form").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    showError($("display-name-error"), null);
+    try {
+      await client.setDisplayName($("settings-display-name").value.trim());
+      renderMe();
+    } catch (error) {
+      showError($("display-name-error"), error);
+    }
+  });
+
+  function renderMe() {
+    paintAvatar($("settings-avatar"), me.user_id, me.display_name);
+    $("settings-display-name").value = me.display_name;
+  }
 
   $("logout-button").addEventListener("click", async () => {
     const unsent = client.outbox.size;
@@ -125,6 +138,7 @@ export function createSettings(client, onLoggedOut) {
   return {
     open() {
       dialog.showModal();
+      renderMe();
       load();
     },
   };

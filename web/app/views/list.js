@@ -10,8 +10,7 @@ export function createList(client, open) {
   const { store } = client;
   const list = $("conversation-list");
 
-  paintAvatar($("me-avatar"), store.me.user_id, store.me.display_name);
-  setText($("me-name"), store.me.display_name);
+  renderMe();
   $("me-name").title = `@${store.me.name}`;
   $("search").addEventListener("input", render);
   $("search").addEventListener("keydown", (event) => {
@@ -108,5 +107,10 @@ export function createList(client, open) {
     document.title = unread ? `(${unread > 999 ? "999+" : unread}) Ringpost` : "Ringpost";
   }
 
-  return { render };
+  function renderMe() {
+    paintAvatar($("me-avatar"), store.me.user_id, store.me.display_name);
+    setText($("me-name"), store.me.display_name);
+  }
+
+  return { render, renderMe };
 }
