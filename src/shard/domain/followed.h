@@ -25,13 +25,10 @@ enum followed_kind {
 /* account/followed.c */
 void followed_user(struct machine *machine, enum followed_kind kind, uint64_t user_id, struct effects *effects);
 void followed_device(struct machine *machine, enum followed_kind kind, uint64_t user_id, struct slice device_id, struct effects *effects);
-extern const struct follower_row followed_user_created, followed_user_updated, followed_device_added, followed_device_revoked;
 
 /* room/followed.c */
 void followed_room(struct machine *machine, enum followed_kind kind, uint64_t room_id, uint64_t actor_id, struct effects *effects);
 void followed_member(struct machine *machine, enum followed_kind kind, const struct followed_member_record *member, struct effects *effects);
 void followed_message(struct machine *machine, uint64_t room_id, uint64_t seq, struct effects *effects);
-extern const struct follower_row followed_room_created, followed_room_updated, followed_room_dismissed, followed_member_joined,
-    followed_member_left, followed_role_changed, followed_message_stored;
 
 #endif

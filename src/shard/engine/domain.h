@@ -58,6 +58,27 @@ struct area {
     void (*session_closed)(struct session *session);
 };
 
+/* In an area.c, each row is named once, in a list: `#define COMMANDS(X) X(send) X(read)`, then AREA_COMMANDS(COMMANDS) declares send_command and
+ * read_command, which other files of the folder have, and makes `commands` of them. Entities are x_type, what followers are told followed_x,
+ * relays x_relay, timers x_timer. */
+#define AREA_COMMANDS(LIST) LIST(AREA_COMMAND_ROW) static const struct command_row *const commands[] = {LIST(AREA_COMMAND_PLACE)};
+#define AREA_COMMAND_ROW(name)   extern const struct command_row name##_command;
+#define AREA_COMMAND_PLACE(name) &name##_command,
+#define AREA_ENTITIES(LIST) LIST(AREA_ENTITY_ROW) static const struct entity_type *const entities[] = {LIST(AREA_ENTITY_PLACE)};
+#define AREA_ENTITY_ROW(name)   extern const struct entity_type name##_type;
+#define AREA_ENTITY_PLACE(name) &name##_type,
+#define AREA_RELAYS(LIST) LIST(AREA_RELAY_ROW) static const struct relay_row *const relays[] = {LIST(AREA_RELAY_PLACE)};
+#define AREA_RELAY_ROW(name)   extern const struct relay_row name##_relay;
+#define AREA_RELAY_PLACE(name) &name##_relay,
+#define AREA_FOLLOWED(LIST) LIST(AREA_FOLLOWED_ROW) static const struct follower_row *const followed[] = {LIST(AREA_FOLLOWED_PLACE)};
+#define AREA_FOLLOWED_ROW(name)   extern const struct follower_row followed_##name;
+#define AREA_FOLLOWED_PLACE(name) &followed_##name,
+#define AREA_TIMERS(LIST) LIST(AREA_TIMER_ROW) static const struct timer_row *const timers[] = {LIST(AREA_TIMER_PLACE)};
+#define AREA_TIMER_ROW(name)   extern const struct timer_row name##_timer;
+#define AREA_TIMER_PLACE(name) &name##_timer,
+/* In its initializer: AREA_ROWS(command, commands). */
+#define AREA_ROWS(kind, rows) .rows = rows, .kind##_count = COUNT_OF(rows)
+
 #define AREAS_MAX         16u
 #define COMMAND_TYPES_MAX 256u
 #define ENTITY_KINDS_MAX  32u

@@ -2,10 +2,8 @@
 #include "core/check.h"
 #include "shard/engine/domain.h"
 
-extern const struct command_row send_command, read_command;
-
-static const struct command_row *const commands[] = {&send_command, &read_command};
+#define COMMANDS(X) X(send) X(read)
+AREA_COMMANDS(COMMANDS)
 
 const struct area chat_area = {.name = "chat",
-                               .commands = commands,
-                               .command_count = COUNT_OF(commands)};
+                               AREA_ROWS(command, commands)};

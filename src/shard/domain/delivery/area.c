@@ -6,9 +6,8 @@
 #include "shard/domain/delivery/delivery.h"
 #include "shard/engine/memory.h"
 
-extern const struct entity_type inbox_type;
-
-static const struct entity_type *const entities[] = {&inbox_type};
+#define ENTITIES(X) X(inbox)
+AREA_ENTITIES(ENTITIES)
 
 static enum result delivery_open(struct machine *machine, void **state)
 {
@@ -37,10 +36,8 @@ static const struct letter_row letters[] = {
 static const struct limit_row limits[] = {{LIMIT_INBOX_EVENTS_MAX, "inbox_events_max", 1}};
 
 const struct area delivery_area = {.name = "delivery",
-                                   .entities = entities,
-                                   .entity_count = COUNT_OF(entities),
-                                   .limits = limits,
-                                   .limit_count = COUNT_OF(limits),
+                                   AREA_ROWS(entity, entities),
+                                   AREA_ROWS(limit, limits),
                                    .slot = AREA_DELIVERY,
                                    .open = delivery_open,
                                    .close = delivery_close,
@@ -49,5 +46,4 @@ const struct area delivery_area = {.name = "delivery",
                                    .started = sessions_must_sync,
                                    .damaged = sessions_kick_damaged,
                                    .end = sessions_end,
-                                   .letters = letters,
-                                   .letter_count = COUNT_OF(letters)};
+                                   AREA_ROWS(letter, letters)};

@@ -5,24 +5,19 @@
 #include "shard/domain/mqtt/wills.h"
 #include "shard/engine/domain.h"
 
-extern const struct command_row mqtt_session_command, retained_clear_command, will_command, will_sent_command;
-extern const struct entity_type mqtt_state_type, wills_type;
-extern const struct timer_row will_timer, will_held_timer;
-
-static const struct command_row *const commands[] = {&mqtt_session_command, &retained_clear_command, &will_command, &will_sent_command};
-static const struct entity_type *const entities[] = {&mqtt_state_type, &wills_type};
-static const struct timer_row *const timers[] = {&will_timer, &will_held_timer};
+#define COMMANDS(X) X(mqtt_session) X(retained_clear) X(will) X(will_sent)
+#define ENTITIES(X) X(mqtt_state) X(wills)
+#define TIMERS(X) X(will) X(will_held)
+AREA_COMMANDS(COMMANDS)
+AREA_ENTITIES(ENTITIES)
+AREA_TIMERS(TIMERS)
 static const struct letter_row letters[] = {
     {LETTER_MQTT, mqtt_state_receive, 0},
 };
 
 const struct area mqtt_area = {.name = "mqtt",
-                               .commands = commands,
-                               .command_count = COUNT_OF(commands),
-                               .entities = entities,
-                               .entity_count = COUNT_OF(entities),
-                               .timers = timers,
-                               .timer_count = COUNT_OF(timers),
+                               AREA_ROWS(command, commands),
+                               AREA_ROWS(entity, entities),
+                               AREA_ROWS(timer, timers),
                                .perform = mqtt_perform,
-                               .letters = letters,
-                               .letter_count = COUNT_OF(letters)};
+                               AREA_ROWS(letter, letters)};

@@ -4,9 +4,8 @@
 #include "shard/domain/presence/seen.h"
 #include "shard/domain/presence/watch.h"
 
-extern const struct command_row seen_command;
-
-static const struct command_row *const commands[] = {&seen_command};
+#define COMMANDS(X) X(seen)
+AREA_COMMANDS(COMMANDS)
 
 static void session_opened(struct session *session) { presence_changed(session->shard, session->inbox); }
 
@@ -26,8 +25,7 @@ static const struct letter_row letters[] = {
 };
 
 const struct area presence_area = {.name = "presence",
-                                   .commands = commands,
-                                   .command_count = COUNT_OF(commands),
+                                   AREA_ROWS(command, commands),
                                    .slot = AREA_PRESENCE,
                                    .open = watch_open,
                                    .close = watch_close,
@@ -35,5 +33,4 @@ const struct area presence_area = {.name = "presence",
                                    .end = presence_end,
                                    .session_opened = session_opened,
                                    .session_closed = session_closed,
-                                   .letters = letters,
-                                   .letter_count = COUNT_OF(letters)};
+                                   AREA_ROWS(letter, letters)};

@@ -8,20 +8,14 @@
 #include "shard/engine/domain.h"
 #include "shard/engine/memory.h"
 
-extern const struct command_row room_create_command, room_update_command, room_dismiss_command, members_add_command,
-    members_remove_command, role_set_command;
-extern const struct entity_type room_type, member_type, direct_type, view_type, conversation_type;
-extern const struct relay_row message_relay, change_relay;
-extern const struct follower_row followed_room_created, followed_room_updated, followed_room_dismissed, followed_member_joined,
-    followed_member_left, followed_role_changed, followed_message_stored;
-
-static const struct command_row *const commands[] = {&room_create_command, &room_update_command, &room_dismiss_command,
-                                                     &members_add_command, &members_remove_command, &role_set_command};
-static const struct entity_type *const entities[] = {&room_type, &member_type, &direct_type, &view_type, &conversation_type};
-static const struct relay_row *const relays[] = {&message_relay, &change_relay};
-static const struct follower_row *const followed[] = {&followed_room_created, &followed_room_updated, &followed_room_dismissed,
-                                                      &followed_member_joined, &followed_member_left, &followed_role_changed,
-                                                      &followed_message_stored};
+#define COMMANDS(X) X(room_create) X(room_update) X(room_dismiss) X(members_add) X(members_remove) X(role_set)
+#define ENTITIES(X) X(room) X(member) X(direct) X(view) X(conversation)
+#define RELAYS(X) X(message) X(change)
+#define FOLLOWED(X) X(room_created) X(room_updated) X(room_dismissed) X(member_joined) X(member_left) X(role_changed) X(message_stored)
+AREA_COMMANDS(COMMANDS)
+AREA_ENTITIES(ENTITIES)
+AREA_RELAYS(RELAYS)
+AREA_FOLLOWED(FOLLOWED)
 static const struct limit_row limits[] = {{LIMIT_ROOM_MEMBERS_MAX, "room_members_max", 1}, {LIMIT_FANOUT_THRESHOLD, "fanout_threshold", 0}};
 
 static const struct letter_row letters[] = {
@@ -47,18 +41,12 @@ static void rooms_close(struct machine *machine, void *state)
 }
 
 const struct area room_area = {.name = "room",
-                               .commands = commands,
-                               .command_count = COUNT_OF(commands),
-                               .entities = entities,
-                               .entity_count = COUNT_OF(entities),
-                               .relays = relays,
-                               .relay_count = COUNT_OF(relays),
-                               .followed = followed,
-                               .followed_count = COUNT_OF(followed),
-                               .limits = limits,
-                               .limit_count = COUNT_OF(limits),
-                               .letters = letters,
-                               .letter_count = COUNT_OF(letters),
+                               AREA_ROWS(command, commands),
+                               AREA_ROWS(entity, entities),
+                               AREA_ROWS(relay, relays),
+                               AREA_ROWS(followed, followed),
+                               AREA_ROWS(limit, limits),
+                               AREA_ROWS(letter, letters),
                                .slot = AREA_ROOM,
                                .open = rooms_open,
                                .close = rooms_close,
