@@ -4,6 +4,7 @@
 #ifndef SHARD_DOMAIN_FOLLOWED_H
 #define SHARD_DOMAIN_FOLLOWED_H
 
+#include "ringpost/v1/operator.fields.h"
 #include "shard/engine/machine.h"
 #include "shard/domain/records.h"
 
@@ -21,6 +22,10 @@ enum followed_kind {
     FOLLOWED_ROLE_CHANGED = 15,
     FOLLOWED_MESSAGE = 20,
 };
+
+/* The row of FOLLOWED_`KIND`, the field `name` of FollowerEntry. */
+#define FOLLOWED_ROW(name_, KIND, write_, scan_)                                                                       \
+    const struct follower_row followed_##name_ = {FOLLOWED_##KIND, #name_, FIELD_FOLLOWER_ENTRY_##KIND, write_, scan_}
 
 /* account/followed.c */
 void followed_user(struct machine *machine, enum followed_kind kind, uint64_t user_id, struct effects *effects);

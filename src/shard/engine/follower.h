@@ -50,9 +50,10 @@ typedef bool follower_take(void *context, uint64_t a, uint64_t b, struct slice r
 struct follower_row { /* one constant in the file that has its functions, named in the table of its area */
     uint8_t kind;                 /* in entries, for ever; kinds are scanned in ascending order */
     const char *name;             /* the field of FollowerEntry */
-    /* Appends the fields of a FollowerEntry for what the record names, as it is now. What is not there any more is said (`gone`), with its
+    uint32_t field;               /* its number there */
+    /* Appends the fields of a FollowerEntry, the row's `field` among them, for what the record names, as it is now. What is not there any more is said (`gone`), with its
      * ids. OK, IO, CORRUPT. */
-    enum result (*write)(struct follower_reader *reader, struct slice record, struct writer *entry);
+    enum result (*write)(struct follower_reader *reader, struct slice record, struct writer *entry, uint32_t field);
     /* The rows behind place (a, b), in ascending order. OK, IO, CORRUPT. NULL: none; a rebuilding does not tell of them. */
     enum result (*scan)(struct follower_reader *reader, uint64_t a, uint64_t b, follower_take *take, void *context);
 };

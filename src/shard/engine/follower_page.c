@@ -63,7 +63,7 @@ static void add(struct reading *r, uint8_t kind, const struct follower_place *pl
     size_t begin = page->bytes.len;
     writer_u32(&page->bytes, 0);
     write_head(&page->bytes, page->shard, place);
-    r->result = row->write(&r->reader, record, &page->bytes);
+    r->result = row->write(&r->reader, record, &page->bytes, row->field);
     if (r->result == RESULT_OK && page->bytes.failed) r->result = RESULT_NOMEM;
     if (r->result != RESULT_OK) return;
     uint32_t len = (uint32_t)(page->bytes.len - begin - sizeof len);

@@ -53,16 +53,6 @@ static enum result write_user(struct follower_reader *reader, struct slice bytes
     return RESULT_OK;
 }
 
-static enum result write_created(struct follower_reader *reader, struct slice bytes, struct writer *entry)
-{
-    return write_user(reader, bytes, entry, FIELD_FOLLOWER_ENTRY_USER_CREATED);
-}
-
-static enum result write_updated(struct follower_reader *reader, struct slice bytes, struct writer *entry)
-{
-    return write_user(reader, bytes, entry, FIELD_FOLLOWER_ENTRY_USER_UPDATED);
-}
-
 struct user_scan {
     follower_take *take;
     void *context;
@@ -92,8 +82,8 @@ static enum result scan_users(struct follower_reader *reader, uint64_t a, uint64
     return result == RESULT_OK && scan.bad ? RESULT_CORRUPT : result;
 }
 
-const struct follower_row followed_user_created = {FOLLOWED_USER_CREATED, "user_created", write_created, scan_users};
-const struct follower_row followed_user_updated = {FOLLOWED_USER_UPDATED, "user_updated", write_updated, NULL};
+FOLLOWED_ROW(user_created, USER_CREATED, write_user, scan_users);
+FOLLOWED_ROW(user_updated, USER_UPDATED, write_user, NULL);
 
 /* ---- devices ---- */
 
@@ -131,15 +121,5 @@ static enum result write_device(struct follower_reader *reader, struct slice byt
     return RESULT_OK;
 }
 
-static enum result write_added(struct follower_reader *reader, struct slice bytes, struct writer *entry)
-{
-    return write_device(reader, bytes, entry, FIELD_FOLLOWER_ENTRY_DEVICE_ADDED);
-}
-
-static enum result write_revoked(struct follower_reader *reader, struct slice bytes, struct writer *entry)
-{
-    return write_device(reader, bytes, entry, FIELD_FOLLOWER_ENTRY_DEVICE_REVOKED);
-}
-
-const struct follower_row followed_device_added = {FOLLOWED_DEVICE_ADDED, "device_added", write_added, NULL};
-const struct follower_row followed_device_revoked = {FOLLOWED_DEVICE_REVOKED, "device_revoked", write_revoked, NULL};
+FOLLOWED_ROW(device_added, DEVICE_ADDED, write_device, NULL);
+FOLLOWED_ROW(device_revoked, DEVICE_REVOKED, write_device, NULL);

@@ -93,21 +93,6 @@ static enum result write_room(struct follower_reader *reader, struct slice bytes
     return result;
 }
 
-static enum result write_created(struct follower_reader *reader, struct slice bytes, struct writer *entry)
-{
-    return write_room(reader, bytes, entry, FIELD_FOLLOWER_ENTRY_ROOM_CREATED);
-}
-
-static enum result write_updated(struct follower_reader *reader, struct slice bytes, struct writer *entry)
-{
-    return write_room(reader, bytes, entry, FIELD_FOLLOWER_ENTRY_ROOM_UPDATED);
-}
-
-static enum result write_dismissed(struct follower_reader *reader, struct slice bytes, struct writer *entry)
-{
-    return write_room(reader, bytes, entry, FIELD_FOLLOWER_ENTRY_ROOM_DISMISSED);
-}
-
 struct row_scan {
     follower_take *take;
     void *context;
@@ -134,14 +119,15 @@ static enum result scan_rooms(struct follower_reader *reader, uint64_t a, uint64
     return result == RESULT_OK && scan.bad ? RESULT_CORRUPT : result;
 }
 
-const struct follower_row followed_room_created = {FOLLOWED_ROOM_CREATED, "room_created", write_created, scan_rooms};
-const struct follower_row followed_room_updated = {FOLLOWED_ROOM_UPDATED, "room_updated", write_updated, NULL};
-const struct follower_row followed_room_dismissed = {FOLLOWED_ROOM_DISMISSED, "room_dismissed", write_dismissed, NULL};
+FOLLOWED_ROW(room_created, ROOM_CREATED, write_room, scan_rooms);
+FOLLOWED_ROW(room_updated, ROOM_UPDATED, write_room, NULL);
+FOLLOWED_ROW(room_dismissed, ROOM_DISMISSED, write_room, NULL);
 
 /* ---- members ---- */
 
-static enum result write_member(struct slice bytes, struct writer *entry, uint32_t field)
+static enum result write_member(struct follower_reader *reader, struct slice bytes, struct writer *entry, uint32_t field)
 {
+    (void)reader;
     struct followed_member_record record;
     if (!followed_member_record_is(&record, bytes)) return RESULT_CORRUPT;
     wire_write_u64(entry, FIELD_FOLLOWER_ENTRY_TIME_MS, record.time_ms);
@@ -152,24 +138,6 @@ static enum result write_member(struct slice bytes, struct writer *entry, uint32
     wire_write_u64(entry, FIELD_FOLLOWED_MEMBER_ROLE, record.role);
     wire_nest_end(entry, begin);
     return RESULT_OK;
-}
-
-static enum result write_joined(struct follower_reader *reader, struct slice bytes, struct writer *entry)
-{
-    (void)reader;
-    return write_member(bytes, entry, FIELD_FOLLOWER_ENTRY_MEMBER_JOINED);
-}
-
-static enum result write_left(struct follower_reader *reader, struct slice bytes, struct writer *entry)
-{
-    (void)reader;
-    return write_member(bytes, entry, FIELD_FOLLOWER_ENTRY_MEMBER_LEFT);
-}
-
-static enum result write_role(struct follower_reader *reader, struct slice bytes, struct writer *entry)
-{
-    (void)reader;
-    return write_member(bytes, entry, FIELD_FOLLOWER_ENTRY_ROLE_CHANGED);
 }
 
 static bool take_member(void *context, struct slice key, struct slice value)
@@ -192,9 +160,9 @@ static enum result scan_members(struct follower_reader *reader, uint64_t a, uint
     return result == RESULT_OK && scan.bad ? RESULT_CORRUPT : result;
 }
 
-const struct follower_row followed_member_joined = {FOLLOWED_MEMBER_JOINED, "member_joined", write_joined, scan_members};
-const struct follower_row followed_member_left = {FOLLOWED_MEMBER_LEFT, "member_left", write_left, NULL};
-const struct follower_row followed_role_changed = {FOLLOWED_ROLE_CHANGED, "role_changed", write_role, NULL};
+FOLLOWED_ROW(member_joined, MEMBER_JOINED, write_member, scan_members);
+FOLLOWED_ROW(member_left, MEMBER_LEFT, write_member, NULL);
+FOLLOWED_ROW(role_changed, ROLE_CHANGED, write_member, NULL);
 
 /* ---- messages ---- */
 
@@ -215,7 +183,7 @@ static struct timeline_reader *timeline_of(struct follower_reader *reader)
     return reader->state;
 }
 
-static enum result write_message(struct follower_reader *reader, struct slice bytes, struct writer *entry)
+static enum result write_message(struct follower_reader *reader, struct slice bytes, struct writer *entry, uint32_t field)
 {
     struct followed_message_record record;
     struct message_record message = {0};
@@ -228,7 +196,7 @@ static enum result write_message(struct follower_reader *reader, struct slice by
     if (shown && !gone && !message_record_is(&message, stored)) return RESULT_CORRUPT;
     wire_write_u64(entry, FIELD_FOLLOWER_ENTRY_TIME_MS, message.time_ms);
     wire_write_u64(entry, FIELD_FOLLOWER_ENTRY_GONE, gone);
-    size_t begin = wire_message_begin(entry, FIELD_FOLLOWER_ENTRY_MESSAGE);
+    size_t begin = wire_message_begin(entry, field);
     message.seq = record.seq;
     message_pack(entry, record.room_id, &message);
     wire_nest_end(entry, begin);
@@ -266,4 +234,4 @@ static enum result scan_messages(struct follower_reader *reader, uint64_t a, uin
     }
 }
 
-const struct follower_row followed_message_stored = {FOLLOWED_MESSAGE, "message", write_message, scan_messages};
+const struct follower_row followed_message_stored = {FOLLOWED_MESSAGE, "message", FIELD_FOLLOWER_ENTRY_MESSAGE, write_message, scan_messages};
