@@ -199,10 +199,12 @@ void door_client_pause(struct client *client)
     conn_pause(client->conn);
 }
 
-/* Called after each answer, when the queue has drained and when it is held no more: one of them comes after whatever keeps it paused. */
+/* Called after each answer, when the queue has drained and when it is held no more: one of them comes after whatever keeps it paused. Before
+ * login there is one request at a time, whichever of them it is. */
 void door_client_resume(struct client *client)
 {
-    bool has_room = client->in_flight <= DOOR_IN_FLIGHT_MAX / 2 && client->pages_in_flight < DOOR_PAGES_IN_FLIGHT_MAX &&
+    uint32_t in_flight_max = client->session == NULL ? 0 : DOOR_IN_FLIGHT_MAX / 2;
+    bool has_room = client->in_flight <= in_flight_max && client->pages_in_flight < DOOR_PAGES_IN_FLIGHT_MAX &&
                     conn_outbound_bytes(client->conn) <= client->door->options.outbound_soft_bytes;
     bool waits = client->mqtt != NULL && mqtt_waits(client->mqtt);
     if (!client->paused || client->held || !has_room || waits) return;
@@ -406,7 +408,7 @@ static void on_gone(void *context, struct conn_handover *handover)
 static void move_home(struct door *d, struct client *client, const struct token_claims *claims, bool json, uint64_t id,
                       struct slice payload)
 {
-    ASSERT(client->session == NULL && client->in_flight == 0); /* before login there is one request at a time */
+    ASSERT(client->session == NULL && client->in_flight == 0); /* door_client_resume() */
     struct move move = {.claims = *claims, .request_id = id, .json = json, .client_json = client->json, .mqtt = client->mqtt};
     struct letter *letter =
         letter_create(DOOR_MAIL_MOVE, 0, id_partition(claims->user_id), (uint32_t)sizeof move + payload.len);

@@ -16,6 +16,7 @@ static struct {
     struct letter *posted; /* the last one */
     uint32_t posts;
     struct peer peer;
+    struct conn *conn; /* of the socket that opened last */
     uint64_t now_ms;
 } world;
 
@@ -32,8 +33,16 @@ static bool port_is_full(void *context, uint16_t shard) { return (void)context, 
 static uint64_t port_now_ms(void *context) { return (void)context, world.now_ms; }
 static uint64_t port_now_ns(void *context) { return (void)context, world.now_ms * 1000000; }
 
+static void on_open(void *context, struct conn *conn)
+{
+    world.conn = conn;
+    door_events.on_open(context, conn);
+}
+
 static void setup(void)
 {
+    struct server_events events = door_events;
+    events.on_open = on_open;
     struct harness *net = &world.net;
     struct io_options ring = {.entries = 64, .receive_buffer_count = 16, .receive_buffer_size_bytes = 4096};
     struct server_options server = harness_options();
@@ -56,7 +65,7 @@ static void setup(void)
     timer_wheel_init(&net->wheel, world.now_ms);
     cr_assert_eq(buf_pool_create(&net->pool, 1 << 20), RESULT_OK);
     cr_assert_eq(server_listen("127.0.0.1:0", &fd, &net->port, text, sizeof text), RESULT_OK, "%s", text);
-    cr_assert_eq(server_create(&net->server, &server, net->io, &net->wheel, net->pool, &net->metrics, fd, &door_events, world.door), RESULT_OK);
+    cr_assert_eq(server_create(&net->server, &server, net->io, &net->wheel, net->pool, &net->metrics, fd, &events, world.door), RESULT_OK);
     server_start(net->server);
     door_set_server(world.door, net->server);
     peer_connect(&world.peer, net);
@@ -190,9 +199,18 @@ Test(door, answers_to_a_connection_that_is_gone_reach_nobody)
     cr_expect_eq(world.net.metrics.requests_overdue, 1);
 }
 
-static void ask_by_socket(uint64_t id)
+static size_t pack_request(uint8_t frame[64], Ringpost__V1__Request *request)
 {
-    uint8_t frame[64] = {0};
+    Ringpost__V1__Envelope envelope = RINGPOST__V1__ENVELOPE__INIT;
+    envelope.body_case = RINGPOST__V1__ENVELOPE__BODY_REQUEST;
+    envelope.request = request;
+    cr_assert_leq(ringpost__v1__envelope__get_packed_size(&envelope), 64);
+    return ringpost__v1__envelope__pack(&envelope, frame);
+}
+
+static void send_login(uint64_t id)
+{
+    uint8_t frame[64];
     Ringpost__V1__LoginRequest login = RINGPOST__V1__LOGIN_REQUEST__INIT;
     login.name = "ada";
     login.password = "correct horse";
@@ -201,13 +219,13 @@ static void ask_by_socket(uint64_t id)
     request.id = id;
     request.method_case = RINGPOST__V1__REQUEST__METHOD_LOGIN;
     request.login = &login;
-    Ringpost__V1__Envelope envelope = RINGPOST__V1__ENVELOPE__INIT;
-    envelope.body_case = RINGPOST__V1__ENVELOPE__BODY_REQUEST;
-    envelope.request = &request;
-    size_t size = ringpost__v1__envelope__pack(&envelope, frame);
-    cr_assert_leq(size, sizeof frame);
+    peer_send_tcp(&world.peer, frame, (uint32_t)pack_request(frame, &request));
+}
+
+static void ask_by_socket(uint64_t id)
+{
     uint32_t before = world.posts;
-    peer_send_tcp(&world.peer, frame, (uint32_t)size);
+    send_login(id);
     UNTIL(world.posts == before + 1);
 }
 
@@ -229,4 +247,42 @@ Test(door, a_socket_goes_on_after_an_answer_that_did_not_come)
     hear(reply_to(world.posted, ERROR_WRONG_PASSWORD));
     UNTIL(peer_has_text(&world.peer, "wrong_password"));
     cr_expect_eq(door_asked(world.door, to), 0);
+}
+
+/* Nobody is logged in, so all of it is refused, and not read. */
+static void fill_output(void)
+{
+    uint8_t frame[64], frames[200 * 64];
+    uint32_t size = 0;
+    Ringpost__V1__SyncRequest sync = RINGPOST__V1__SYNC_REQUEST__INIT;
+    Ringpost__V1__Request request = RINGPOST__V1__REQUEST__INIT;
+    request.id = 1;
+    request.method_case = RINGPOST__V1__REQUEST__METHOD_SYNC;
+    request.sync = &sync;
+    uint8_t len = (uint8_t)pack_request(frame, &request);
+    for (uint32_t i = 0; i < 200; i++) {
+        const uint8_t head[4] = {0, 0, 0, len};
+        memcpy(frames + size, head, sizeof head);
+        memcpy(frames + size + sizeof head, frame, len);
+        size += (uint32_t)sizeof head + len;
+    }
+    while (conn_outbound_bytes(world.conn) <= 300000) {
+        uint64_t refused = world.net.metrics.requests_refused;
+        peer_send(&world.peer, frames, size);
+        UNTIL(world.net.metrics.requests_refused == refused + 200);
+    }
+}
+
+Test(door, before_login_there_is_one_request_at_a_time_also_when_the_output_has_drained)
+{
+    peer_send_text(&world.peer, "RPT1");
+    UNTIL(peer_has(&world.peer, 1));
+    fill_output();
+    ask_by_socket(41);
+    send_login(42);
+    UNTIL(peer_has(&world.peer, 1) && conn_outbound_bytes(world.conn) == 0);
+    for (uint32_t i = 0; i < 20; i++) turn();
+    cr_expect_eq(world.posts, 1, "the next one waits for the answer");
+    hear(reply_to(world.posted, ERROR_WRONG_PASSWORD));
+    UNTIL(world.posts == 2);
 }
