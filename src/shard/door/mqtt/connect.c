@@ -628,7 +628,7 @@ static void on_disconnect(struct client *client, const struct mqtt_farewell *far
     }
     mqtt->ends_session = expiry_s == 0 && mqtt->expiry_s != 0;
     mqtt->expiry_s = expiry_s;
-    mqtt->will_is_off = farewell->reason != MQTT_DISCONNECT_WITH_WILL;
+    mqtt->will_is_off = farewell->reason == MQTT_SUCCESS; /* any other says that something is wrong, or asks for the will */
     mqtt_end(client, MQTT_SUCCESS);
 }
 

@@ -74,9 +74,15 @@ Test(mqtt_will, disconnect_says_whether_there_is_one)
     mqtt_leave(&sensor);
     mqtt_advance(5 * SECOND_MS);
     expect_nothing();
+    static const uint8_t reasons[] = {0x04, 0x80, 0x82, 0x83, 0x93, 0x97}; /* any but 0x00 */
+    for (size_t i = 0; i < sizeof reasons; i++) {
+        sensor_comes(true, 0);
+        send_farewell(reasons[i]);
+        expect_will();
+        expect_nothing();
+    }
     sensor_comes(true, 0);
-    send_farewell(0x04);
-    expect_will();
+    send_farewell(0x00);
     expect_nothing();
 }
 
