@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DATADIR_FORMAT 4        /* 2: an outbox that holds the messages it names; 3: FORMAT without a checksum */
+#define DATADIR_FORMAT 5        /* 2: an outbox that holds the messages it names; 3: FORMAT without a checksum; 4: messages on each shard with members */
 #define DATADIR_FORMAT_OLDEST 3 /* that is read; it becomes the newest when it is opened */
 #define DATADIR_SHARDS_MAX 1024
 #define SHARD_DIRECTORY "shard-%04u" /* of each shard */

@@ -2,7 +2,7 @@
  * Owns:    nothing.               Thread: start-up; blocks.
  * Depends: core/ only.            Start at: storage/datadir.h
  *
- *   format=4                      first, in every format: what the directory's newest version makes of it
+ *   format=5                      first, in every format: what the directory's newest version makes of it
  *   readable=N                    the oldest format whose versions can read and go on with it; absent: the same. Of one beyond that nothing is known
  *   shards=N
  *   id=<32 hex>                   of the installation

@@ -439,7 +439,7 @@ async def an_upgrade_that_is_refused_has_changed_nothing():
     shutil.rmtree(server.data_dir)
     whole.rename(server.data_dir)
     server.start()
-    assert (server.data_dir / "FORMAT").read_text().startswith("format=4\n")
+    assert (server.data_dir / "FORMAT").read_text().startswith("format=5\n")
     await chatter(server, people)
     server.stop()
 

@@ -3,6 +3,7 @@
 
   RINGPOST_BIN=path            the binary (default build/ringpost)
   PREVIOUS_RINGPOST=path       an earlier one: the directory is then made by it, instead of being taken from tests/upgrade"""
+import base64
 import json
 import os
 import pathlib
@@ -125,7 +126,7 @@ class MqttUnderWay(unittest.TestCase):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RINGPOST_")}
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertRegex(done.stderr, f"{directory}: has format 3, and the first start makes it format 4: .*Remedy: make a backup")
+        self.assertRegex(done.stderr, f"{directory}: has format 3, and the first start makes it format 5: .*Remedy: make a backup")
         self.assertEqual((directory / "FORMAT").read_bytes(), before)
 
     def test_a_directory_that_is_refused_stays_what_it_was(self):
@@ -163,6 +164,29 @@ class MqttUnderWay(unittest.TestCase):
     def test_outboxes_of_before_are_sent_again(self):
         self.serve(TESTS / "upgrade" / "format4.tar.xz")
         wait_for("entries that are known", lambda: self.server.metric("ringpost_stream_redelivered_total") > 0)
+        self.server.stop()
+
+    def test_messages_of_other_shards_are_found(self):
+        """Each shard had a copy; now they are read on their rooms' shards, by whoever may."""
+        self.serve(TESTS / "upgrade" / "format4.tar.xz")
+        def text(message):
+            return base64.b64decode(message["body"]).decode()
+        seen = {}
+        for name in ("alice", "bob", "carol", "dave"):
+            token = self.server.login(name)
+            page = self.server.call("/v1/chat/sync", token, sync_key="0", limit=500)
+            self.assertFalse(page["has_more"])
+            for event in page["events"]:
+                if "message" in event:
+                    seen.setdefault(event["message"]["room_id"], set()).add(text(event["message"]))
+            for conversation in self.server.call("/v1/chat/conversations", token)["conversations"]:
+                room_id = conversation["room"]["room_id"]
+                history = self.server.history(token, room_id)
+                self.assertEqual(len(history), int(conversation["head_seq"]))
+                self.assertLessEqual(seen.get(room_id, set()), set(history))
+                if history:
+                    self.assertEqual(text(conversation["last_message"]), history[-1])
+        self.assertGreater(self.server.metric("ringpost_body_cache_misses_total"), 0)
         self.server.stop()
 
     @unittest.skipUnless(PREVIOUS, "PREVIOUS_RINGPOST names no earlier version")

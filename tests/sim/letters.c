@@ -3,6 +3,7 @@
 #include "core/check.h"
 #include "shard/domain/letters.h"
 #include "shard/worker/mailbox.h"
+#include "shard/domain/letters.h"
 #include "shard/domain/records.h"
 #include "shard/engine/shard_internal.h"
 #include "sim/people.h"
@@ -109,12 +110,47 @@ static bool is_sent_again(struct world *w, const struct letter *letter)
     return false;
 }
 
+static struct cursor answer_part(const struct letter *letter, bool heads)
+{
+    struct rooms_answer_record answer;
+    struct cursor c = cursor_of(letter_payload(letter));
+    bool read = letter->error != ERROR_NONE || rooms_answer_record_read(&answer, &c);
+    ASSERT(read);
+    return cursor_of(letter->error != ERROR_NONE ? SLICE_EMPTY : heads ? answer.heads : answer.messages);
+}
+
+/* Planted bug: the first message has another body. */
+static void change_body(struct letter *letter)
+{
+    struct cursor c = answer_part(letter, false);
+    if (cursor_left(&c) == 0) return;
+    (void)cursor_u64(&c);
+    struct message_record message = RECORD_OF(message, cursor_bytes(&c));
+    if (message.body.len > 0) letter->bytes[message.body.data - letter->bytes] ^= 1;
+}
+
+/* Planted bug: of rooms of which only the head is asked nothing is unread. */
+static void hide_heads(struct letter *letter)
+{
+    struct cursor c = answer_part(letter, true);
+    while (cursor_left(&c) > 0) {
+        (void)cursor_u64(&c);
+        uint8_t *head_seq = letter->bytes + (c.at - letter->bytes);
+        (void)cursor_u64(&c);
+        const uint8_t *read_seq = c.at;
+        (void)cursor_u64(&c);
+        if (cursor_bytes(&c).len == 0) memcpy(head_seq, read_seq, sizeof(uint64_t));
+    }
+}
+
 static struct letter *with_planted_bug(struct world *w, struct letter *letter)
 {
     if (w->plant == PLANT_gap_ignored && letter->kind == LETTER_STREAM) close_gap(w, letter);
     if (w->plant == PLANT_repeats_applied && letter->kind == LETTER_STREAM) return renumber_entries(w, letter);
     if (w->plant == PLANT_acks_not_logged && letter->kind == LETTER_STREAM_ACK) acknowledge_at_once(w, letter);
     if (w->plant == PLANT_repeats_applied && letter->kind == LETTER_STREAM_ACK) renumber_ack(w, letter);
+    if (w->plant == PLANT_wrong_body && letter->kind == LETTER_TELL_ROOMS) change_body(letter);
+    if (w->plant == PLANT_gap_unseen && letter->kind == LETTER_TELL_ROOMS) hide_heads(letter);
     return letter;
 }
 

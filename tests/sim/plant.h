@@ -58,6 +58,8 @@
     X(apply_reads_clock, "what a command does depends on when it is applied")                                          \
     X(row_not_written, "a row has changed and is sometimes not written, and the state is taken for good")              \
     X(positions_lost, "the positions of a stream are sometimes not stored, and the state is taken for good")           \
+    X(wrong_body, "a page gets another body than the one it asked for")                                                \
+    X(gap_unseen, "the head of a large room is not told: what was lost on the way to a shard is missed by nobody")     \
     X(files_not_synced, "the small files of the data directory are written and not synced")
 
 #define PLANT_AS_ENUM(name, text) PLANT_##name,

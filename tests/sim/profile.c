@@ -18,6 +18,7 @@ static struct machine_options roll_machine(struct dice *dice)
                                     .limits[LIMIT_DEDUP_ENTRIES] = PICK(dice, DEDUP_CAPACITY_MIN, 100, 200, 1500),
                                     .limits[LIMIT_REPEAT_WINDOW_MS] = PICK(dice, 60000, 600000, 600000),
                                     .limits[LIMIT_REPEATS_PER_SENDER] = PICK(dice, 16, 40, 1024),
+                                    .limits[LIMIT_LARGE_TOLD] = PICK(dice, 0, 1, 1, 1),
                                     .entities_max = PICK(dice, 1, 6, 20, 60, 10000),
                                     .outbox_entries_max = PICK(dice, 1, 4, 16, 1000),
                                     .timers_resident_max = PICK(dice, 2, 3, 8, TIMERS_RESIDENT_MAX),

@@ -74,14 +74,16 @@ static const struct {
     {"another shard count", "FORMAT", FORMAT_3, false, 8, RESULT_DENIED, "made with 4 shards, 8 were asked"},
     {"a line of later versions", "FORMAT", "format=4\nshards=4\nid=" ID "\nnote=x\n", true, 0, RESULT_OK, ""},
     {"an older format", "FORMAT", "format=2\nwhatever\n", false, 0, RESULT_UNSUPPORTED,
-     "has format 2, this version reads formats 3 to 4; go on with the older version"},
-    {"a newer format", "FORMAT", "format=5\nwhatever\n", true, 0, RESULT_UNSUPPORTED, "go on with the newer version"},
-    {"a newer format in the copy", "FORMAT.copy", "format=5\nwhatever\n", true, 0, RESULT_UNSUPPORTED, "go on with the newer version"},
-    {"a newer format that this version can read", "FORMAT", "format=6\nreadable=4\nshards=4\nid=" ID "\nnote=x\n", true, 0, RESULT_OK, ""},
-    {"a newer format that needs a newer version", "FORMAT", "format=6\nreadable=5\nshards=4\nid=" ID "\n", true, 0, RESULT_UNSUPPORTED,
-     "has format 6, this version reads formats 3 to 4; go on with the newer version"},
+     "has format 2, this version reads formats 3 to 5; go on with the older version"},
+    {"a newer format", "FORMAT", "format=6\nwhatever\n", true, 0, RESULT_UNSUPPORTED, "go on with the newer version"},
+    {"a newer format in the copy", "FORMAT.copy", "format=6\nwhatever\n", true, 0, RESULT_UNSUPPORTED, "go on with the newer version"},
+    {"a newer format that this version can read", "FORMAT", "format=7\nreadable=4\nshards=4\nid=" ID "\nnote=x\n", true, 0, RESULT_OK, ""},
+    {"a newer format that needs a newer version", "FORMAT", "format=7\nreadable=6\nshards=4\nid=" ID "\n", true, 0, RESULT_UNSUPPORTED,
+     "has format 7, this version reads formats 3 to 5; go on with the newer version"},
     {"a newer format that says nothing of others", "FORMAT", "format=6\nshards=4\nid=" ID "\n", true, 0, RESULT_UNSUPPORTED, "format 6"},
     {"a newer format that is damaged", "FORMAT", "format=5\nwhatever\n", false, 0, RESULT_CORRUPT, "damaged"},
+    {"the number of a format without a checksum, and a checksum", "FORMAT",
+     "format=1\nshards=4\nid=" ID "\nsum=0123456789abcdef\n", false, 0, RESULT_CORRUPT, "damaged"},
     {"no checksum", "FORMAT", "format=4\nshards=4\nid=" ID "\n", false, 0, RESULT_CORRUPT, "damaged"},
     {"no format", "FORMAT", "shards=4\nid=" ID "\n", false, 0, RESULT_CORRUPT, "damaged"},
     {"no shards", "FORMAT", "format=4\nid=" ID "\n", true, 0, RESULT_CORRUPT, "damaged"},
@@ -248,7 +250,7 @@ Test(datadir, the_format_before_becomes_the_newest_also_after_a_crash_between_th
         datadir_close(dir);
         get_file(&scratch, "FORMAT", content);
         get_file(&scratch, "FORMAT.copy", copy);
-        cr_expect_eq(strncmp(content, "format=4\n", 9), 0, "%s", content);
+        cr_expect_eq(strncmp(content, "format=5\n", 9), 0, "%s", content);
         cr_expect_str_eq(content, copy);
     }
     scratch_deinit(&scratch);

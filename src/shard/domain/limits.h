@@ -10,6 +10,8 @@ enum domain_limit {
     LIMIT_INBOX_EVENTS_MAX = 2,  /* events kept per user */
     LIMIT_DEVICES_PER_USER_MAX = 3,
     /* 4, 5, 6: the engine's (enum engine_limit) */
+    LIMIT_LARGE_TOLD = 7, /* 1: of a large room's messages other shards are told (room/large.h); 0: as before format 5 they are entries of streams.
+                             No option: logs of before must be applied as they were, and this version's first LIMITS says from where on not */
 };
 
 #endif

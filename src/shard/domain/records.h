@@ -101,9 +101,12 @@ RECORD_GROWN(snapshot, SNAPSHOT_FIELDS)
     F(u64, peer_id) F(bytes, peer_name) F(u64, head_seq)
 RECORD(relay_change, RELAY_CHANGE_FIELDS)
 
-/* An entry of a bundle in the outbox: a message is in the store already, on the same shard, in its room's timeline. */
+/* What the outbox keeps of a message, whose body is in the store already, on the same shard, in its room's timeline. */
 #define RELAY_NAME_FIELDS(F) F(u64, room_id) F(u64, seq) F(u8, large)
 RECORD(relay_name, RELAY_NAME_FIELDS)
+/* What the log of another shard keeps of it: what that shard does does not depend on its body. */
+#define RELAY_HEARD_FIELDS(F) F(u64, room_id) F(u64, seq) F(u64, sender_id) F(u8, large)
+RECORD(relay_heard, RELAY_HEARD_FIELDS)
 
 /* ---- letters: what a page needs of rooms of another shard, see room/owner_read.h, which draws the lists ---- */
 #define ROOMS_QUESTION_FIELDS(F) F(u64, user_id) F(u8, last_messages) F(bytes, names) F(bytes, marks)
@@ -156,7 +159,7 @@ RECORD_GROWN(room, ROOM_FIELDS)
     SINCE(2) F(u64, joined_seq)
 RECORD_GROWN(member, MEMBER_FIELDS)
 
-/* An event of a user's stream: u8 event_kind, then the record. Messages are stored once per shard and named here. */
+/* An event of a user's stream: u8 event_kind, then the record. Messages are stored on their room's shard and named here. */
 enum event_kind { EVENT_MESSAGE = 1, EVENT_READ = 2, EVENT_CHANGE = 3, EVENT_DEVICE = 4 };
 #define EVENT_MESSAGE_FIELDS(F) F(u64, room_id) F(u64, seq)
 RECORD(event_message, EVENT_MESSAGE_FIELDS)

@@ -7,6 +7,7 @@ enum domain_relay_kind {
     RELAY_MESSAGE = 1, /* relay_message_record        room/relays.c */
     RELAY_CHANGE = 2,  /* relay_change_record         room/relays.c */
     RELAY_NAME = 3,    /* relay_name_record: a message, as the outbox keeps it */
+    RELAY_HEARD = 4,   /* relay_heard_record: a message, as the logs of other shards keep it */
 };
 
 #endif

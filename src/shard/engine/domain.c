@@ -28,6 +28,7 @@ static void add_area(struct domain *domain, const struct area *area)
         const struct relay_row *row = area->relays[i];
         add_relay(domain, row, row->kind);
         if (row->stored_kind != 0) add_relay(domain, row, row->stored_kind);
+        if (row->logged_kind != 0) add_relay(domain, row, row->logged_kind);
     }
     for (uint32_t i = 0; i < area->followed_count; i++) {
         const struct follower_row *row = area->followed[i];

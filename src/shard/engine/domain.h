@@ -95,7 +95,7 @@ struct domain {
     const struct command_row *commands[COMMAND_TYPES_MAX]; /* by type; NULL: none */
     const struct entity_type *entities[ENTITY_KINDS_MAX];  /* by kind */
     void (*admit)(struct shard *shard, struct request *request);
-    const struct relay_row *relays[RELAY_KINDS_MAX];       /* by kind, and by stored_kind */
+    const struct relay_row *relays[RELAY_KINDS_MAX];       /* by kind, stored_kind and logged_kind */
     const struct follower_row *followed[FOLLOWER_KINDS_MAX]; /* by kind */
     const struct letter_row *letters[LETTER_KIND_COUNT];     /* by kind */
     const struct timer_row *timers[TIMER_KINDS_MAX];       /* by kind */

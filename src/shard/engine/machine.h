@@ -56,6 +56,8 @@ struct machine {
     void *on_created_context;
     uint64_t entities_made;     /* by commands, ever; while it stays, what a command needs stays, too (command.h) */
     const struct needs *pinned; /* what the command being checked or applied needs: looked at before the table; NULL: unknown */
+    struct slice carried;       /* what brought the RELAY command being applied: a relay_record with its entries whole; empty: nothing did, it is
+                                   applied again. No part of the state may depend on it */
     bool limits_known; /* a LIMITS command was applied, now or before the last start */
     struct incarnations incarnations;
     struct timers timers;

@@ -39,7 +39,7 @@ enum result outbox_read(struct outbox_reader *reader, struct slice value, struct
     *bundle = value;
     if (!relay_record_read(&relay, &c) || !cursor_done(&c)) return RESULT_CORRUPT;
     const struct relay_row *row = domain_relay(reader->domain, relay.kind);
-    if (row == NULL) return RESULT_CORRUPT;
+    if (row == NULL || (relay.kind != row->kind && relay.kind != row->stored_kind)) return RESULT_CORRUPT;
     if (relay.kind == row->kind) return RESULT_OK;
     enum result result = restore(reader, row, &relay);
     if (result != RESULT_OK) return result;

@@ -1,6 +1,6 @@
 /* shard/engine/relay.c - the receiving end of durable streams, and the RELAY command that makes a bundle of entries part of this shard.
- * Happy path: letter -> in order, repeats dropped -> needs of all its entries resident -> log -> durable -> applied -> acknowledged once
- * per turn.
+ * Happy path: letter -> in order, repeats dropped -> needs of all its entries resident -> what is kept of them to the log -> durable -> applied,
+ * together with the letter -> acknowledged once per turn.
  * Failure modes: a letter is missing: what follows it is dropped, and its source told (stream.h); one that no shard would write is refused.
  * No room in the log: the head bundle stalls and is tried again each turn; the source's window bounds what waits. An entry
  * that the log can never take ends the process: rules_check() refuses options that would let one be accepted. */
@@ -14,8 +14,22 @@ static void relay_advance(struct shard *s, uint16_t peer);
 static const struct relay_row *row_of(const struct machine *machine, uint16_t kind)
 {
     const struct relay_row *row = domain_relay(machine->options.domain, kind);
-    ASSERT(row != NULL && row->kind == kind);
+    ASSERT(row != NULL && (row->kind == kind || row->logged_kind == kind));
     return row;
+}
+
+#define KEPT_SIZE_MAX 64 /* of what is kept of one entry */
+
+/* An entry of the log that an earlier version wrote whole, or of a kind that is kept whole. */
+static bool is_shortened(const struct relay_row *row, uint16_t kind) { return row->logged_kind == 0 || row->logged_kind == kind; }
+
+/* What is kept of an entry, wherever it is whole: in `bytes`. */
+static struct slice kept_of(const struct relay_row *row, struct slice entry, uint8_t bytes[KEPT_SIZE_MAX])
+{
+    struct writer kept = {.data = bytes, .capacity = KEPT_SIZE_MAX, .size_max = KEPT_SIZE_MAX};
+    row->shorten(entry, &kept);
+    ASSERT(!kept.failed);
+    return writer_slice(&kept);
 }
 
 static void needs_relay(struct needs *needs, const struct command *command)
@@ -23,7 +37,19 @@ static void needs_relay(struct needs *needs, const struct command *command)
     struct relay_record relay = COMMAND_RECORD(relay, command);
     const struct relay_row *row = row_of(needs->machine, relay.kind);
     struct cursor entries = cursor_of(relay.entries);
-    while (cursor_left(&entries) > 0) row->needs(needs, cursor_bytes(&entries));
+    uint8_t bytes[KEPT_SIZE_MAX];
+    while (cursor_left(&entries) > 0) {
+        struct slice entry = cursor_bytes(&entries);
+        row->needs(needs, is_shortened(row, relay.kind) ? entry : kept_of(row, entry, bytes));
+    }
+}
+
+/* The entries of the command as they came; none when it is applied again. */
+static struct cursor carried_entries(const struct machine *machine)
+{
+    if (machine->carried.len == 0) return cursor_of(SLICE_EMPTY);
+    struct relay_record carried = RECORD_OF(relay, machine->carried);
+    return cursor_of(carried.entries);
 }
 
 static void apply_relay(struct machine *machine, const struct command *command, struct effects *effects)
@@ -31,9 +57,13 @@ static void apply_relay(struct machine *machine, const struct command *command, 
     struct relay_record relay = COMMAND_RECORD(relay, command);
     const struct relay_row *row = row_of(machine, relay.kind);
     stream_mark_applied(machine->streams, relay.source, relay.first, relay.count);
-    struct cursor entries = cursor_of(relay.entries);
-    for (uint32_t i = 0; i < relay.count; i++) row->apply(machine, cursor_bytes(&entries), effects);
-    ASSERT(cursor_done(&entries));
+    struct cursor entries = cursor_of(relay.entries), wholes = carried_entries(machine);
+    uint8_t bytes[KEPT_SIZE_MAX];
+    for (uint32_t i = 0; i < relay.count; i++) {
+        struct slice entry = cursor_bytes(&entries), whole = cursor_left(&wholes) > 0 ? cursor_bytes(&wholes) : SLICE_EMPTY;
+        row->apply(machine, is_shortened(row, relay.kind) ? entry : kept_of(row, entry, bytes), whole, effects);
+    }
+    ASSERT(cursor_done(&entries) && cursor_left(&wholes) == 0);
 }
 
 /* Larger bundles are cut to what the log takes; a single entry is not. */
@@ -88,11 +118,27 @@ static void relay_check_size(const struct shard *s, const struct request *r, enu
                 s->options.machine.shard, entry.len, r->letter->from_shard, commitlog_body_limit(s->log));
 }
 
-/* The letter's payload is the record. */
+struct slice relay_kept(const struct machine *machine, struct slice bundle, struct writer *entries, struct writer *record)
+{
+    struct relay_record relay = RECORD_OF(relay, bundle);
+    const struct relay_row *row = row_of(machine, relay.kind);
+    if (row->logged_kind == 0 || !RECORD_WRITES_GROWN) return bundle;
+    struct cursor wholes = cursor_of(relay.entries);
+    uint8_t bytes[KEPT_SIZE_MAX];
+    writer_reset(entries);
+    while (cursor_left(&wholes) > 0) writer_bytes(entries, kept_of(row, cursor_bytes(&wholes), bytes));
+    relay.kind = row->logged_kind;
+    relay.entries = writer_slice(entries);
+    writer_reset(record);
+    relay_record_write(record, &relay);
+    return writer_slice(record);
+}
+
+/* The letter stays with the request, for those who look on. */
 static void relay_run(struct shard *s, struct request *r)
 {
     struct source *source = &s->sources[r->letter->from_shard];
-    enum error error = request_try_propose(s, r, COMMAND_RELAY, letter_payload(r->letter), relay_applied);
+    enum error error = request_try_propose(s, r, COMMAND_RELAY, relay_kept(s->machine, letter_payload(r->letter), &s->kept, shard_scratch(s)), relay_applied);
     relay_check_size(s, r, error);
     source->waiting = error == ERROR_NONE && request_waits(r);
     source->stalled = error == ERROR_NONE ? NULL : r;

@@ -173,6 +173,7 @@ enum result shard_open(struct shard **out, const struct shard_options *options, 
     effects_init(&s->effects);
     writer_init(&s->scratch, 0);
     writer_init(&s->record, 0);
+    writer_init(&s->kept, 0);
     s->sources = memory_alloc(options->machine.shard_count * sizeof *s->sources);
     enum result result = machine_create(&s->machine, &options->machine, options->metrics);
     if (result == RESULT_OK) result = envelope_arena_create(&s->arena, ARENA_SIZE_MAX);
@@ -231,6 +232,7 @@ void shard_close(struct shard *s)
     effects_deinit(&s->effects);
     writer_deinit(&s->scratch);
     writer_deinit(&s->record);
+    writer_deinit(&s->kept);
     free(s->sources);
     free(s);
 }
@@ -336,7 +338,9 @@ static void apply_one(struct shard *s, struct pending *p, const struct command *
 {
     struct request *request = p->request;
     bool wants_reply = request != NULL && command->type != COMMAND_RELAY;
+    if (request != NULL && command->type == COMMAND_RELAY) s->machine->carried = letter_payload(request->letter);
     machine_step(s->machine, command, request != NULL ? &request->needs : NULL, wants_reply, &s->effects);
+    s->machine->carried = SLICE_EMPTY;
     s->batch_open = true;
     if (request != NULL) request_applied(s, request); /* the answer first: a kick must not overtake it */
     else free(p);

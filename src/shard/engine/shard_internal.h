@@ -32,6 +32,7 @@ struct shard {
     struct effects effects;
     struct writer scratch;          /* the command being proposed */
     struct writer record;           /* shard_scratch() */
+    struct writer kept;             /* of a bundle of stream entries what the log keeps */
     struct envelope_arena *arena;   /* of the handler being run */
     struct request *running;
     struct letter *reply;           /* the answer being given, and how large its memory is */

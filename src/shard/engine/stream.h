@@ -25,8 +25,8 @@
  * `acknowledged` and `emitted` are state: every replay of the log comes to the same. The ones between are this life's and begin at
  * `acknowledged` (posted too: what is behind it goes again).
  *
- * A bundle (relay_record) is what one batch emitted for one peer, of one kind: the same bytes are the payload of the letter and the record
- * in the destination's log. The outbox may keep less of an entry (outbox.h). What changes who gets the next entries goes alone, because
+ * A bundle (relay_record) is what one batch emitted for one peer, of one kind: the payload of the letter, and the record in the destination's
+ * log. Outbox and log may keep less of an entry (relay.h). What changes who gets the next entries goes alone, because
  * it must be visible before they are delivered. Replay may draw other bounds between bundles than the first life did, so a destination may know the first part of one.
  * Limits: STREAM_WINDOW entries under way per peer; outbox_entries_max waiting per peer, beyond it the shard refuses new
  * writes (stream_full). */

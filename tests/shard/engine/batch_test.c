@@ -81,25 +81,25 @@ Test(batch, events_of_a_user_are_one_row_until_the_limit)
     world_destroy(&world);
 }
 
-/* A shard without members does not hear a room; what it heard before and after, in one batch, are two blocks. */
+/* Whatever is missing between them, in one batch they are two blocks. */
 Test(batch, numbers_that_do_not_follow_begin_a_block)
 {
     struct world world = world_create(fixture_options(0, 1));
     struct fixture *shard = world.shards[0];
-    struct entity *view = fixture_entity(shard, ENTITY_VIEW, id_make(0, ID_ROOM, 77), 0);
+    struct entity *room = fixture_entity(shard, ENTITY_ROOM, id_make(0, ID_ROOM, 77), 0);
     static const uint64_t seqs[] = {3, 4, 5, 9, 10, 20};
     for (size_t i = 0; i < COUNT_OF(seqs); i++)
-        memcpy(batch_record(shard->machine->batch, view, seqs[i], 1, 0, &shard->effects), "m", 1);
+        memcpy(batch_record(shard->machine->batch, room, seqs[i], 1, 0, &shard->effects), "m", 1);
     fixture_end_batch(shard);
-    cr_expect_eq(fixture_count(shard, KEY_MESSAGE, view->key.a), 3);
-    cr_expect_eq(fixture_messages(shard, view->key.a), COUNT_OF(seqs));
+    cr_expect_eq(fixture_count(shard, KEY_MESSAGE, room->key.a), 3);
+    cr_expect_eq(fixture_messages(shard, room->key.a), COUNT_OF(seqs));
     struct timeline_reader reader;
     timeline_reader_init(&reader, &shard->store.view);
     struct slice record;
     for (uint64_t seq = 1; seq < 30; seq++) {
         bool there = false;
         for (size_t i = 0; i < COUNT_OF(seqs); i++) there |= seqs[i] == seq;
-        cr_expect_eq(timeline_reader_get(&reader, view->key.a, seq, &record), there ? RESULT_OK : RESULT_MISSING, "seq %d", (int)seq);
+        cr_expect_eq(timeline_reader_get(&reader, room->key.a, seq, &record), there ? RESULT_OK : RESULT_MISSING, "seq %d", (int)seq);
     }
     timeline_reader_deinit(&reader);
     world_destroy(&world);

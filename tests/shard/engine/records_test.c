@@ -22,7 +22,7 @@
 
 Test(records, keep_their_form)
 {
-    cr_expect_eq(DATADIR_FORMAT, 4, "another format: say here what its records look like");
+    cr_expect_eq(DATADIR_FORMAT, 5, "another format: say here what its records look like");
     STORED(command, 17)
     STORED(incarnation, 9)
     STORED(follower_begin, 15)
@@ -53,6 +53,7 @@ Test(records, keep_their_form)
     STORED(retained_clear, 9)
     STORED(relay, 21)
     STORED(relay_name, 18)
+    STORED(relay_heard, 26)
     STORED(message, 51) /* 50 without the second list */
     STORED(relay_message, 14)
     STORED(snapshot, 42) /* 41 without the second list */

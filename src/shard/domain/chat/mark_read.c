@@ -1,9 +1,11 @@
 /* shard/domain/chat/mark_read.c - how far a user has read one room; on the user's home shard, told to all their devices
- * through the stream. Never goes back, never past the head this shard knows. */
+ * through the stream. Never goes back, never past the room's head: of a room of another shard the head is asked for, unless what was
+ * heard of it reaches so far, before the command is made; of those that earlier versions have logged nobody looks again. */
 #include "shard/domain/delivery/pushes.h"
 #include "shard/domain/room/conversation.h"
 #include "shard/domain/delivery/inbox.h"
 #include "shard/domain/methods.h"
+#include "shard/domain/room/owner_read.h"
 #include "shard/domain/room/view.h"
 
 static void needs_read(struct needs *needs, const struct command *command)
@@ -43,7 +45,8 @@ static void apply_read(struct machine *machine, const struct command *command, s
         conversation_of(machine_entity(machine, ENTITY_CONVERSATION, read.user_id, read.room_id));
     const struct view *view = view_of(machine_entity(machine, ENTITY_VIEW, read.room_id, 0));
     ASSERT(view->entity.exists);
-    uint64_t seq = read.seq < view->head_seq ? read.seq : view->head_seq;
+    bool beyond = machine_is_home(machine, read.room_id) && read.seq > view->head_seq;
+    uint64_t seq = beyond ? view->head_seq : read.seq; /* of another shard's room the handler has asked */
     if (seq > conversation->read_seq) {
         conversation->read_seq = seq;
         batch_row(machine->batch, &conversation->entity);
@@ -57,6 +60,26 @@ static void apply_read(struct machine *machine, const struct command *command, s
 COMMAND_SIZE_MAX(read, 0)
 COMMAND_ROW(read, READ, .needs = needs_read, .check = check_read);
 
+/* True: *seq is not beyond the head of the room, as far as that has to be looked at here. False: its shard is being asked. */
+static bool read_bound(struct shard *shard, struct request *request, struct view *view, uint64_t *seq)
+{
+    uint64_t room_id = view->entity.key.a;
+    struct owner_read *asked = request->lookup;
+    struct owner_head head = {.room_id = room_id};
+    if (machine_is_home(request_machine(shard), room_id)) return true;
+    if (asked != NULL && owner_read_head_of(asked, 0, &head) && head.head_seq > view->heard_seq) view->heard_seq = head.head_seq;
+    if (*seq <= view->heard_seq) return true;
+    if (asked != NULL) {
+        *seq = view->heard_seq;
+        return true;
+    }
+    asked = owner_read_create(shard_number(shard), request->actor.user_id, false);
+    owner_read_head(asked, &head);
+    request->lookup = asked;
+    request->free_lookup = owner_read_destroy;
+    return owner_read_begin(shard, request, asked, request_run);
+}
+
 void handle_mark_read(struct shard *shard, struct request *request)
 {
     Ringpost__V1__MarkReadRequest *in = REQUEST_UNPACK(shard, request, MarkReadRequest);
@@ -68,6 +91,10 @@ void handle_mark_read(struct shard *shard, struct request *request)
     struct entity *conversation = request_entity(shard, request, ENTITY_CONVERSATION, request->actor.user_id, in->room_id);
     if (conversation == NULL) return;
     if (!conversation->exists && !request_catch_up(shard, request, id_partition(in->room_id))) return;
-    struct read_record record = {.user_id = request->actor.user_id, .room_id = in->room_id, .seq = in->seq};
+    struct entity *view = request_entity(shard, request, ENTITY_VIEW, in->room_id, 0);
+    if (view == NULL) return;
+    uint64_t seq = in->seq;
+    if (conversation->exists && !read_bound(shard, request, view_of(view), &seq)) return;
+    struct read_record record = {.user_id = request->actor.user_id, .room_id = in->room_id, .seq = seq};
     REQUEST_PROPOSE(shard, request, read, READ, &record);
 }

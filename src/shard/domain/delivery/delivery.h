@@ -22,10 +22,12 @@ struct session_table {
 struct delivery {
     struct session_table sessions;
     struct roster *roster;
-    uint64_t room_pushes; /* messages of large rooms applied here */
+    uint64_t room_pushes; /* messages of large rooms that have come here */
 };
 static inline struct delivery *delivery_of(const struct machine *machine) { return machine->states[AREA_DELIVERY]; }
 
+/* A message of a large room to the online members on this shard. */
+void room_push(struct shard *shard, uint64_t room_id, struct slice packed_message);
 /* What the area does in the life of a shard: area.c. */
 void delivery_perform(struct shard *shard, const struct effects *effects);
 void sessions_end(struct shard *shard);

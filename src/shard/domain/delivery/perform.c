@@ -10,6 +10,11 @@ void push_room(struct effects *effects, uint64_t room_id, struct slice packed_me
     writer_raw(&effects->bytes, packed_message.data, packed_message.len);
 }
 
+void push_missed(struct effects *effects, struct inbox *inbox)
+{
+    effects_add(effects, &(struct effect){&inbox->entity, 0, effects_mark(effects), 0, PUSH_MISSED});
+}
+
 void push_kick(struct effects *effects, struct inbox *inbox, struct slice device_id)
 {
     effects_add(effects, &(struct effect){&inbox->entity, 0, effects_mark(effects), device_id.len, PUSH_KICK});
@@ -44,14 +49,14 @@ static void perform_events(struct shard *s, const struct effects *effects)
     session_event_done(&event);
 }
 
-static void perform_room(struct shard *s, const struct effects *effects, const struct effect *effect)
+void room_push(struct shard *s, uint64_t room_id, struct slice packed_message)
 {
     struct delivery *delivery = delivery_of(shard_machine(s));
     uint32_t count = 0;
     delivery->room_pushes++;
-    struct inbox *const *online = roster_online(delivery->roster, effect->number, &count);
+    struct inbox *const *online = roster_online(delivery->roster, room_id, &count);
     if (count == 0) return;
-    struct session_frame frame = {.push_field = RINGPOST__V1__PUSH__KIND_ROOM_MESSAGE, .packed = bytes_of(effects, effect)};
+    struct session_frame frame = {.push_field = RINGPOST__V1__PUSH__KIND_ROOM_MESSAGE, .packed = packed_message};
     for (uint32_t n = 0; n < count; n++)
         for (struct session *session = online[n]->sessions, *next; session != NULL; session = next) {
             next = session->next;
@@ -59,6 +64,20 @@ static void perform_room(struct shard *s, const struct effects *effects, const s
         }
     session_frame_done(&frame);
     metrics_add(&shard_metrics(s)->pushes, count);
+}
+
+static void perform_room(struct shard *s, const struct effects *effects, const struct effect *effect)
+{
+    room_push(s, effect->number, bytes_of(effects, effect));
+}
+
+static void perform_missed(struct shard *s, const struct effects *effects, const struct effect *effect)
+{
+    (void)s, (void)effects;
+    for (struct session *session = inbox_of(effect->entity)->sessions, *next; session != NULL; session = next) {
+        next = session->next;
+        session_miss_room(session);
+    }
 }
 
 static void perform_kick(struct shard *s, const struct effects *effects, const struct effect *effect)
@@ -83,5 +102,6 @@ void delivery_perform(struct shard *s, const struct effects *effects)
 {
     if ((effects->kinds >> PUSH_EVENT & 1) != 0) perform_events(s, effects);
     perform_each(s, effects, PUSH_ROOM, perform_room);
+    perform_each(s, effects, PUSH_MISSED, perform_missed);
     perform_each(s, effects, PUSH_KICK, perform_kick);
 }

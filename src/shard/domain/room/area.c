@@ -2,6 +2,7 @@
 #include "core/check.h"
 #include "shard/domain/letters.h"
 #include "shard/domain/limits.h"
+#include "shard/domain/room/large.h"
 #include "shard/domain/room/online.h"
 #include "shard/domain/room/owner_read.h"
 #include "shard/domain/room/rooms.h"
@@ -16,11 +17,13 @@ AREA_COMMANDS(COMMANDS)
 AREA_ENTITIES(ENTITIES)
 AREA_RELAYS(RELAYS)
 AREA_FOLLOWED(FOLLOWED)
-static const struct limit_row limits[] = {{LIMIT_ROOM_MEMBERS_MAX, "room_members_max", 1}, {LIMIT_FANOUT_THRESHOLD, "fanout_threshold", 0}};
+static const struct limit_row limits[] = {{LIMIT_ROOM_MEMBERS_MAX, "room_members_max", 1}, {LIMIT_FANOUT_THRESHOLD, "fanout_threshold", 0},
+                                          {LIMIT_LARGE_TOLD, "large_told", 0}};
 
 static const struct letter_row letters[] = {
     {LETTER_ASK_ROOMS, owner_read_receive, LETTER_TELL_ROOMS},
     {LETTER_TELL_ROOMS, request_call_answer, 0},
+    {LETTER_ROOM_MESSAGE, large_receive, 0},
 };
 
 static enum result rooms_open(struct machine *machine, void **state)
@@ -50,4 +53,5 @@ const struct area room_area = {.name = "room",
                                .slot = AREA_ROOM,
                                .open = rooms_open,
                                .close = rooms_close,
+                               .perform = large_perform,
                                .session_opened = online_session_opened};

@@ -337,12 +337,16 @@ static enum result read_heads(struct reading *r)
     return result;
 }
 
+static bool question_read(struct rooms_question_record *out, struct slice bytes)
+{
+    struct cursor c = cursor_of(bytes);
+    return rooms_question_record_read(out, &c) && cursor_done(&c) && out->names.len % NAME_SIZE == 0 && out->marks.len % MARK_SIZE == 0;
+}
+
 enum result owner_read_rows(struct store_view *view, struct slice question, uint32_t cost_max, struct writer *answer)
 {
     struct reading r = {.view = view, .cost_max = cost_max};
-    struct cursor c = cursor_of(question);
-    bool good = rooms_question_record_read(&r.question, &c) && cursor_done(&c);
-    if (!good || r.question.names.len % NAME_SIZE != 0 || r.question.marks.len % MARK_SIZE != 0) return RESULT_MALFORMED;
+    if (!question_read(&r.question, question)) return RESULT_MALFORMED;
     struct writer *const writers[] = {&r.messages, &r.heads, &r.last, &r.unused};
     for (size_t i = 0; i < COUNT_OF(writers); i++) writer_init(writers[i], 0);
     timeline_reader_init(&r.timelines, view);
@@ -360,8 +364,7 @@ static void answer_read(struct read_job *job, struct store_view *view) /* storag
 {
     const struct slice *question = (const void *)job->params; /* in the request's letter */
     enum result result = owner_read_rows(view, *question, job->page_cost_max, &job->reply);
-    if (result == RESULT_MALFORMED) job->error = ERROR_BAD_REQUEST;
-    else if (result != RESULT_OK) job->error = ERROR_INTERNAL;
+    if (result != RESULT_OK) job->error = ERROR_INTERNAL;
 }
 
 static void answer_send(struct shard *shard, struct request *request, struct read_job *job)
@@ -376,13 +379,9 @@ static void answer_send(struct shard *shard, struct request *request, struct rea
 static void answer_run(struct shard *shard, struct request *request)
 {
     struct slice question = letter_payload(request->letter);
-    request_read_then(shard, request, answer_read, &question, sizeof question, answer_send);
+    struct rooms_question_record record;
+    if (!question_read(&record, question)) request_refuse_letter(shard, request);
+    else request_read_then(shard, request, answer_read, &question, sizeof question, answer_send);
 }
 
-void owner_read_receive(struct shard *shard, struct letter *letter)
-{
-    struct rooms_question_record question;
-    struct cursor c = cursor_of(letter_payload(letter));
-    if (!rooms_question_record_read(&question, &c)) metrics_add(&shard_metrics(shard)->letters_refused, 1);
-    request_start(shard, letter, answer_run);
-}
+void owner_read_receive(struct shard *shard, struct letter *letter) { request_start(shard, letter, answer_run); }

@@ -1,8 +1,10 @@
 /* shard/domain/room/relays.c - what a room's shard tells the shards of its members, as entries of streams: messages and changes.
- * A message's bytes are in the store once, in the timeline of its room, put there by the batch that tells of it: so the outbox keeps its name.
- * It is there for as long as the outbox names it: messages never change and are never deleted. */
+ * A message's bytes are in the store once, in the timeline of its room, put there by the batch that tells of it: so outbox and the logs of other
+ * shards keep less. It is there for as long as the outbox names it: messages never change and are never deleted. What came with the
+ * letter is pushed, and stays in the cache for those who sync. */
 #include "shard/domain/relays.h"
 #include "shard/domain/bounds.h"
+#include "shard/domain/room/rooms.h"
 #include "shard/domain/room/timeline.h"
 #include "shard/domain/room/view.h"
 #include "shard/engine/memory.h"
@@ -11,17 +13,31 @@
 
 /* ---- messages ---- */
 
-static void needs_message(struct needs *needs, struct slice entry)
+static void needs_message(struct needs *needs, struct slice kept)
+{
+    struct relay_heard_record heard = RECORD_OF(relay_heard, kept);
+    view_needs_message(needs, heard.room_id, heard.sender_id);
+}
+
+static void apply_message(struct machine *machine, struct slice kept, struct slice whole, struct effects *effects)
+{
+    struct relay_heard_record heard = RECORD_OF(relay_heard, kept);
+    if (whole.len == 0) {
+        (void)view_apply_message(machine, &heard, NULL, effects);
+        return;
+    }
+    struct relay_message_record relay = RECORD_OF(relay_message, whole);
+    struct message_record message = RECORD_OF(message, relay.message);
+    bool applied = view_apply_message(machine, &heard, &message, effects);
+    if (applied) body_cache_put(rooms_of(machine)->bodies, heard.room_id, heard.seq, relay.message);
+}
+
+static void shorten_message(struct slice entry, struct writer *kept)
 {
     struct relay_message_record relay = RECORD_OF(relay_message, entry);
     struct message_record message = RECORD_OF(message, relay.message);
-    view_needs_message(needs, relay.room_id, message.sender_id);
-}
-
-static void apply_message(struct machine *machine, struct slice entry, struct effects *effects)
-{
-    struct relay_message_record relay = RECORD_OF(relay_message, entry);
-    view_apply_message(machine, &relay, effects);
+    relay_heard_record_write(kept, &(struct relay_heard_record){
+        .room_id = relay.room_id, .seq = message.seq, .sender_id = message.sender_id, .large = relay.large});
 }
 
 static uint32_t message_size_max(uint32_t body_size_max)
@@ -75,20 +91,23 @@ const struct relay_row message_relay = {.kind = RELAY_MESSAGE,
                                         .apply = apply_message,
                                         .size_max = message_size_max,
                                         .stored_kind = RELAY_NAME,
+                                        .logged_kind = RELAY_HEARD,
+                                        .shorten = shorten_message,
                                         .restore = restore_message};
 
 /* ---- changes ---- */
 
-static void needs_change(struct needs *needs, struct slice entry)
+static void needs_change(struct needs *needs, struct slice kept)
 {
-    struct relay_change_record change = RECORD_OF(relay_change, entry);
+    struct relay_change_record change = RECORD_OF(relay_change, kept);
     struct snapshot_record snapshot = RECORD_OF(snapshot, change.snapshot);
     view_needs_change(needs, snapshot.room_id, change.target_id);
 }
 
-static void apply_change(struct machine *machine, struct slice entry, struct effects *effects)
+static void apply_change(struct machine *machine, struct slice kept, struct slice whole, struct effects *effects)
 {
-    struct relay_change_record change = RECORD_OF(relay_change, entry);
+    (void)whole;
+    struct relay_change_record change = RECORD_OF(relay_change, kept);
     view_apply_change(machine, &change, effects);
 }
 

@@ -1,10 +1,12 @@
 /* shard/domain/room/room.c - the authoritative room: who may enter is decided here, every seq is given here, every shard
  * concerned is told from here. Happy path of a message: room_append -> the room's open timeline block, the local view (inboxes and
- * pushes of members here), one relay per other shard. Happy path of a change: member record and room record ->
+ * pushes of members here), one relay per other shard; of a large room those are only told (large.c). Happy path of a change: member record and room record ->
  * room_tell -> the local view, one relay per other shard. */
 #include "shard/domain/room/room.h"
 #include "shard/domain/followed.h"
+#include "shard/domain/limits.h"
 #include "shard/domain/relays.h"
+#include "shard/domain/room/large.h"
 #include "shard/engine/memory.h"
 #include "shard/engine/reading.h"
 #include "shard/domain/room/timeline.h"
@@ -336,8 +338,8 @@ struct room *room_create(struct machine *machine, const struct room_draft *draft
 
 /* ---- the timeline ---- */
 
-static void room_relay_message(struct machine *machine, const struct room *room,
-                               const struct relay_message_record *relay, struct effects *effects)
+static void room_relay_message(struct machine *machine, const struct room *room, const struct relay_message_record *relay,
+                               struct effects *effects)
 {
     struct relay_name_record name = {.room_id = relay->room_id, .seq = room->head_seq, .large = relay->large};
     uint32_t len = relay_message_record_size(relay);
@@ -379,11 +381,16 @@ struct message_record room_append(struct machine *machine, struct room *room, co
     struct message_record message = *draft;
     message.msg_id = machine_next_id(machine, ID_MESSAGE);
     message.seq = ++room->head_seq;
-    struct relay_message_record relay = {
-        .room_id = room->entity.key.a, .large = room->large, .message = room_store(machine, room, &message, content, effects)};
-    if (machine_entity(machine, ENTITY_VIEW, room->entity.key.a, 0)->exists)
-        view_apply_message(machine, &relay, effects);
-    room_relay_message(machine, room, &relay, effects);
+    const struct relay_heard_record heard = {
+        .room_id = room->entity.key.a, .seq = message.seq, .sender_id = message.sender_id, .large = room->large};
+    const struct relay_message_record relay = {
+        .room_id = heard.room_id, .large = heard.large, .message = room_store(machine, room, &message, content, effects)};
+    if (machine_entity(machine, ENTITY_VIEW, heard.room_id, 0)->exists) {
+        bool applied = view_apply_message(machine, &heard, &message, effects);
+        ASSERT(applied);
+    }
+    if (room->large && machine_limit(machine, LIMIT_LARGE_TOLD) != 0) large_tell(room, &relay, effects);
+    else room_relay_message(machine, room, &relay, effects);
     if (UNLIKELY(machine->followed)) followed_message(machine, relay.room_id, message.seq, effects);
     return message;
 }

@@ -1,7 +1,7 @@
 /* shard/domain/room/view.c - delivering to the members of a room who live on this shard.
- * Happy path of a message: the timeline copy (an open block), the event packed once, one inbox entry and one push per local member. No
- * allocation and no look-up per member: the view holds their inboxes, pinned. A large room has no list: its messages go
- * to whoever the roster finds online, and the inboxes do not hear of them. */
+ * Happy path of a message: the event packed once, one inbox entry, which names it, and one push per local member. No allocation and no
+ * look-up per member: the view holds their inboxes, pinned. A large room has no list: its messages go to whoever the roster finds
+ * online, and the inboxes do not hear of them; on other shards than the room's own no command does either (large.c). */
 #include "core/logger.h"
 #include "shard/domain/delivery/delivery.h"
 #include "shard/domain/delivery/pushes.h"
@@ -10,7 +10,6 @@
 #include "shard/engine/memory.h"
 #include "shard/engine/reading.h"
 #include "shard/domain/room/room.h"
-#include "shard/domain/room/rooms.h"
 #include "shard/domain/room/timeline.h"
 
 /* ---- the entity ---- */
@@ -36,6 +35,7 @@ static void view_update(struct view *view, const struct snapshot_record *snapsho
     view->large = snapshot->large != 0;
     view->since_join = snapshot->since_join != 0;
     if (head_seq > view->head_seq) view->head_seq = head_seq;
+    if (head_seq > view->heard_seq) view->heard_seq = head_seq;
     if (view->name != NULL && slice_equal(slice_text(view->name), snapshot->name)) return;
     free(view->name);
     view->name = memory_text(snapshot->name);
@@ -96,7 +96,9 @@ static enum result view_load(struct entity *fresh, struct store_view *store)
         else
             result = RESULT_CORRUPT;
         if (result == RESULT_OK) {
-            view_update(view, &stored.snapshot, newest > stored.head_seq ? newest : stored.head_seq);
+            view_update(view, &stored.snapshot, stored.head_seq);
+            view->heard_seq = newest > stored.head_seq ? newest : stored.head_seq;
+            view->has_copies = newest > 0;
             view->opener_id = stored.opener_id;
         }
     }
@@ -105,6 +107,15 @@ static enum result view_load(struct entity *fresh, struct store_view *store)
     struct local_scan scan = {.view = view};
     struct key from = key_one(KEY_LOCAL, room_id), until = key_after(KEY_LOCAL, room_id);
     return store_scan(store, key_slice(&from), key_slice(&until), take_local, &scan);
+}
+
+/* On the room's own shard what was found is its timeline. */
+static void view_adopt(struct machine *machine, struct entity *fresh)
+{
+    struct view *view = view_of(fresh);
+    if (!machine_is_home(machine, fresh->key.a)) return;
+    view->head_seq = view->heard_seq;
+    view->has_copies = false;
 }
 
 static void members_clear(struct machine *machine, struct view *view)
@@ -127,11 +138,10 @@ static void view_drop(struct machine *machine, struct entity *entity)
 }
 
 const struct entity_type view_type = {.kind = ENTITY_VIEW,
-                                      .block_key = KEY_MESSAGE,
-                                      .newest_block_first = true,
                                       .name = "view",
                                       .size_bytes = sizeof(struct view),
                                       .load = view_load,
+                                      .adopt = view_adopt,
                                       .drop = view_drop};
 
 /* ---- local members of a small room ---- */
@@ -216,13 +226,12 @@ static struct slice message_event_value(struct effects *effects, uint64_t room_i
 }
 
 /* One's own message is read when all before it was; no event says so, every device of the sender knows the rule. */
-static void sender_reads(struct machine *machine, uint64_t room_id, const struct message_record *message)
+static void sender_reads(struct machine *machine, const struct relay_heard_record *heard)
 {
-    if (!machine_is_home(machine, message->sender_id)) return;
-    struct conversation *conversation =
-        conversation_of(machine_entity(machine, ENTITY_CONVERSATION, message->sender_id, room_id));
-    if (!conversation->entity.exists || conversation->read_seq + 1 != message->seq) return;
-    conversation->read_seq = message->seq;
+    if (heard->sender_id == 0 || !machine_is_home(machine, heard->sender_id)) return;
+    struct conversation *conversation = conversation_of(machine_entity(machine, ENTITY_CONVERSATION, heard->sender_id, heard->room_id));
+    if (!conversation->entity.exists || conversation->read_seq + 1 != heard->seq) return;
+    conversation->read_seq = heard->seq;
     batch_row(machine->batch, &conversation->entity);
 }
 
@@ -244,39 +253,48 @@ static void note_contradiction(const struct machine *machine, uint64_t room_id, 
     LOG_ERROR("room", "the room's shard contradicts itself: left out room=%llu what=%s", (unsigned long long)room_id, what);
 }
 
-void view_apply_message(struct machine *machine, const struct relay_message_record *relay, struct effects *effects)
+/* Earlier versions kept a copy of each message on every shard with members: nobody reads it. */
+static void trim_copies(struct view *view, struct effects *effects)
 {
-    struct view *view = view_of(machine_entity(machine, ENTITY_VIEW, relay->room_id, 0));
-    struct message_record message;
-    struct cursor c = cursor_of(relay->message);
-    bool read = message_record_read(&message, &c);
-    ASSERT(read); /* relay_row.is_good has looked */
-    if (!view->entity.exists || view->large != (relay->large != 0) || message.seq <= view->head_seq) {
-        note_contradiction(machine, relay->room_id, "message");
-        return;
+    struct key until = key_two(KEY_MESSAGE, view->entity.key.a, UINT64_MAX);
+    effects_trim(effects, &until);
+    view->has_copies = false;
+}
+
+/* One event for all members who live here; `message` NULL: nobody looks on. */
+static void deliver(struct machine *machine, struct view *view, const struct relay_heard_record *heard, const struct message_record *message,
+                    struct effects *effects)
+{
+    struct event_bytes event = push_event_begin(effects);
+    if (message != NULL) event_pack_message(&effects->bytes, heard->room_id, message);
+    push_event_end(effects, &event);
+    struct slice value = message_event_value(effects, heard->room_id, heard->seq);
+    uint64_t content = state_hash_fold(heard->room_id, heard->seq);
+    for (uint32_t i = 0; i < view->local_count; i++) inbox_append(machine, view->members[i], event, value, content, effects);
+}
+
+bool view_apply_message(struct machine *machine, const struct relay_heard_record *heard, const struct message_record *message,
+                        struct effects *effects)
+{
+    struct view *view = view_of(machine_entity(machine, ENTITY_VIEW, heard->room_id, 0));
+    if (!view->entity.exists || view->large != (heard->large != 0) || heard->seq <= view->head_seq) {
+        note_contradiction(machine, heard->room_id, "message");
+        return false;
     }
     members_complete(machine, view);
-    if (!machine_is_home(machine, relay->room_id)) { /* there it is the timeline itself */
-        uint8_t *copy = batch_record(machine->batch, &view->entity, message.seq, relay->message.len, state_hash_bytes(relay->message), effects);
-        memcpy(copy, relay->message.data, relay->message.len);
-        body_cache_put(rooms_of(machine)->bodies, relay->room_id, message.seq, relay->message);
-    }
-    view->head_seq = message.seq;
-    sender_reads(machine, relay->room_id, &message);
-    if (view->opener_id != 0 && message.sender_id != view->opener_id) opener_is_answered(machine, view, effects);
-    if (view->large) {
+    if (machine_is_home(machine, heard->room_id)) view->head_seq = heard->seq;
+    if (heard->seq > view->heard_seq) view->heard_seq = heard->seq;
+    if (UNLIKELY(view->has_copies)) trim_copies(view, effects);
+    sender_reads(machine, heard);
+    if (view->opener_id != 0 && heard->sender_id != view->opener_id) opener_is_answered(machine, view, effects);
+    if (!view->large) {
+        if (view->local_count > 0) deliver(machine, view, heard, message, effects);
+    } else if (message != NULL) {
         writer_reset(&effects->scratch);
-        message_pack(&effects->scratch, relay->room_id, &message);
-        push_room(effects, relay->room_id, writer_slice(&effects->scratch));
-        return;
+        message_pack(&effects->scratch, heard->room_id, message);
+        push_room(effects, heard->room_id, writer_slice(&effects->scratch));
     }
-    if (view->local_count == 0) return;
-    struct event_bytes event = push_event_begin(effects);
-    event_pack_message(&effects->bytes, relay->room_id, &message);
-    push_event_end(effects, &event);
-    struct slice value = message_event_value(effects, relay->room_id, message.seq);
-    uint64_t content = state_hash_fold(relay->room_id, message.seq);
-    for (uint32_t i = 0; i < view->local_count; i++) inbox_append(machine, view->members[i], event, value, content, effects);
+    return true;
 }
 
 /* ---- a change ---- */
@@ -295,6 +313,14 @@ static void send_change(struct machine *machine, struct inbox *const *inboxes, u
     struct slice value = writer_slice(&effects->scratch);
     for (uint32_t i = 0; i < count; i++)
         if (inboxes[i] != skipped) inbox_append(machine, inboxes[i], event, value, state_hash_bytes(value), effects);
+}
+
+/* A large room's messages come from its shard beside the stream (large.c): some may have gone by before this was applied. */
+static void list_in_roster(struct machine *machine, uint64_t room_id, struct inbox *inbox, struct effects *effects)
+{
+    if (inbox->sessions == NULL) return;
+    roster_add(delivery_of(machine)->roster, room_id, inbox);
+    if (!machine_is_home(machine, room_id)) push_missed(effects, inbox);
 }
 
 static void target_enters(struct machine *machine, struct view *view, struct inbox *inbox,
@@ -322,8 +348,8 @@ static void target_enters(struct machine *machine, struct view *view, struct inb
     batch_row(machine->batch, &inbox->entity);
     if (listed)
         members_add(view, inbox);
-    else if (inbox->sessions != NULL)
-        roster_add(delivery_of(machine)->roster, room_id, inbox);
+    else
+        list_in_roster(machine, room_id, inbox, effects);
 }
 
 static void target_leaves(struct machine *machine, struct view *view, struct inbox *inbox, bool listed,
@@ -365,13 +391,13 @@ static struct inbox *apply_to_target(struct machine *machine, struct view *view,
 }
 
 /* COMPLETE -> LARGE. */
-static void view_enlarge(struct machine *machine, struct view *view)
+static void view_enlarge(struct machine *machine, struct view *view, struct effects *effects)
 {
     for (uint32_t i = 0; i < view->local_count; i++) {
         struct inbox *inbox = view->members[i];
         inbox->large_count++;
         batch_row(machine->batch, &inbox->entity);
-        if (inbox->sessions != NULL) roster_add(delivery_of(machine)->roster, view->entity.key.a, inbox);
+        list_in_roster(machine, view->entity.key.a, inbox, effects);
     }
     members_clear(machine, view);
 }
@@ -409,6 +435,6 @@ void view_apply_change(struct machine *machine, const struct relay_change_record
         target = apply_to_target(machine, view, relay, listed, effects);
     if (listed && view->type == TYPE_GROUP && relay->change != CHANGE_ROOM_JOINED)
         send_change(machine, view->members, view->local_count, target, relay, effects);
-    if (listed && view->large) view_enlarge(machine, view);
+    if (listed && view->large) view_enlarge(machine, view, effects);
     view_put(view, effects);
 }

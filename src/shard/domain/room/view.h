@@ -17,11 +17,14 @@
 
 struct view { /* exists: at least one member of this shard, now or before */
     struct entity entity;
-    uint64_t owner_id, created_ms, head_seq;
+    uint64_t owner_id, created_ms;
+    uint64_t head_seq;  /* of the room; where another shard owns that: at the last change of which this one heard, and its messages go on */
+    uint64_t heard_seq; /* the newest that was heard of in any way; runtime only: nothing that a command does depends on it */
     uint64_t opener_id; /* DIRECT: who lives here, has opened it and waits for the other one's first message; else 0 */
     uint32_t member_count, member_max;
     uint8_t type;
     bool dismissed, joinable, large, since_join;
+    bool has_copies; /* of messages of another shard, which earlier versions kept; runtime only */
     char *name; /* owned */
     struct inbox *
         *members; /* owned array, ascending by user id; pinned inboxes of the local members; empty when large */
@@ -32,7 +35,7 @@ struct view { /* exists: at least one member of this shard, now or before */
 extern const struct entity_type view_type;
 static inline struct view *view_of(struct entity *e) { return ENTITY_CAST(struct view, ENTITY_VIEW, e); }
 
-/* The value under KEY_VIEW: snapshot_record, then u64 head_seq at the last change (later messages: the timeline), then u64 opener_id
+/* The value under KEY_VIEW: snapshot_record, then u64 head_seq at the last change (later messages: the room's timeline), then u64 opener_id
  * (absent: 0, as it was written before). False: none of ours. */
 struct view_value {
     struct snapshot_record snapshot;
@@ -44,8 +47,10 @@ bool view_value_read(struct slice value, struct view_value *out);
 /* sender_id 0: not a message, only the view and its members. */
 void view_needs_message(struct needs *needs, uint64_t room_id, uint64_t sender_id);
 void view_needs_change(struct needs *needs, uint64_t room_id, uint64_t target_id);
-/* Apply, on every shard with members. */
-void view_apply_message(struct machine *machine, const struct relay_message_record *relay, struct effects *effects);
+/* Apply, on every shard with members. `message`: that one; NULL: it is applied again, and nobody looks on. False: it contradicts what was
+ * said before. */
+bool view_apply_message(struct machine *machine, const struct relay_heard_record *heard, const struct message_record *message,
+                        struct effects *effects);
 void view_apply_change(struct machine *machine, const struct relay_change_record *relay, struct effects *effects);
 
 /* ---- pack.c: the contract's messages from records ---- */

@@ -5,8 +5,8 @@
 
 Test(chat_mark_read, clamps_to_the_head_and_never_goes_back)
 {
-    struct world world = world_create(fixture_options(0, 2));
-    uint64_t ada = world_user(&world, 0, "ada"), bob = world_user(&world, 1, "bob");
+    struct world world = world_create(fixture_options(0, 1));
+    uint64_t ada = world_user(&world, 0, "ada"), bob = world_user(&world, 0, "bob");
     uint64_t room_id = world_create_room(&world, ada, &bob, 1, false);
     for (int i = 0; i < 5; i++) {
         char client_id[4] = {'m', (char)('0' + i)};
@@ -24,7 +24,7 @@ Test(chat_mark_read, clamps_to_the_head_and_never_goes_back)
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         uint64_t head = world_inbox(&world, bob)->head;
         cr_assert_eq(world_read(&world, bob, room_id, cases[i].seq), ERROR_NONE);
-        Ringpost__V1__MarkReadResponse *response = FIXTURE_REPLY(world.shards[1], mark_read_response);
+        Ringpost__V1__MarkReadResponse *response = FIXTURE_REPLY(world.shards[0], mark_read_response);
         cr_expect_eq(response->read_seq, cases[i].want, "%s", cases[i].name);
         WORLD_FREE(response);
         cr_expect_eq(world_inbox(&world, bob)->head, head + cases[i].tells, "%s", cases[i].name);

@@ -152,8 +152,8 @@ Test(view, members_of_every_shard_get_every_message_once_and_in_order)
     cr_expect_eq(fixture_messages(world.shards[1], room_id), 0, "nothing has arrived yet");
     world_settle(&world);
     for (uint16_t shard = 0; shard < 3; shard++) {
-        cr_expect_eq(fixture_messages(world.shards[shard], room_id), 2, "one copy per shard");
-        cr_expect_eq(world_view(&world, shard, room_id)->head_seq, 2);
+        cr_expect_eq(fixture_messages(world.shards[shard], room_id), shard == 0 ? 2 : 0, "one copy, on the room's shard");
+        cr_expect_eq(world_view(&world, shard, room_id)->heard_seq, 2);
     }
     for (int i = 0; i < 4; i++) EXPECT_KINDS(&world, users[i], 0, "member", CHANGE_ROOM_JOINED, MESSAGE, MESSAGE);
 
@@ -161,8 +161,8 @@ Test(view, members_of_every_shard_get_every_message_once_and_in_order)
     cr_assert_eq(world_leave(&world, users[2], room_id), ERROR_NONE); /* the last of shard 1 */
     cr_assert_eq(world_send(&world, ada, room_id, "3", "who is left"), ERROR_NONE);
     world_settle(&world);
-    cr_expect_eq(fixture_messages(world.shards[1], room_id), 2, "a shard without members hears nothing");
-    cr_expect_eq(fixture_messages(world.shards[2], room_id), 3);
+    cr_expect_eq(world_view(&world, 1, room_id)->heard_seq, 2, "a shard without members hears nothing");
+    cr_expect_eq(world_view(&world, 2, room_id)->heard_seq, 3);
     EXPECT_KINDS(&world, users[0], 3, "who left first", CHANGE_ROOM_LEFT);
     EXPECT_KINDS(&world, users[2], 3, "who left second", CHANGE_MEMBER_LEFT, CHANGE_ROOM_LEFT);
     EXPECT_KINDS(&world, users[1], 3, "who stayed", CHANGE_MEMBER_LEFT, CHANGE_MEMBER_LEFT, MESSAGE);
@@ -190,7 +190,7 @@ Test(view, coming_back_starts_at_the_head_of_that_moment)
         cr_expect(page->conversations[0]->head_seq == 2 && page->conversations[0]->unread == 0);
         cr_expect_eq(page->conversations[0]->last_message->seq, 2, "its owner has it");
         WORLD_FREE(page);
-        cr_assert_eq(world_read(&world, bob, room_id, 9), ERROR_NONE);
+        cr_assert_eq(world_read(&world, bob, room_id, 2), ERROR_NONE);
         cr_assert_eq(world_send(&world, ada, room_id, "3", "three"), ERROR_NONE);
         world_settle(&world);
         page = world_conversations(&world, bob, 0, 10);
@@ -238,8 +238,10 @@ Test(view, a_room_grows_large_at_the_threshold_for_ever)
     cr_assert_eq(world_send(&world, ada, room_id, "2", "large"), ERROR_NONE);
     cr_expect_eq(room_pushes(&world, 0), 1);
     cr_expect_eq(fixture_effects(world.shards[0], PUSH_EVENT), 0);
+    cr_expect_eq(fixture_effects(world.shards[0], PUSH_OTHERS), 1);
+    uint64_t logged = world.shards[1]->machine->applied_index;
     world_settle(&world);
-    cr_expect_eq(room_pushes(&world, 1), 1);
+    cr_expect_eq(world.shards[1]->machine->applied_index, logged, "another shard logs nothing of it");
     EXPECT_KINDS(&world, far, 0, "far", CHANGE_ROOM_JOINED, MESSAGE, CHANGE_MEMBER_JOINED);
 
     cr_assert_eq(world_join(&world, fifth, room_id), ERROR_NONE);
