@@ -42,6 +42,9 @@ struct command_row { /* one COMMAND_ROW in the file that has its functions, name
     enum error (*check)(struct machine *machine, const struct command *command);
     /* Makes it happen: changes entities and says the effects. Pure: no clock, no randomness, no I/O. */
     void (*apply)(struct machine *machine, const struct command *command, struct effects *effects);
+    /* What whoever asked for it is told, once it was applied: of the state as it is then, and of effects->result. Not run when nobody waits: at
+     * recovery, on a follower. Says effects_reply(). NULL: the answer has no fields. */
+    void (*answer)(struct machine *machine, const struct command *command, struct effects *effects);
     /* Bytes of its largest record, where messages have at most `body_size_max`. */
     uint32_t (*size_max)(const struct domain *domain, uint32_t body_size_max);
     /* Counts one that was applied and not refused, while the shard serves; NULL: nobody counts them. */
@@ -50,6 +53,13 @@ struct command_row { /* one COMMAND_ROW in the file that has its functions, name
 static inline void command_needs(const struct command_row *row, struct needs *needs, const struct command *command)
 {
     if (row->needs != NULL) row->needs(needs, command);
+}
+/* `asked`: somebody waits for the answer. */
+static inline void command_apply(const struct command_row *row, struct machine *machine, const struct command *command, bool asked,
+                                 struct effects *effects)
+{
+    row->apply(machine, command, effects);
+    if (asked && row->answer != NULL) row->answer(machine, command, effects);
 }
 static inline enum error command_check(const struct command_row *row, struct machine *machine, const struct command *command)
 {

@@ -28,6 +28,7 @@ void effects_begin(struct effects *effects, bool wants_reply)
     writer_reset(&effects->bytes);
     writer_reset(&effects->reply);
     effects->wants_reply = wants_reply;
+    effects->result = 0;
     effects->error = ERROR_NONE;
     effects->count = effects->kinds = 0;
 }

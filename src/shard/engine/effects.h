@@ -30,6 +30,7 @@ struct effects {
     struct writer scratch; /* one value while it is written */
     uint64_t rows_changed, records_appended; /* by how much the sums of state_hash.h grow, of the whole batch */
     bool wants_reply;     /* false during recovery and for relays */
+    uint64_t result;      /* what apply has found out that the state does not say, for the row's answer() */
     enum error error;     /* a refusal at apply: an ordinary outcome */
     struct effect *list;
     uint32_t count, capacity;

@@ -94,7 +94,7 @@ void machine_apply(struct machine *m, const struct command *command, struct effe
     ASSERT(row != NULL);
     m->time_ms = command->time_ms;
     effects->error = command_check(row, m, command);
-    if (effects->error == ERROR_NONE) row->apply(m, command, effects);
+    if (effects->error == ERROR_NONE) command_apply(row, m, command, effects->wants_reply, effects);
     m->applied_index = command->index;
 }
 

@@ -37,6 +37,11 @@ static void apply_user_rename(struct machine *machine, const struct command *com
     struct slice display_name = COMMAND_RECORD(user_rename, command).display_name;
     if (display_name.len == 0) display_name = slice_text(account->name);
     if (!slice_equal(display_name, slice_text(account->display_name))) rename_user(machine, account, display_name, effects);
+}
+
+static void answer_user_rename(struct machine *machine, const struct command *command, struct effects *effects)
+{
+    const struct account *account = account_of(machine_entity(machine, ENTITY_ACCOUNT, command->actor_id, 0));
     Ringpost__V1__User user;
     account_fill_user(&user, command->actor_id, account->name, account->display_name);
     Ringpost__V1__SetDisplayNameResponse response = RINGPOST__V1__SET_DISPLAY_NAME_RESPONSE__INIT;
@@ -45,7 +50,7 @@ static void apply_user_rename(struct machine *machine, const struct command *com
 }
 
 COMMAND_SIZE_MAX(user_rename, .display_name = slice_of_len(NAME_SIZE_MAX))
-COMMAND_ROW(user_rename, USER_RENAME, .needs = needs_user_rename, .check = check_user_rename);
+COMMAND_ROW(user_rename, USER_RENAME, .needs = needs_user_rename, .check = check_user_rename, .answer = answer_user_rename);
 
 void handle_set_display_name(struct shard *shard, struct request *request)
 {

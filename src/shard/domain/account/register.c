@@ -117,13 +117,17 @@ static void apply_user_create(struct machine *machine, const struct command *com
     inbox_set_names(inbox, record.name, record.display_name);
     batch_row(machine->batch, &inbox->entity);
     if (machine->followed) followed_user(machine, FOLLOWED_USER_CREATED, user_id, effects);
+    effects->result = user_id;
+}
 
-    Ringpost__V1__RegisterResponse response;
-    ringpost__v1__register_response__init(&response);
-    response.user_id = user_id;
+static void answer_user_create(struct machine *machine, const struct command *command, struct effects *effects)
+{
+    (void)machine, (void)command;
+    Ringpost__V1__RegisterResponse response = RINGPOST__V1__REGISTER_RESPONSE__INIT;
+    response.user_id = effects->result;
     effects_reply(effects, &response.base);
 }
 
 COMMAND_SIZE_MAX(user_create, .name = slice_of_len(USER_NAME_SIZE_MAX), .display_name = slice_of_len(NAME_SIZE_MAX),
                               .password_hash = slice_of_len(TOKEN_PASSWORD_HASH_MAX))
-COMMAND_ROW(user_create, USER_CREATE, .needs = needs_user_create, .check = check_user_create);
+COMMAND_ROW(user_create, USER_CREATE, .needs = needs_user_create, .check = check_user_create, .answer = answer_user_create);

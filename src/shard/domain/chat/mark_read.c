@@ -52,13 +52,18 @@ static void apply_read(struct machine *machine, const struct command *command, s
         batch_row(machine->batch, &conversation->entity);
         read_tell(machine, conversation, effects);
     }
+}
+
+static void answer_read(struct machine *machine, const struct command *command, struct effects *effects)
+{
+    struct read_record read = COMMAND_RECORD(read, command);
     Ringpost__V1__MarkReadResponse response = RINGPOST__V1__MARK_READ_RESPONSE__INIT;
-    response.read_seq = conversation->read_seq;
+    response.read_seq = conversation_of(machine_entity(machine, ENTITY_CONVERSATION, read.user_id, read.room_id))->read_seq;
     effects_reply(effects, &response.base);
 }
 
 COMMAND_SIZE_MAX(read, 0)
-COMMAND_ROW(read, READ, .needs = needs_read, .check = check_read);
+COMMAND_ROW(read, READ, .needs = needs_read, .check = check_read, .answer = answer_read);
 
 /* True: *seq is not beyond the head of the room, as far as that has to be looked at here. False: its shard is being asked. */
 static bool read_bound(struct shard *shard, struct request *request, struct view *view, uint64_t *seq)

@@ -57,40 +57,33 @@ static enum error check_members_add(struct machine *machine, const struct comman
                                                                                                   : ERROR_NONE;
 }
 
-static void members_add_reply(struct effects *effects, const struct machine *machine, const struct room *room,
-                              bool invited, uint32_t added)
-{
-    Ringpost__V1__Room out;
-    room_fill(room, machine, &out);
-    if (invited) {
-        Ringpost__V1__InviteResponse response = RINGPOST__V1__INVITE_RESPONSE__INIT;
-        response.room = &out;
-        response.added_count = added;
-        effects_reply(effects, &response.base);
-    } else {
-        Ringpost__V1__JoinRoomResponse response = RINGPOST__V1__JOIN_ROOM_RESPONSE__INIT;
-        response.room = &out;
-        effects_reply(effects, &response.base);
-    }
-}
-
 static void apply_members_add(struct machine *machine, const struct command *command, struct effects *effects)
 {
     struct members_add_record add = COMMAND_RECORD(members_add, command);
     struct room *room = room_of(machine_entity(machine, ENTITY_ROOM, add.room_id, 0));
     struct cursor people = cursor_of(add.people);
     struct person_record person;
-    uint32_t added = 0;
     while (person_next(&people, &person)) {
         if (member_at(machine, add.room_id, person.user_id)->entity.exists) continue;
         room_add_member(machine, room, &person, ROLE_MEMBER, command->actor_id, command->time_ms, effects);
-        added++;
+        effects->result++;
     }
-    members_add_reply(effects, machine, room, add.invited != 0, added);
+}
+
+static void answer_members_add(struct machine *machine, const struct command *command, struct effects *effects)
+{
+    struct members_add_record add = COMMAND_RECORD(members_add, command);
+    Ringpost__V1__InviteResponse invited = RINGPOST__V1__INVITE_RESPONSE__INIT;
+    Ringpost__V1__JoinRoomResponse joined = RINGPOST__V1__JOIN_ROOM_RESPONSE__INIT;
+    Ringpost__V1__Room room;
+    room_fill(room_of(machine_entity(machine, ENTITY_ROOM, add.room_id, 0)), machine, &room);
+    invited.room = joined.room = &room;
+    invited.added_count = (uint32_t)effects->result;
+    effects_reply(effects, add.invited ? &invited.base : &joined.base);
 }
 
 COMMAND_SIZE_MAX(members_add, .people = slice_of_len(people_size_max()))
-COMMAND_ROW(members_add, MEMBERS_ADD, .needs = needs_members_add, .check = check_members_add);
+COMMAND_ROW(members_add, MEMBERS_ADD, .needs = needs_members_add, .check = check_members_add, .answer = answer_members_add);
 
 /* ---- remove ---- */
 
@@ -142,24 +135,28 @@ static void apply_members_remove(struct machine *machine, const struct command *
     struct room *room = room_of(machine_entity(machine, ENTITY_ROOM, remove.room_id, 0));
     struct cursor people = cursor_of(remove.people);
     struct person_record person;
-    uint32_t removed = 0;
     while (person_next(&people, &person)) {
         struct member *member = member_at(machine, remove.room_id, person.user_id);
         if (!member->entity.exists) continue;
         room_remove_member(machine, room, member, command->actor_id, command->time_ms, effects);
-        removed++;
+        effects->result++;
     }
+}
+
+static void answer_members_remove(struct machine *machine, const struct command *command, struct effects *effects)
+{
+    struct members_remove_record remove = COMMAND_RECORD(members_remove, command);
     if (is_leave(&remove, command->actor_id)) return; /* its answer has no fields */
-    Ringpost__V1__Room out;
-    room_fill(room, machine, &out);
+    Ringpost__V1__Room room;
+    room_fill(room_of(machine_entity(machine, ENTITY_ROOM, remove.room_id, 0)), machine, &room);
     Ringpost__V1__RemoveMembersResponse response = RINGPOST__V1__REMOVE_MEMBERS_RESPONSE__INIT;
-    response.room = &out;
-    response.removed_count = removed;
+    response.room = &room;
+    response.removed_count = (uint32_t)effects->result;
     effects_reply(effects, &response.base);
 }
 
 COMMAND_SIZE_MAX(members_remove, .people = slice_of_len(people_size_max()))
-COMMAND_ROW(members_remove, MEMBERS_REMOVE, .needs = needs_members_remove, .check = check_members_remove);
+COMMAND_ROW(members_remove, MEMBERS_REMOVE, .needs = needs_members_remove, .check = check_members_remove, .answer = answer_members_remove);
 
 /* ---- the methods ---- */
 

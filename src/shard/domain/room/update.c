@@ -55,15 +55,19 @@ static void apply_room_update(struct machine *machine, const struct command *com
         room->since_join = since_join;
         tell_change(machine, room, CHANGE_ROOM_UPDATED, FOLLOWED_ROOM_UPDATED, command, effects);
     }
+}
+
+static void answer_room_update(struct machine *machine, const struct command *command, struct effects *effects)
+{
     Ringpost__V1__Room out;
-    room_fill(room, machine, &out);
+    room_fill(room_of(machine_entity(machine, ENTITY_ROOM, COMMAND_RECORD(room_update, command).room_id, 0)), machine, &out);
     Ringpost__V1__UpdateRoomResponse response = RINGPOST__V1__UPDATE_ROOM_RESPONSE__INIT;
     response.room = &out;
     effects_reply(effects, &response.base);
 }
 
 COMMAND_SIZE_MAX(room_update, .name = slice_of_len(NAME_SIZE_MAX))
-COMMAND_ROW(room_update, ROOM_UPDATE, .needs = needs_room_update, .check = check_room_update);
+COMMAND_ROW(room_update, ROOM_UPDATE, .needs = needs_room_update, .check = check_room_update, .answer = answer_room_update);
 
 void handle_update_room(struct shard *shard, struct request *request)
 {
