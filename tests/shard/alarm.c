@@ -54,12 +54,11 @@ static void tell(const struct machine *machine, const struct alarm *alarm, uint6
                 fired);
 }
 
-static void set(struct machine *machine, struct alarm *alarm, uint64_t when_ms, const struct command *command, struct effects *effects)
+static void has_set(struct machine *machine, struct alarm *alarm, const struct command *command)
 {
     alarm->number++;
-    timer_set(machine, TIMER_ALARM, alarm->entity.key.a, &alarm->due_ms, when_ms, effects);
     batch_row(machine->batch, &alarm->entity);
-    tell(machine, alarm, when_ms, command, false);
+    tell(machine, alarm, alarm->due_ms, command, false);
 }
 
 /* ---- the command ---- */
@@ -76,7 +75,10 @@ static void apply_alarm(struct machine *machine, const struct command *command, 
     struct alarm *alarm = alarm_of(machine_entity(machine, ENTITY_ALARM, in.id, 0));
     alarm->entity.exists = true;
     alarm->again_ms = in.again_ms;
-    set(machine, alarm, in.next_start ? timer_next_start(machine) : in.when_ms, command, effects);
+    if (in.next_start) timer_set_start(machine, TIMER_ALARM, in.id, &alarm->due_ms, timer_next_start(machine), effects);
+    else if (in.when_ms == 0) timer_clear(machine, TIMER_ALARM, in.id, &alarm->due_ms, effects);
+    else timer_set_clock(machine, TIMER_ALARM, in.id, &alarm->due_ms, in.when_ms, effects);
+    has_set(machine, alarm, command);
 }
 
 static uint32_t size_max_alarm(const struct domain *domain, uint32_t body_size_max)
@@ -111,7 +113,9 @@ static void timer_fire(struct machine *machine, uint64_t id, uint64_t due_ms, co
     batch_row(machine->batch, &alarm->entity);
     uint32_t again_ms = alarm->again_ms;
     alarm->again_ms = 0;
-    if (again_ms > 0) set(machine, alarm, command->time_ms + again_ms, command, effects);
+    if (again_ms == 0) return;
+    timer_set_clock(machine, TIMER_ALARM, id, &alarm->due_ms, command->time_ms + again_ms, effects);
+    has_set(machine, alarm, command);
 }
 
 static const struct timer_row alarm_timer = {TIMER_ALARM, "alarm", timer_needs, timer_due, timer_fire};

@@ -345,7 +345,7 @@ static bool take_due(void *context, struct timer_entry entry)
 void fixture_due(struct fixture *f)
 {
     struct due_rows rows = {.fixture = f};
-    const struct timer_entry ranges[] = {{0}, timer_entry_of((uint64_t)TIMER_STARTS_MAX + 1, 0, 0), {UINT64_MAX, UINT64_MAX}};
+    const struct timer_entry ranges[] = {{0}, timer_entry_of(TIMER_CLOCK_MIN, 0, 0), {UINT64_MAX, UINT64_MAX}};
     writer_init(&rows.entries, 0);
     for (int i = 0; i < 2; i++) cr_assert_eq(timers_scan(&f->store.view, ranges[i], ranges[i + 1], take_due, &rows), RESULT_OK);
     if (rows.entries.len > 0) {

@@ -4,7 +4,7 @@
 #include "shard/engine/machine.h"
 #include "shard/engine/records.h"
 
-static const struct timer_entry clock_begin = {.slot = ((uint64_t)TIMER_STARTS_MAX + 1) << 16};
+static const struct timer_entry clock_begin = {.slot = TIMER_CLOCK_MIN << 16};
 static const struct timer_entry clock_end = {.slot = UINT64_MAX, .id = UINT64_MAX};
 
 void timers_init(struct timers *t, uint32_t resident_max, struct metrics *metrics)
@@ -52,17 +52,40 @@ static void row_delete(struct timers *t, struct timer_entry entry, struct effect
     if (t->metrics != NULL) metrics_sub(&t->metrics->timers_waiting, 1);
 }
 
-void timer_set(struct machine *m, uint16_t kind, uint64_t id, uint64_t *due_ms, uint64_t when_ms, struct effects *effects)
+static void set(struct machine *m, uint16_t kind, uint64_t id, uint64_t *due_ms, uint64_t when_ms, struct effects *effects)
 {
-    ASSERT(when_ms <= TIMER_TIME_MAX && domain_timer(m->options.domain, kind) != NULL);
-    ASSERT(when_ms > TIMER_STARTS_MAX || when_ms <= timer_next_start(m));
+    ASSERT(domain_timer(m->options.domain, kind) != NULL);
     if (*due_ms == when_ms) return;
     if (*due_ms != 0) row_delete(&m->timers, timer_entry_of(*due_ms, kind, id), effects);
     *due_ms = when_ms;
     if (when_ms != 0) row_put(&m->timers, timer_entry_of(when_ms, kind, id), effects);
 }
 
+void timer_clear(struct machine *m, uint16_t kind, uint64_t id, uint64_t *due_ms, struct effects *effects)
+{
+    set(m, kind, id, due_ms, 0, effects);
+}
+
+/* ---- clock ---- */
+
+uint64_t timer_clock_ms(uint64_t clock_ms)
+{
+    if (clock_ms < TIMER_CLOCK_MIN) return TIMER_CLOCK_MIN;
+    return clock_ms < TIMER_TIME_MAX ? clock_ms : TIMER_TIME_MAX;
+}
+
+void timer_set_clock(struct machine *m, uint16_t kind, uint64_t id, uint64_t *due_ms, uint64_t clock_ms, struct effects *effects)
+{
+    set(m, kind, id, due_ms, timer_clock_ms(clock_ms), effects);
+}
+
 /* ---- starts ---- */
+
+void timer_set_start(struct machine *m, uint16_t kind, uint64_t id, uint64_t *due_ms, uint64_t start, struct effects *effects)
+{
+    ASSERT(start > 0 && start <= timer_next_start(m));
+    set(m, kind, id, due_ms, start, effects);
+}
 
 uint64_t timer_next_start(const struct machine *m) { return (uint64_t)m->incarnations.newest + 1; }
 
@@ -108,7 +131,7 @@ static void fire(struct machine *m, struct timer_entry entry, const struct comma
         timer_window_clear(window_of(&m->timers, entry), entry);
         return;
     }
-    timer_set(m, row->kind, entry.id, due_ms, 0, effects);
+    timer_clear(m, row->kind, entry.id, due_ms, effects);
     m->timers.fired++;
     m->timers.late += time_ms > TIMER_STARTS_MAX && command->time_ms - time_ms > TIMER_LATE_MS;
     row->fire(m, entry.id, time_ms, command, effects);

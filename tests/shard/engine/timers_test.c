@@ -161,6 +161,38 @@ Test(timers, the_next_start_is_a_time_too)
     cr_expect_eq(rows(), 0);
 }
 
+/* A clock without a battery begins in 1970, until something sets it. */
+Test(timers, a_time_of_any_clock_is_one)
+{
+    uint64_t now_ms = f->now_ms;
+    static const struct { uint64_t id, when_ms, due_ms; } cases[] = {
+        {1, 1, TIMER_CLOCK_MIN},
+        {2, 30000, TIMER_CLOCK_MIN},
+        {3, TIMER_STARTS_MAX, TIMER_CLOCK_MIN},
+        {4, TIMER_CLOCK_MIN, TIMER_CLOCK_MIN},
+        {5, TIMER_CLOCK_MIN + 1, TIMER_CLOCK_MIN + 1},
+        {6, TIMER_TIME_MAX, TIMER_TIME_MAX},
+        {7, UINT64_MAX, TIMER_TIME_MAX},
+    };
+    f->now_ms = 10000;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        set(cases[i].id, cases[i].when_ms);
+        cr_expect_eq(alarm_now(cases[i].id)->due_ms, cases[i].due_ms, "%zu", i);
+    }
+    for (uint32_t ordinal = 1; ordinal <= 3; ordinal++) {
+        struct incarnation_record start = {.ordinal = ordinal, .random = 1};
+        cr_assert_eq(FIXTURE_RUN(f, 0, INCARNATION, incarnation, &start), ERROR_NONE);
+    }
+    fixture_due(f);
+    cr_expect_eq(heard_count, 0, "none of them waits for a start");
+    f->now_ms = now_ms;
+    fixture_due(f);
+    cr_expect_eq(heard_count, 5);
+    set(7, 0);
+    set(6, 0);
+    cr_expect_eq(rows(), 0);
+}
+
 Test(timers, a_replay_does_the_same)
 {
     f->forgetful = true;

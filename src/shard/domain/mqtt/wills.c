@@ -106,8 +106,11 @@ static struct key will_key(const struct wills *wills, uint64_t number) { return 
 /* After any change. */
 static void timers_update(struct machine *machine, struct wills *wills, struct effects *effects)
 {
-    timer_set(machine, TIMER_WILL_HELD, wills->entity.key.a, &wills->held_ms, earliest(wills, true), effects);
-    timer_set(machine, TIMER_WILL, wills->entity.key.a, &wills->due_ms, earliest(wills, false), effects);
+    uint64_t user_id = wills->entity.key.a, start = earliest(wills, true), due_ms = earliest(wills, false);
+    if (start == 0) timer_clear(machine, TIMER_WILL_HELD, user_id, &wills->held_ms, effects);
+    else timer_set_start(machine, TIMER_WILL_HELD, user_id, &wills->held_ms, start, effects);
+    if (due_ms == 0) timer_clear(machine, TIMER_WILL, user_id, &wills->due_ms, effects);
+    else timer_set_clock(machine, TIMER_WILL, user_id, &wills->due_ms, due_ms, effects);
 }
 
 static void will_put(struct wills *wills, struct will *will, struct will_record *record, struct effects *effects)
@@ -133,7 +136,7 @@ static void will_send(struct wills *wills, struct will *will, uint64_t time_ms, 
 {
     struct will_record record = record_of(will);
     record.state = WILL_SENDING;
-    record.due_ms = time_ms + WILL_RETRY_MS;
+    record.due_ms = timer_clock_ms(time_ms + WILL_RETRY_MS);
     will_put(wills, will, &record, effects);
     effects_add(effects, &(struct effect){.entity = &wills->entity, .number = will->number, .kind = EFFECT_WILL});
 }
@@ -150,7 +153,7 @@ static void will_release(struct wills *wills, struct will *will, uint32_t expiry
         return;
     }
     record.state = WILL_WAITING;
-    record.due_ms = time_ms + wait_s(&record) * 1000ull;
+    record.due_ms = timer_clock_ms(time_ms + wait_s(&record) * 1000ull);
     will_put(wills, will, &record, effects);
 }
 

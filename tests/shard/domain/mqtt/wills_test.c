@@ -88,6 +88,34 @@ Test(wills, a_start_finds_those_that_a_crash_left_behind)
     cr_expect_eq(f->machine->timers.waiting, 0);
 }
 
+/* A computer without a battery starts in 1970: its log holds that start, and the next starts replay it. */
+Test(wills, a_start_in_1970_sends_them_and_tries_again_when_the_clock_is_right)
+{
+    uint64_t now_ms = f->now_ms;
+    cr_assert_eq(say(WILL_OPENS, 1, 0, false), ERROR_NONE);
+    cr_assert_eq(say(WILL_OPENS, 2, 60, false), ERROR_NONE);
+    f->now_ms = 20000;
+    start();
+    fixture_due(f);
+    cr_expect_eq(sends(), 1);
+    cr_expect_eq(count(WILL_SENDING), 1);
+    cr_expect_eq(count(WILL_WAITING), 1);
+    f->now_ms += 120000;
+    fixture_due(f);
+    cr_expect_eq(count(WILL_WAITING), 1, "nothing says how late it is");
+    f->now_ms = now_ms + 600000;
+    fixture_due(f);
+    cr_expect_eq(sends(), 2);
+    cr_expect_eq(count(WILL_SENDING), 2);
+    struct machine_options options = fixture_options(0, 1);
+    struct fixture *again = fixture_create(&options);
+    fixture_add_user(again, "alice");
+    fixture_replay(f, again, 0);
+    cr_expect_eq(again->journal.len, f->journal.len);
+    cr_expect_eq(memcmp(again->journal.data, f->journal.data, f->journal.len), 0);
+    fixture_destroy(again);
+}
+
 Test(wills, a_client_that_is_back_before_the_start_looked_for_its_will)
 {
     cr_assert_eq(say(WILL_OPENS, 1, 60, false), ERROR_NONE);
