@@ -120,7 +120,8 @@ enum error shard_incarnate(struct shard *s)
     return error;
 }
 
-/* The first command of a start with other limits than those in force; on a full disk as soon as there is room: until then those in force stay. */
+/* The first command of a start with other limits than those in force. One that the log does not take is owed: until a tick brings it in,
+ * those in force stay. */
 static enum error propose_limits(struct shard *s)
 {
     struct writer record;
@@ -129,15 +130,15 @@ static enum error propose_limits(struct shard *s)
     if (limits_differ(s->machine, &s->options.machine, &record))
         error = request_append_own(s, COMMAND_LIMITS, writer_slice(&record));
     writer_deinit(&record);
-    s->limits_owed = error == ERROR_DISK_FULL;
-    return s->limits_owed ? ERROR_NONE : error;
+    s->limits_owed = error != ERROR_NONE;
+    return error;
 }
 
 static enum result begin_life(struct shard *s, char *text, size_t text_size)
 {
     begin_incarnation(s);
     enum error error = propose_limits(s);
-    if (error == ERROR_NONE) return RESULT_OK;
+    if (error == ERROR_NONE || error == ERROR_DISK_FULL) return RESULT_OK;
     snprintf(text, text_size, "shard %u: the changed limits cannot be logged: %s", s->options.machine.shard, error_row(error)->message);
     return RESULT_FULL;
 }
@@ -484,7 +485,7 @@ void shard_tick(struct shard *s)
     if (s->damage != NULL) return;
     catch_up_expire(s, shard_now_ns(s));
     commitlog_trim(s->log, store_durable_index(s->options.store));
-    if (s->limits_owed) propose_limits(s);
+    if (s->limits_owed) (void)propose_limits(s);
     if (stream_has_news(s->machine->streams)) acknowledge_log(s);
     if (s->machine->followed || s->asks_parked != NULL) follower_tick(s);
     uint32_t asked = stream_ask_again(s->machine->streams, shard_now_ns(s) / 1000000);

@@ -172,6 +172,41 @@ Test(limits, only_a_change_is_logged, .fini = rig_close)
     cr_expect_eq(commitlog_last_index(shard_log(rig.shards[0])), 7);
 }
 
+static void tick(void)
+{
+    shard_tick(rig.shards[0]);
+    rig_pump();
+}
+
+/* A start on a full disk owes them; when there is room, the log may have no room for another reason. */
+Test(limits, those_that_are_owed_are_tried_again_until_the_log_has_them, .fini = rig_close)
+{
+    rig_begin(1);
+    rig.log_pending_max_bytes = 4096;
+    set_old_limits();
+    rig_open();
+    uint64_t alice = rig_add_user(0, "alice"), bob = rig_add_user(0, "bob");
+    struct shard *s = rig.shards[0];
+    set_larger_limits();
+    memcpy(s->options.machine.limits, rig.machine.limits, sizeof rig.machine.limits);
+    s->limits_owed = true;
+    shard_set_shut(s, true);
+    tick();
+    cr_expect_eq(machine_limit(s->machine, LIMIT_ROOM_MEMBERS_MAX), 3, "full");
+    shard_set_shut(s, false);
+    rig.disks_held = true;
+    cr_assert_eq(rig_say(alice, bob, "1", "a write under way, and no room beside it"), ERROR_COUNT);
+    tick();
+    rig.disks_held = false;
+    rig_pump();
+    cr_expect_eq(machine_limit(s->machine, LIMIT_ROOM_MEMBERS_MAX), 3, "busy");
+    tick();
+    cr_expect_eq(machine_limit(s->machine, LIMIT_ROOM_MEMBERS_MAX), 10);
+    uint64_t last = commitlog_last_index(shard_log(s));
+    tick();
+    cr_expect_leq(commitlog_last_index(shard_log(s)), last + 1, "a seal, and not the limits again");
+}
+
 /* ---- the store's record ---- */
 
 struct load {
