@@ -16,15 +16,15 @@ static void limits_write(struct writer *out, const uint32_t *limits, uint32_t co
     for (uint32_t i = 0; i < count; i++) writer_u32(out, limits[i]);
 }
 
-/* False: these are not limits, or there are more than this version has. */
-static bool limits_read(uint32_t limits[LIMITS_MAX], const struct domain *domain, struct slice bytes)
+/* How many were there; 0: these are not limits, or there are more than this version has. */
+static uint32_t limits_read(uint32_t limits[LIMITS_MAX], const struct domain *domain, struct slice bytes)
 {
     struct cursor c = cursor_of(bytes);
     uint8_t form = cursor_u8(&c);
     uint32_t count = limits_count(form);
-    if (form == 0 || count > domain->limit_count || bytes.len != limits_size(count)) return false;
+    if (form == 0 || count > domain->limit_count || bytes.len != limits_size(count)) return 0;
     for (uint32_t i = 0; i < LIMITS_MAX; i++) limits[i] = i < count ? cursor_u32(&c) : 0;
-    return true;
+    return count;
 }
 
 static void limits_set(struct machine *machine, const uint32_t limits[LIMITS_MAX])
@@ -45,7 +45,7 @@ enum result limits_load(struct machine *machine, struct store_view *view)
     enum result result = store_get(view, key_slice(&key), &value);
     uint32_t limits[LIMITS_MAX];
     machine->limits_hash = result == RESULT_OK ? state_hash_row(key_slice(&key), writer_slice(&value)) : 0;
-    if (result == RESULT_OK && limits_read(limits, machine->options.domain, writer_slice(&value))) limits_set(machine, limits);
+    if (result == RESULT_OK && limits_read(limits, machine->options.domain, writer_slice(&value)) > 0) limits_set(machine, limits);
     else if (result == RESULT_OK) result = RESULT_CORRUPT;
     else if (result == RESULT_MISSING) result = RESULT_OK;
     writer_deinit(&value);
@@ -62,22 +62,21 @@ bool limits_differ(const struct machine *machine, const struct machine_options *
 static enum error check_limits(struct machine *machine, const struct command *command)
 {
     const struct domain *domain = machine->options.domain;
-    uint32_t limits[LIMITS_MAX];
-    bool read = limits_read(limits, domain, command->body);
-    ASSERT(read);
-    for (uint32_t i = 0; i < domain->limit_count; i++) ASSERT(limits[i] >= domain->limits[i]->least);
+    uint32_t limits[LIMITS_MAX], count = limits_read(limits, domain, command->body);
+    ASSERT(count > 0);
+    for (uint32_t i = 0; i < count; i++) ASSERT(limits[i] >= domain->limits[i]->least);
     return ERROR_NONE;
 }
 
 static void apply_limits(struct machine *machine, const struct command *command, struct effects *effects)
 {
-    uint32_t limits[LIMITS_MAX], count = machine->options.domain->limit_count;
-    bool read = limits_read(limits, machine->options.domain, command->body);
-    ASSERT(read);
+    const struct domain *domain = machine->options.domain;
+    uint32_t limits[LIMITS_MAX], count = limits_read(limits, domain, command->body);
+    ASSERT(count > 0);
     limits_set(machine, limits);
     struct key key = key_make(KEY_LIMITS);
     writer_reset(&effects->scratch);
-    limits_write(&effects->scratch, limits, count);
+    limits_write(&effects->scratch, limits, domain->limit_count);
     effects_put_row(effects, &key, writer_slice(&effects->scratch), &machine->limits_hash);
 }
 

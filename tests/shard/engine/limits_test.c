@@ -263,3 +263,27 @@ Test(limits, what_is_stored_is_in_force_and_foreign_bytes_are_refused)
         fake_store_destroy(store);
     }
 }
+
+/* A limit of a later version may not be 0; a log of before knows nothing of it. */
+Test(limits, a_record_is_held_to_what_it_has)
+{
+    struct limit_row later = *ringpost_domain()->limits[LIMIT_REPEATS_PER_SENDER];
+    struct domain domain = *ringpost_domain();
+    later.least = 1;
+    domain.limits[LIMIT_REPEATS_PER_SENDER] = &later;
+    struct machine_options options = {.domain = &domain, .shard_count = 1, .entities_max = 10, .outbox_entries_max = 10,
+                                      .timers_resident_max = 4,
+                                      .limits = {[LIMIT_ROOM_MEMBERS_MAX] = 1, [LIMIT_FANOUT_THRESHOLD] = 1, [LIMIT_INBOX_EVENTS_MAX] = 16,
+                                                 [LIMIT_DEVICES_PER_USER_MAX] = 1, [LIMIT_DEDUP_ENTRIES] = 1024,
+                                                 [LIMIT_REPEATS_PER_SENDER] = 1}};
+    struct machine *machine;
+    cr_assert_eq(machine_create(&machine, &options, NULL), RESULT_OK);
+    struct writer record;
+    writer_init(&record, 0);
+    writer_u8(&record, 1);
+    for (uint32_t i = 0; i < 5; i++) writer_u32(&record, 5000);
+    const struct command command = {.type = COMMAND_LIMITS, .body = writer_slice(&record)};
+    cr_expect_eq(domain_command(&domain, COMMAND_LIMITS)->check(machine, &command), ERROR_NONE);
+    writer_deinit(&record);
+    machine_destroy(machine);
+}
