@@ -45,7 +45,8 @@ struct follower_reader {
     void *state;                  /* the rows' own, made by the first that needs it */
     void (*free_state)(void *state);
 };
-/* Takes the place (a, b) of a row and the entry's record; false ends the scan. */
+/* Takes the place (a, b) of a row and the entry's record; false ends the scan. An empty record: the scan has looked there and found nothing
+ * to tell, which is work too: a scan may not look at many places between two calls. */
 typedef bool follower_take(void *context, uint64_t a, uint64_t b, struct slice record);
 struct follower_row { /* one constant in the file that has its functions, named in the table of its area */
     uint8_t kind;                 /* in entries, for ever; kinds are scanned in ascending order */

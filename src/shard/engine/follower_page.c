@@ -52,11 +52,16 @@ static void write_head(struct writer *out, uint16_t shard, const struct follower
     wire_write_u64(out, FIELD_FOLLOWER_ENTRY_REBUILT, place->rebuilding);
 }
 
+static void pass(struct reading *r, const struct follower_place *place)
+{
+    r->looked_at++;
+    r->page->next = *place;
+}
+
 static void add(struct reading *r, uint8_t kind, const struct follower_place *place, struct slice record)
 {
     struct follower_page *page = r->page;
-    r->looked_at++;
-    page->next = *place;
+    pass(r, place);
     const struct follower_row *row = domain_followed(page->domain, kind);
     if (row == NULL) r->result = RESULT_CORRUPT;
     if (row == NULL || (page->kinds >> kind & 1) == 0) return;
@@ -113,7 +118,8 @@ static bool take_row(void *context, uint64_t a, uint64_t b, struct slice record)
     struct follower_place place = {
         .number = r->page->next.number, .rebuilding = true, .kind = r->kind, .a = a, .b = b};
     ASSERT(follower_place_compare(&r->page->next, &place) < 0);
-    add(r, r->kind, &place, record);
+    if (record.len > 0) add(r, r->kind, &place, record);
+    else pass(r, &place);
     return r->result == RESULT_OK && !is_full(r);
 }
 

@@ -17,7 +17,7 @@ struct follower_page {
     uint16_t shard;
     struct follower_place place; /* behind it */
     uint64_t kinds;              /* a bit for each kind that is wanted */
-    uint32_t entries_max;        /* looked at, wanted or not */
+    uint32_t entries_max;        /* looked at, wanted or not, and places where there was none */
     uint32_t bytes_max;          /* of the page; the entry that reaches it is the last */
     bool bodies;                 /* false: what is named is not looked up; the entry has the ids alone */
     /* The answer. */

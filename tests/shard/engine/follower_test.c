@@ -401,6 +401,34 @@ Test(follower, a_rebuilding_tells_all_that_is_stored_and_goes_on_with_what_happe
     }
 }
 
+/* A page looks at as many rooms as it says, in whichever of them something was written. */
+Test(follower, rooms_without_messages_are_work_too)
+{
+    enum { ROOMS = 20, PAGE = 3 };
+    for (int i = 0; i < ROOMS; i++) {
+        make_room();
+        if (i % 7 == 3) say(2);
+    }
+    cr_assert_eq(begin(EXPORT, FOLLOWER_REBUILD, 0, false), ERROR_NONE);
+    struct follower_place place = find(EXPORT)->place;
+    place.kind = FOLLOWED_MESSAGE;
+    page.entries_max = PAGE;
+    uint32_t pages = 0, messages = 0;
+    while (place.rebuilding) {
+        cr_assert_lt(pages, 100);
+        messages += read_page(place);
+        uint64_t rooms_passed = page.next.a == 0 ? 0 : (page.next.a - place.a) & UINT32_MAX;
+        if (place.a != 0 && page.next.rebuilding) cr_expect_leq(rooms_passed, PAGE, "page %u", pages);
+        place = page.next;
+        pages++;
+    }
+    cr_expect_eq(messages, sent);
+    cr_expect_geq(pages, (ROOMS - 3 + sent) / PAGE);
+    rebuild_in_pages(1);
+    cr_expect_eq(told[RINGPOST__V1__FOLLOWER_ENTRY__KIND_MESSAGE], sent);
+    cr_expect_eq(told[RINGPOST__V1__FOLLOWER_ENTRY__KIND_ROOM_CREATED], ROOMS);
+}
+
 Test(follower, kinds_that_are_not_wanted_are_passed_over)
 {
     cr_assert_eq(begin(EXPORT, FOLLOWER_NOW, 0, false), ERROR_NONE);

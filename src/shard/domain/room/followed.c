@@ -219,19 +219,31 @@ static enum result next_room(struct follower_reader *reader, uint64_t *room_id)
     return store_scan(reader->view, key_slice(&from), key_slice(&until), take_key, room_id);
 }
 
+/* Of a room those behind `seq`. Its place without one, (room_id, 0), is where a room begins that the scan has come to. */
+static enum result scan_room(struct follower_reader *reader, uint64_t room_id, uint64_t seq, follower_take *take, void *context, bool *more)
+{
+    uint64_t head_seq;
+    enum result result = timeline_newest(reader->view, room_id, NULL, &head_seq);
+    while (result == RESULT_OK && *more && seq < head_seq) {
+        struct followed_message_record record = {.room_id = room_id, .seq = ++seq};
+        *more = TAKE(take, context, room_id, seq, followed_message, &record);
+    }
+    return result;
+}
+
 static enum result scan_messages(struct follower_reader *reader, uint64_t a, uint64_t b, follower_take *take, void *context)
 {
-    for (uint64_t room_id = a, seq = b;; room_id++, seq = 0) {
-        uint64_t begun = room_id, head_seq;
-        enum result result = next_room(reader, &room_id);
-        if (result != RESULT_OK || room_id == 0) return result;
-        result = timeline_newest(reader->view, room_id, NULL, &head_seq);
-        if (result != RESULT_OK) return result;
-        for (seq = room_id == begun ? seq + 1 : 1; seq <= head_seq; seq++) {
-            struct followed_message_record record = {.room_id = room_id, .seq = seq};
-            if (!TAKE(take, context, room_id, seq, followed_message, &record)) return RESULT_OK;
-        }
+    uint64_t room_id = a;
+    bool more = true;
+    enum result result = next_room(reader, &room_id);
+    while (result == RESULT_OK && room_id != 0 && more) {
+        if (room_id != a) more = take(context, room_id, 0, SLICE_EMPTY);
+        if (more) result = scan_room(reader, room_id, room_id == a ? b : 0, take, context, &more);
+        if (result != RESULT_OK || !more) break;
+        room_id++;
+        result = next_room(reader, &room_id);
     }
+    return result;
 }
 
 const struct follower_row followed_message_stored = {FOLLOWED_MESSAGE, "message", FIELD_FOLLOWER_ENTRY_MESSAGE, write_message, scan_messages};
