@@ -31,7 +31,7 @@
     X(sync_resets_other, "ringpost_sync_resets_other_total", COUNTER, "Syncs from before the server was restored")     \
     X(requests, "ringpost_requests_total", COUNTER, "Requests decoded")                                                \
     X(requests_refused, "ringpost_requests_refused_total", COUNTER, "Requests answered with an error")                 \
-    X(requests_parked, "ringpost_requests_parked", GAUGE, "Requests waiting for the store or for room")                 \
+    X(requests_parked, "ringpost_requests_parked", GAUGE, "Requests waiting for the store, a stream or room")         \
     X(clients_held, "ringpost_clients_held", GAUGE, "Clients not read from until a shard has room for more")            \
     X(clients_held_ever, "ringpost_clients_held_total", COUNTER, "Times a client was not read from for that")          \
     X(rate_limited, "ringpost_rate_limited_total", COUNTER, "Requests refused by a rate limit")                        \

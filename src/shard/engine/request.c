@@ -178,7 +178,7 @@ static void load_run(struct store_job *job, struct store_view *view) /* storage 
 static bool of_session(const struct request *r) { return r->letter->kind == LETTER_REQUEST && r->letter->number != 0; }
 
 /* Requests of clients that wait are bounded: those of sessions by what is read, the others here; false: this one was refused. */
-static bool request_wait(struct shard *s, struct request *r, enum request_state stage)
+bool request_wait(struct shard *s, struct request *r, enum request_state stage)
 {
     bool bounded = r->letter->kind == LETTER_REQUEST && !of_session(r);
     if (bounded && s->requests_parked >= s->options.limits.requests_parked_max) {
@@ -191,7 +191,7 @@ static bool request_wait(struct shard *s, struct request *r, enum request_state 
     return true;
 }
 
-static void request_resume(struct shard *s, struct request *r)
+void request_resume(struct shard *s, struct request *r)
 {
     r->stage = REQUEST_RUNNING;
     ASSERT(s->requests_parked > 0);

@@ -459,7 +459,7 @@ uint32_t shard_apply(struct shard *s, uint32_t budget)
     commitlog_release(s->log, s->machine->applied_index);
     write_batch(s);
     if (s->acks_owed) relay_send_acks(s);
-    if (s->behind != NULL) catch_up_resume(s);
+    if (s->behind != NULL && applied > 0) catch_up_resume(s);
     if (s->asks_parked != NULL && applied > 0) follower_wake(s);
     return applied;
 }

@@ -49,7 +49,7 @@ struct shard {
     bool limits_owed;               /* the log has no room yet for the limits of this start */
     uint64_t ticked_index;          /* the log's last one at the last tick */
     uint64_t last_time_ms; /* of the newest command in the log */
-    uint32_t requests_open, requests_parked; /* parked: waiting for the store, or stalled */
+    uint32_t requests_open, requests_parked; /* parked: waiting for the store or a stream, or stalled */
     struct request *stalled_first, *stalled_last; /* writes of sessions that wait for room, in the order they came */
     struct request *retried;        /* of them, the one being run again */
     bool batch_open;                /* commands were applied whose puts the store does not have */
@@ -57,7 +57,7 @@ struct shard {
     struct loading **loading;       /* buckets by entity key; request.c */
     struct source *sources;         /* shard_count of them */
     bool acks_owed;
-    struct request *behind;         /* wait for stream entries; catch_up.c */
+    struct request *behind, *behind_last; /* wait for stream entries, in the order they came; catch_up.c */
     struct follower_ask *asks_parked; /* nothing is behind their places yet */
     struct call *calls;
     uint64_t *call_askees;          /* of each call a bit set of the shards that have not answered yet */
@@ -80,6 +80,10 @@ enum result requests_init(struct shard *shard);
 void requests_deinit(struct shard *shard);
 /* Of a damaged shard: whatever waits for the log is refused. */
 void requests_give_up(struct shard *shard);
+/* It waits, in that stage, and counts until it is resumed: it is RUNNING then, and the caller's to go on with. False: too many do, and it was
+ * refused. */
+bool request_wait(struct shard *shard, struct request *request, enum request_state stage);
+void request_resume(struct shard *shard, struct request *request);
 /* Runs those again that waited for room. */
 void requests_retry(struct shard *shard);
 /* NONE: in the log batch (stage LOGGED). With needs missing: NONE too, stage still RUNNING. Else the refusal; nothing changed. */
@@ -102,7 +106,7 @@ void calls_expire(struct shard *shard, uint64_t now_ns);
 
 /* catch_up.c */
 void catch_up_answer(struct shard *shard, const struct letter *question);
-/* More stream entries may be applied now. */
+/* Commands were applied, of streams perhaps. */
 void catch_up_resume(struct shard *shard);
 /* About once a second: refuses those who have waited too long. */
 void catch_up_expire(struct shard *shard, uint64_t now_ns);

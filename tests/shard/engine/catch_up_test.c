@@ -126,10 +126,48 @@ Test(catch_up, who_waits_for_a_stream_that_does_not_come_is_refused_in_time)
     shard_tick(rig.shards[1]);
     cr_assert_eq(rig.reply_count, replies + 1);
     cr_expect_eq(rig.reply->error, ERROR_NO_ANSWER);
+    cr_expect_eq(shard_parked(rig.shards[1]), 0);
     deliver_streams();
     mark_read(bob, room_id);
     cr_expect_eq(rig.reply_count, replies + 2);
     cr_expect_eq(rig.reply->error, ERROR_NONE);
+    rig_close();
+}
+
+Test(catch_up, they_go_on_in_the_order_they_came)
+{
+    begin();
+    join(bob);
+    mark_read(bob, room_id);
+    mark_read(eve, room_id);
+    cr_expect_eq(shard_parked(rig.shards[1]), 2);
+    const struct request *first = rig.shards[1]->behind;
+    cr_expect_eq(first->actor.user_id, bob);
+    cr_expect_eq(first->next_behind->actor.user_id, eve);
+    cr_expect_null(first->next_behind->next_behind);
+    uint32_t replies = rig.reply_count;
+    deliver_streams();
+    cr_assert_eq(rig.reply_count, replies + 2);
+    cr_expect_null(rig.shards[1]->behind);
+    cr_expect_eq(shard_parked(rig.shards[1]), 0);
+    rig_close();
+}
+
+Test(catch_up, who_waits_is_bounded_like_those_that_wait_for_the_store)
+{
+    begin();
+    rig.shards[1]->options.limits.requests_parked_max = 2;
+    join(bob);
+    mark_read(bob, room_id);
+    cr_expect(shard_is_full(rig.shards[1]), "sockets that ask more are not read from");
+    mark_read(eve, room_id);
+    uint32_t replies = rig.reply_count;
+    mark_read(bob, room_id);
+    cr_assert_eq(rig.reply_count, replies + 1);
+    cr_expect_eq(rig.reply->error, ERROR_SERVER_BUSY);
+    deliver_streams();
+    cr_expect_eq(rig.reply_count, replies + 3);
+    cr_expect_not(shard_is_full(rig.shards[1]));
     rig_close();
 }
 
@@ -162,6 +200,7 @@ Test(catch_up, nobody_waits_for_a_damaged_shard_or_in_one)
         cr_expect_eq(rig.reply->error, ERROR_SHARD_DAMAGED);
         deliver_streams();
         cr_expect_eq(rig.shards[1]->requests_open, 0);
+        cr_expect_eq(shard_parked(rig.shards[1]), 0);
         rig_close();
     }
 }
