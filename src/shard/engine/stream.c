@@ -27,7 +27,7 @@ struct peer {
     struct bundle *unsent;        /* the first to be posted next; NULL: all are */
     uint64_t emitted;             /* index of the last entry ever emitted */
     uint64_t acknowledged, logged, heard; /* rising, see stream.h */
-    uint64_t received;            /* heard of: what the peer has taken in; rising */
+    uint64_t received;            /* heard of: what the peer has taken in; less than before when it says so to a question */
     uint64_t progress;            /* heard and received together, when they last rose as far as was seen ... */
     uint64_t silent_since_ms;     /* ... and since when they did not, while something is under way; 0: nothing is */
     uint32_t patience_ms;
@@ -346,7 +346,8 @@ bool stream_hear(struct stream_set *s, uint16_t peer, const struct stream_answer
     if (answer->applied > p->heard) p->heard = answer->applied;
     if (p->heard > p->logged) s->has_news = true;
     bool goes_back = p->asked || (answer->gap && answer->received >= p->received); /* else what it lacked is under way, or there */
-    if (answer->received > p->received) p->received = answer->received;
+    if (p->asked || answer->received > p->received) p->received = answer->received; /* asked: it may have lost what it had received */
+    if (p->received < p->heard) p->received = p->heard;
     if (!goes_back) return true;
     p->asking = p->asked = false;
     peer_go_to(p, p->received);

@@ -552,6 +552,41 @@ Test(stream, silence_is_asked_with_one_bundle_and_twice_as_late_each_time)
     cr_expect_eq(stream_ask_again(box.streams, now_ms + 100 * STREAM_RESEND_MS_MAX), 0, "all has arrived");
 }
 
+/* It has applied 4 and had received 8 of 12 when it restarted alone: what it had received and not logged is gone. */
+Test(stream, a_peer_that_has_less_than_it_had_is_given_all_of_it_at_once)
+{
+    for (int i = 0; i < 6; i++) emit(2);
+    pump();
+    cr_assert(hear(PEER, 4, 8, false));
+    (void)stream_ask_again(box.streams, 1000);
+    cr_assert(hear(PEER, 4, 4, true), "11 and 12 came");
+    pump();
+    expect_posted(1, 0); /* it may be an answer of before */
+    cr_expect_eq(stream_ask_again(box.streams, 1000 + STREAM_RESEND_MS_MIN), 1);
+    pump_supplied(12);
+    expect_posted(5, 6);
+    cr_assert(hear(PEER, 4, 6, false));
+    pump_supplied(12);
+    expect_posted(7, 12);
+    cr_assert(hear(PEER, 6, 6, true)); /* 7 and 8 were lost */
+    pump_supplied(12);
+    expect_posted(7, 12);
+}
+
+Test(stream, an_answer_behind_what_was_heard_takes_it_no_farther_back)
+{
+    for (int i = 0; i < 4; i++) emit(2);
+    pump();
+    cr_assert(hear(PEER, 4, 4, false));
+    (void)stream_ask_again(box.streams, 1000);
+    cr_expect_eq(stream_ask_again(box.streams, 1000 + STREAM_RESEND_MS_MIN), 1);
+    pump_supplied(8);
+    expect_posted(5, 6);
+    cr_assert(hear(PEER, 2, 2, false)); /* it is late */
+    pump_supplied(8);
+    expect_posted(5, 8);
+}
+
 Test(stream, what_was_never_posted_waits_while_it_asks)
 {
     emit(2);
