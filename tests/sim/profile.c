@@ -140,6 +140,12 @@ static void roll_outsiders(struct profile *p, struct dice own)
     p->limits.follower_backlog_max = PICK(&own, 15, 60, 1000000);
 }
 
+static void roll_battery(struct profile *p, struct dice own)
+{
+    own.state ^= 0xba77e;
+    p->no_battery = p->clock_leaps && dice_one_in(&own, 2);
+}
+
 /* Some planted bugs show in few worlds: those are what they get. */
 static bool babbler_shows(enum plant plant) { return plant == PLANT_window_of_sends || plant == PLANT_last_send_only; }
 static bool loss_shows(enum plant plant) { return plant == PLANT_never_asked_again || plant == PLANT_gap_ignored || plant == PLANT_never_overdue; }
@@ -183,6 +189,7 @@ struct profile profile_roll(struct dice *dice, enum plant plant)
     else if (!p.begins_old && (dice_one_in(dice, 5) || babbler_shows(plant))) make_babbler(&p, dice);
     note_limits(&p);
     roll_outsiders(&p, *dice);
+    roll_battery(&p, *dice);
     if (p.begins_old) p.repeats_kept_ever = 0; /* the older version promises nothing that others cannot push out */
     return p;
 }

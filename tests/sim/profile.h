@@ -58,6 +58,7 @@ struct profile {
     uint32_t letters_lost, letters_again, letters_late; /* of a thousand between two shards; all 0: a mailbox, which is neither */
     bool clock_steps_back;    /* by so little that it is followed */
     bool clock_leaps;         /* by hours, for a moment or for long */
+    bool no_battery;          /* it leaps to 1970, too, when power is lost, and back when something has set it */
     uint32_t clock_hold_ms;   /* how long a leap must hold to be believed */
     bool limits_change;       /* from life to life */
     bool has_babbler;         /* one person does most of what is done */

@@ -25,6 +25,7 @@
 #define ROUND_NS 20000000u                /* of a rest */
 #define REST_ROUNDS_MAX 20000             /* a world that does not settle hangs */
 #define WALL_BASE_MS 1700000000000u
+#define CLOCK_AT_POWER_ON_MS 5000
 #define APPLY_BUDGET_MAX 8
 #define LOOK_MS 250u                      /* the owner of the trusted clock looks at the wall clock so often, or now and then later */
 #define LEAP_DAYS_MAX 40
@@ -185,6 +186,14 @@ static void clock_maybe_leap(struct world *w)
     clock_leap(w, dice_one_in(&w->dice, 2) ? -hours * 3600000 : hours * 3600000);
 }
 
+/* Until the machine's time synchronisation has come up. */
+static void clock_begin_in_1970(struct world *w)
+{
+    if (!w->profile.no_battery || w->settling || w->wall_error_ms != 0) return;
+    w->error_until_ns = w->now_ns + (uint64_t)w->profile.clock_hold_ms * 1000000;
+    clock_leap(w, CLOCK_AT_POWER_ON_MS - (int64_t)world_right_ms(w));
+}
+
 /* A process that starts believes the wall clock. */
 static void clock_start(struct world *w)
 {
@@ -278,6 +287,7 @@ static void crash(struct world *w, bool power_lost)
     w->mute = false;
     /* Clocks of a machine that lost power may be a little behind. */
     if (power_lost && w->profile.clock_steps_back && dice_one_in(&w->dice, 3)) step_clock_back(w);
+    if (power_lost) clock_begin_in_1970(w);
     open_all(w, true);
     if (dice_one_in(&w->dice, 4)) crash(w, true); /* before anybody came back */
 }
