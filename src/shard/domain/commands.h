@@ -25,6 +25,7 @@ enum domain_command_type {
     COMMAND_RETAINED_CLEAR = 51,  /* mqtt/retained.c */
     COMMAND_MQTT_WILL = 52,       /* mqtt/wills.c */
     COMMAND_MQTT_WILL_SENT = 53,  /* mqtt/wills.c */
+    COMMAND_MQTT_WILL_BACK = 54,  /* mqtt/wills.c */
 };
 
 #endif

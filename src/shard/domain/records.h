@@ -79,6 +79,9 @@ RECORD(retained_clear, RETAINED_CLEAR_FIELDS)
 RECORD(will, WILL_FIELDS)
 #define WILL_SENT_FIELDS(F) F(u64, number)
 RECORD(will_sent, WILL_SENT_FIELDS)
+/* The client has its CONNACK; epoch: of that connection */
+#define WILL_BACK_FIELDS(F) F(bytes, client_id) F(u64, epoch)
+RECORD(will_back, WILL_BACK_FIELDS)
 
 /* ---- relays: what a room's shard tells the shards of its members; also applied directly on its own ---- */
 #define MESSAGE_FIELDS(F, SINCE)                                                                                       \

@@ -5,7 +5,7 @@
 #include "shard/domain/mqtt/wills.h"
 #include "shard/engine/domain.h"
 
-#define COMMANDS(X) X(mqtt_session) X(retained_clear) X(will) X(will_sent)
+#define COMMANDS(X) X(mqtt_session) X(retained_clear) X(will) X(will_sent) X(will_back)
 #define ENTITIES(X) X(mqtt_state) X(wills)
 #define TIMERS(X) X(will) X(will_held)
 AREA_COMMANDS(COMMANDS)

@@ -50,7 +50,8 @@ enum mqtt_question {
     MQTT_SAVE_SESSION,          /* payload: mqtt_session_record. Reply: empty, once durable */
     MQTT_ASK_ROOM,              /* payload: u64 room. Reply: u64 room, u8 type, u8 large */
     MQTT_CLEAR_RETAINED,        /* to the room's shard; payload: u64 room. Reply: empty, once durable */
-    MQTT_WILL,                  /* payload: will_record, state = enum will_word, see wills.h. Reply: empty, once durable */
+    MQTT_WILL,                  /* payload: will_record, state = enum will_word, see wills.h. Reply, once durable: empty, but of
+                                   WILL_OPENS u8, 1: an earlier will of the client waits, and WILL_BACK is to be said */
     MQTT_ASK_RETAINED,          /* to the room's shard; payload: u64 room. Reply: u64 seq, no message up to it is retained */
 };
 void mqtt_clear_retained_run(struct shard *shard, struct request *request); /* retained.c */

@@ -157,14 +157,16 @@ static void will_release(struct wills *wills, struct will *will, uint32_t expiry
     will_put(wills, will, &record, effects);
 }
 
-/* The client is there again, with a session of before or a new one. True: the will is gone. */
-static bool will_meets_client(struct wills *wills, struct will *will, bool clean, uint64_t time_ms, struct effects *effects)
+/* The client comes again, with a session of before or a new one. HELD: nobody has told of that connection's end. */
+static void will_meets_client(struct wills *wills, struct will *will, bool clean, uint64_t time_ms, struct effects *effects)
 {
-    struct will_record record = record_of(will);
-    bool over = clean || (will->state == WILL_HELD && wait_s(&record) == 0); /* HELD: nobody has told of that connection's end */
-    if (over) will_send(wills, will, time_ms, effects);
-    else will_delete(wills, will, effects);
-    return !over;
+    if (clean) will_send(wills, will, time_ms, effects);
+    else if (will->state == WILL_HELD) will_release(wills, will, record_of(will).expiry_s, time_ms, effects);
+}
+
+static bool waits_for(const struct will *will, struct slice client_id)
+{
+    return will->state == WILL_WAITING && slice_equal(record_of(will).client_id, client_id);
 }
 
 static struct will *next_to_come(struct wills *wills)
@@ -179,6 +181,8 @@ static struct will *next_to_come(struct wills *wills)
 
 /* ---- the commands ------------------------------------------------------------------------------------------------------- */
 
+static bool gives(const struct will_record *in) { return in->send.len > 0 || in->clears_room_id != 0; }
+
 static void needs_will(struct needs *needs, const struct command *command) { (void)needs_entity(needs, ENTITY_WILLS, command->actor_id, 0); }
 
 static struct wills *wills_now(struct machine *machine, uint64_t user_id)
@@ -189,20 +193,21 @@ static struct wills *wills_now(struct machine *machine, uint64_t user_id)
 static enum error check_will(struct machine *machine, const struct command *command)
 {
     struct will_record in = COMMAND_RECORD(will, command);
-    bool gives = in.state == WILL_OPENS && (in.send.len > 0 || in.clears_room_id != 0);
-    return gives && wills_now(machine, command->actor_id)->count >= MQTT_WILLS_MAX + MQTT_WILLS_MAX / 2 ? ERROR_SERVER_BUSY : ERROR_NONE;
+    return in.state == WILL_OPENS && gives(&in) && wills_now(machine, command->actor_id)->count >= MQTT_WILLS_MAX + MQTT_WILLS_MAX / 2 ? ERROR_SERVER_BUSY : ERROR_NONE;
 }
 
 static void open_apply(struct machine *machine, struct wills *wills, struct will_record *in, const struct command *command,
                        struct effects *effects)
 {
-    for (uint32_t i = 0; i < wills->count;) {
+    uint32_t going = 0; /* when the client has CONNACK */
+    for (uint32_t i = 0; i < wills->count; i++) {
         struct will *will = &wills->wills[i];
         bool same = will->state != WILL_SENDING && slice_equal(record_of(will).client_id, in->client_id);
-        if (!same || !will_meets_client(wills, will, in->clean, command->time_ms, effects)) i++;
+        if (same) will_meets_client(wills, will, in->clean, command->time_ms, effects);
+        going += same && will->state == WILL_WAITING;
     }
-    if (in->send.len == 0 && in->clears_room_id == 0) return;
-    struct will *first = wills->count < MQTT_WILLS_MAX ? NULL : next_to_come(wills);
+    if (!gives(in)) return;
+    struct will *first = wills->count - going < MQTT_WILLS_MAX ? NULL : next_to_come(wills);
     if (first != NULL) will_send(wills, first, command->time_ms, effects);
     in->state = WILL_HELD;
     in->due_ms = timer_next_start(machine);
@@ -251,6 +256,21 @@ static void apply_will_sent(struct machine *machine, const struct command *comma
 
 COMMAND_SIZE_MAX(will_sent, 0)
 COMMAND_ROW(will_sent, MQTT_WILL_SENT, .needs = needs_will);
+
+static void apply_will_back(struct machine *machine, const struct command *command, struct effects *effects)
+{
+    struct will_back_record in = COMMAND_RECORD(will_back, command);
+    struct wills *wills = wills_now(machine, command->actor_id);
+    for (uint32_t i = 0; i < wills->count;) {
+        struct will *will = &wills->wills[i];
+        if (waits_for(will, in.client_id) && record_of(will).epoch != in.epoch) will_delete(wills, will, effects);
+        else i++;
+    }
+    timers_update(machine, wills, effects);
+}
+
+COMMAND_SIZE_MAX(will_back, .client_id = slice_of_len(MQTT_CLIENT_ID_MAX))
+COMMAND_ROW(will_back, MQTT_WILL_BACK, .needs = needs_will);
 
 void wills_drop_device(struct machine *machine, uint64_t user_id, struct slice device_id, struct effects *effects)
 {
@@ -424,11 +444,39 @@ void mqtt_perform(struct shard *shard, const struct effects *effects)
 
 /* ---- the question ------------------------------------------------------------------------------------------------------------ */
 
-static bool knows_client(const struct wills *wills, struct slice client_id)
+/* Does it take a command to say that the client is there: with a will, or one before it whose connection or session ends by that? */
+static bool changes(const struct wills *wills, const struct will_record *in)
 {
-    for (uint32_t i = 0; i < wills->count; i++)
-        if (wills->wills[i].state != WILL_SENDING && slice_equal(record_of(&wills->wills[i]).client_id, client_id)) return true;
+    if (gives(in)) return true;
+    for (uint32_t i = 0; i < wills->count; i++) {
+        const struct will *will = &wills->wills[i];
+        bool ends = will->state == WILL_HELD || (will->state == WILL_WAITING && in->clean);
+        if (ends && slice_equal(record_of(will).client_id, in->client_id)) return true;
+    }
     return false;
+}
+
+static struct will_record asked(const struct request *request) { return RECORD_OF(will, letter_payload(request->letter)); }
+
+/* WILL_OPENS, once that is durable. */
+static void opened(struct shard *shard, struct request *request, enum error error)
+{
+    if (error != ERROR_NONE) {
+        request_refuse(shard, request, error);
+        return;
+    }
+    const struct wills *wills = wills_of(request_entity(shard, request, ENTITY_WILLS, request->actor.user_id, 0));
+    uint8_t waits = 0;
+    for (uint32_t i = 0; i < wills->count; i++) waits |= waits_for(&wills->wills[i], asked(request).client_id);
+    request_reply_packed(shard, request, slice_of(&waits, 1));
+}
+
+static void open_run(struct shard *shard, struct request *request, const struct will_record *in)
+{
+    const struct entity *wills = request_entity(shard, request, ENTITY_WILLS, request->actor.user_id, 0);
+    if (wills == NULL) return;
+    if (!changes((const struct wills *)wills, in)) opened(shard, request, ERROR_NONE);
+    else request_propose_then(shard, request, COMMAND_MQTT_WILL, letter_payload(request->letter), opened);
 }
 
 void mqtt_will_run(struct shard *shard, struct request *request)
@@ -436,17 +484,17 @@ void mqtt_will_run(struct shard *shard, struct request *request)
     struct slice payload = letter_payload(request->letter);
     struct cursor c = cursor_of(payload);
     struct will_record in;
-    if (!will_record_read(&in, &c) || !cursor_done(&c)) {
-        request_refuse_letter(shard, request);
-        return;
-    }
-    struct entity *wills = request_entity(shard, request, ENTITY_WILLS, request->actor.user_id, 0);
-    if (wills == NULL) return;
-    if (payload.len > domain_options(shard)->body_size_max_bytes + WILL_REST_MAX) { /* the method send would not take it */
+    bool read = will_record_read(&in, &c) && cursor_done(&c) && in.client_id.len <= MQTT_CLIENT_ID_MAX;
+    if (read && payload.len > domain_options(shard)->body_size_max_bytes + WILL_REST_MAX) { /* the method send would not take it */
         request_refuse(shard, request, ERROR_BODY_TOO_LARGE);
         return;
     }
-    bool nothing = in.state == WILL_OPENS && in.send.len == 0 && in.clears_room_id == 0 && !knows_client(wills_of(wills), in.client_id);
-    if (nothing) request_reply_packed(shard, request, SLICE_EMPTY);
-    else request_propose(shard, request, COMMAND_MQTT_WILL, payload);
+    struct will_back_record back = {.client_id = in.client_id, .epoch = in.epoch};
+    switch (read ? (enum will_word)in.state : 0) {
+    case WILL_OPENS: open_run(shard, request, &in); break;
+    case WILL_RELEASED:
+    case WILL_DROPPED: request_propose(shard, request, COMMAND_MQTT_WILL, payload); break;
+    case WILL_BACK: REQUEST_PROPOSE(shard, request, will_back, MQTT_WILL_BACK, &back); break;
+    default: request_refuse_letter(shard, request);
+    }
 }

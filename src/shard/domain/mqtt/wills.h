@@ -5,10 +5,13 @@
  *   CONNECT            connection ends without DISCONNECT,             its time has come,            the method send
  *                      or the server did                               or its session has ended      has answered
  *   (MQTT_WILL) -> HELD ------------------------------------> WAITING -----------------------> SENDING -------------> gone
- *                    \__ DISCONNECT: gone                       \__ the client is back: gone     \__ no answer: again, WILL_RETRY_MS later
+ *                    \__ DISCONNECT: gone                       \__ the client has CONNACK: gone  \__ no answer: again, WILL_RETRY_MS later
  *
  * Every state has a timer (shard/engine/timers.h), so none depends on the process: HELD waits for the next start of the shard, which finds
  * it left behind by a crash; WAITING for the end of the will delay, or of the session if that comes first; SENDING for the next try.
+ * A client that comes back ends the wait of its earlier will when it has CONNACK, and not before: a connection that dies on the way there was
+ * none. So the two stand side by side from the one's HELD to MQTT_WILL_BACK; a crash between CONNACK and that sends the earlier one all
+ * the same, for one too many is better than none.
  * A will is sent as its user's message, by the method `send` like any other, under a client_msg_id of its own: sent twice it is one message,
  * as long as that is remembered (repeat_window).
  * Limit: MQTT_WILLS_MAX per user; at it the one that is due first is sent now, and a client whose will finds no room is refused. */
@@ -25,10 +28,11 @@ struct request;
 #define MQTT_WILLS_MAX 64u
 #define WILL_RETRY_MS  30000u
 
-enum will_word { /* what a MQTT_WILL command says of the will of a connection */
+enum will_word { /* what the door says of the will of a connection; BACK is a command of its own */
     WILL_OPENS = 1, /* the client is there: with this will, or none; `clean`: and its former session is over */
     WILL_RELEASED,  /* the connection has ended without a word */
     WILL_DROPPED,   /* nothing is to be sent */
+    WILL_BACK,      /* the client has CONNACK: what waited of an earlier connection is not sent */
 };
 enum will_state { WILL_HELD = 1, WILL_WAITING, WILL_SENDING };
 

@@ -566,10 +566,25 @@ static void opened(struct client *client, const struct letter *letter)
     write_connack(client);
     entry_forget(mqtt);
     if (mqtt->phase != MQTT_SERVING) return;
+    mqtt_meet_will(client);
     conn_set_keep_alive(client->conn, mqtt->keep_alive_s);
     mqtt_read_subscriptions(mqtt, session.subscriptions);
     mqtt_read_recent(mqtt, session.recent);
     mqtt_begin_delivery(client, &session);
+}
+
+static void will_told(struct client *client, uint64_t number, const struct letter *letter)
+{
+    struct mqtt *mqtt = client->mqtt;
+    if (number == MQTT_WILL_OPENED) {
+        struct cursor c = cursor_of(letter_payload(letter));
+        mqtt->will_waits = cursor_u8(&c) != 0;
+        will_forget(mqtt);
+        if (cursor_done(&c)) open_session(client);
+        else mqtt_end_unreadable(client, letter);
+    } else if (number == MQTT_WILL_MET && letter->error != ERROR_NONE) {
+        mqtt_end(client, MQTT_SERVER_BUSY); /* it would be sent while the client is there */
+    } /* else: of a connection that this one has taken over */
 }
 
 void mqtt_on_reply(struct client *client, const struct inflight *request, const struct letter *letter)
@@ -602,11 +617,7 @@ void mqtt_on_reply(struct client *client, const struct inflight *request, const 
         mqtt_saved(client, letter);
         if (mqtt->phase == MQTT_OPENING && mqtt->saves_open == 0) mqtt_open_will(client);
         break;
-    case MQTT_WILL:
-        if (number != MQTT_WILL_OPENED) break; /* of a connection that this one has taken over */
-        will_forget(mqtt);
-        open_session(client);
-        break;
+    case MQTT_WILL: will_told(client, number, letter); break;
     case MQTT_ASK_ROOM:
         if (number == 0) mqtt_room_told(client, letter);
         else mqtt_subscribe_told(client, letter);

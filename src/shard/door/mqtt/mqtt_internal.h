@@ -161,6 +161,7 @@ struct mqtt {
     bool too_small : 1;    /* it was told of in the log: some message was larger than the client takes */
     bool id_taken : 1;     /* but its next packet id is on its way with another message: after the next acknowledgement */
     bool has_will : 1;     /* the home shard was told of one */
+    bool will_waits : 1;   /* of an earlier connection of the client */
     bool will_is_off : 1;  /* and it is not to be sent: DISCONNECT, or who may not speak any more */
     bool unsaved : 1;      /* something beside the stream's cursor moved since the last save */
     uint8_t leave_reason; /* enum mqtt_reason */
@@ -248,9 +249,12 @@ void mqtt_looked_up(struct client *client, const struct letter *letter);
 bool mqtt_is_answered(const struct mqtt *mqtt);
 /* PUBREL: the client is through with a message of QoS 2. */
 void mqtt_released(struct mqtt *mqtt, uint16_t packet_id);
-#define MQTT_WILL_OPENED 1u /* request id of the question that opens it */
+#define MQTT_WILL_OPENED 1u /* request ids of the question that opens it */
+#define MQTT_WILL_MET    2u /* and of the one that ends an earlier one */
 /* Tells the home shard that the client is there, with the will that it gave or none; answered under MQTT_WILL_OPENED. */
 void mqtt_open_will(struct client *client);
+/* Tells it, if an earlier will of the client waits, that the client has CONNACK; answered under MQTT_WILL_MET. */
+void mqtt_meet_will(struct client *client);
 /* Its connection ends: what becomes of the will. `by`: hears when that is durable. */
 void mqtt_close_will(struct client *client, struct client *by);
 /* Asks who the will is for. False: that is known, or there is none. */

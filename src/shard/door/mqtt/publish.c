@@ -685,6 +685,16 @@ void mqtt_open_will(struct client *client)
     writer_deinit(&send);
 }
 
+void mqtt_meet_will(struct client *client)
+{
+    struct mqtt *mqtt = client->mqtt;
+    if (!mqtt->will_waits) return;
+    mqtt->will_waits = false;
+    char id[MQTT_CLIENT_ID_MAX + 1];
+    struct will_record will = {.state = WILL_BACK, .client_id = mqtt_client_id(client, id), .epoch = mqtt->epoch};
+    post_will(client, &will, MQTT_WILL_MET);
+}
+
 void mqtt_close_will(struct client *client, struct client *by)
 {
     struct mqtt *mqtt = client->mqtt;

@@ -42,6 +42,15 @@ static enum error say(enum will_word word, uint64_t epoch, uint32_t delay_s, boo
     return FIXTURE_RUN(f, alice, MQTT_WILL, will, &record);
 }
 
+/* The client of the connection `of` has CONNACK in the connection `epoch`. */
+static void come_back(uint64_t of, uint64_t epoch)
+{
+    char client_id[16];
+    snprintf(client_id, sizeof client_id, "c%llu", (unsigned long long)of);
+    struct will_back_record record = {.client_id = slice_text(client_id), .epoch = epoch};
+    cr_assert_eq(FIXTURE_RUN(f, alice, MQTT_WILL_BACK, will_back, &record), ERROR_NONE);
+}
+
 static uint32_t count(enum will_state state)
 {
     const struct wills *wills = wills_of(fixture_entity(f, ENTITY_WILLS, alice, 0));
@@ -123,6 +132,9 @@ Test(wills, a_client_that_is_back_before_the_start_looked_for_its_will)
     start();
     cr_assert_eq(say(WILL_OPENS, 1, 60, false), ERROR_NONE);
     cr_expect_eq(sends(), 0, "in time");
+    cr_expect_eq(count(WILL_WAITING), 1, "until it has CONNACK");
+    come_back(1, 1000);
+    cr_expect_eq(count(WILL_WAITING), 0);
     cr_assert_eq(say(WILL_OPENS, 2, 0, false), ERROR_NONE);
     cr_expect_eq(sends(), 1, "its connection had ended");
     fixture_due(f);
@@ -146,6 +158,31 @@ Test(wills, at_the_limit_the_next_one_is_sent_now)
     cr_expect_eq(error, ERROR_SERVER_BUSY);
 }
 
+Test(wills, who_comes_back_at_the_limit_makes_nobody_elses_due)
+{
+    for (uint64_t epoch = 1; epoch <= MQTT_WILLS_MAX; epoch++) {
+        cr_assert_eq(say(WILL_OPENS, epoch, (uint32_t)(1000 - epoch), false), ERROR_NONE);
+        cr_assert_eq(say(WILL_RELEASED, epoch, 0, false), ERROR_NONE);
+    }
+    for (uint64_t epoch = 1; epoch <= MQTT_WILLS_MAX; epoch++) {
+        cr_assert_eq(say(WILL_OPENS, epoch, 10, false), ERROR_NONE);
+        cr_expect_eq(sends(), 0);
+        come_back(epoch, 1000);
+        cr_expect_eq(count(WILL_HELD), epoch);
+        cr_expect_eq(count(WILL_WAITING), MQTT_WILLS_MAX - epoch);
+    }
+}
+
+Test(wills, a_will_that_waits_of_the_connection_itself_is_not_what_coming_back_ends)
+{
+    cr_assert_eq(say(WILL_OPENS, 1, 60, false), ERROR_NONE);
+    cr_assert_eq(say(WILL_RELEASED, 1, 0, false), ERROR_NONE);
+    come_back(1, 1);
+    cr_expect_eq(count(WILL_WAITING), 1);
+    come_back(2, 3);
+    cr_expect_eq(count(WILL_WAITING), 1, "of another client");
+}
+
 Test(wills, a_device_that_is_revoked_has_none)
 {
     cr_assert_eq(say(WILL_OPENS, 1, 0, false), ERROR_NONE);
@@ -165,6 +202,7 @@ Test(wills, a_replay_does_the_same)
     for (uint64_t epoch = 1; epoch <= 20; epoch++) {
         cr_assert_eq(say(WILL_OPENS, epoch, (uint32_t)(epoch % 5), epoch % 3 == 0), ERROR_NONE);
         if (epoch % 4 != 0) cr_assert_eq(say(epoch % 7 == 0 ? WILL_DROPPED : WILL_RELEASED, epoch, 0, false), ERROR_NONE);
+        if (epoch % 3 == 1) come_back(epoch, 1000);
         f->now_ms += 700;
         fixture_due(f);
         if (epoch % 6 == 0) start();

@@ -211,7 +211,7 @@ static struct slice token_of(uint64_t user_id, const char *device_id, struct wri
     return writer_slice(out);
 }
 
-void mqtt_come(struct mqtt_client *client, uint64_t user_id, const char *device_id, struct mqtt_how how)
+void mqtt_call(struct mqtt_client *client, uint64_t user_id, const char *device_id, struct mqtt_how how)
 {
     uint8_t body[1024], *at = put_text(body, SLICE_TEXT("MQTT"));
     client->version = how.version == 0 ? MQTT_3_1_1 : how.version;
@@ -240,6 +240,11 @@ void mqtt_come(struct mqtt_client *client, uint64_t user_id, const char *device_
     writer_deinit(&token);
     peer_connect(&client->peer, &world.net);
     send_packet(client, 0x10, body, (size_t)(at - body));
+}
+
+void mqtt_come(struct mqtt_client *client, uint64_t user_id, const char *device_id, struct mqtt_how how)
+{
+    mqtt_call(client, user_id, device_id, how);
     struct mqtt_got got = mqtt_expect(client, MQTT_CONNACK);
     cr_assert_eq(got.reason, 0);
     client->present = got.packet_id != 0;

@@ -45,7 +45,9 @@ struct mqtt_how {
     const char *will_topic, *will_text; /* NULL: no will */
     uint8_t will_delay_s;               /* MQTT 5 */
 };
-/* Connects, waits for CONNACK. */
+/* Connects and sends CONNECT; what becomes of it is not waited for. */
+void mqtt_call(struct mqtt_client *client, uint64_t user_id, const char *device_id, struct mqtt_how how);
+/* The same, and waits for CONNACK. */
 void mqtt_come(struct mqtt_client *client, uint64_t user_id, const char *device_id, struct mqtt_how how);
 void mqtt_leave(struct mqtt_client *client); /* DISCONNECT */
 void mqtt_drop(struct mqtt_client *client);  /* no word */

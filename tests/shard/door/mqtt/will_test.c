@@ -1,6 +1,7 @@
 /* tests/shard/door/mqtt/will_test.c - wills: when they are sent, and when they are not. What a crash of the server does to them is in
  * tests/e2e/mqtt_test.py. */
 #include "shard/door/mqtt/rig.h"
+#include <sys/socket.h>
 
 #define SECOND_MS 1000u
 
@@ -157,3 +158,40 @@ Test(mqtt_will, it_is_sent_once_however_long_the_disk_takes)
     mqtt_advance(100 * SECOND_MS);
     expect_nothing();
 }
+
+/* The sensor calls, with that will or none, and is gone some turns later. True: it had heard CONNACK by then. */
+static bool sensor_calls_for(uint32_t turns, const char *will_text)
+{
+    struct mqtt_how how = {.version = MQTT_5, .persistent = true, .will_topic = will_text == NULL ? NULL : "u/bob", .will_text = will_text};
+    struct mqtt_got got;
+    mqtt_call(&sensor, alice, "sensor", how);
+    for (uint32_t i = 0; i < turns; i++) mqtt_turn();
+    (void)shutdown(sensor.peer.fd, SHUT_WR);
+    MQTT_UNTIL(peer_ended(&sensor.peer));
+    bool heard = mqtt_next(&sensor, &got);
+    cr_assert(!heard || (got.type == MQTT_CONNACK && got.reason == 0));
+    peer_deinit(&sensor.peer);
+    mqtt_settle();
+    return heard;
+}
+
+static void who_goes_before_connack_was_never_there(const char *will_text)
+{
+    uint32_t heard_count = 0;
+    for (uint32_t turns = 0; turns < 24; turns++) {
+        sensor_comes(true, 10);
+        mqtt_drop(&sensor);
+        bool heard = sensor_calls_for(turns, will_text);
+        heard_count += heard;
+        if (heard && will_text != NULL) cr_expect_str_eq(mqtt_expect(&watcher, MQTT_PUBLISH).text, will_text, "after %u turns", turns);
+        expect_nothing();
+        mqtt_advance(11 * SECOND_MS);
+        if (!heard) expect_will();
+        expect_nothing();
+    }
+    cr_expect(heard_count > 0 && heard_count < 24, "%u of 24", heard_count);
+}
+
+Test(mqtt_will, who_goes_before_connack_takes_no_earlier_will_along) { who_goes_before_connack_was_never_there(NULL); }
+
+Test(mqtt_will, a_will_that_never_came_to_connack_takes_no_earlier_one_along) { who_goes_before_connack_was_never_there("gone again"); }
