@@ -3,6 +3,6 @@
 #ifndef SHARD_DOMAIN_AREAS_H
 #define SHARD_DOMAIN_AREAS_H
 
-enum area_slot { AREA_DELIVERY, AREA_PRESENCE, AREA_ROOM };
+enum area_slot { AREA_DELIVERY, AREA_PRESENCE, AREA_ROOM, AREA_MQTT };
 
 #endif

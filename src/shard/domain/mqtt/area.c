@@ -2,6 +2,7 @@
 #include "core/check.h"
 #include "shard/domain/mqtt/state.h"
 #include "shard/domain/letters.h"
+#include "shard/domain/mqtt/will_ends.h"
 #include "shard/domain/mqtt/wills.h"
 #include "shard/engine/domain.h"
 
@@ -19,5 +20,9 @@ const struct area mqtt_area = {.name = "mqtt",
                                AREA_ROWS(command, commands),
                                AREA_ROWS(entity, entities),
                                AREA_ROWS(timer, timers),
+                               .slot = AREA_MQTT,
+                               .open = will_ends_open,
+                               .close = will_ends_close,
                                .perform = mqtt_perform,
+                               .tick = will_ends_tick,
                                AREA_ROWS(letter, letters)};

@@ -10,6 +10,7 @@
 #include "shard/domain/keys.h"
 #include "shard/domain/letters.h"
 #include "shard/domain/mqtt/state.h"
+#include "shard/domain/mqtt/will_ends.h"
 #include "shard/domain/timers.h"
 #include "shard/engine/memory.h"
 #include "shard/engine/method.h"
@@ -169,6 +170,15 @@ static bool waits_for(const struct will *will, struct slice client_id)
     return will->state == WILL_WAITING && slice_equal(record_of(will).client_id, client_id);
 }
 
+static struct will *held(const struct wills *wills, uint64_t epoch)
+{
+    for (uint32_t i = 0; i < wills->count; i++)
+        if (wills->wills[i].state == WILL_HELD && record_of(&wills->wills[i]).epoch == epoch) return &wills->wills[i];
+    return NULL;
+}
+
+const struct will *wills_held(const struct wills *wills, uint64_t epoch) { return held(wills, epoch); }
+
 static struct will *next_to_come(struct wills *wills)
 {
     struct will *next = NULL;
@@ -216,13 +226,10 @@ static void open_apply(struct machine *machine, struct wills *wills, struct will
 
 static void close_apply(struct wills *wills, const struct will_record *in, const struct command *command, struct effects *effects)
 {
-    for (uint32_t i = 0; i < wills->count; i++) {
-        struct will *will = &wills->wills[i];
-        if (will->state != WILL_HELD || record_of(will).epoch != in->epoch) continue;
-        if (in->state == WILL_DROPPED) will_delete(wills, will, effects);
-        else will_release(wills, will, in->expiry_s, command->time_ms, effects);
-        return;
-    }
+    struct will *will = held(wills, in->epoch);
+    if (will == NULL) return;
+    if (in->state == WILL_DROPPED) will_delete(wills, will, effects);
+    else will_release(wills, will, in->expiry_s, command->time_ms, effects);
 }
 
 static void apply_will(struct machine *machine, const struct command *command, struct effects *effects)
@@ -471,12 +478,39 @@ static void opened(struct shard *shard, struct request *request, enum error erro
     request_reply_packed(shard, request, slice_of(&waits, 1));
 }
 
+/* How the client's connection before ended, if that is not durable yet. */
+static const struct will_end *end_before(const struct will_ends *ends, const struct wills *wills, struct slice client_id)
+{
+    for (uint32_t i = 0; i < wills->count; i++) {
+        struct will_record record = record_of(&wills->wills[i]);
+        if (wills->wills[i].state == WILL_HELD && slice_equal(record.client_id, client_id)) return will_ends_find(ends, record.epoch);
+    }
+    return NULL;
+}
+
+/* It is durable now: on with what the client asked. */
+static void before_ended(struct shard *shard, struct request *request, enum error error)
+{
+    if (error != ERROR_NONE) request_refuse(shard, request, error);
+    else mqtt_will_run(shard, request);
+}
+
 static void open_run(struct shard *shard, struct request *request, const struct will_record *in)
 {
-    const struct entity *wills = request_entity(shard, request, ENTITY_WILLS, request->actor.user_id, 0);
-    if (wills == NULL) return;
-    if (!changes((const struct wills *)wills, in)) opened(shard, request, ERROR_NONE);
-    else request_propose_then(shard, request, COMMAND_MQTT_WILL, letter_payload(request->letter), opened);
+    struct entity *entity = request_entity(shard, request, ENTITY_WILLS, request->actor.user_id, 0);
+    if (entity == NULL) return;
+    const struct will_ends *ends = will_ends_of(shard_machine(shard));
+    const struct will_end *before = end_before(ends, wills_of(entity), in->client_id);
+    if (will_ends_find(ends, in->epoch) != NULL) { /* it has waited, and ended meanwhile: nobody would close what it opened */
+        request_refuse(shard, request, ERROR_SERVER_BUSY);
+    } else if (before != NULL) {
+        struct will_record end = will_end_record(before);
+        REQUEST_PROPOSE_THEN(shard, request, will, MQTT_WILL, &end, before_ended);
+    } else if (changes(wills_of(entity), in)) {
+        request_propose_then(shard, request, COMMAND_MQTT_WILL, letter_payload(request->letter), opened);
+    } else {
+        opened(shard, request, ERROR_NONE);
+    }
 }
 
 void mqtt_will_run(struct shard *shard, struct request *request)
@@ -493,7 +527,7 @@ void mqtt_will_run(struct shard *shard, struct request *request)
     switch (read ? (enum will_word)in.state : 0) {
     case WILL_OPENS: open_run(shard, request, &in); break;
     case WILL_RELEASED:
-    case WILL_DROPPED: request_propose(shard, request, COMMAND_MQTT_WILL, payload); break;
+    case WILL_DROPPED: will_end_run(shard, request, &in); break;
     case WILL_BACK: REQUEST_PROPOSE(shard, request, will_back, MQTT_WILL_BACK, &back); break;
     default: request_refuse_letter(shard, request);
     }

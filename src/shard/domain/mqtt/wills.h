@@ -12,6 +12,7 @@
  * A client that comes back ends the wait of its earlier will when it has CONNACK, and not before: a connection that dies on the way there was
  * none. So the two stand side by side from the one's HELD to MQTT_WILL_BACK; a crash between CONNACK and that sends the earlier one all
  * the same, for one too many is better than none.
+ * How a connection ended is remembered until it is on disk, however long there is no room for that (will_ends.h).
  * A will is sent as its user's message, by the method `send` like any other, under a client_msg_id of its own: sent twice it is one message,
  * as long as that is remembered (repeat_window).
  * Limit: MQTT_WILLS_MAX per user; at it the one that is due first is sent now, and a client whose will finds no room is refused. */
@@ -51,6 +52,9 @@ struct wills { /* exists: there is one */
     uint32_t count;
 };
 static inline struct wills *wills_of(struct entity *e) { return ENTITY_CAST(struct wills, ENTITY_WILLS, e); }
+
+/* The will of that connection, while it is HELD; or NULL. */
+const struct will *wills_held(const struct wills *wills, uint64_t epoch);
 
 /* Apply: the device was revoked, and who may not speak any more has no last word either. Needs ENTITY_WILLS of the user. */
 void wills_drop_device(struct machine *machine, uint64_t user_id, struct slice device_id, struct effects *effects);

@@ -164,6 +164,7 @@ void mqtt_advance(uint64_t ms)
     for (uint64_t end_ms = rig.now_ms + ms; rig.now_ms < end_ms;) {
         rig.now_ms += end_ms - rig.now_ms < 500 ? end_ms - rig.now_ms : 500;
         mqtt_turn();
+        shard_tick(rig.shards[0]);
     }
     mqtt_settle();
 }

@@ -34,7 +34,7 @@ void mqtt_settle(void);
         while (!(condition) && turns_++ < HARNESS_TURNS_MAX) mqtt_turn();                                              \
         cr_assert((condition), "not within %d turns: %s", HARNESS_TURNS_MAX, #condition);                              \
     } while (0)
-/* Moves the clock by small steps. */
+/* Moves the clock by small steps, each with a tick of the shard. */
 void mqtt_advance(uint64_t ms);
 
 struct mqtt_how {

@@ -1,6 +1,8 @@
 /* tests/shard/door/mqtt/will_test.c - wills: when they are sent, and when they are not. What a crash of the server does to them is in
  * tests/e2e/mqtt_test.py. */
 #include "shard/door/mqtt/rig.h"
+#include "shard/engine/shard_internal.h"
+#include <stdio.h>
 #include <sys/socket.h>
 
 #define SECOND_MS 1000u
@@ -195,3 +197,93 @@ static void who_goes_before_connack_was_never_there(const char *will_text)
 Test(mqtt_will, who_goes_before_connack_takes_no_earlier_will_along) { who_goes_before_connack_was_never_there(NULL); }
 
 Test(mqtt_will, a_will_that_never_came_to_connack_takes_no_earlier_one_along) { who_goes_before_connack_was_never_there("gone again"); }
+
+/* From here on the shard has no room for a command, until there_is_room(): what is asked waits, and after a while it is refused. */
+static void there_is_no_room(void)
+{
+    static uint32_t count;
+    char ids[2][16];
+    for (uint32_t i = 0; i < 2; i++) snprintf(ids[i], sizeof ids[i], "%u", ++count);
+    cr_assert_eq(rig_say(bob, alice, ids[0], "makes the room of the two"), ERROR_NONE);
+    rig.shards[0]->options.limits.store_backlog_max_bytes = 1;
+    rig.stores_held = true;
+    cr_assert_eq(rig_say(bob, alice, ids[1], "fills the backlog"), ERROR_NONE);
+}
+
+static void there_is_room(void)
+{
+    rig.shards[0]->options.limits.store_backlog_max_bytes = rig.limits.store_backlog_max_bytes;
+    rig.stores_held = false;
+    mqtt_settle();
+}
+
+Test(mqtt_will, a_goodbye_that_is_refused_is_none_the_less_known_when_the_client_is_back)
+{
+    for (uint32_t i = 0; i < 2; i++) {
+        sensor_comes(true, 0);
+        there_is_no_room();
+        mqtt_leave(&sensor);
+        mqtt_advance(12 * SECOND_MS);
+        there_is_room();
+        sensor_comes_back(i == 1);
+        expect_nothing();
+        mqtt_leave(&sensor);
+    }
+}
+
+Test(mqtt_will, an_end_that_is_refused_is_said_again)
+{
+    sensor_comes(true, 0);
+    there_is_no_room();
+    mqtt_drop(&sensor);
+    mqtt_advance(60 * SECOND_MS);
+    expect_nothing();
+    there_is_room();
+    mqtt_advance(11 * SECOND_MS);
+    expect_will();
+    sensor_comes(true, 0);
+    there_is_no_room();
+    mqtt_leave(&sensor);
+    mqtt_advance(60 * SECOND_MS);
+    there_is_room();
+    mqtt_advance(11 * SECOND_MS);
+    expect_nothing();
+    cr_expect_eq(shard_machine(rig.shards[0])->timers.waiting, 0, "no will is held for the next start");
+}
+
+Test(mqtt_will, who_comes_after_a_refused_goodbye_and_goes_before_connack_leaves_nothing_behind)
+{
+    uint32_t heard_count = 0;
+    for (uint32_t turns = 0; turns < 12; turns++) {
+        sensor_comes(true, 0);
+        there_is_no_room();
+        mqtt_leave(&sensor);
+        mqtt_advance(12 * SECOND_MS);
+        there_is_room();
+        bool heard = sensor_calls_for(turns, "gone again");
+        heard_count += heard;
+        if (heard) cr_expect_str_eq(mqtt_expect(&watcher, MQTT_PUBLISH).text, "gone again", "after %u turns", turns);
+        mqtt_advance(11 * SECOND_MS);
+        expect_nothing();
+        cr_expect_eq(shard_machine(rig.shards[0])->timers.waiting, 0, "after %u turns", turns);
+    }
+    cr_expect(heard_count > 0 && heard_count < 12, "%u of 12", heard_count);
+}
+
+/* While the goodbye before is being made durable, the end of the next connection comes to the log before its will does. */
+Test(mqtt_will, what_has_ended_before_its_will_was_written_has_none)
+{
+    sensor_comes(true, 0);
+    there_is_no_room();
+    mqtt_leave(&sensor);
+    mqtt_advance(12 * SECOND_MS);
+    there_is_room();
+    rig.disks_held = true;
+    mqtt_call(&sensor, alice, "sensor", (struct mqtt_how){.version = MQTT_5, .will_topic = "u/bob", .will_text = "gone"});
+    mqtt_settle();
+    mqtt_drop(&sensor);
+    rig.disks_held = false;
+    mqtt_settle();
+    cr_expect_eq(shard_machine(rig.shards[0])->timers.waiting, 0, "no will is held for the next start");
+    expect_nothing();
+}
