@@ -4,7 +4,7 @@
 #include "core/version.h"
 #include <argp.h>
 #include <locale.h>
-#include <stdbool.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -64,6 +64,23 @@ int cli_dispatch(const struct cli_command *table, const char *text, int argc, ch
     fprintf(stderr, "%s: there is no command `%s`; try `%s --help`\n", program, name, program);
     return CLI_EXIT_USAGE;
 }
+
+static volatile sig_atomic_t stopped;
+
+static void on_stop(int signal_number)
+{
+    (void)signal_number;
+    stopped = 1;
+}
+
+void cli_stop_on_signals(void)
+{
+    const struct sigaction stop = {.sa_handler = on_stop};
+    sigaction(SIGINT, &stop, NULL);
+    sigaction(SIGTERM, &stop, NULL);
+}
+
+bool cli_is_stopped(void) { return stopped != 0; }
 
 int cli_main(int argc, char **argv)
 {

@@ -12,6 +12,8 @@
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
 
+#include <stdbool.h>
+
 /* How a command ends, the same for all of them. Scripts rely on it. */
 #define CLI_EXIT_LIST(X)                                                                                               \
     X(OK, 0, "done")                                                                                                   \
@@ -34,6 +36,9 @@ struct cli_command {
 /* A table ends with a row without a name. Runs the command that argv[1] names; with --help, or none, says what there is. `about` stands
  * above the list, `argv[0]` before each command. */
 int cli_dispatch(const struct cli_command *table, const char *about, int argc, char **argv);
+/* SIGINT and SIGTERM do not end the process from now on: they end its waits, and cli_is_stopped() is true. */
+void cli_stop_on_signals(void);
+bool cli_is_stopped(void);
 /* `ringpost ARGUMENTS…`: what main() returns. */
 int cli_main(int argc, char **argv);
 

@@ -82,41 +82,38 @@ static int follower_status(int argc, char **argv)
     return CLI_EXIT_OK;
 }
 
+/* An order about one follower, answered with nothing but that it was carried out. */
+static int order(const char *about, int argc, char **argv, Ringpost__V1__OperatorRequest *request)
+{
+    const struct argp argp = {.parser = follower_parse, .args_doc = "NAME", .doc = about};
+    struct follower_arguments arguments = {.wants_name = true};
+    Ringpost__V1__OperatorResponse *response;
+    enum cli_exit code = ask(&argp, &arguments, argc, argv, request, &response);
+    if (code == CLI_EXIT_OK) ringpost__v1__operator_response__free_unpacked(response, NULL);
+    return code;
+}
+
 static int follower_rebuild(int argc, char **argv)
 {
     static const char about[] = "Lets a follower begin anew: whoever reads it next is told of all that is stored, then of what happened since.\v"
                                 "NAME must not be connected. Entries that tell of what is stored say \"rebuilt\":true, and have ids of their own that "
                                 "stay the same whenever they are told.\n\n" ABOUT_DIRECTORY;
-    static const struct argp argp = {.parser = follower_parse, .args_doc = "NAME", .doc = about};
-    struct follower_arguments arguments = {.wants_name = true};
-    Ringpost__V1__OperatorRequest request;
-    Ringpost__V1__FollowerRebuildRequest rebuild;
-    Ringpost__V1__OperatorResponse *response;
-    ringpost__v1__operator_request__init(&request);
-    ringpost__v1__follower_rebuild_request__init(&rebuild);
+    Ringpost__V1__OperatorRequest request = RINGPOST__V1__OPERATOR_REQUEST__INIT;
+    Ringpost__V1__FollowerRebuildRequest rebuild = RINGPOST__V1__FOLLOWER_REBUILD_REQUEST__INIT;
     request.command_case = RINGPOST__V1__OPERATOR_REQUEST__COMMAND_REBUILD;
     request.rebuild = &rebuild;
-    enum cli_exit code = ask(&argp, &arguments, argc, argv, &request, &response);
-    if (code == CLI_EXIT_OK) ringpost__v1__operator_response__free_unpacked(response, NULL);
-    return code;
+    return order(about, argc, argv, &request);
 }
 
 static int follower_remove(int argc, char **argv)
 {
     static const char about[] = "Forgets a follower, and what is kept for it.\v"
                                 "NAME must not be connected. Without followers the server writes nothing down for them.\n\n" ABOUT_DIRECTORY;
-    static const struct argp argp = {.parser = follower_parse, .args_doc = "NAME", .doc = about};
-    struct follower_arguments arguments = {.wants_name = true};
-    Ringpost__V1__OperatorRequest request;
-    Ringpost__V1__FollowerRemoveRequest gone;
-    Ringpost__V1__OperatorResponse *response;
-    ringpost__v1__operator_request__init(&request);
-    ringpost__v1__follower_remove_request__init(&gone);
+    Ringpost__V1__OperatorRequest request = RINGPOST__V1__OPERATOR_REQUEST__INIT;
+    Ringpost__V1__FollowerRemoveRequest gone = RINGPOST__V1__FOLLOWER_REMOVE_REQUEST__INIT;
     request.command_case = RINGPOST__V1__OPERATOR_REQUEST__COMMAND_REMOVE;
     request.remove = &gone;
-    enum cli_exit code = ask(&argp, &arguments, argc, argv, &request, &response);
-    if (code == CLI_EXIT_OK) ringpost__v1__operator_response__free_unpacked(response, NULL);
-    return code;
+    return order(about, argc, argv, &request);
 }
 
 int cli_follower(int argc, char **argv)

@@ -4,7 +4,6 @@
 #include "cli/remote.h"
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -66,13 +65,6 @@ static error_t tail_parse(int key, char *argument, struct argp_state *state)
     }
 }
 
-static volatile sig_atomic_t tail_stopped;
-static void on_stop(int signal_number)
-{
-    (void)signal_number;
-    tail_stopped = 1;
-}
-
 static uint64_t event_room(const Ringpost__V1__Event *event)
 {
     switch ((int)event->kind_case) {
@@ -130,7 +122,7 @@ static enum cli_exit tail_follow(struct tail_arguments *arguments)
 {
     struct client *client = arguments->remote.client;
     uint64_t printed = 0;
-    while (!tail_stopped && (arguments->count == 0 || printed < arguments->count)) {
+    while (!cli_is_stopped() && (arguments->count == 0 || printed < arguments->count)) {
         struct client_event event;
         if (client_next(client, &event)) {
             printed += tail_take(arguments, &event) ? 1 : 0;
@@ -150,7 +142,7 @@ static enum cli_exit tail_follow(struct tail_arguments *arguments)
 static enum cli_exit tail_start(struct tail_arguments *arguments)
 {
     struct client *client = arguments->remote.client;
-    while (!tail_stopped && client_state(client) != CLIENT_READY) {
+    while (!cli_is_stopped() && client_state(client) != CLIENT_READY) {
         if (client_state(client) == CLIENT_REFUSED) return remote_explain(&arguments->remote, RESULT_DENIED, NULL);
         if (client_state(client) == CLIENT_UNREACHABLE) return remote_explain(&arguments->remote, RESULT_IO, NULL);
         client_wait(client, TAIL_WAIT_MS);
@@ -177,9 +169,7 @@ int cli_tail(int argc, char **argv)
     static const struct argp argp = {.options = tail_options, .parser = tail_parse, .doc = tail_about, .children = children};
     static struct tail_arguments arguments;
     argp_parse(&argp, argc, argv, 0, NULL, &arguments);
-    const struct sigaction stop = {.sa_handler = on_stop};
-    sigaction(SIGINT, &stop, NULL);
-    sigaction(SIGTERM, &stop, NULL);
+    cli_stop_on_signals();
     enum cli_exit code = remote_open(&arguments.remote, false);
     if (code != CLI_EXIT_OK) return code;
     code = tail_start(&arguments);

@@ -6,7 +6,6 @@
 #include "cli/operator.h"
 #include "cli/remote.h"
 #include "core/check.h"
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,13 +81,6 @@ static error_t tail_all_parse(int key, char *argument, struct argp_state *state)
     }
 }
 
-static volatile sig_atomic_t tail_stopped;
-static void on_stop(int signal_number)
-{
-    (void)signal_number;
-    tail_stopped = 1;
-}
-
 /* ---- places ---- */
 
 static void write_position(struct tail *tail)
@@ -125,7 +117,7 @@ static bool is_over(const struct tail *tail)
     if (tail->count != 0 && tail->printed >= tail->count) return true;
     bool told = tail->no_follow && tail->shard_count > 0;
     for (uint32_t i = 0; i < tail->shard_count && told; i++) told = follower_place_compare(&tail->places[i], &tail->newest[i]) >= 0;
-    return told || tail_stopped;
+    return told || cli_is_stopped();
 }
 
 /* ---- what the server says ---- */
@@ -222,15 +214,15 @@ static enum cli_exit follow_on(struct tail *tail)
     while (code == CLI_EXIT_OK) {
         code = follow(tail);
         operator_close(&tail->client);
-        if (code != CLI_EXIT_UNREACHABLE || tail_stopped) break;
+        if (code != CLI_EXIT_UNREACHABLE || cli_is_stopped()) break;
         if (tail->name == NULL) {
             remote_complain("the server is gone; the last position: %s", tail->position.len > 0 ? (const char *)tail->position.data : "none");
             break;
         }
         remote_complain("the server is gone; trying again");
         tail->moved = false;
-        while (!tail_stopped && (code = operator_open(&tail->client, true)) == CLI_EXIT_UNREACHABLE) nanosleep(&pause, NULL);
-        if (tail_stopped) code = code == CLI_EXIT_OK ? CLI_EXIT_OK : CLI_EXIT_UNREACHABLE;
+        while (!cli_is_stopped() && (code = operator_open(&tail->client, true)) == CLI_EXIT_UNREACHABLE) nanosleep(&pause, NULL);
+        if (cli_is_stopped()) code = code == CLI_EXIT_OK ? CLI_EXIT_OK : CLI_EXIT_UNREACHABLE;
     }
     return code;
 }
@@ -244,9 +236,7 @@ int cli_tail_all(int argc, char **argv)
     enum cli_exit code = operator_take_directory(&tail.client, &argc, argv);
     if (code != CLI_EXIT_OK) return code;
     argp_parse(&argp, argc, argv, 0, NULL, &tail);
-    const struct sigaction stop = {.sa_handler = on_stop};
-    sigaction(SIGINT, &stop, NULL);
-    sigaction(SIGTERM, &stop, NULL);
+    cli_stop_on_signals();
     code = follow_on(&tail);
     writer_deinit(&tail.position);
     free(tail.places);
