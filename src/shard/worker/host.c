@@ -48,7 +48,7 @@ struct host {
     struct tls_identity *tls; /* NULL: no certificate is configured */
     struct mailbox *mailbox;
     struct password_pool *passwords;
-    struct errands *errands;
+    struct tasks *tasks;
     struct operator *operator; /* NULL: its socket cannot be made */
     struct lobby *lobby;
     struct host_pages pages;
@@ -172,7 +172,7 @@ static enum result open_parts(struct host *h, char *text, size_t text_size)
                                               .memory_bytes = c->password_memory_bytes};
     enum result result = mailbox_create(&h->mailbox, h->worker_count, c->mailbox_slots);
     if (result == RESULT_OK) result = password_pool_create(&h->passwords, &passwords);
-    if (result == RESULT_OK) result = errands_create(&h->errands, h->worker_count);
+    if (result == RESULT_OK) result = tasks_create(&h->tasks, h->worker_count);
     if (result != RESULT_OK) {
         snprintf(text, text_size, "cannot start: %s", result_text(result));
         return result;
@@ -222,7 +222,7 @@ static void crew_start(struct host *h)
                                                   .datadir = h->datadir,
                                                   .mailbox = h->mailbox,
                                                   .passwords = h->passwords,
-                                                  .errands = h->errands,
+                                                  .tasks = h->tasks,
                                                   .token_keys = h->token_keys,
                                                   .tls = h->tls,
                                                   .pages = &h->pages,
@@ -281,7 +281,7 @@ static void close_parts(struct host *h)
     free(h->listen_fds);
     password_pool_destroy(h->passwords);
     mailbox_destroy(h->mailbox);
-    errands_destroy(h->errands);
+    tasks_destroy(h->tasks);
     if (h->metrics != NULL)
         for (uint32_t i = 0; i < h->worker_count; i++) free(h->metrics[i]);
     free(h->metrics);
@@ -350,7 +350,7 @@ static void open_operator(struct host *h)
 {
     char text[TEXT_MAX];
     const struct operator_options options = {.data_dir = h->config->data_dir,
-                                             .errands = h->errands,
+                                             .tasks = h->tasks,
                                              .worker_count = (uint16_t)h->worker_count,
                                              .shard_count = (uint16_t)h->shard_count};
     if (operator_start(&h->operator, &options, text, sizeof text) != RESULT_OK)

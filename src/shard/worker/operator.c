@@ -1,7 +1,7 @@
 /* shard/worker/operator.c - the thread behind the operator's socket: connections, frames, questions to the shards.
- * Happy path: accept -> a frame is whole -> its command's file puts errands -> the workers do them -> they are brought back -> the answer
+ * Happy path: accept -> a frame is whole -> its command's file puts tasks -> the workers do them -> they are collected -> the answer
  * is queued -> written as the peer takes it.
- * Ending a connection: nothing more is read; what is queued is written; when the last errand is back a follower without a name is ended,
+ * Ending a connection: nothing more is read; what is queued is written; when the last task is back a follower without a name is ended,
  * and the place is free. Failure modes: bytes that are no request, and a peer that is another user, end the connection. */
 #include "core/check.h"
 #include "core/logger.h"
@@ -92,12 +92,12 @@ bool operator_in_use(const struct operator *op, const char *name)
 
 /* ---- asking the shards ---- */
 
-void connection_put(struct connection *c, struct errand *errand, uint16_t shard)
+void connection_put(struct connection *c, struct task *task, uint16_t shard)
 {
     ASSERT(!c->op->stopping || c->closing);
-    errand->shard = shard;
+    task->shard = shard;
     c->under_way++;
-    errands_put(c->op->options.errands, shard % c->op->options.worker_count, errand);
+    tasks_put(c->op->options.tasks, shard % c->op->options.worker_count, task);
 }
 
 static void ask_one(struct connection *c, uint16_t shard, const struct follower_ask *draft)
@@ -184,26 +184,26 @@ static void connection_drop(struct connection *c)
 
 /* ---- what comes back ---- */
 
-static struct connection *connection_of(struct operator *op, const struct errand *errand, struct channel **channel)
+static struct connection *connection_of(struct operator *op, const struct task *task, struct channel **channel)
 {
     for (uint32_t i = 0; i < OPERATOR_CONNECTIONS_MAX; i++) {
         struct connection *c = &op->connections[i];
         if (c->channels == NULL) continue;
-        struct channel *at = &c->channels[errand->shard];
-        if (errand != &at->command && errand != &at->read) continue;
+        struct channel *at = &c->channels[task->shard];
+        if (task != &at->command && task != &at->read) continue;
         *channel = at;
         return c;
     }
-    ASSERT(!"an errand of a connection");
+    ASSERT(!"a task of a connection");
     return NULL;
 }
 
-static void came_back(struct operator *op, struct errand *errand)
+static void came_back(struct operator *op, struct task *task)
 {
     struct channel *channel;
-    struct connection *c = connection_of(op, errand, &channel);
+    struct connection *c = connection_of(op, task, &channel);
     c->under_way--;
-    if (errand == &channel->read) {
+    if (task == &channel->read) {
         channel->reading = false;
         tail_on_page(c, channel);
         return;
@@ -215,11 +215,11 @@ static void came_back(struct operator *op, struct errand *errand)
 
 static void bring_back(struct operator *op)
 {
-    struct errand *errand = errands_bring_back(op->options.errands);
-    while (errand != NULL) {
-        struct errand *next = errand->next;
-        came_back(op, errand);
-        errand = next;
+    struct task *task = tasks_collect(op->options.tasks);
+    while (task != NULL) {
+        struct task *next = task->next;
+        came_back(op, task);
+        task = next;
     }
 }
 
@@ -330,12 +330,12 @@ static void accept_one(struct operator *op)
 
 /* ---- the thread ---- */
 
-#define FIXED_FDS 3u /* listener, errands, stop */
+#define FIXED_FDS 3u /* listener, tasks, stop */
 
 static void watch(const struct operator *op, struct pollfd *fds)
 {
     fds[0] = (struct pollfd){.fd = op->stopping ? -1 : op->listen_fd, .events = POLLIN};
-    fds[1] = (struct pollfd){.fd = errands_fd(op->options.errands), .events = POLLIN};
+    fds[1] = (struct pollfd){.fd = tasks_fd(op->options.tasks), .events = POLLIN};
     fds[2] = (struct pollfd){.fd = op->stopping ? -1 : op->stop_fd, .events = POLLIN};
     for (uint32_t i = 0; i < OPERATOR_CONNECTIONS_MAX; i++) {
         const struct connection *c = &op->connections[i];
@@ -370,7 +370,7 @@ static bool all_free(const struct operator *op)
     return true;
 }
 
-/* From here on nothing is put. What was, is brought back by the workers before they end. */
+/* From here on nothing is put. What was, is collected by the workers before they end. */
 static void begin_stop(struct operator *op)
 {
     op->stopping = true;

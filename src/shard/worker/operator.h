@@ -1,11 +1,11 @@
 /* shard/worker/operator.h - the operator's door: a Unix socket in the data directory, for whoever may read that directory.
  * Owns:    the socket DIR/operator.sock (mode 0600), its connections, and one thread that serves them all.
- * Thread:  start and stop: the main thread. The rest: its own thread, which asks the workers by errands and never makes them wait.
- * Depends: shard/worker/errands.h, net/tcpframe.h.  Start at: shard/engine/shard.h
+ * Thread:  start and stop: the main thread. The rest: its own thread, which asks the workers by tasks and never makes them wait.
+ * Depends: shard/worker/tasks.h, net/tcpframe.h.  Start at: shard/engine/shard.h
  *
  *   client                                    this thread                                       workers
- *   OperatorRequest{tail}      --frame-->     BEGIN to every shard                    -errand-> commands
- *                              <-started-     READ to every shard, one page at a time -errand-> pages, or a while without
+ *   OperatorRequest{tail}      --frame-->     BEGIN to every shard                    -task-> commands
+ *                              <-started-     READ to every shard, one page at a time -task-> pages, or a while without
  *                              <-entry-- …    (no page more while the client does not take what it has)
  *   OperatorRequest{acknowledge} ->           ACK to the shards that went on, one at a time -> commands
  *   end of the connection                     END of a follower without a name
@@ -16,7 +16,7 @@
 #ifndef SHARD_OPERATOR_H
 #define SHARD_OPERATOR_H
 
-#include "shard/worker/errands.h"
+#include "shard/worker/tasks.h"
 
 #define OPERATOR_SOCKET "operator.sock"
 #define OPERATOR_CONNECTIONS_MAX 32u
@@ -24,7 +24,7 @@
 
 struct operator_options {
     const char *data_dir;
-    struct errands *errands;
+    struct tasks *tasks;
     uint16_t worker_count, shard_count;
 };
 struct operator;

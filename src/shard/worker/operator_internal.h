@@ -10,7 +10,7 @@
 #include "shard/worker/operator.h"
 
 struct channel { /* a connection and one shard */
-    struct errand command, read;
+    struct task command, read;
     bool commanding, reading;
     struct follower_place told;   /* queued for the client up to here */
     struct follower_place wanted; /* acknowledged by the client */
@@ -26,7 +26,7 @@ struct connection {
     size_t out_at;
     bool used;
     bool closing; /* reads nothing more; ends when `out` is written */
-    uint32_t under_way; /* errands with the workers */
+    uint32_t under_way; /* tasks with the workers */
     struct channel *channels; /* shard_count, made by the first request */
     /* The request being carried out. */
     enum { OPERATOR_IDLE, OPERATOR_ASKING, OPERATOR_TAILING, OPERATOR_ENDED } state;
@@ -59,7 +59,7 @@ void connection_refuse_outcome(struct connection *connection, uint16_t shard, en
 void connection_ask_all(struct connection *connection, const struct follower_ask *draft, void (*then)(struct connection *connection));
 /* END to those shards where the answers to BEGIN say that it was made by this connection. */
 void connection_end_made(struct connection *connection, void (*then)(struct connection *connection));
-void connection_put(struct connection *connection, struct errand *errand, uint16_t shard);
+void connection_put(struct connection *connection, struct task *task, uint16_t shard);
 /* Somebody else's tail goes by that name. */
 bool operator_in_use(const struct operator *op, const char *name);
 

@@ -259,7 +259,7 @@ static enum result prepare(struct worker *w, uint64_t *replayed, char *text, siz
     storage_thread_set_doorbell(w->storage, &w->bell);
     password_pool_set_doorbell(w->options.passwords, w->options.number, &w->bell);
     mailbox_set_doorbell(w->options.mailbox, w->options.number, &w->bell);
-    errands_set_doorbell(w->options.errands, w->options.number, &w->bell);
+    tasks_set_doorbell(w->options.tasks, w->options.number, &w->bell);
     for (uint32_t s = w->options.number; s < w->options.shard_count && result == RESULT_OK; s += w->options.worker_count)
         result = open_shard(w, &w->shards[w->shard_count++], (uint16_t)s, replayed, text, text_size);
     return result;
@@ -483,7 +483,7 @@ static uint32_t wait_ms_max(const struct worker *w)
 static bool work_waits(struct worker *w)
 {
     return mailbox_readable(w->options.mailbox, w->options.number) || storage_thread_readable(w->storage) ||
-           errands_readable(w->options.errands, w->options.number) ||
+           tasks_readable(w->options.tasks, w->options.number) ||
            password_pool_readable(w->options.passwords, w->options.number);
 }
 
@@ -516,13 +516,13 @@ static void collect(struct worker *w, bool busy)
     doorbell_awake(&w->bell);
 }
 
-static void run_errands(struct worker *w)
+static void run_tasks(struct worker *w)
 {
-    struct errand *errand = errands_take(w->options.errands, w->options.number);
-    while (errand != NULL) {
-        struct errand *next = errand->next; /* when it is done it is the asker's */
-        follower_ask(own_shard(w, errand->shard), &errand->ask);
-        errand = next;
+    struct task *task = tasks_take(w->options.tasks, w->options.number);
+    while (task != NULL) {
+        struct task *next = task->next; /* when it is done it is the asker's */
+        follower_ask(own_shard(w, task->shard), &task->ask);
+        task = next;
     }
 }
 
@@ -533,7 +533,7 @@ static bool turn(struct worker *w, bool busy)
     storage_thread_collect(w->storage, BUDGET_ANSWERS);
     password_pool_collect(w->options.passwords, w->options.number, BUDGET_ANSWERS);
     receive_letters(w);
-    run_errands(w);
+    run_tasks(w);
     timer_wheel_advance(&w->timers, started / 1000000, BUDGET_TIMERS);
     clock_look(w);
     bool more = run_shards(w);

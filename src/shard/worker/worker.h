@@ -13,7 +13,7 @@
 #include "core/config.h"
 #include "core/doorbell.h"
 #include "shard/door/door.h"
-#include "shard/worker/errands.h"
+#include "shard/worker/tasks.h"
 #include "shard/worker/mailbox.h"
 #include "shard/worker/password.h"
 #include "storage/datadir.h"
@@ -27,7 +27,7 @@ struct worker_options {
     struct datadir *datadir;
     struct mailbox *mailbox;
     struct password_pool *passwords;
-    struct errands *errands;
+    struct tasks *tasks;
     const struct token_keys *token_keys;
     struct tls_identity *tls; /* NULL: no TLS */
     const struct host_pages *pages;
