@@ -11,7 +11,8 @@
 #include <string.h>
 #include <time.h>
 
-#define WAIT_MS  500
+#define WAIT_MS      500
+#define RETRY_MS_MAX 60000u
 #define KINDS_MAX 32
 
 struct tail {
@@ -26,6 +27,8 @@ struct tail {
     uint32_t shard_count;
     struct writer position; /* the text of `places` */
     bool moved;             /* since the last acknowledgement */
+    bool refused, told;     /* by this connection: an error; an entry */
+    uint32_t retry_ms;
     uint64_t printed;
 };
 
@@ -127,6 +130,7 @@ static bool take_entry(struct tail *tail, Ringpost__V1__FollowerEntry *entry)
 {
     if (!move(tail, entry->shard, entry->place)) return false;
     write_position(tail);
+    tail->told = true;
     line_print_entry(stdout, entry, (const char *)tail->position.data);
     tail->printed++;
     return true;
@@ -140,9 +144,10 @@ static enum cli_exit take(struct tail *tail, Ringpost__V1__OperatorResponse *res
     case RINGPOST__V1__OPERATOR_RESPONSE__ANSWER_ENTRY: good = take_entry(tail, response->entry); break;
     case RINGPOST__V1__OPERATOR_RESPONSE__ANSWER_PROGRESS: good = move(tail, response->progress->shard, response->progress->place); break;
     case RINGPOST__V1__OPERATOR_RESPONSE__ANSWER_ERROR:
-        if (strcmp(response->error->reason, "unavailable") == 0) return CLI_EXIT_UNREACHABLE; /* it stops, and may come back */
         remote_complain("%s (%s)", response->error->message, response->error->reason);
-        return CLI_EXIT_REFUSED;
+        tail->refused = true;
+        /* A shard that is damaged, or a server that stops: it may be mended, or come back. */
+        return strcmp(response->error->reason, "unavailable") == 0 ? CLI_EXIT_UNREACHABLE : CLI_EXIT_REFUSED;
     default: break; /* a newer server's */
     }
     if (good) return CLI_EXIT_OK;
@@ -206,22 +211,42 @@ static enum cli_exit follow(struct tail *tail)
     return acknowledge(tail) && !ferror(stdout) ? CLI_EXIT_OK : CLI_EXIT_FAILED;
 }
 
+/* Until a signal comes, at most. */
+static void wait_ms(uint32_t ms)
+{
+    for (; ms > 0 && !cli_is_stopped(); ms -= ms < WAIT_MS ? ms : WAIT_MS) {
+        const struct timespec pause = {.tv_nsec = (ms < WAIT_MS ? ms : WAIT_MS) * 1000000l};
+        nanosleep(&pause, NULL);
+    }
+}
+
+/* False: it ends instead. A server that answered, and does not let it follow, is asked less and less often: each try is logged there. */
+static bool will_try_again(struct tail *tail)
+{
+    if (tail->name == NULL) {
+        remote_complain("%s; the last position: %s", tail->refused ? "it ends here" : "the server is gone",
+                        tail->position.len > 0 ? (const char *)tail->position.data : "none");
+        return false;
+    }
+    bool again = tail->refused && !tail->told;
+    tail->retry_ms = !again ? WAIT_MS : 2 * tail->retry_ms < RETRY_MS_MAX ? 2 * tail->retry_ms : RETRY_MS_MAX;
+    if (tail->refused) remote_complain("trying again in %u ms", tail->retry_ms);
+    else remote_complain("the server is gone; trying again");
+    tail->moved = tail->refused = tail->told = false;
+    wait_ms(tail->retry_ms);
+    return true;
+}
+
 /* A named follower stays connected through everything, as `ringpost tail` does. */
 static enum cli_exit follow_on(struct tail *tail)
 {
-    const struct timespec pause = {.tv_nsec = WAIT_MS * 1000000l};
+    tail->retry_ms = WAIT_MS;
     enum cli_exit code = operator_open(&tail->client, false);
     while (code == CLI_EXIT_OK) {
         code = follow(tail);
         operator_close(&tail->client);
-        if (code != CLI_EXIT_UNREACHABLE || cli_is_stopped()) break;
-        if (tail->name == NULL) {
-            remote_complain("the server is gone; the last position: %s", tail->position.len > 0 ? (const char *)tail->position.data : "none");
-            break;
-        }
-        remote_complain("the server is gone; trying again");
-        tail->moved = false;
-        while (!cli_is_stopped() && (code = operator_open(&tail->client, true)) == CLI_EXIT_UNREACHABLE) nanosleep(&pause, NULL);
+        if (code != CLI_EXIT_UNREACHABLE || cli_is_stopped() || !will_try_again(tail)) break;
+        while (!cli_is_stopped() && (code = operator_open(&tail->client, true)) == CLI_EXIT_UNREACHABLE) wait_ms(WAIT_MS);
         if (cli_is_stopped()) code = code == CLI_EXIT_OK ? CLI_EXIT_OK : CLI_EXIT_UNREACHABLE;
     }
     return code;

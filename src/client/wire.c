@@ -102,15 +102,6 @@ enum result wire_open(struct wire *wire, const char *host, const char *port)
 }
 
 /* Forgets the first *at bytes, so that a buffer never grows past what is still wanted of it. */
-static void wire_forget(struct writer *bytes, size_t *at)
-{
-    ASSERT(*at <= bytes->len);
-    if (*at == 0) return;
-    memmove(bytes->data, bytes->data + *at, bytes->len - *at);
-    bytes->len -= *at;
-    *at = 0;
-}
-
 static bool wire_peek_length(const struct wire *wire, uint32_t *length)
 {
     if (wire->in.len - wire->in_at < sizeof *length) return false;
@@ -174,7 +165,7 @@ static enum result wire_flush_plain(struct wire *wire)
         if (res != RESULT_OK) return res;
         wire->out_at += sent;
     }
-    wire_forget(&wire->out, &wire->out_at);
+    writer_forget(&wire->out, &wire->out_at);
     return RESULT_OK;
 }
 
@@ -195,7 +186,7 @@ static enum result wire_flush_tls(struct wire *wire)
         if (res != RESULT_OK) return wire_fail(wire, res, "connection lost", result_text(res));
         wire->out_at += left;
     }
-    wire_forget(&wire->out, &wire->out_at);
+    writer_forget(&wire->out, &wire->out_at);
     return RESULT_OK;
 }
 
@@ -241,7 +232,7 @@ static enum result wire_receive(struct wire *wire)
 {
     for (int reads = 0; reads < WIRE_READS_PER_TURN; reads++) {
         uint32_t length;
-        wire_forget(&wire->in, &wire->in_at);
+        writer_forget(&wire->in, &wire->in_at);
         if (wire_peek_length(wire, &length) && length > WIRE_FRAME_SIZE_MAX)
             return wire_fail(wire, RESULT_MALFORMED, "connection closed", "the peer does not speak this protocol, or sent too large a frame");
         if (wire_has_frame(wire)) return RESULT_OK; /* delivered first: the rest waits in the kernel */

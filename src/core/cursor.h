@@ -7,6 +7,7 @@
 #ifndef CORE_CURSOR_H
 #define CORE_CURSOR_H
 
+#include "core/check.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -106,6 +107,14 @@ static inline void writer_raw(struct writer *w, const void *data, size_t len)
 {
     uint8_t *p = writer_reserve(w, len);
     if (p != NULL && len > 0) memcpy(p, data, len);
+}
+/* Of a queue of bytes, of which those before *at are of no use any more: moves the others to its begin. */
+static inline void writer_forget(struct writer *w, size_t *at)
+{
+    ASSERT(*at <= w->len);
+    if (*at > 0) memmove(w->data, w->data + *at, w->len - *at);
+    w->len -= *at;
+    *at = 0;
 }
 static inline void writer_u8(struct writer *w, uint8_t v) { writer_raw(w, &v, sizeof v); }
 static inline void writer_u16(struct writer *w, uint16_t v) { writer_raw(w, &v, sizeof v); }

@@ -5,11 +5,13 @@ without a hole, whichever side is killed; an unnamed tail leaves nothing behind;
 import asyncio
 import json
 import os
+import resource
 import signal
+import socket
 import stat
 import subprocess
 
-from harness import BINARY, Checks, Person, Server, Tcp, clean_environment, die_with_parent, new_directory, wait_for
+from harness import BINARY, Checks, Person, Server, Tcp, clean_environment, die_with_parent, new_directory, operator_pb, wait_for
 
 checks = Checks()
 
@@ -86,10 +88,11 @@ class Tail:
 
 
 def once(entries):
-    """Each entry once, in the order of its first time; a repeat says the same."""
+    """Each entry once, in the order of its first time; a repeat says the same, and of a room what it is now."""
     seen = {}
     for entry in entries:
-        told = {key: value for key, value in entry.items() if key != "position"}
+        told = {key: {name: field for name, field in value.items() if name != "room"} if isinstance(value, dict) else value
+                for key, value in entry.items() if key != "position"}
         assert seen.setdefault(entry["id"], told) == told, (seen[entry["id"]], told)
     return list(seen.values())
 
@@ -241,7 +244,7 @@ async def an_unnamed_one_ends_with_its_server_and_says_where_it_was():
     assert tail.entries()[-1]["position"] in tail.complaints()
     assert Tail(server).start().finish() == EXIT_UNREACHABLE
     server.start()
-    assert followers(server) == {}, "the start forgot it"
+    wait_for("the start to forget it", lambda: followers(server) == {})
     server.stop()
 
 
@@ -281,6 +284,78 @@ async def who_falls_too_far_behind_is_lost_and_can_be_rebuilt():
 
 
 # ---- the socket --------------------------------------------------------------------------------------------------------------
+
+class Operator:
+    """The operator's socket, frame by frame, for what `ringpost tail` never does."""
+
+    def __init__(self, server):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(os.path.join(server.data_dir, "operator.sock"))
+        self.socket.settimeout(30)
+        self.taken = 0
+
+    @staticmethod
+    def frame(request):
+        packed = request.SerializeToString()
+        return len(packed).to_bytes(4, "big") + packed
+
+    def put(self, *requests):
+        self.socket.sendall(b"".join(map(self.frame, requests)))
+
+    def take(self, size):
+        """So many bytes, fewer at the end."""
+        parts = []
+        while size > 0 and (part := self.socket.recv(min(size, 1 << 16))):
+            parts.append(part)
+            size -= len(part)
+            self.taken += len(part)
+        return b"".join(parts)
+
+    def answer(self):
+        head = self.take(4)
+        return operator_pb.OperatorResponse.FromString(self.take(int.from_bytes(head, "big"))) if head else None
+
+
+def tail_request(**fields):
+    return operator_pb.OperatorRequest(tail=operator_pb.TailRequest(**fields))
+
+
+@checks
+async def who_takes_slowly_costs_no_memory():
+    server = Server(**FAST).start()
+    alice, bob = await two_people(server)
+    for _ in range(25):
+        await say(alice, bob, ["x" * 32000] * 70)
+
+    def resident():
+        with open(f"/proc/{server.process.pid}/statm") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+    slow = Operator(server)
+    slow.put(tail_request(**{"from": "start"}))
+    slow.take(4 << 20)
+    before = resident()
+    while slow.taken < 50 << 20:
+        slow.take(64 << 10)
+        await asyncio.sleep(0.005)  # slower than pages come: there is always something queued
+    assert resident() - before < 20 << 20, (before, resident())
+    slow.socket.close()
+    server.stop()
+
+
+@checks
+def a_second_request_ends_the_connection_and_leaves_nothing():
+    server = Server(**FAST).start()
+    for _ in range(20):  # more than there may be followers
+        hasty = Operator(server)
+        hasty.put(tail_request(), tail_request())
+        refusal = hasty.answer()
+        assert refusal.error.reason == "bad_request" and "one request at a time" in refusal.error.message, refusal
+        assert hasty.answer() is None, "the connection is over"
+        wait_for("nothing to be left behind", lambda: followers(server) == {})
+    unknown = ringpost(server, "follower", "remove", ".3")
+    assert unknown.returncode == EXIT_REFUSED and "unknown_follower" in unknown.stderr, unknown.stderr
+    server.stop()
+
 
 @checks
 def only_its_owner_may_use_the_socket():

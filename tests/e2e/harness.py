@@ -13,6 +13,7 @@ implementation of the Protobuf JSON mapping, so an answer with an unknown field 
 import asyncio
 import ctypes
 import http.client
+import importlib
 import itertools
 import json
 import os
@@ -245,16 +246,16 @@ class Server:
 
 # ---- the contract ------------------------------------------------------------------------------------------------------------
 
-def compile_schema():
-    directory = new_directory("schema")
+def compile_schemas():
+    directory = new_directory("schemas")
     directory.mkdir()
-    subprocess.run(["protoc", f"-I{SCHEMA.parent}", f"--python_out={directory}", SCHEMA.name], cwd=SCHEMA.parent, check=True)
+    names = [f"ringpost/v1/{name}.proto" for name in ("ringpost", "operator")]
+    subprocess.run(["protoc", f"-I{SCHEMA.parents[2]}", f"--python_out={directory}", *names], check=True)
     sys.path.insert(0, str(directory))
-    import ringpost_pb2
-    return ringpost_pb2
+    return importlib.import_module("ringpost.v1.ringpost_pb2"), importlib.import_module("ringpost.v1.operator_pb2")
 
 
-pb = compile_schema()
+pb, operator_pb = compile_schemas()
 
 # {"send": ("POST", "/v1/chat/send")}: what the comments of the contract promise about HTTP. Sockets only: no entry.
 HTTP_PATHS = {}

@@ -22,7 +22,6 @@
 
 #define REQUEST_SIZE_MAX (64u << 10)
 #define READ_SIZE        4096u
-#define RETRY_MS         100 /* acks that found no room are tried again so often */
 #define WAIT_MS          1000
 
 /* ---- answers ---- */
@@ -66,6 +65,16 @@ void connection_refuse(struct connection *c, const char *reason, const char *mes
     c->closing |= c->state == OPERATOR_TAILING;
     c->state = c->state == OPERATOR_TAILING ? OPERATOR_ENDED : OPERATOR_IDLE;
     if (c->state == OPERATOR_IDLE) c->follows = false;
+}
+
+/* The connection ends with this reason, when it has been written; what is under way is waited for. */
+static void connection_end(struct connection *c, const char *reason, const char *message)
+{
+    bool follows = c->follows;
+    connection_refuse(c, reason, message);
+    c->follows = follows;
+    c->closing = true;
+    c->state = OPERATOR_ENDED;
 }
 
 void connection_refuse_outcome(struct connection *c, uint16_t shard, enum follower_outcome outcome)
@@ -148,16 +157,26 @@ static void connection_free(struct connection *c)
     *c = (struct connection){.op = c->op, .fd = -1};
 }
 
-/* Its own follower, in every shard; the answers are not looked at: where it cannot be ended now, the next start does. */
+/* Its own follower, of any generation, in every shard where it has not ended yet. */
 static void end_temporary(struct connection *c)
 {
-    c->follows = false;
+    bool all = true;
     for (uint16_t i = 0; i < c->op->options.shard_count; i++) {
-        struct follower_ask ask = {.generation = c->channels[i].read.ask.generation};
-        ask.kind = FOLLOWER_ASK_END;
+        if (c->channels[i].ended) continue;
+        all = false;
+        if (!channel_may_ask(&c->channels[i])) continue;
+        struct follower_ask ask = {.kind = FOLLOWER_ASK_END};
         memcpy(ask.name, c->name, sizeof ask.name);
         ask_one(c, i, &ask);
     }
+    if (all) c->follows = false;
+}
+
+static void on_ended(struct channel *channel)
+{
+    bool no_room = follower_found_no_room(channel->command.ask.outcome);
+    if (no_room) channel_pause(channel);
+    channel->ended = !no_room; /* or unknown, or the shard is damaged, and then tells nobody anything */
 }
 
 static void connection_close_step(struct connection *c)
@@ -170,7 +189,7 @@ static void connection_close_step(struct connection *c)
     }
     if (c->fd >= 0 || c->under_way > 0) return;
     if (c->follows && c->temporary && !c->op->stopping) end_temporary(c);
-    else connection_free(c);
+    if (!c->follows || !c->temporary || c->op->stopping) connection_free(c);
 }
 
 /* Nobody is there any more to take what is queued. */
@@ -209,8 +228,9 @@ static void came_back(struct operator *op, struct task *task)
         return;
     }
     channel->commanding = false;
-    if (c->state == OPERATOR_ASKING && c->under_way == 0) c->then(c);
-    else tail_on_acked(c, channel);
+    if (c->state == OPERATOR_ENDED && channel->command.ask.kind == FOLLOWER_ASK_END) on_ended(channel);
+    else if (c->state != OPERATOR_ASKING) tail_on_acked(c, channel);
+    else if (c->under_way == 0) c->then(c);
 }
 
 static void bring_back(struct operator *op)
@@ -239,8 +259,7 @@ static void serve(struct connection *c, const Ringpost__V1__OperatorRequest *req
 {
     bool acknowledges = request->command_case == RINGPOST__V1__OPERATOR_REQUEST__COMMAND_ACKNOWLEDGE;
     if (acknowledges ? c->state == OPERATOR_ASKING || c->state == OPERATOR_IDLE : c->state != OPERATOR_IDLE) {
-        connection_refuse(c, "bad_request", "not now: one request at a time, and of a tail only acknowledgements");
-        connection_drop(c);
+        connection_end(c, "bad_request", "not now: one request at a time, and of a tail only acknowledgements");
         return;
     }
     make_channels(c);
@@ -297,9 +316,7 @@ static void connection_write(struct connection *c)
     ssize_t sent = send(c->fd, c->out.data + c->out_at, c->out.len - c->out_at, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent > 0) c->out_at += (size_t)sent;
     else if (errno != EAGAIN && errno != EINTR) connection_drop(c);
-    if (c->out_at < c->out.len) return;
-    c->out_at = 0;
-    writer_reset(&c->out);
+    if (c->out_at >= c->out.len / 2) writer_forget(&c->out, &c->out_at); /* each byte is moved once at most */
 }
 
 /* The kernel says who connected; that the socket can be reached is not all. */
@@ -348,7 +365,7 @@ static int wait_ms(const struct operator *op)
 {
     for (uint32_t i = 0; i < OPERATOR_CONNECTIONS_MAX; i++)
         for (uint16_t s = 0; op->connections[i].channels != NULL && s < op->options.shard_count; s++)
-            if (op->connections[i].channels[s].retry) return RETRY_MS;
+            if (op->connections[i].channels[s].again_ns != 0) return OPERATOR_RETRY_MS;
     return WAIT_MS;
 }
 

@@ -14,9 +14,10 @@ static struct follower_ask named(const struct connection *c, int kind)
 }
 
 /* False: refused. */
-static bool take_name(struct connection *c, const char *name)
+static bool take_name(struct connection *c, const char *name, bool or_temporary)
 {
-    if (!follower_name_valid(slice_text(name))) {
+    bool is_temporary = name[0] == '.' && strlen(name) <= FOLLOWER_NAME_MAX && strspn(name + 1, "0123456789") == strlen(name + 1);
+    if (!follower_name_valid(slice_text(name)) && !(or_temporary && is_temporary)) {
         connection_refuse(c, "bad_request", "name: 1 to 32 of a-z 0-9 _ - . and no point first");
         return false;
     }
@@ -130,7 +131,7 @@ static void rebuild_known(struct connection *c)
 
 void follower_serve_rebuild(struct connection *c, const char *name)
 {
-    if (!take_name(c, name)) return;
+    if (!take_name(c, name, false)) return;
     struct follower_ask ask = named(c, FOLLOWER_ASK_STATUS);
     connection_ask_all(c, &ask, rebuild_known);
 }
@@ -152,7 +153,7 @@ static void removed(struct connection *c)
 
 void follower_serve_remove(struct connection *c, const char *name)
 {
-    if (!take_name(c, name)) return;
+    if (!take_name(c, name, true)) return;
     struct follower_ask ask = named(c, FOLLOWER_ASK_END);
     connection_ask_all(c, &ask, removed);
 }

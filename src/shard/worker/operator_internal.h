@@ -3,6 +3,7 @@
 #ifndef SHARD_OPERATOR_INTERNAL_H
 #define SHARD_OPERATOR_INTERNAL_H
 
+#include "core/clock.h"
 #include "net/tcpframe.h"
 #include <pthread.h>
 #include <semaphore.h>
@@ -15,7 +16,8 @@ struct channel { /* a connection and one shard */
     struct follower_place told;   /* queued for the client up to here */
     struct follower_place wanted; /* acknowledged by the client */
     struct follower_place acked;  /* told to the shard, or on its way */
-    bool retry;                   /* the shard had no room for the ack */
+    uint64_t again_ns;            /* the shard had no room: not before then; 0: it had */
+    bool ended;                   /* of a connection that ends: its own follower is gone there */
 };
 
 struct connection {
@@ -48,6 +50,20 @@ struct operator {
     pthread_t thread;
     struct connection connections[OPERATOR_CONNECTIONS_MAX];
 };
+
+#define OPERATOR_RETRY_MS 100 /* what found no room in a shard is tried again so often */
+
+static inline void channel_pause(struct channel *channel) { channel->again_ns = clock_monotonic_ns() + OPERATOR_RETRY_MS * 1000000ull; }
+static inline bool channel_may_ask(struct channel *channel)
+{
+    if (channel->again_ns != 0 && clock_monotonic_ns() < channel->again_ns) return false;
+    channel->again_ns = 0;
+    return true;
+}
+static inline bool follower_found_no_room(enum follower_outcome outcome)
+{
+    return outcome == FOLLOWER_OUTCOME_BUSY || outcome == FOLLOWER_OUTCOME_FULL;
+}
 
 /* ---- operator.c ---- */
 void connection_answer(struct connection *connection, const Ringpost__V1__OperatorResponse *response);

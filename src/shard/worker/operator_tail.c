@@ -70,7 +70,10 @@ void tail_on_page(struct connection *c, struct channel *channel)
     const struct follower_ask *ask = &channel->read.ask;
     uint16_t shard = channel->read.shard;
     if (c->state != OPERATOR_TAILING) return;
-    if (ask->outcome == FOLLOWER_OUTCOME_BUSY || ask->outcome == FOLLOWER_OUTCOME_FULL) return; /* asked for again by tail_go_on() */
+    if (follower_found_no_room(ask->outcome)) {
+        channel_pause(channel); /* asked for again by tail_go_on() */
+        return;
+    }
     if (ask->outcome != FOLLOWER_OUTCOME_OK) {
         connection_refuse_outcome(c, shard, ask->outcome);
         return;
@@ -94,17 +97,18 @@ static void send_ack(struct connection *c, struct channel *channel, uint16_t sha
     ask->page.place = channel->wanted;
     channel->acked = channel->wanted;
     channel->commanding = true;
-    channel->retry = false;
     connection_put(c, &channel->command, shard);
 }
 
 void tail_on_acked(struct connection *c, struct channel *channel)
 {
     if (c->state != OPERATOR_TAILING) return;
-    bool no_room = channel->command.ask.outcome == FOLLOWER_OUTCOME_BUSY || channel->command.ask.outcome == FOLLOWER_OUTCOME_FULL;
-    if (no_room) channel->acked = (struct follower_place){.rebuilding = true};
-    channel->retry = no_room;
-    if (!no_room) send_ack(c, channel, channel->command.shard);
+    if (follower_found_no_room(channel->command.ask.outcome)) {
+        channel->acked = (struct follower_place){.rebuilding = true};
+        channel_pause(channel);
+        return;
+    }
+    send_ack(c, channel, channel->command.shard);
 }
 
 void tail_acknowledge(struct connection *c, const Ringpost__V1__TailAcknowledge *request)
@@ -116,7 +120,7 @@ void tail_acknowledge(struct connection *c, const Ringpost__V1__TailAcknowledge 
     for (uint16_t i = 0; i < count && good; i++) {
         struct channel *channel = &c->channels[i];
         if (follower_place_compare(&places[i], &channel->wanted) > 0) channel->wanted = places[i];
-        if (!channel->retry) send_ack(c, channel, i);
+        if (channel_may_ask(channel)) send_ack(c, channel, i);
     }
     free(places);
     if (!good) connection_refuse(c, "bad_request", "position: none that this tail has been told");
@@ -126,8 +130,9 @@ void tail_go_on(struct connection *c)
 {
     for (uint16_t i = 0; i < c->op->options.shard_count && c->state == OPERATOR_TAILING; i++) {
         struct channel *channel = &c->channels[i];
+        if (!channel_may_ask(channel)) continue;
         if (!channel->reading && has_room(c)) ask_page(c, channel, i);
-        if (channel->retry) send_ack(c, channel, i);
+        send_ack(c, channel, i);
     }
 }
 
