@@ -45,8 +45,8 @@ bool rocks_is_full(const struct rocks *rocks);
 /* Reads everything committed, held back or not; valid until the next call. `loads`: see struct store_job. */
 struct store_view *rocks_view(struct rocks *rocks, bool loads);
 
-/* Begins to flush what is written since the last flush, and does not wait for it. */
-void rocks_flush(struct rocks *rocks);
+/* Begins to flush what is written since the last flush, and does not wait for it. False: RocksDB would make it wait for merges; ask again. */
+bool rocks_flush(struct rocks *rocks);
 /* The log index a crash would leave now; 0 when nothing was ever flushed. */
 uint64_t rocks_durable_index(struct rocks *rocks);
 /* The log index of the last commit, and of what the last begun flush covers. */

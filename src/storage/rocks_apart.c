@@ -2,19 +2,16 @@
  *
  * They are written once and kept (messages), and merging would write them again at every level; so it moves 20 bytes for each:
  *
+ *   row of a value apart  +---------+---------+--------------+-----------+      a value of that kind never begins with four zero bytes,
  *                         | u32 0   | u32 len | u64 position | u32 check |      so a row that holds the value itself (older ones, those of a
  *                         +---------+---------+--------------+-----------+      full disk) is told from this
  *   applied index         | u64 index | u64 end of the value log |              the end is missing: 0
  *
  * A flush makes rows durable, so RocksDB must not begin one by itself: its own limit of a memtable is far above the one kept here
-
- *
- * filled meanwhile when there is room again. The values are synced as soon as the full disk shows in a write. Should power fail before,
- * the end beside the applied index lies behind the end of the file, and the open finds damage: it never reads another state.
- *
- * Happy path: staged operations go into one WriteBatch, the applied index is added, written. Flushes run in RocksDB's own
- * threads; what they made durable is read back with the "persisted" read tier, which skips the memtables. A trim is only noted: what it lets
- */
+ * (rocks_make_room), and it does not flush when it closes. One case remains: after a flush found the disk full, RocksDB flushes all it has as soon as
+ * there is room again. So the values are synced when the full disk shows in a write, and whatever RocksDB calls durable is so only when its values
+ * are: rocks_durable_index() syncs them before it says so. Should the process or the power go in between, the end beside the applied index lies
+ * behind the end of the file, and the open finds damage: it never reads another state, and the log, which was not trimmed, has it all. */
 #include "storage/rocks_internal.h"
 #include <string.h>
 

@@ -47,6 +47,7 @@ struct rocks {
     uint64_t reopen_at_ns;
     struct rocks_options options;  /* for that */
     uint64_t applied, written, flushing; /* committed >= in RocksDB >= covered by a begun flush */
+    uint64_t durable; /* as it was found last, with its values on the disk */
     char path[];
 };
 

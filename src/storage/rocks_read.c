@@ -175,7 +175,13 @@ uint64_t rocks_durable_index(struct rocks *rocks)
     struct applied applied;
     if (rocks->read_only) return rocks->written;
     enum result result = rocks_read_applied(rocks, rocks->persisted_options, &applied, text, sizeof text);
-    if (result == RESULT_OK) trims_settle(rocks->trims, applied.index);
-    else LOG_ERROR("store", "durable index unknown path=\"%s\" error=\"%s\"", rocks->path, text);
+    if (result != RESULT_OK) {
+        LOG_ERROR("store", "durable index unknown path=\"%s\" error=\"%s\"", rocks->path, text);
+        return 0;
+    }
+    bool synced = rocks->values == NULL || applied.values_end <= valuelog_synced_end(rocks->values);
+    if (!synced && !rocks_sync_values(rocks)) return rocks->durable; /* RocksDB has flushed by itself: see rocks_apart.c */
+    trims_settle(rocks->trims, applied.index);
+    rocks->durable = applied.index;
     return applied.index;
 }

@@ -77,8 +77,6 @@ enum result rocks_flush_waiting(struct rocks *rocks, bool wait)
     return result;
 }
 
-void rocks_flush(struct rocks *rocks) { (void)rocks_flush_waiting(rocks, false); }
-
 /* A flush that RocksDB would make wait is not asked for: it waits inside the call. */
 static bool flush_would_wait(struct rocks *rocks)
 {
@@ -88,6 +86,13 @@ static bool flush_would_wait(struct rocks *rocks)
     if (text != NULL) l0_files = strtoull(text, NULL, 10);
     rocksdb_free(text);
     return waiting >= FLUSHES_WAITING_MAX || l0_files + waiting + 1 >= L0_FILES_STALL;
+}
+
+bool rocks_flush(struct rocks *rocks)
+{
+    if (flush_would_wait(rocks)) return false;
+    (void)rocks_flush_waiting(rocks, false);
+    return true;
 }
 
 static void rocks_weigh_active(struct rocks *rocks)

@@ -240,8 +240,8 @@ static uint32_t keep_house_of(struct store_slot *slot, uint64_t now_ns, uint32_t
     if (rocks_applied_index(slot->rocks) > rocks_flushing_index(slot->rocks)) {
         uint64_t since_ms = (now_ns - slot->flushed_ns) / NS_PER_MS;
         if (since_ms >= flush_interval_ms) {
-            rocks_flush(slot->rocks);
-            slot->flushed_ns = now_ns;
+            if (rocks_flush(slot->rocks)) slot->flushed_ns = now_ns;
+            else wait_ms = RETRY_MS;
         } else {
             wait_ms = least(wait_ms, flush_interval_ms - (uint32_t)since_ms);
         }

@@ -28,6 +28,7 @@ struct valuelog {
     uint32_t unsynced_from; /* files from here on may have bytes that are not on the disk */
     bool name_unsynced;     /* a file was made since the last sync */
     uint64_t written;       /* position; what comes after it is in the buffer */
+    uint64_t synced;        /* position */
     struct writer buffer;   /* never over the end of a file */
     char path[];
 };
@@ -38,6 +39,7 @@ static void name_of(char name[NAME_SIZE], uint32_t number) { snprintf(name, NAME
 static uint32_t check_of(struct slice value) { return (uint32_t)XXH3_64bits(value.data, value.len); }
 
 uint64_t valuelog_end(const struct valuelog *log) { return log->written + log->buffer.len; }
+uint64_t valuelog_synced_end(const struct valuelog *log) { return log->synced; }
 
 /* ---- files ---- */
 
@@ -119,7 +121,7 @@ enum result valuelog_open(struct valuelog **out, const struct valuelog_options *
     memcpy(log->path, options->path, path_size);
     log->file_size_bytes = options->file_size_bytes;
     log->read_only = options->read_only;
-    log->written = options->end;
+    log->written = log->synced = options->end;
     log->unsynced_from = file_of(log, options->end);
     writer_init(&log->buffer, 0);
     log->dir_fd = open(options->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -217,6 +219,7 @@ enum result valuelog_sync(struct valuelog *log)
     if (log->name_unsynced && fsync(log->dir_fd) != 0) return sync_failed(log);
     log->name_unsynced = false;
     log->unsynced_from = file_of(log, log->written);
+    log->synced = log->written;
     return RESULT_OK;
 }
 

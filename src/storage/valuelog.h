@@ -45,5 +45,7 @@ NODISCARD enum result valuelog_sync(struct valuelog *log);
 NODISCARD enum result valuelog_read(const struct valuelog *log, const struct valuelog_place *place, struct writer *out, char *text, size_t text_size);
 /* Behind the last value that was added. */
 uint64_t valuelog_end(const struct valuelog *log);
+/* Up to there all is on the disk. */
+uint64_t valuelog_synced_end(const struct valuelog *log);
 
 #endif
