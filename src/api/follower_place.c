@@ -63,7 +63,8 @@ static bool take_rows(struct cursor *c, struct follower_place *place)
     if (!take_number(c, UINT32_MAX, &kind)) return false;
     place->rebuilding = true;
     place->kind = (uint32_t)kind;
-    return take(c, '.') && take_number(c, UINT64_MAX, &place->a) && take(c, '.') && take_number(c, UINT64_MAX, &place->b);
+    const uint64_t most = UINT64_MAX - 1; /* a reading goes on behind it */
+    return take(c, '.') && take_number(c, most, &place->a) && take(c, '.') && take_number(c, most, &place->b);
 }
 
 enum result follower_places_read(struct follower_place *places, uint32_t count, struct slice text)

@@ -324,7 +324,9 @@ static void apply_follower_ack(struct machine *machine, const struct command *co
     struct follower_place place = {
         .number = ack.number, .rebuilding = ack.rebuilding != 0, .kind = ack.place_kind, .a = ack.a, .b = ack.b};
     if (slot == NULL || slot->follower.lost || slot->follower.generation != ack.generation || place.number > set->emitted) return;
-    if (follower_place_compare(&place, &slot->follower.place) <= 0) return;
+    const struct follower_place *now = &slot->follower.place;
+    if (follower_place_compare(&place, now) <= 0) return;
+    if (place.rebuilding && (!now->rebuilding || place.number != now->number)) return; /* nobody was told that */
     slot->follower.place = place;
     changed(machine, slot);
 }

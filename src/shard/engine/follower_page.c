@@ -117,7 +117,10 @@ static bool take_row(void *context, uint64_t a, uint64_t b, struct slice record)
     struct reading *r = context;
     struct follower_place place = {
         .number = r->page->next.number, .rebuilding = true, .kind = r->kind, .a = a, .b = b};
-    ASSERT(follower_place_compare(&r->page->next, &place) < 0);
+    if (follower_place_compare(&r->page->next, &place) >= 0) {
+        r->result = RESULT_CORRUPT; /* the place, which somebody outside remembered, or the store */
+        return false;
+    }
     if (record.len > 0) add(r, r->kind, &place, record);
     else pass(r, &place);
     return r->result == RESULT_OK && !is_full(r);

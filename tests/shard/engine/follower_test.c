@@ -288,6 +288,26 @@ Test(follower, an_ack_only_moves_its_own_follower_forward)
     cr_expect(find(EXPORT)->place.rebuilding, "an ack of the one before it");
 }
 
+/* The client says up to where, and may say anything. */
+Test(follower, an_ack_within_a_rebuilding_counts_only_for_that_one)
+{
+    make_room();
+    cr_assert_eq(begin(EXPORT, FOLLOWER_NOW, 0, false), ERROR_NONE);
+    say(5);
+    ack_place(EXPORT, find(EXPORT)->generation, &(struct follower_place){.number = 4, .rebuilding = true, .kind = 1, .a = 7});
+    cr_expect(!find(EXPORT)->place.rebuilding && find(EXPORT)->place.number == 0, "it is not rebuilding");
+    end(EXPORT, false);
+    cr_assert_eq(begin(EXPORT, FOLLOWER_REBUILD, 0, false), ERROR_NONE);
+    struct follower_place place = find(EXPORT)->place;
+    say(2);
+    ack_place(EXPORT, find(EXPORT)->generation,
+              &(struct follower_place){.number = place.number + 1, .rebuilding = true, .kind = 1, .a = 7});
+    cr_expect_eq(follower_place_compare(&find(EXPORT)->place, &place), 0, "of another rebuilding");
+    place.kind = 1;
+    ack_place(EXPORT, find(EXPORT)->generation, &place);
+    cr_expect_eq(follower_place_compare(&find(EXPORT)->place, &place), 0);
+}
+
 Test(follower, no_more_than_there_may_be)
 {
     for (uint32_t i = 0; i < FOLLOWERS_MAX; i++) {
