@@ -2,6 +2,7 @@
 #include "shard/domain/room/owner_read.h"
 #include "shard/domain/letters.h"
 #include "shard/domain/records.h"
+#include "shard/domain/room/gate.h"
 #include "shard/domain/room/rooms.h"
 #include "shard/domain/room/timeline.h"
 #include "shard/engine/ids.h"
@@ -261,7 +262,7 @@ struct reading {
     struct rooms_question_record question;
     uint64_t cost, cost_max;
     struct timeline_reader timelines;
-    struct writer messages, heads, last, unused;
+    struct writer messages, heads, last, row;
 };
 
 /* At least one row is answered. */
@@ -305,12 +306,30 @@ static enum result skip_own(struct reading *r, uint64_t room_id, uint64_t head_s
     return result;
 }
 
+/* What the room hides from the member now: the one who asks may not have heard yet that the user left and came back, or that the room
+ * has changed. */
+static enum result read_hidden(struct reading *r, struct slice member_row, struct owner_head *head)
+{
+    struct member_record member;
+    struct room_record room;
+    if (!member_record_is(&member, member_row)) return RESULT_CORRUPT;
+    struct key key = key_one(KEY_ROOM, head->room_id);
+    bool found;
+    enum result result = reading_get(r->view, &key, &r->row, &found);
+    if (result != RESULT_OK || !found) return result;
+    if (!room_record_is(&room, writer_slice(&r->row))) return RESULT_CORRUPT;
+    uint64_t hidden_seq = gate_hidden_seq(room.since_join != 0, member.joined_seq);
+    if (hidden_seq > head->hidden_seq) head->hidden_seq = hidden_seq;
+    return RESULT_OK;
+}
+
 static enum result read_head(struct reading *r, struct owner_head *head)
 {
     struct key member = key_two(KEY_MEMBER, head->room_id, r->question.user_id);
     bool found;
-    enum result result = reading_get(r->view, &member, &r->unused, &found);
+    enum result result = reading_get(r->view, &member, &r->row, &found);
     writer_reset(&r->last);
+    if (result == RESULT_OK && found && r->question.last_messages != 0) result = read_hidden(r, writer_slice(&r->row), head);
     if (result != RESULT_OK || !found) return result;
     result = timeline_newest(r->view, head->room_id, r->question.last_messages != 0 ? &r->last : NULL, &head->head_seq);
     if (head->head_seq <= head->hidden_seq) writer_reset(&r->last);
@@ -347,7 +366,7 @@ enum result owner_read_rows(struct store_view *view, struct slice question, uint
 {
     struct reading r = {.view = view, .cost_max = cost_max};
     if (!question_read(&r.question, question)) return RESULT_MALFORMED;
-    struct writer *const writers[] = {&r.messages, &r.heads, &r.last, &r.unused};
+    struct writer *const writers[] = {&r.messages, &r.heads, &r.last, &r.row};
     for (size_t i = 0; i < COUNT_OF(writers); i++) writer_init(writers[i], 0);
     timeline_reader_init(&r.timelines, view);
     enum result result = read_messages(&r);

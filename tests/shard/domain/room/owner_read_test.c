@@ -106,6 +106,30 @@ Test(owner_read, heads_are_for_members_and_what_follows_the_mark_by_oneself_is_r
     world_destroy(&world);
 }
 
+/* The mark is the member's home shard's, which may not have heard yet. */
+Test(owner_read, the_last_message_is_for_who_may_read_it_now)
+{
+    begin();
+    struct room_update_record update = {
+        .room_id = room_id, .name = SLICE_TEXT("crew"), .joinable = 1, .history = RINGPOST__V1__ROOM_HISTORY__SINCE_JOIN};
+    cr_assert_eq(FIXTURE_RUN(world.shards[0], ada, ROOM_UPDATE, room_update, &update), ERROR_NONE);
+    cr_assert_eq(world_leave(&world, bob, room_id), ERROR_NONE);
+    say(ada, "1", "while he was away");
+    cr_assert_eq(world_join(&world, bob, room_id), ERROR_NONE);
+    for (uint32_t said = 0; said < 2; said++) {
+        struct owner_read *read = owner_read_create(1, bob, true);
+        struct owner_head head = {.room_id = room_id};
+        owner_read_head(read, &head);
+        cr_assert_eq(ask(read, COST_MAX), RESULT_OK);
+        cr_assert(owner_read_head_of(read, 0, &head));
+        cr_expect_eq(head.head_seq, 1 + said);
+        cr_expect_eq(head.last.len > 0, said == 1, "what came before him is not for him");
+        owner_read_destroy(read);
+        say(ada, "2", "now he is there");
+    }
+    world_destroy(&world);
+}
+
 static void put_message(struct writer *out, uint64_t room, uint64_t seq)
 {
     struct writer record;
