@@ -45,7 +45,7 @@ static struct named *find(const struct names *names, uint64_t user_id)
 static void add_user_of(struct names *names, struct slice person)
 {
     struct cursor c = cursor_of(person);
-    struct wire_field field;
+    struct wire_field field = {0};
     while (wire_next(&c, &field) && field.number < names->place.user_id) {}
     if (field.number != names->place.user_id) return; /* of nobody: a group among conversations */
     ASSERT(names->count < NAMES_MAX);
