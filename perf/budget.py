@@ -14,7 +14,7 @@ STAGES = [  # name, functions; names are matched whole, * at the end stands for 
     ("parse", "conn_on_recv conn_feed conn_take door_tcp_feed door_websocket_feed door_mqtt_feed tcpframe_* websocket_parse* mqttframe_* "
               "envelope_parse mqtt_decode mqtt_read_* read_publish read_ack mqtt_on_frame on_frame on_request"),
     ("route, admit", "mqtt_publish publish_to mqtt_target_of mqtt_pack_properties own_add make_id session_request session_actor forward "
-                     "admit_* route_* envelope_peek_* peek request_create request_start* request_begin letter_* door_origin"),
+                     "admit_* route_* envelope_peek_* peek request_create request_start* request_begin letter_* door_take inflight_*"),
     ("check, propose", "handle_* envelope_unpack* request_unpack request_run request_propose* request_try_propose send_propose needs_* "
                        "view_needs_* check_* frame_command send_entry send_content protobuf_c_message_unpack strings_are_text"),
     ("log", "append commitlog_* chunk_* record_seal record_header_encode"),
