@@ -241,13 +241,13 @@ static bool stream_goes_on(const struct mqtt_session_record *session, uint64_t h
     return session->sync_key <= head && head - session->sync_key <= kept;
 }
 
-static void open_run(struct shard *shard, struct request *request)
+/* `state` and `inbox` are pinned. */
+static void open_now(struct shard *shard, struct request *request)
 {
     struct mqtt_session_record asked, old, begin;
     if (!session_unpack(shard, request, &asked)) return;
     struct entity *state = request_entity(shard, request, ENTITY_MQTT, request->actor.user_id, 0);
     struct entity *inbox = request_entity(shard, request, ENTITY_INBOX, request->actor.user_id, 0);
-    if (request_waits(request)) return;
     uint64_t now_ms = shard_ports(shard)->now_ms(shard_ports(shard)->context);
     uint64_t head = inbox_of(inbox)->head, events_max = machine_limit(shard_machine(shard), LIMIT_INBOX_EVENTS_MAX);
     bool kept = mqtt_state_find(mqtt_state_of(state), asked.client_id, &old);
@@ -264,6 +264,26 @@ static void open_run(struct shard *shard, struct request *request)
     begin.epoch = epoch;
     if (asked.expiry_s == 0 && !kept) opened_reply(shard, request, ERROR_NONE);
     else propose(shard, request, &begin, opened_reply);
+}
+
+static void open_behind(struct shard *shard, struct request *request, enum error error)
+{
+    if (error != ERROR_NONE) request_refuse(shard, request, error);
+    else open_now(shard, request);
+}
+
+/* A save of the connection before may be in the log and not be applied yet: it pins the state. What the session is, is known behind it; so a
+ * command that changes nothing, the save of a connection that never was, goes through the log first. */
+static void open_run(struct shard *shard, struct request *request)
+{
+    struct mqtt_session_record asked;
+    if (!session_unpack(shard, request, &asked)) return;
+    const struct entity *state = request_entity(shard, request, ENTITY_MQTT, request->actor.user_id, 0);
+    (void)request_entity(shard, request, ENTITY_INBOX, request->actor.user_id, 0);
+    if (request_waits(request)) return;
+    struct mqtt_session_record nothing = {.client_id = asked.client_id, .epoch = asked.epoch, .opens = OPENS_NOT};
+    if (state->pins > 1) propose(shard, request, &nothing, open_behind);
+    else open_now(shard, request);
 }
 
 static void save_run(struct shard *shard, struct request *request)
