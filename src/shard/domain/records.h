@@ -67,10 +67,11 @@ RECORD(members_remove, MEMBERS_REMOVE_FIELDS)
 RECORD(role_set, ROLE_SET_FIELDS)
 
 /* mqtt/ : a persistent session; also the value under KEY_MQTT. The lists are drawn in mqtt/state.h. */
-#define MQTT_SESSION_FIELDS(F)                                                                                         \
+#define MQTT_SESSION_FIELDS(F, SINCE)                                                                                  \
     F(bytes, client_id) F(u64, epoch) F(u8, opens) F(u8, connected) F(u32, expiry_s) F(u64, saved_ms) F(u64, sync_key)      \
-    F(u64, sent_key) F(bytes, subscriptions) F(bytes, rooms) F(bytes, releasing) F(bytes, recent)
-RECORD(mqtt_session, MQTT_SESSION_FIELDS)
+    F(u64, sent_key) F(bytes, subscriptions) F(bytes, rooms) F(bytes, releasing) F(bytes, recent)                     \
+    SINCE(2) F(u64, publisher) /* epoch of the last connection that has published anew; 0: none, or an older version did not note it */
+RECORD_GROWN(mqtt_session, MQTT_SESSION_FIELDS)
 #define RETAINED_CLEAR_FIELDS(F) F(u64, room_id)
 RECORD(retained_clear, RETAINED_CLEAR_FIELDS)
 /* A will; also the value under KEY_WILL. state: enum will_word in the log, enum will_state in the store. send: a packed SendRequest, or empty

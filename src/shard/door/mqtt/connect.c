@@ -242,7 +242,7 @@ void mqtt_wait(struct client *client) { door_client_pause(client); }
 bool mqtt_waits(const struct mqtt *mqtt)
 {
     bool connecting = mqtt->phase != MQTT_FRESH && mqtt->phase != MQTT_SERVING;
-    return connecting || mqtt->subscribing != NULL || mqtt->looking_up || mqtt->slowed || mqtt->leaving;
+    return connecting || mqtt->subscribing != NULL || mqtt->looking_up || mqtt->slowed || mqtt->leaving || mqtt->announcing;
 }
 
 static struct mqtt_input *input_of(struct mqtt *mqtt)
@@ -560,6 +560,7 @@ static void opened(struct client *client, const struct letter *letter)
         return;
     }
     if (mqtt->session_present) mqtt->old_epoch = session.epoch;
+    if (mqtt->session_present) mqtt->publisher = session.publisher != 0 ? session.publisher : session.epoch;
     mqtt->phase = MQTT_SERVING;
     mqtt->begun = true;
     if (mqtt->entry->will_dropped) mqtt_note_will(client, "topic");
@@ -709,7 +710,8 @@ static void process(struct client *client)
     while (mqtt->input->at < mqtt->input->bytes.len && mqtt->phase != MQTT_ENDED && !mqtt_waits(mqtt) && !client->paused) {
         if (!next_packet(client, &packet)) break;
         on_packet(client, packet);
-        if (mqtt->looking_up || mqtt->slowed) break; /* this packet is taken again: when the name is known, when the rate allows */
+        /* This packet is taken again: when the name is known, when the rate allows, when the session says that this connection publishes. */
+        if (mqtt->looking_up || mqtt->slowed || mqtt->announcing) break;
         mqtt->input->at += packet.len;
     }
     struct writer *bytes = &mqtt->input->bytes;

@@ -167,6 +167,7 @@ struct mqtt {
     uint8_t leave_reason; /* enum mqtt_reason */
     uint16_t window_max;
     uint16_t subscription_count, room_count;
+    bool announcing : 1;   /* that it publishes is being saved */
     uint32_t packet_size_max; /* what the client takes */
     uint32_t expiry_s;
     struct mqtt_subscription *subscriptions; /* owned array */
@@ -180,6 +181,7 @@ struct mqtt {
 
     uint16_t keep_alive_s;
     uint16_t saves_open; /* under way */
+    uint64_t publisher;        /* of the last one in this session that has published anew; 0: none */
     struct mqtt_entry *entry;
     struct mqtt_will_kept *will;
     struct mqtt_input *input;
@@ -245,6 +247,8 @@ void mqtt_published(struct client *client, uint64_t number, const struct letter 
 /* The connection is going: it is not read from again. */
 void mqtt_stop_slowing(struct client *client);
 void mqtt_looked_up(struct client *client, const struct letter *letter);
+/* The session says now that this connection publishes: the packet that waited goes on. */
+void mqtt_announced(struct mqtt *mqtt);
 /* Nothing of what it published is without an answer. */
 bool mqtt_is_answered(const struct mqtt *mqtt);
 /* PUBREL: the client is through with a message of QoS 2. */

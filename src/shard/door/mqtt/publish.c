@@ -153,13 +153,14 @@ static struct mqtt_recent recent_new(struct mqtt *mqtt, struct mqtt_sender *send
 }
 
 /* Sent in a connection before, too long ago to be remembered or after that was saved last: packet ids count up, and what is on its
- * way together lies within half a turn. What came after the newest we know came in the last connection. */
+ * way together lies within half a turn. What came after the newest we know came in the last connection that published anew: its first
+ * such message waited until the session said so (announces()), and with it the ids of all that had been sent again before. */
 static struct mqtt_recent recent_guess(const struct mqtt *mqtt, const struct mqtt_sender *sender, uint16_t packet_id)
 {
     const struct mqtt_recent *newest = &sender->newest;
-    struct mqtt_recent guess = {.epoch = mqtt->old_epoch, .packet_id = packet_id};
+    struct mqtt_recent guess = {.epoch = mqtt->publisher, .packet_id = packet_id};
     bool later = (int16_t)(packet_id - newest->packet_id) > 0;
-    if (newest->epoch == 0 || (later && newest->epoch != mqtt->old_epoch)) return guess;
+    if (newest->epoch == 0 || (later && newest->epoch != mqtt->publisher)) return guess;
     guess.epoch = newest->epoch;
     guess.round = newest->round;
     if (later && packet_id < newest->packet_id) guess.round++;
@@ -171,7 +172,7 @@ static struct mqtt_recent recent_of(struct mqtt *mqtt, struct mqtt_sender *sende
 {
     const struct mqtt_recent *recent = publish->duplicate ? recall(sender, publish->packet_id) : NULL;
     if (recent != NULL && !recent->released) return *recent;
-    if (recent == NULL && publish->duplicate && mqtt->old_epoch != 0) return recent_guess(mqtt, sender, publish->packet_id);
+    if (recent == NULL && publish->duplicate && mqtt->publisher != 0) return recent_guess(mqtt, sender, publish->packet_id);
     return recent_new(mqtt, sender, publish->packet_id);
 }
 
@@ -581,6 +582,22 @@ static void publish_to_nobody(struct client *client, const struct mqtt_publish *
     receipt_done(client, number, ERROR_NONE);
 }
 
+/* True: the first message that this connection does not send again. It waits until the session says which connection its packet id is of:
+ * after a crash, and connections that came to nothing, nobody else could tell. */
+static bool announces(struct client *client, const struct mqtt_publish *publish, struct slice packet)
+{
+    struct mqtt *mqtt = client->mqtt;
+    if (publish->qos == 0 || publish->duplicate || !mqtt_persistent(mqtt) || mqtt->publisher == mqtt->epoch) return false;
+    mqtt->publisher = mqtt->epoch;
+    mqtt->announcing = true;
+    mqtt_put_back(client, packet);
+    mqtt_wait(client);
+    mqtt_save(client, true);
+    return true;
+}
+
+void mqtt_announced(struct mqtt *mqtt) { mqtt->announcing = false; }
+
 void mqtt_publish(struct client *client, const struct mqtt_publish *publish, struct slice packet)
 {
     struct mqtt *mqtt = client->mqtt;
@@ -594,6 +611,7 @@ void mqtt_publish(struct client *client, const struct mqtt_publish *publish, str
         publish_to_nobody(client, publish);
         return;
     }
+    if (announces(client, publish, packet)) return;
     struct mqtt_sender *sender = sender_of(mqtt);
     struct mqtt_target target = target_of(sender, topic);
     if (!resolve(client, &target, packet)) return;

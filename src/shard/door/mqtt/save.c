@@ -41,6 +41,7 @@ static void write_session(const struct client *client, bool connected, struct wr
                                           .epoch = mqtt->epoch,
                                           .connected = connected,
                                           .expiry_s = mqtt->expiry_s,
+                                          .publisher = mqtt->publisher,
                                           .sync_key = mqtt_window_acknowledged(&mqtt->window, 0, mqtt->sent_key),
                                           .sent_key = mqtt->sent_key > mqtt->before_key ? mqtt->sent_key : mqtt->before_key};
     if (lists.len > 0) {
@@ -110,6 +111,7 @@ void mqtt_saved(struct client *client, const struct letter *letter)
     }
     if (mqtt->saves_open > 0) return; /* a later one is under way, which holds all of this */
     mqtt_subscribe_saved(client);
+    mqtt_announced(mqtt);
     for (uint32_t i = 0; i < mqtt->window.count && mqtt->phase == MQTT_SERVING; i++) {
         struct mqtt_flight *flight = mqtt_window_at(&mqtt->window, i);
         if (flight->state != MQTT_SAVING) continue;
