@@ -6,7 +6,8 @@
  * expiry_s passed since it was saved unconnected; expiry_s 0 deletes it.
  *
  *   subscriptions: { u8 kind | u8 options | u64 room id | u64 since | u32 identifier }…
- *   rooms: { u64 room id | u64 seq acknowledged | u64 seq handed on }…, the large ones; of small ones the stream has everything
+ *   rooms: { u64 room id | u64 seq acknowledged | u64 seq handed on }…, the large ones; of small ones the stream has everything. Handed on ~0:
+ *           it begins where the stream will say that one came in, or behind `seq acknowledged` if that says nothing
  *   releasing: { u64 room id, 0: the stream | u64 seq or sync_key }…, QoS 2: received by the client, PUBREL is due
  *   recent: { u16 packet id | u32 round, high bit: released | u64 epoch }…, oldest first: the ids that messages received from the client
  *           last got. The id itself is <epoch>.<round, packet id> as publish.c makes it, and that is part of this format: a message

@@ -116,8 +116,7 @@ static void take_large(struct mqtt *mqtt, const struct mqtt_message *change)
     if (change->kind == RINGPOST__V1__ROOM_CHANGE_KIND__ROOM_JOINED) mqtt_room_enter(mqtt, change->room_id, change->seq);
     struct mqtt_room *room = mqtt_room_follow(mqtt, change->room_id, change->seq);
     if (room == NULL) return;
-    room->known_seq = UINT64_MAX;
-    mqtt->rooms_behind = true;
+    mqtt_room_missed(mqtt, room);
 }
 
 /* The next entry. False: it, and what comes after it, must wait. */

@@ -72,7 +72,9 @@ struct mqtt_match { /* which subscriptions a message is for */
 struct mqtt_room { /* a large room that is followed with an acknowledgement */
     uint64_t room_id;
     uint64_t sent_seq, known_seq; /* handed on; heard of, UINT64_MAX: ask */
+    uint64_t pushed_seq;          /* the newest that was pushed: what is asked meanwhile may not say so */
     uint64_t before_seq;          /* up to it the connection before had handed on */
+    uint64_t after_key;           /* followed from sent_seq on unless the stream, up to this entry, says from where; until then nothing is handed on */
 };
 
 /* ---- from the client --------------------------------------------------------------------------------------------------- */
@@ -158,16 +160,17 @@ struct mqtt {
     bool looking_up : 1; /* a user's name */
     bool pulling : 1, asking_type : 1, asking_room : 1; /* the stream; a room's type; a large room's history */
     bool rooms_behind : 1; /* some large room may have more */
+    bool missed_asking : 1; /* something was missed while a room's history was on its way: it has to be asked again */
     bool too_small : 1;    /* it was told of in the log: some message was larger than the client takes */
     bool id_taken : 1;     /* but its next packet id is on its way with another message: after the next acknowledgement */
     bool has_will : 1;     /* the home shard was told of one */
     bool will_waits : 1;   /* of an earlier connection of the client */
     bool will_is_off : 1;  /* and it is not to be sent: DISCONNECT, or who may not speak any more */
     bool unsaved : 1;      /* something beside the stream's cursor moved since the last save */
+    bool announcing : 1;   /* that it publishes is being saved */
     uint8_t leave_reason; /* enum mqtt_reason */
     uint16_t window_max;
     uint16_t subscription_count, room_count;
-    bool announcing : 1;   /* that it publishes is being saved */
     uint32_t packet_size_max; /* what the client takes */
     uint32_t expiry_s;
     struct mqtt_subscription *subscriptions; /* owned array */
@@ -178,10 +181,10 @@ struct mqtt {
     uint64_t room_id;             /* of the last message whose room's type was looked for */
     struct mqtt_sender *sender;
     uint64_t epoch, old_epoch; /* of this connection; of the one before it in this session, 0: none */
+    uint64_t publisher;        /* of the last one in this session that has published anew; 0: none */
 
     uint16_t keep_alive_s;
     uint16_t saves_open; /* under way */
-    uint64_t publisher;        /* of the last one in this session that has published anew; 0: none */
     struct mqtt_entry *entry;
     struct mqtt_will_kept *will;
     struct mqtt_input *input;
@@ -244,11 +247,11 @@ struct slice mqtt_client_id(const struct client *client, char out[MQTT_CLIENT_ID
 /* ---- publish.c ---- */
 void mqtt_publish(struct client *client, const struct mqtt_publish *publish, struct slice packet);
 void mqtt_published(struct client *client, uint64_t number, const struct letter *letter);
+/* The session says now that this connection publishes: the packet that waited goes on. */
+void mqtt_announced(struct mqtt *mqtt);
 /* The connection is going: it is not read from again. */
 void mqtt_stop_slowing(struct client *client);
 void mqtt_looked_up(struct client *client, const struct letter *letter);
-/* The session says now that this connection publishes: the packet that waited goes on. */
-void mqtt_announced(struct mqtt *mqtt);
 /* Nothing of what it published is without an answer. */
 bool mqtt_is_answered(const struct mqtt *mqtt);
 /* PUBREL: the client is through with a message of QoS 2. */
@@ -327,7 +330,7 @@ void mqtt_send_pubrel(struct client *client, uint16_t packet_id, enum mqtt_reaso
 /* ---- rooms.c ---- */
 #define MQTT_STREAM_IDS 32767u /* packet ids 1 … 32767 are the stream's, the others the large rooms' */
 uint16_t mqtt_room_packet_id(uint64_t room_id, uint64_t seq);
-/* Follows the room from behind `seq` on, unless it does already. NULL: there are too many. */
+/* Follows the room from behind `seq` on, unless it does already for good. NULL: there are too many. */
 struct mqtt_room *mqtt_room_follow(struct mqtt *mqtt, uint64_t room_id, uint64_t seq);
 /* Like mqtt_room_follow(), but from `seq` on also when the room is followed already: the messages in between were not for this client,
  * which was no member then. */
@@ -335,6 +338,8 @@ void mqtt_room_enter(struct mqtt *mqtt, uint64_t room_id, uint64_t seq);
 uint16_t mqtt_room_number(const struct mqtt *mqtt, uint64_t room_id);
 void mqtt_rooms_pump(struct client *client);
 void mqtt_rooms_missed(struct mqtt *mqtt);
+/* The room may have messages that nobody will push. */
+void mqtt_room_missed(struct mqtt *mqtt, struct mqtt_room *room);
 void mqtt_room_read(struct client *client, uint64_t number, const struct letter *letter);
 void mqtt_write_rooms(const struct mqtt *mqtt, struct writer *out);
 void mqtt_read_rooms(struct mqtt *mqtt, struct slice list);

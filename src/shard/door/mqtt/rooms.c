@@ -26,10 +26,15 @@ uint16_t mqtt_room_number(const struct mqtt *mqtt, uint64_t room_id)
     return 0;
 }
 
+/* A message of it was pushed before the stream has told of it. */
+static bool is_guessed(const struct mqtt *mqtt, const struct mqtt_room *room) { return room->after_key > mqtt->sent_key; }
+
 struct mqtt_room *mqtt_room_follow(struct mqtt *mqtt, uint64_t room_id, uint64_t seq)
 {
     uint16_t number = mqtt_room_number(mqtt, room_id);
-    if (number > 0) return &mqtt->rooms[number - 1];
+    struct mqtt_room *known = number == 0 ? NULL : &mqtt->rooms[number - 1];
+    if (known != NULL && is_guessed(mqtt, known) && known->sent_seq > seq) known->sent_seq = seq;
+    if (known != NULL) return known;
     if (mqtt->room_count == MQTT_ROOMS_MAX) return NULL;
     mqtt->rooms = memory_resize(mqtt->rooms, (mqtt->room_count + 1u) * sizeof *mqtt->rooms);
     struct mqtt_room *room = &mqtt->rooms[mqtt->room_count++];
@@ -53,7 +58,8 @@ void mqtt_write_rooms(const struct mqtt *mqtt, struct writer *out)
         if (!mqtt_follows(mqtt, room->room_id)) continue;
         writer_u64(out, room->room_id);
         writer_u64(out, mqtt_window_acknowledged(&mqtt->window, (uint16_t)(i + 1), room->sent_seq));
-        writer_u64(out, room->sent_seq > room->before_seq ? room->sent_seq : room->before_seq);
+        uint64_t handed_on = room->sent_seq > room->before_seq ? room->sent_seq : room->before_seq;
+        writer_u64(out, is_guessed(mqtt, room) ? UINT64_MAX : handed_on);
     }
 }
 
@@ -63,7 +69,8 @@ void mqtt_read_rooms(struct mqtt *mqtt, struct slice list)
     while (cursor_left(&c) > 0 && !c.bad) {
         uint64_t room_id = cursor_u64(&c), seq = cursor_u64(&c), before_seq = cursor_u64(&c);
         struct mqtt_room *room = c.bad ? NULL : mqtt_room_follow(mqtt, room_id, seq);
-        if (room != NULL) room->before_seq = before_seq;
+        if (room != NULL && before_seq == UINT64_MAX) room->after_key = mqtt->known_key;
+        else if (room != NULL) room->before_seq = before_seq;
     }
     mqtt_rooms_missed(mqtt);
     mqtt->unsaved = false;
@@ -147,20 +154,30 @@ void mqtt_on_room(struct client *client, struct session_frame *message)
     bool acknowledged = delivery.match.qos > 0;
     if (!acknowledged) pass_by(mqtt, form->message.room_id, seq);
     if (!listens) return;
+    bool fresh = mqtt_room_number(mqtt, form->message.room_id) == 0;
     struct mqtt_room *room = !acknowledged ? NULL : mqtt_room_follow(mqtt, form->message.room_id, seq - 1);
     if (room == NULL) {
         pass_on(client, form, &message->form, &delivery);
         return;
     }
+    if (fresh) room->after_key = mqtt->known_key; /* the stream may have yet to say that one came in, and when */
     if (seq > room->known_seq) room->known_seq = seq;
-    if (seq == room->sent_seq + 1) (void)take(client, room, form, &message->form, &delivery);
+    if (seq > room->pushed_seq) room->pushed_seq = seq;
+    if (seq == room->sent_seq + 1 && !is_guessed(mqtt, room)) (void)take(client, room, form, &message->form, &delivery);
     if (room->sent_seq < room->known_seq) mqtt->rooms_behind = true;
     if (mqtt->phase == MQTT_SERVING) mqtt_pump(client);
 }
 
+void mqtt_room_missed(struct mqtt *mqtt, struct mqtt_room *room)
+{
+    room->known_seq = UINT64_MAX;
+    mqtt->rooms_behind = true;
+    mqtt->missed_asking = mqtt->asking_room;
+}
+
 void mqtt_rooms_missed(struct mqtt *mqtt)
 {
-    for (uint16_t i = 0; i < mqtt->room_count; i++) mqtt->rooms[i].known_seq = UINT64_MAX;
+    for (uint16_t i = 0; i < mqtt->room_count; i++) mqtt_room_missed(mqtt, &mqtt->rooms[i]);
     mqtt->rooms_behind = mqtt->room_count > 0;
 }
 
@@ -176,6 +193,7 @@ static void ask(struct client *client, uint16_t number, uint32_t limit)
     else wire_write_u64(&history, 2, 2); /* upwards from the very beginning is not asked for by after_seq: the first alone */
     wire_write_u64(&history, 4, room->sent_seq > 0 ? limit : 1);
     client->mqtt->asking_room = true;
+    client->mqtt->missed_asking = false;
     mqtt_ask(client, mqtt_letter(client, id_partition(room->room_id), RINGPOST__V1__REQUEST__METHOD_HISTORY, writer_slice(&history)),
              number);
     writer_deinit(&history);
@@ -187,12 +205,15 @@ void mqtt_rooms_pump(struct client *client)
     struct mqtt *mqtt = client->mqtt;
     uint32_t limit = 0;
     if (mqtt->asking_room || mqtt->id_taken || !mqtt_may_read(client, &limit)) return;
+    bool guessed = false;
     for (uint16_t i = 0; i < mqtt->room_count; i++) {
-        if (mqtt->rooms[i].sent_seq >= mqtt->rooms[i].known_seq) continue;
+        const struct mqtt_room *room = &mqtt->rooms[i];
+        guessed |= is_guessed(mqtt, room);
+        if (room->sent_seq >= room->known_seq || is_guessed(mqtt, room)) continue;
         ask(client, (uint16_t)(i + 1), limit);
         return;
     }
-    mqtt->rooms_behind = false;
+    mqtt->rooms_behind = guessed;
 }
 
 static bool take_packed(struct client *client, struct mqtt_room *room, struct slice packed)
@@ -234,6 +255,6 @@ void mqtt_room_read(struct client *client, uint64_t number, const struct letter 
         if (field.number == HISTORY_HEAD_SEQ) head_seq = field.value;
     }
     if (letter->error != ERROR_NONE) room->known_seq = room->sent_seq;
-    else if (room->known_seq == UINT64_MAX) room->known_seq = head_seq;
+    else if (room->known_seq == UINT64_MAX && !mqtt->missed_asking) room->known_seq = head_seq > room->pushed_seq ? head_seq : room->pushed_seq;
     if (mqtt->phase == MQTT_SERVING) mqtt_pump(client);
 }

@@ -647,6 +647,29 @@ Test(mqtt_deliver, who_comes_back_into_a_large_room_goes_on_from_there)
     mqtt_leave(&phone);
 }
 
+/* The page of history that was asked for does not have it yet, and it was pushed out of turn. */
+Test(mqtt_deliver, what_is_said_in_a_large_room_while_its_history_is_read_is_heard)
+{
+    uint64_t room_id = make_room("room"), crowd[2] = {rig_add_user(0, "carol"), rig_add_user(0, "dave")};
+    change_members("/v1/room/invite", room_id, crowd, 2);
+    char topic[32];
+    snprintf(topic, sizeof topic, "r/%llu", (unsigned long long)room_id);
+    struct mqtt_how kept = {.version = MQTT_5, .persistent = true};
+    mqtt_come(&phone, bob, "phone", kept);
+    cr_assert_eq(mqtt_listen(&phone, topic, 1), 1);
+    mqtt_leave(&phone);
+    write_to_room(alice, room_id, "1", "m1");
+    mqtt_hold_answer(RINGPOST__V1__REQUEST__METHOD_HISTORY);
+    mqtt_come(&phone, bob, "phone", kept);
+    mqtt_settle();
+    write_to_room(alice, room_id, "2", "m2");
+    mqtt_give_answer();
+    mqtt_answer(&phone, MQTT_PUBACK, expect_text(1, QOS_1).packet_id);
+    mqtt_answer(&phone, MQTT_PUBACK, expect_text(2, QOS_1).packet_id);
+    expect_nothing();
+    mqtt_leave(&phone);
+}
+
 Test(mqtt_deliver, only_members_clear_what_is_retained)
 {
     uint64_t room_id = make_room("room"), carol = rig_add_user(0, "carol");

@@ -12,13 +12,16 @@ static struct {
     struct door *door;
     struct host_pages pages;
     void (*reply)(void *context, const struct letter *letter);
+    uint16_t held_method; /* 0: none */
+    struct letter *held;
 } world;
 
 /* ---- ports ---- */
 
 static void port_reply(void *context, const struct letter *letter)
 {
-    if (letter->origin.generation != 0) door_on_reply(world.door, letter);
+    if (letter->method == world.held_method && world.held == NULL) world.held = letter_copy(letter);
+    else if (letter->origin.generation != 0) door_on_reply(world.door, letter);
     else world.reply(context, letter);
 }
 
@@ -181,6 +184,17 @@ void mqtt_finish(void)
     door_destroy(world.door);
     rig_close();
     io_destroy(world.net.io);
+}
+
+void mqtt_hold_answer(uint16_t method) { world.held_method = method; }
+
+void mqtt_give_answer(void)
+{
+    cr_assert_not_null(world.held);
+    world.held_method = 0;
+    door_on_reply(world.door, world.held);
+    letter_free(world.held);
+    world.held = NULL;
 }
 
 /* ---- clients ---- */

@@ -34,6 +34,9 @@ void mqtt_settle(void);
         while (!(condition) && turns_++ < HARNESS_TURNS_MAX) mqtt_turn();                                              \
         cr_assert((condition), "not within %d turns: %s", HARNESS_TURNS_MAX, #condition);                              \
     } while (0)
+/* The next answer to that method does not reach the door before mqtt_give_answer(). */
+void mqtt_hold_answer(uint16_t method);
+void mqtt_give_answer(void);
 /* Moves the clock by small steps, each with a tick of the shard. */
 void mqtt_advance(uint64_t ms);
 
