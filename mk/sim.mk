@@ -14,9 +14,9 @@ $(BUILD)/simulated/%.o: src/%.c $(BUILD)/made-with | $(PB_H)
 	$(CC) $(CFLAGS) $(SIM_OLDER) -c -o $@ $<
 $(BUILD)/libsimulated.a: $(patsubst src/%.c,$(BUILD)/simulated/%.o,$(sort $(shell find src/shard -name "*.c")))
 
-$(BUILD)/sim: LDFLAGS += $(POWER_FLAGS)
-$(BUILD)/sim: $(SIM_OBJECTS) $(SIM_FAKES) $(BUILD)/libsimulated.a $(foreach layer,api storage core,$(BUILD)/lib$(layer).a)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_core) $(LIBS_api) -lm
+$(BUILD)/sim: LDFLAGS += $(POWER_FLAGS) -Wl,--wrap=clock_random
+$(BUILD)/sim: $(SIM_OBJECTS) $(SIM_FAKES) $(BUILD)/libsimulated.a $(foreach layer,web mqtt net api storage core,$(BUILD)/lib$(layer).a)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_core) $(LIBS_net) $(LIBS_api) -lm
 
 .PHONY: sim sim-program sim-short sim-bugs
 sim-program: $(BUILD)/sim

@@ -131,6 +131,7 @@ static bool take_message(void *context, uint64_t seq, struct slice record)
     EXPECT(a->later_ms == 0 || m.time_ms <= a->later_ms || a->world->profile.clock_leaps, "room %lx: time goes back after seq %lu", (unsigned long)a->room_id, (unsigned long)seq);
     a->later_ms = m.time_ms;
     struct oracle *o = a->world->oracle;
+    if (a->world->guests != NULL) return true; /* guests.h knows who has said what */
     uint32_t number = oracle_attempt_of(o, a->room_id, m.sender_id, m.client_msg_id, m.body);
     EXPECT(!o->attempts[number].seen, "message m%u is twice in the timelines", number);
     o->attempts[number].seen = true;
@@ -197,6 +198,7 @@ static void audit_view(struct room_audit *a, uint16_t shard)
 static void audit_roster(const struct room_audit *a, uint16_t shard)
 {
     struct world *w = a->world;
+    if (w->guests != NULL) return;
     uint32_t online_count = 0, expected = 0;
     struct inbox *const *online = roster_online(delivery_of(shard_machine(w->nodes[shard].shard))->roster, a->room_id, &online_count);
     struct writer unused;

@@ -6,6 +6,7 @@
 #include "shard/domain/letters.h"
 #include "shard/domain/records.h"
 #include "shard/engine/shard_internal.h"
+#include "sim/doors.h"
 #include "sim/people.h"
 #include <stdlib.h>
 #include <string.h>
@@ -191,7 +192,7 @@ static struct letter *over_the_link(struct letter *letter)
 static bool goes_astray(struct world *w, struct letter *letter)
 {
     const struct profile *p = &w->profile;
-    if (letter->from_shard == letter->to_shard || w->settling) return false;
+    if (letter->from_shard == letter->to_shard || w->settling || doors_is_mail(letter)) return false;
     if (letter->kind != LETTER_REQUEST && per_mille(w, p->letters_again)) make_late(w, letter_copy(letter));
     if (letter->kind == LETTER_NOTIFY && letters_are_lossy(w)) people_may_miss(w, letter);
     bool lost = per_mille(w, p->letters_lost), late = !lost && per_mille(w, p->letters_late);
@@ -258,6 +259,17 @@ void letters_post(struct world *w, struct letter *letter)
     else (void)mailbox_post(w->mailbox, letter->from_shard, letter->to_shard, letter);
 }
 
+struct letter *letters_take_any(struct world *w, uint16_t to)
+{
+    bool settling = w->settling;
+    struct letter *letter = NULL;
+    if (mailbox_take(w->mailbox, to, &letter, 1) == 1) return letter;
+    w->settling = true; /* nothing is late any more */
+    letter = take_late(w, to);
+    w->settling = settling;
+    return letter;
+}
+
 void letters_publish(struct world *w, uint16_t shard) { (void)mailbox_publish(w->mailbox, shard); }
 
 bool letters_congested(const struct world *w, uint16_t shard) { return mailbox_congested(w->mailbox, shard); }
@@ -269,9 +281,10 @@ bool letters_under_way(const struct world *w, uint16_t to)
 
 static void arrive(struct world *w, struct letter *letter)
 {
-    if (letters_are_lossy(w) && letter->from_shard != letter->to_shard) letter = over_the_link(letter);
+    if (letters_are_lossy(w) && letter->from_shard != letter->to_shard && !doors_is_mail(letter)) letter = over_the_link(letter);
     report_hash_u64((uint64_t)letter->kind << 32 | (uint64_t)letter->from_shard << 8 | letter->to_shard, letter->len);
     TRACE("letter %d from %u to %u, %u bytes", (int)letter->kind, letter->from_shard, letter->to_shard, letter->len);
+    if (doors_receive(w, letter)) return;
     shard_receive(w->nodes[letter->to_shard].shard, with_planted_bug(w, letter));
 }
 

@@ -28,6 +28,8 @@ bool letters_answer_is_lost(struct world *world, uint16_t from, uint16_t home);
 void letters_publish(struct world *world, uint16_t shard);
 /* Some letters, at most `max`, reach the shard; false: there were none, or it takes none now. */
 bool letters_deliver(struct world *world, uint16_t to, uint32_t max);
+/* The oldest letter for the shard that is under way, whatever keeps it; NULL: there is none. */
+struct letter *letters_take_any(struct world *world, uint16_t to);
 /* Too many of its letters are under way: it does not listen to its clients. */
 bool letters_congested(const struct world *world, uint16_t shard);
 /* After all have published. */

@@ -41,7 +41,8 @@ static const struct {
               {PLANT_reused_seq, KEY_MESSAGE, 30},      {PLANT_events_lost, KEY_EVENT, 50},
               {PLANT_marks_lost, KEY_CONVERSATION, 10}, {PLANT_members_lost, KEY_MEMBER, 10},
               {PLANT_revocations_lost, KEY_DEVICE, 3},  {PLANT_entries_lost, KEY_FOLLOWED, 20},
-              {PLANT_row_not_written, KEY_CONVERSATION, 10}, {PLANT_positions_lost, KEY_STREAM, 2}};
+              {PLANT_row_not_written, KEY_CONVERSATION, 10}, {PLANT_positions_lost, KEY_STREAM, 2},
+              {PLANT_wills_lost, KEY_WILL, 4}};
 
 /* Planted bugs that lose timers, or that they have fired. */
 static bool loses_timer(const struct node *node, struct slice key, struct slice value)
@@ -84,6 +85,20 @@ static bool retells(struct slice value, struct writer *out)
     return true;
 }
 
+/* Planted bugs that forget what of an MQTT session must outlive its connection. */
+static bool alters_session(enum plant plant, struct slice value, struct writer *out)
+{
+    struct mqtt_session_record session;
+    struct cursor c = cursor_of(value);
+    bool read = mqtt_session_record_read(&session, &c);
+    ASSERT(read);
+    if (plant == PLANT_cursor_ahead) session.sync_key++;
+    else if (plant == PLANT_recent_lost) session.recent = SLICE_EMPTY;
+    else return false;
+    mqtt_session_record_write(out, &session);
+    return true;
+}
+
 /* Planted bugs that forget when somebody came into a room: on the one side that asks the gate, or on the other. */
 static bool alters_put(void *context, struct slice key, struct slice value, struct writer *out)
 {
@@ -92,6 +107,7 @@ static bool alters_put(void *context, struct slice key, struct slice value, stru
     struct timer_count_record timers;
     struct member_record member;
     struct conversation_record conversation;
+    if (key.data[0] == KEY_MQTT) return alters_session(node->plant, value, out);
     if (node->plant == PLANT_entry_retold && key.data[0] == KEY_FOLLOWED) return retells(value, out);
     if (node->plant == PLANT_timer_twice && key.data[0] == KEY_TIMER_COUNT && timer_count_record_read(&timers, &c)) {
         timers.waiting += 1000; /* or the count would tell */

@@ -60,6 +60,13 @@
     X(positions_lost, "the positions of a stream are sometimes not stored, and the state is taken for good")           \
     X(wrong_body, "a page gets another body than the one it asked for")                                                \
     X(gap_unseen, "the head of a large room is not told: what was lost on the way to a shard is missed by nobody")     \
+    X(short_send_whole, "a send that took some of the bytes counts as one that took all")                              \
+    X(overdue_unanswered, "a request that another shard does not answer is never answered")                            \
+    X(late_reply_taken, "an answer that is late is taken for that to the newest request")                              \
+    X(cursor_ahead, "a kept MQTT session stands one entry farther than what was acknowledged")                         \
+    X(recent_lost, "a kept MQTT session does not say which packet ids were received")                                  \
+    X(wills_lost, "a will is sometimes not stored")                                                                    \
+    X(last_push_lost, "an event is sometimes not told to an MQTT session")                                             \
     X(files_not_synced, "the small files of the data directory are written and not synced")
 
 #define PLANT_AS_ENUM(name, text) PLANT_##name,

@@ -148,7 +148,44 @@ static void roll_battery(struct profile *p, struct dice own)
 
 /* Some planted bugs show in few worlds: those are what they get. */
 static bool babbler_shows(enum plant plant) { return plant == PLANT_window_of_sends || plant == PLANT_last_send_only; }
+static bool guests_show(enum plant plant)
+{
+    return plant == PLANT_short_send_whole || plant == PLANT_overdue_unanswered || plant == PLANT_late_reply_taken ||
+           plant == PLANT_cursor_ahead || plant == PLANT_recent_lost || plant == PLANT_wills_lost || plant == PLANT_last_push_lost;
+}
 static bool loss_shows(enum plant plant) { return plant == PLANT_never_asked_again || plant == PLANT_gap_ignored || plant == PLANT_never_overdue; }
+
+/* Limits that do not end what guests are promised, and answers that fit between those of a connection. */
+static void roll_guests(struct profile *p, enum plant plant, struct dice own)
+{
+    own.state ^= 0xd003;
+    bool wanted = plant == PLANT_none ? dice_one_in(&own, 3) : guests_show(plant);
+    if (p->has_babbler || p->length > 1 || !wanted) return;
+    p->guests = 3;
+    p->outsiders = 0;
+    p->restored = p->begins_old = p->limits_change = p->clock_leaps = p->no_battery = false;
+    p->machine.limits[LIMIT_INBOX_EVENTS_MAX] = 100000;
+    p->machine.limits[LIMIT_DEVICES_PER_USER_MAX] = 4;
+    p->machine.limits[LIMIT_DEDUP_ENTRIES] = 1500;
+    p->machine.limits[LIMIT_REPEAT_WINDOW_MS] = 600000;
+    p->machine.limits[LIMIT_REPEATS_PER_SENDER] = 1024;
+    p->options.unanswered_max = 100;
+    p->options.messages_per_second = p->options.requests_per_second = 0; /* a will that is one too many is not sent */
+    p->options.sessions_per_user_max = 4;
+    p->outbound_soft_bytes = PICK(&own, 2000, 20000);
+    if (dice_one_in(&own, 2) || plant == PLANT_overdue_unanswered) {
+        p->letters_lost = PICK(&own, 20, 100, 250);
+        p->letters_again = PICK(&own, 20, 150);
+        p->letters_late = PICK(&own, 20, 150);
+    }
+    p->outbound_hard_bytes = p->outbound_soft_bytes + (1u << 20);
+    p->weights[ACTION_DOOR] = PICK(&own, 4000, 8000, 16000);
+    p->weights[ACTION_CLIENT] = PICK(&own, 1000, 2000, 4000);
+    p->weights[ACTION_READ] = PICK(&own, 3000, 6000, 12000);
+    p->weights[ACTION_PASSWORD] = 1500;
+    p->weights[ACTION_STORE_FLUSH] = PICK(&own, 0, 10, 100);
+    p->weights[ACTION_CRASH] = PICK(&own, 0, 2, 5, 20);
+}
 
 struct profile profile_roll(struct dice *dice, enum plant plant)
 {
@@ -190,6 +227,7 @@ struct profile profile_roll(struct dice *dice, enum plant plant)
     note_limits(&p);
     roll_outsiders(&p, *dice);
     roll_battery(&p, *dice);
+    roll_guests(&p, plant, *dice);
     if (p.begins_old) p.repeats_kept_ever = 0; /* the older version promises nothing that others cannot push out */
     return p;
 }

@@ -33,6 +33,7 @@
     X(STALL)        /* a store takes no writes for a while */                                                          \
     X(BREAK)        /* the next write to a log will fail */                                                            \
     X(DAMAGE)       /* a block of a store is not what was written, or will not be */                                   \
+    X(DOOR)         /* a worker's sockets, timers and queues have a turn */                                            \
     X(ALARM)        /* a timer is set, moved or cancelled */                                                           \
     X(CRASH)        /* the process dies */                                                                             \
     X(RESTART)      /* the process stops in good order */                                                              \
@@ -69,6 +70,7 @@ struct profile {
     bool rests_with_crash;    /* a rest may be ended by a crash, to compare what was recovered */
     bool begins_old;          /* its first lives are of a version before any record grew */
     uint32_t outsiders;       /* those who follow the whole server */
+    uint32_t guests;          /* those who use the doors; above 0: nobody else uses the server */
     bool restored;            /* a copy of the whole server is made, and some time later it falls back to that */
 };
 

@@ -7,6 +7,7 @@
  * A seed that fails ends the program with how to see it again. */
 #include "api/api.h"
 #include "core/logger.h"
+#include "sim/guests.h"
 #include "sim/oracle.h"
 #include "sim/people.h"
 #include "sim/place.h"
@@ -28,7 +29,7 @@ struct arguments {
 };
 
 struct totals {
-    uint64_t crashes, restarts, rests, answers, refusals, pushes, messages;
+    uint64_t crashes, restarts, rests, answers, refusals, pushes, messages, at_doors;
 };
 
 static uint64_t run_seed(uint64_t seed, uint32_t steps, enum plant plant, struct totals *totals)
@@ -43,6 +44,7 @@ static uint64_t run_seed(uint64_t seed, uint32_t steps, enum plant plant, struct
     totals->refusals += world->people->refusals;
     totals->pushes += world->people->pushes;
     for (uint32_t i = 0; i < world->oracle->attempt_count; i++) totals->messages += world->oracle->attempts[i].acked;
+    totals->at_doors += guests_acked_count(world->guests);
     world_destroy(world);
     return hash;
 }
@@ -68,9 +70,9 @@ static int run_seeds(const struct arguments *arguments)
         all = all * 1099511628211ull + hash;
         if (arguments->trace) printf("# seed %lu trace=%016lx\n", (unsigned long)seed, (unsigned long)hash);
     }
-    printf("# %lu crashes, %lu restarts in good order, %lu rests; %lu answers, %lu refusals, %lu messages acknowledged, %lu pushes; %.1f s\n",
+    printf("# %lu crashes, %lu restarts in good order, %lu rests; %lu answers, %lu refusals, %lu messages acknowledged, %lu at doors, %lu pushes; %.1f s\n",
            (unsigned long)totals.crashes, (unsigned long)totals.restarts, (unsigned long)totals.rests, (unsigned long)totals.answers,
-           (unsigned long)totals.refusals, (unsigned long)totals.messages, (unsigned long)totals.pushes, seconds() - started);
+           (unsigned long)totals.refusals, (unsigned long)totals.messages, (unsigned long)totals.at_doors, (unsigned long)totals.pushes, seconds() - started);
     printf("ok sim seeds %lu..%lu trace=%016lx%s\n", (unsigned long)arguments->first, (unsigned long)arguments->last, (unsigned long)all,
            arguments->check_determinism ? " twice" : "");
     return 0;

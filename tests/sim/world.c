@@ -10,7 +10,9 @@
 #include "shard/domain/delivery/session.h"
 #include "sim/alarms.h"
 #include "sim/audit.h"
+#include "sim/doors.h"
 #include "sim/faults.h"
+#include "sim/guests.h"
 #include "sim/letters.h"
 #include "sim/oracle.h"
 #include "sim/outsiders.h"
@@ -30,6 +32,7 @@
 #define LOOK_MS 250u                      /* the owner of the trusted clock looks at the wall clock so often, or now and then later */
 #define LEAP_DAYS_MAX 40
 #define LETTERS_TAKEN_MAX 3
+#define DOOR_TURNS_OF_REST 3
 #define DUE_ROUNDS_MAX 100                /* of a rest, while a timer is due and nothing moves: the audit tells of it then */
 
 /* ---- ports ------------------------------------------------------------------------------------------------------------ */
@@ -69,14 +72,20 @@ static void port_random(void *context, void *out, size_t len)
 static void port_post(void *context, struct letter *letter)
 {
     struct world *w = context;
-    if (w->mute) letter_free(letter);
-    else letters_post(w, letter);
+    if (w->mute) {
+        letter_free(letter);
+    } else {
+        doors_note_leaving(w, letter);
+        letters_post(w, letter);
+    }
 }
 
 static void port_reply(void *context, const struct letter *letter)
 {
     struct world *w = context;
-    if (!w->mute) people_on_reply(w, letter);
+    if (w->mute) return;
+    if (w->doors != NULL) doors_on_reply(w, letter);
+    else people_on_reply(w, letter);
 }
 
 static enum result port_hash_password(void *context, struct password_job *job)
@@ -94,19 +103,42 @@ static enum result port_hash_password(void *context, struct password_job *job)
 static bool port_session_bind(void *context, const struct origin *origin, struct session *session)
 {
     struct world *w = context;
-    return !w->mute && people_on_bind(w, origin, session);
+    if (w->mute) return false;
+    return w->doors != NULL ? doors_on_bind(w, origin, session) : people_on_bind(w, origin, session);
 }
 
 static enum result port_session_send(void *context, struct session *session, struct slice head, struct buf *body, bool *above_soft)
 {
     struct world *w = context;
-    return w->mute ? RESULT_OK : people_on_push(w, session, head, body, above_soft);
+    if (w->mute) return RESULT_OK;
+    return w->doors != NULL ? doors_on_push(w, session, head, body, above_soft) : people_on_push(w, session, head, body, above_soft);
+}
+
+static void port_session_event(void *context, struct session *session, uint64_t sync_key, struct session_event *event)
+{
+    struct world *w = context;
+    bool lost = w->plant == PLANT_last_push_lost && dice_one_in(&w->dice, 4);
+    if (!w->mute && !lost) doors_on_event(w, session, sync_key, event);
+}
+
+static void port_session_room(void *context, struct session *session, struct session_frame *message)
+{
+    struct world *w = context;
+    if (!w->mute) doors_on_room(w, session, message);
+}
+
+static void port_session_missed(void *context, struct session *session)
+{
+    struct world *w = context;
+    if (!w->mute) doors_on_missed(w, session);
 }
 
 static void port_session_end(void *context, struct session *session, uint16_t close_code, const char *reason)
 {
     struct world *w = context;
-    if (!w->mute) people_on_end(w, session, close_code, reason);
+    if (w->mute) return;
+    if (w->doors != NULL) doors_on_end(w, session, close_code, reason);
+    else people_on_end(w, session, close_code, reason);
 }
 
 /* ---- passwords -------------------------------------------------------------------------------------------------------- */
@@ -248,6 +280,7 @@ static void open_all(struct world *w, bool may_break)
     while (may_break && dice_one_in(&w->dice, 4)) place_break(w->place, &w->dice);
     faults_begin_start(w);
     if (w->plant == PLANT_repeats_applied) renumber_after_restart(w);
+    doors_open(w);
 }
 
 /* Never farther than tokens forgive. */
@@ -265,6 +298,7 @@ static void end_life(struct world *w, bool power_lost)
 {
     w->mute = true;
     people_lose_connections(w);
+    doors_lose(w);
     letters_lose(w);
     while (finish_password(w, RESULT_BUSY)) continue;
     for (uint16_t i = 0; i < world_shard_count(w); i++) node_crash(&w->nodes[i], &w->dice, power_lost);
@@ -336,6 +370,8 @@ static void turn_shard(struct world *w, uint16_t i)
     node_note_state(node);
     shard_flush(node->shard);
     if (!w->comparing) tick_shard(w, node); /* which may end a session */
+    doors_tick(w, i);
+    for (uint32_t turns = 0; w->doors != NULL && turns < DOOR_TURNS_OF_REST; turns++) doors_turn(w, i);
     while (maintain(node)) continue;
     letters_publish(w, i);
 }
@@ -365,7 +401,7 @@ static void settle(struct world *w, bool with_people)
 {
     uint32_t patience = DUE_ROUNDS_MAX;
     for (uint32_t round = 0; round < REST_ROUNDS_MAX; round++) {
-        bool content = !with_people || people_pursue(w);
+        bool content = !with_people || (w->guests != NULL ? guests_pursue(w) : people_pursue(w));
         if (with_people) content &= outsiders_pursue(w);
         for (uint16_t i = 0; i < world_shard_count(w); i++) letters_publish(w, i);
         if (is_still(w) && content && (!alarms_are_due(w) || --patience == 0)) return;
@@ -382,13 +418,14 @@ static void compare_lives(struct world *w)
     for (uint16_t i = 0; i < world_shard_count(w); i++) before[i] = node_digest(&w->nodes[i]);
     crash(w, true);
     settle(w, false);
-    bool older = record_first_lists_only; /* in memory it knows more than it writes */
-    for (uint16_t i = 0; i < world_shard_count(w) && !older; i++) {
+    bool other = record_first_lists_only || w->guests != NULL; /* in memory it knows more than it writes; a start sends wills */
+    for (uint16_t i = 0; i < world_shard_count(w) && !other; i++) {
         EXPECT(node_digest(&w->nodes[i]) == before[i], "shard %u came back from a crash as another one", i);
         if (w->upgraded) continue; /* its store has rows as the older version wrote them */
         EXPECT(node_digest_of_log(&w->nodes[i]) == before[i], "shard %u is not what its log makes of an empty store", i);
     }
     audit(w);
+    guests_audit_stored(w);
     alarms_audit(w);
 }
 
@@ -403,11 +440,12 @@ static void rest(struct world *w, bool last)
     settle(w, true);
     for (uint16_t i = 0; i < world_shard_count(w); i++) node_compare_states(&w->nodes[i]);
     audit(w);
+    guests_audit(w);
     outsiders_audit(w);
     alarms_audit(w);
-    w->comparing = true;
-    people_compare(w);
-    settle(w, true);
+    w->comparing = w->guests == NULL;
+    if (w->comparing) people_compare(w);
+    if (w->comparing) settle(w, true);
     w->comparing = false;
     if (last || w->profile.rests_with_crash) compare_lives(w);
     w->settling = false;
@@ -453,6 +491,17 @@ static void seal_logs(struct world *w)
     EXPECT(all_quiet(w), "a shard that was sealed is not quiet");
 }
 
+/* Those who are slow to go are left behind. */
+static void close_doors(struct world *w)
+{
+    if (w->doors == NULL) return;
+    doors_stop(w);
+    for (uint32_t rounds = dice_below(&w->dice, 3) * 300; rounds > 0 && !doors_are_idle(w); rounds--) {
+        guests_take_leave(w);
+        round_of_turns(w);
+    }
+}
+
 static void restart(struct world *w)
 {
     bool haste = w->damaged || dice_one_in(&w->dice, 2);
@@ -463,12 +512,14 @@ static void restart(struct world *w)
     }
     faults_outlive(w);
     people_disconnect_all(w);
+    close_doors(w);
     if (haste) stop_in_haste(w);
     else stop_at_leisure(w);
     seal_logs(w);
     w->restarts++;
     w->mute = true;
     people_lose_connections(w);
+    doors_lose(w);
     letters_lose(w);
     for (uint16_t i = 0; i < world_shard_count(w); i++) {
         struct node *node = &w->nodes[i];
@@ -601,7 +652,11 @@ static bool act_on(struct world *w, enum action action, struct node *node)
     case ACTION_COMPACT: return faults_let_run(w, node) && fake_store_compact(node->store, dice_next(&w->dice));
     case ACTION_APPLY: return apply(w, node);
     case ACTION_FLUSH: shard_flush(node->shard); return true;
-    case ACTION_TICK: tick_shard(w, node); return true;
+    case ACTION_TICK:
+        tick_shard(w, node);
+        doors_tick(w, node->number);
+        return true;
+    case ACTION_DOOR: return doors_turn(w, node->number);
     case ACTION_MAINTAIN: return maintain(node);
     case ACTION_FULL: faults_fill(w, node); return true;
     case ACTION_STALL: faults_stall(w, node); return true;
@@ -626,8 +681,8 @@ static void act(struct world *w, enum action action)
     uint16_t count = world_shard_count(w), start = (uint16_t)dice_below(&w->dice, count);
     switch (action) {
     case ACTION_PASSWORD: finish_password(w, RESULT_OK); return;
-    case ACTION_CLIENT: people_act(w); return;
-    case ACTION_READ: people_read(w); return;
+    case ACTION_CLIENT: (w->guests != NULL ? guests_act : people_act)(w); return;
+    case ACTION_READ: (w->guests != NULL ? guests_read : people_read)(w); return;
     case ACTION_CRASH: crash(w, dice_one_in(&w->dice, 2)); return;
     case ACTION_RESTART: restart(w); return;
     case ACTION_REST: rest(w, false); return;
@@ -646,6 +701,7 @@ static void act(struct world *w, enum action action)
     case ACTION_STALL:
     case ACTION_BREAK:
     case ACTION_DAMAGE:
+    case ACTION_DOOR:
     case ACTION_ALARM:
     case ACTION_COUNT: break;
     }
@@ -685,6 +741,9 @@ static const struct shard_ports ports = {.now_ms = port_now_ms,
 static const struct domain_ports domain_ports_of_world = {.hash_password = port_hash_password,
                                                           .session_bind = port_session_bind,
                                                           .session_send = port_session_send,
+                                                          .session_event = port_session_event,
+                                                          .session_room = port_session_room,
+                                                          .session_missed = port_session_missed,
                                                           .session_end = port_session_end};
 
 struct world *world_create(uint64_t seed, enum plant plant)
@@ -719,6 +778,8 @@ struct world *world_create(uint64_t seed, enum plant plant)
     w->people = people_create(w);
     w->outsiders = outsiders_create(w);
     w->place = place_create(world_shard_count(w), plant, seed);
+    if (w->profile.guests > 0) w->doors = doors_create(w);
+    if (w->profile.guests > 0) w->guests = guests_create(w);
     open_all(w, true);
     return w;
 }
@@ -728,6 +789,9 @@ void world_destroy(struct world *w)
     people_disconnect_all(w);
     settle(w, false);
     people_lose_connections(w);
+    w->mute = true;
+    doors_lose(w);
+    w->mute = false;
     for (uint16_t i = 0; i < world_shard_count(w); i++) {
         shard_close(w->nodes[i].shard);
         w->nodes[i].shard = NULL;
@@ -741,6 +805,8 @@ void world_destroy(struct world *w)
     trial_forget(w);
     oracle_destroy(w->oracle);
     place_destroy(w->place);
+    guests_destroy(w->guests);
+    doors_destroy(w->doors);
     token_keys_destroy(w->keys);
     EXPECT(buf_pool_used_bytes(w->pool) == 0, "%zu payload bytes are held by nobody", buf_pool_used_bytes(w->pool));
     buf_pool_destroy(w->pool);

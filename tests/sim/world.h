@@ -1,15 +1,16 @@
 /* tests/sim/world.h - a whole server and its people in one thread, driven by one seed.
  * Owns:    the shards (nodes), the letters between them, the clock, the people; decides what happens next.
  * Thread:  one.                   Depends: all of tests/sim and tests/storage's fakes.
- * Reading order of this folder: dice.h report.h profile.h plant.h | node.h states.h world.h letters.h place.h faults.h trial.h | facts.h oracle.h | people.h calls.h | outsiders.h | alarms.h | audit.h | sim.c
+ * Reading order of this folder: dice.h report.h profile.h plant.h | node.h states.h world.h letters.h place.h faults.h trial.h | facts.h oracle.h | people.h calls.h | outsiders.h | alarms.h | audit.h |
+ *   wires.h doors.h guests.h | sim.c
  *
  * The code of the shards is the real one, from shard_receive() to the bytes of the log. Simulated are: the disk (writes take
  * their time, a crash keeps any of their sectors, any of its operations may fail), the store (batches, jobs and flushes take their time, a crash
  * takes back any number of batches that are not flushed; it stalls, compacts, is full, damaged), the mailbox (letters of a pair in order, at any time; a crash loses them), the password
  * threads, the clock, the connections and those who use them. A step is one of profile.h's actions; a run is a few thousand steps.
+ * In some worlds there are guests instead of people: they use the real doors, from the bytes of simulated sockets on (doors.h).
  *
- * Not seen by it, and so the matter of other tests: the doors (sockets, HTTP, TLS, MQTT, their queues and pools), threads that really run at
- * the same time, io_uring and RocksDB themselves, a file system that keeps less than sector by sector, bytes that rot while the server runs
+ * Not seen by it, and so the matter of other tests: TLS, most of HTTP, memory that runs short at the doors, threads that really run at the same time, io_uring and RocksDB themselves, a file system that keeps less than sector by sector, bytes that rot while the server runs
  * (at a stop they do: trial.h), a disk that fails for good (each error here is of one operation), password hashing, more than USERS_MAX people.
  *
  * Checked while it runs (oracle.h): what anybody has seen stays as it was. Checked at rest (audit.h): everything. */
@@ -39,6 +40,8 @@ struct people;
 struct oracle;
 struct outsiders;
 struct mailbox;
+struct doors;
+struct guests;
 
 struct world {
     struct dice dice;
@@ -65,6 +68,8 @@ struct world {
     struct people *people;
     struct oracle *oracle;
     struct outsiders *outsiders;
+    struct doors *doors;   /* NULL: this world has none, and its people speak to the shards */
+    struct guests *guests; /* NULL with it */
     struct place *place;
     struct node backup[SHARDS_MAX]; /* of some stop in order */
     bool has_backup;
