@@ -211,13 +211,17 @@ async def whichever_side_is_killed_nothing_is_missing():
             acknowledged += words
             if batch == 2 + life % 2:
                 tail.kill()
-                tail.start()
+                wait_for("the end to be known", lambda: not followers(server)["export"]["connected"])
+                tail.start().follows()  # one that finds no server ends
         server.kill()
         server.start()
 
     def missing():
         return set(acknowledged) - {m["text"] for m in messages(tail.entries())}
-    wait_for("every acknowledged message", lambda: not missing())
+    try:
+        wait_for("every acknowledged message", lambda: not missing())
+    except AssertionError as error:
+        raise AssertionError(f"{error}; {len(missing())} are missing; the tail said: {tail.complaints()[-600:]}") from None
     entries = tail.entries()
     in_order(entries)
     told = [m["text"] for m in messages(entries)]

@@ -175,8 +175,8 @@ def another_format_or_a_damaged_one_is_refused():
     good = path.read_text()
     assert copy.read_text() == good
     ours = int(re.match(r"format=(\d+)\n", good).group(1))
-    path.write_text(good.replace(f"format={ours}", "format=1"))
-    says = f"has format 1, this version reads formats {ours - 1} to {ours}; go on with the older version that wrote it"
+    path.write_text(re.sub("mark=.*\nsum=.*\n", "", good.replace(f"format={ours}", "format=1")))  # which had no sum
+    says = f"has format 1, this version reads formats 3 to {ours}; go on with the older version that wrote it"
     refusal(server, EXIT_FAILED, re.escape(str(server.data_dir)), says)
     assert says in OPERATIONS.read_text(), "docs/operations.md quotes the refusal"
     assert f"which is {ours}" in OPERATIONS.read_text(), "docs/operations.md names the format"
